@@ -1,0 +1,1 @@
+"""The command line, the local development network and the demo: the one place that knows every role."""

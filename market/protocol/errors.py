@@ -1,0 +1,137 @@
+"""The project's one tree of errors. Every error names the value at fault and what was expected.
+
+FedmarketError
+├── InvalidInput                a person's mistake: shown as one line, never as a traceback
+│   ├── InvalidJobSpec          a field of the job's YAML
+│   ├── InvalidTerms            terms that the contract would refuse, or a rule's precondition
+│   ├── InvalidData             a trainer's data folder or file
+│   ├── InvalidModel            unknown architecture, wrong arguments, wrong parameters
+│   └── InvalidKeystore         missing file, wrong password, unsafe permissions
+├── InvalidUpdate               NaN or infinite entries, wrong length, values out of range
+├── InvalidGram                 a matrix that no integer vectors can have
+├── StorageError
+│   ├── InvalidCid              not a CID that we read (CIDv1 or v0, sha2-256)
+│   ├── BlockNotFound           no block with that CID here
+│   ├── CorruptBlock            the block's bytes do not have its CID
+│   └── StorageFull             the disk refused the write
+├── ChainError
+│   ├── ChainUnreachable        nothing answers at that RPC address
+│   ├── WrongChain              another chain id than expected
+│   ├── ContractRevert          a custom error of the contract, decoded, with its arguments
+│   ├── TransactionLost         replaced or dropped before it was mined
+│   └── ChainTimeout            not mined or not confirmed in time
+├── PhaseClosed                 the phase that an action belongs to is over or has not begun
+└── AuditMismatch               what the chain says is not what recomputing gives
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class FedmarketError(Exception):
+    """Root of everything that this project raises on purpose."""
+
+
+class InvalidInput(FedmarketError):
+    """A person's mistake, told in one line."""
+
+
+class InvalidJobSpec(InvalidInput):
+    """A field of a job's YAML is missing, unknown or out of range."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"job spec: {field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class InvalidTerms(InvalidInput):
+    """Terms that cannot hold together, or a rule whose precondition they break."""
+
+
+class InvalidData(InvalidInput):
+    """Training data that cannot be read or does not fit the job's model."""
+
+
+class InvalidModel(InvalidInput):
+    """An unknown architecture, wrong arguments, or parameters that do not fit the manifest."""
+
+
+class InvalidKeystore(InvalidInput):
+    """A keystore file that is missing, damaged, or does not open with the password given."""
+
+
+class InvalidUpdate(FedmarketError):
+    """An update that has another length, or entries that are not finite or out of range."""
+
+
+class InvalidGram(FedmarketError):
+    """A matrix that is not the Gram matrix of integer vectors within the stated ranges."""
+
+
+class StorageError(FedmarketError):
+    """Content-addressed storage could not do what was asked."""
+
+
+class InvalidCid(StorageError):
+    """A string or byte sequence that is not a CID with a sha2-256 digest."""
+
+
+class BlockNotFound(StorageError):
+    """No block with this CID is held here."""
+
+    def __init__(self, cid: str, where: str) -> None:
+        super().__init__(f"block {cid} is not in {where}")
+        self.cid = cid
+
+
+class CorruptBlock(StorageError):
+    """A stored block is truncated or altered: its bytes do not hash to its CID."""
+
+    def __init__(self, cid: str, problem: str) -> None:
+        super().__init__(f"block {cid} is corrupt: {problem}")
+        self.cid = cid
+
+
+class StorageFull(StorageError):
+    """The disk refused a write."""
+
+
+class ChainError(FedmarketError):
+    """The chain, or the way to it, refused."""
+
+
+class ChainUnreachable(ChainError):
+    """Nothing answers JSON-RPC at the address given."""
+
+
+class WrongChain(ChainError):
+    """The node serves another chain than the one expected."""
+
+
+class ContractRevert(ChainError):
+    """A contract's custom error, decoded: its name and its arguments by name."""
+
+    def __init__(self, name: str, arguments: Mapping[str, Any]) -> None:
+        values = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        super().__init__(f"the contract refused: {name}({values})")
+        self.name = name
+        self.arguments = dict(arguments)
+
+
+class TransactionLost(ChainError):
+    """A transaction of ours was replaced or dropped before it was mined."""
+
+
+class ChainTimeout(ChainError):
+    """A transaction was not mined, or not confirmed, in the time allowed."""
+
+
+class PhaseClosed(FedmarketError):
+    """An action came before its phase began or after it ended."""
+
+
+class AuditMismatch(FedmarketError):
+    """A published value differs from what anyone can recompute."""

@@ -1,0 +1,84 @@
+"""The parameter manifest: which floating-point entries of a state dict make up the vector, and where each one sits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from market.protocol.errors import InvalidModel
+
+MAX_DIMENSION = 1 << 30
+"""Largest length of a parameter vector; every range in the contract is derived from it."""
+
+
+@dataclass(frozen=True)
+class ParameterEntry:
+    """One tensor of the model: its name in the state dict, its shape, and its first index in the vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Number of scalars (1 for a zero-dimensional tensor)."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class ParameterManifest:
+    """The trainable entries in the order of their names, flattened row-major one after the other."""
+
+    entries: tuple[ParameterEntry, ...]
+
+    @classmethod
+    def from_shapes(cls, shapes: Mapping[str, Iterable[int]]) -> ParameterManifest:
+        """Lay out tensors by sorted name.
+
+        Raises:
+            InvalidModel: there is no tensor, one is empty, or the vector would be longer than 2^30.
+        """
+        entries: list[ParameterEntry] = []
+        offset = 0
+        for name in sorted(shapes):
+            shape = tuple(int(side) for side in shapes[name])
+            if any(side < 1 for side in shape):
+                raise InvalidModel(f"parameter {name!r} has shape {shape}: every side must be at least 1")
+            entries.append(ParameterEntry(name, shape, offset))
+            offset += prod(shape)
+        if not entries:
+            raise InvalidModel("the model has no floating-point parameter")
+        if offset > MAX_DIMENSION:
+            raise InvalidModel(f"the model has {offset} parameters, at most {MAX_DIMENSION} are supported")
+        return cls(tuple(entries))
+
+    @property
+    def dimension(self) -> int:
+        """d, the length of the parameter vector."""
+        last = self.entries[-1]
+        return last.offset + last.size
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """A JSON-ready list, one object an entry."""
+        return [{"name": e.name, "shape": list(e.shape), "offset": e.offset} for e in self.entries]
+
+    @classmethod
+    def from_json(cls, unverified_entries: Any) -> ParameterManifest:
+        """Parse and re-derive the layout.
+
+        Raises:
+            InvalidModel: the value is not a list of entries, or its offsets are not the ones that its shapes give.
+        """
+        try:
+            shapes = {str(e["name"]): [int(side) for side in e["shape"]] for e in unverified_entries}
+            offsets = {str(e["name"]): int(e["offset"]) for e in unverified_entries}
+        except (TypeError, KeyError, ValueError) as error:
+            raise InvalidModel(
+                f"manifest: expected a list of objects with name, shape and offset ({error})"
+            ) from error
+        manifest = cls.from_shapes(shapes)
+        if {e.name: e.offset for e in manifest.entries} != offsets or len(offsets) != len(unverified_entries):
+            raise InvalidModel("manifest: names must be distinct and offsets must follow the sorted names")
+        return manifest

@@ -1,0 +1,1 @@
+"""Content-addressed storage with true IPFS CIDs."""

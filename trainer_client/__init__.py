@@ -1,0 +1,1 @@
+"""What a trainer runs: models, data, local training, submission."""
