@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @notice One stage of a job's sequence of acceptance rules.
+enum RuleKind {
+    None, // an unused place in the sequence: accepts everybody
+    NormBound, // a: largest norm in base counts
+    MedianCosine, // no arguments: significance and floor are the job's
+    MultiKrum, // a: f, the number of faulty updates; b: m, how many are kept (0: all but f)
+    ThreeSigma // a: k in Q8, how many standard deviations of distance are allowed
+}
+
+/// @notice How an accepted update's contribution is measured.
+enum Scoring {
+    LeaveOneOutCosine,
+    CosineToMean,
+    Equal
+}
+
+/// @notice How the accepted updates share the average.
+enum Weighting {
+    Crowding,
+    Equal
+}
+
+/// @notice How the next round's step follows from this one.
+enum StepRule {
+    Constant,
+    Decay,
+    Agreement
+}
+
+/// @notice One rule with its arguments. `RuleKind` says what they mean.
+struct Rule {
+    RuleKind kind;
+    uint32 a;
+    uint32 b;
+}
+
+/// @notice Everything that a decision depends on beside the Gram matrix. Q8, Q16 and Q32 are fixed point with so many
+/// fractional bits. One storage slot, and one more for the sequence of rules.
+struct RuleTerms {
+    uint32 dimension; // d, the length of an update: 1 to 2^30
+    Scoring scoring;
+    Weighting weighting;
+    uint16 significanceQ8; // z: a cosine above z / sqrt(d) is more than chance
+    uint16 floorQ16; // a cosine must also exceed this
+    uint32 capQ16; // contributions are cut here, at most one
+    uint32 serverRateQ16; // eta: what the integer weights sum to at most, at most four
+    uint32 normFloor; // tau is never below this many base counts
+    uint8 fallbackFaults; // f of the unpaid Multi-Krum fallback; NO_FALLBACK for none
+    StepRule stepRule;
+    uint32 stepFactorQ16; // what the step is multiplied by, at most one
+    uint32 stepThresholdQ16; // Agreement: the mean cosine of the accepted below which the step shrinks
+    Rule[3] rules; // applied in this order, each to what the one before left
+}
+
+/// @notice What a round's Gram matrix decides. Arrays have one entry a row of the matrix.
+struct Decision {
+    uint64 accepted; // bit i: row i is in the average
+    bool paid; // false where nobody passed the rules and only the fallback accepted
+    uint32 nextStepQ16;
+    uint32[] weights; // integers, their sum at most serverRateQ16
+    uint64[] scores; // Q32, zero for those who are not paid
+}
+
+/// @title Decides a round from its Gram matrix: acceptance, weights, scores and the next step.
+/// @notice Stateless, integers only. docs/rules.md states every formula and rounding; `aggregator/` is the same function.
+/// @dev The packed matrix holds the upper triangle of the update rows (int64, row by row, diagonal included), then the
+/// inner products of every update row with the five public rows (int128, update by update), then the upper triangle of
+/// the public rows (int128). All big-endian. Public rows: the last three aggregates (latest first), the current model,
+/// the initial model; those that do not exist yet are zero.
+interface IRoundRules {
+    /// @notice The packed matrix has another length than `rows` ask for.
+    error GramLength(uint256 length, uint256 expected);
+    /// @notice A diagonal entry is negative or larger than vectors in range can have. Public rows follow the updates.
+    error GramDiagonal(uint256 row, int256 value);
+    /// @notice Two rows violate the Cauchy-Schwarz inequality: no vectors have these inner products.
+    error GramCauchySchwarz(uint256 row, uint256 column);
+    /// @notice More rows than seats can exist.
+    error TooManyRows(uint256 rows, uint256 limit);
+    /// @notice A term is outside the range that its name states, or a rule cannot hold with this few updates.
+    error InvalidRuleTerms(string term, uint256 value);
+
+    /// @notice Refuses terms under which a rule cannot work.
+    /// @param terms the job's rule terms
+    /// @param minimum the fewest updates with which a round takes place
+    function check(RuleTerms calldata terms, uint256 minimum) external pure;
+
+    /// @notice Executes the job's rules.
+    /// @param terms the job's rule terms, as `check` passed them
+    /// @param rows n, the number of update rows, at most 64
+    /// @param shift e: one count of this round is worth 2^e base counts
+    /// @param stepQ16 this round's step
+    /// @param gram the packed matrix
+    function decide(RuleTerms calldata terms, uint256 rows, uint256 shift, uint256 stepQ16, bytes calldata gram)
+        external
+        pure
+        returns (Decision memory);
+}
