@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {RuleTerms} from "./IRoundRules.sol";
+
+/// @notice A job's number, counted from zero.
+type JobId is uint256;
+
+/// @notice How a round's reward becomes pay.
+enum PayMode {
+    Pot, // the round's reward is divided by score
+    Price // each accepted update earns price * min(1, score / target), the rest returns to the owner
+}
+
+/// @notice What may be done to a job now.
+enum Phase {
+    AwaitingAggregator, // nobody has bonded: no attempt runs
+    Enrolment, // an aggregator has bonded, the first attempt has not begun
+    Commit,
+    Reveal,
+    Settle,
+    Starved, // the commit phase ended below the minimum: anyone may skip the round
+    Overdue, // the settle phase ended without a settlement: anyone may expire the attempt
+    Finished, // all rounds are concluded, or no attempt fits before the deadline
+    Closed
+}
+
+/// @notice Why the aggregator left an update out.
+enum ExclusionReason {
+    None,
+    Unavailable, // no bytes with that content id could be fetched in the settle phase
+    Unreadable, // the bytes do not open, have another length or values out of range
+    Mismatch // the bytes do not match their commitment
+}
+
+/// @notice A job's terms. Money in the token's smallest unit, times in seconds, moments as block timestamps.
+struct JobTerms {
+    address token; // zero: the chain's native coin
+    uint8 seats; // 1 to 64
+    uint8 minimumCommits; // a round with fewer commits is skipped, at least 3
+    uint16 rounds;
+    PayMode payMode;
+    uint8 scaleExponent; // k: one base count of an update is 2^-k
+    uint8 initialShift; // e of the first round
+    uint40 enrolUntil; // the first commit phase begins no earlier
+    uint40 deadline; // no attempt that would end later is begun; from here on anyone may close
+    uint32 commitPeriod;
+    uint32 revealPeriod;
+    uint32 settlePeriod;
+    uint32 vestingPeriod; // shorter than commitPeriod: ends before the next commit phase does
+    uint32 confirmationPeriod; // what a client waits before it believes a block; every phase is longer
+    uint128 roundReward;
+    uint128 aggregatorFee; // a settled round's
+    uint128 trainerStake; // at least the most that one round can pay one trainer
+    uint128 aggregatorBond; // at least one round's reward, and the compensation of every seat
+    uint128 compensation; // what an expired attempt owes to each revealed trainer
+    uint128 price; // Price: pay of one update at the target score or above
+    uint64 scoreTarget; // Price: Q32
+    RuleTerms rules;
+}
+
+/// @notice Where the money of one job is. Always: deposited = paid + refunded + burned + locked, and
+/// locked = budget + carry + credits + stakes + bonds + refundable.
+struct Ledger {
+    uint128 deposited;
+    uint128 paid; // pay, fees and compensation that left the contract
+    uint128 refunded; // stakes, bonds and unused reward that left the contract
+    uint128 burned; // stays in the contract for ever, out of everyone's reach
+    uint128 budget; // reward and fees of rounds that are not concluded
+    uint128 carry; // what concluded rounds did not pay, owed to trainers
+    uint128 credits; // pay, fees and compensation not yet claimed
+    uint128 stakes;
+    uint128 bonds;
+    uint128 refundable; // the owner's to take
+}
+
+/// @notice Where a job stands.
+struct JobState {
+    address owner;
+    uint16 round; // of the current or next attempt
+    uint32 attempt; // number of the current or next attempt; never reused within the job
+    uint40 attemptStart; // zero: no attempt runs
+    bool closed;
+    uint64 committed; // seats that committed in this attempt
+    uint64 revealed; // seats that revealed in this attempt
+    uint64 staked; // seats whose stake is in place
+    uint8 seatsTaken;
+    bool hadMinimum; // this round had its minimum of commits in some attempt
+    uint32 stepQ16; // this round's step
+    bytes32 revealChain; // rolling hash of this attempt's reveals
+    bytes32 model; // content digest of the current model
+    bytes32 lifetimeHash; // keccak256 of the packed lifetime scores; zero while all are zero
+}
+
+/// @notice How an attempt ended. Credits are the entries of the packed array that `payHash` fixes.
+struct Outcome {
+    bytes32 payHash;
+    address aggregator; // whose fee it was; zero where none is due
+    uint40 vestsAt; // credits can be claimed from here on
+    bool feeClaimed;
+    uint64 claimed; // seats that claimed
+}
+
+/// @notice What an aggregator hands in.
+struct Settlement {
+    uint64 excluded; // seats left out, a subset of the revealed ones
+    bytes reasons; // one ExclusionReason a byte, one for each excluded seat in ascending order
+    bytes gram; // packed as IRoundRules asks; rows are the revealed seats not excluded, ascending
+    bytes32 model; // content digest of the new model; the current one's where no new model is made
+    bytes lifetime; // the packed lifetime scores so far, as `lifetimeHash` fixes them
+}
+
+/// @title The marketplace: escrow, rounds, decisions, payouts.
+/// @notice One contract holds every job. Packed arrays: pay is one uint128 a seat, lifetime scores are one uint64 (Q32,
+/// summed over paid rounds) a seat, both for all `seats` of the terms, big-endian.
+/// @dev Tokens: counted by balance difference. Tokens whose balances change without a transfer (rebasing) are refused where
+/// it shows: a deposit reverts when the contract holds less than it owes. Fee-on-transfer tokens work, the sender pays the fee.
+interface IJobMarket {
+    // ------------------------------------------------------------------ events
+
+    event JobOpened(
+        JobId indexed job,
+        address indexed owner,
+        bytes32 indexed specDigest,
+        bytes32 initialModel,
+        uint256 deposit,
+        JobTerms terms
+    );
+    event TrainerEnrolled(JobId indexed job, address indexed trainer, uint256 seat, uint256 stake);
+    event StakeWithdrawn(JobId indexed job, address indexed trainer, uint256 seat, address to, uint256 amount);
+    event AggregatorBonded(JobId indexed job, address indexed aggregator, uint256 bond);
+    event BondWithdrawn(JobId indexed job, address indexed aggregator, address to, uint256 amount);
+    event AttemptStarted(
+        JobId indexed job,
+        uint256 indexed round,
+        uint256 indexed attempt,
+        address aggregator,
+        uint256 startsAt,
+        uint256 stepQ16,
+        uint256 shift
+    );
+    event UpdateCommitted(
+        JobId indexed job, uint256 indexed attempt, address indexed trainer, uint256 seat, bytes32 seal
+    );
+    event UpdateRevealed(
+        JobId indexed job, uint256 indexed attempt, address indexed trainer, uint256 seat, bytes32 contentId
+    );
+    event StakesForfeited(JobId indexed job, uint256 indexed attempt, uint256 seats, uint256 burned);
+    event UpdateExcluded(JobId indexed job, uint256 indexed attempt, uint256 seat, ExclusionReason reason);
+    event GramPublished(JobId indexed job, uint256 indexed attempt, bytes gram);
+    /// @param accepted seats in the average
+    /// @param weights one a revealed and not excluded seat, ascending, as `Decision`
+    /// @param scores likewise
+    /// @param pays the packed pay array
+    event RoundSettled(
+        JobId indexed job,
+        uint256 indexed round,
+        uint256 indexed attempt,
+        address aggregator,
+        bytes32 model,
+        uint256 accepted,
+        bool paid,
+        uint32[] weights,
+        uint64[] scores,
+        bytes pays,
+        uint256 returned,
+        uint256 vestsAt
+    );
+    event RoundSkipped(JobId indexed job, uint256 indexed round, uint256 indexed attempt, bool hadMinimum);
+    event AttemptExpired(
+        JobId indexed job,
+        uint256 indexed round,
+        uint256 indexed attempt,
+        address aggregator,
+        uint256 burned,
+        bytes pays,
+        uint256 vestsAt
+    );
+    event Claimed(
+        JobId indexed job, uint256 indexed attempt, address indexed trainer, uint256 seat, address to, uint256 amount
+    );
+    event FeeClaimed(JobId indexed job, uint256 indexed attempt, address indexed aggregator, address to, uint256 amount);
+    /// @param attempt the number under which `pays` can be claimed
+    event JobClosed(JobId indexed job, uint256 indexed attempt, uint256 refundable, uint256 burned, bytes pays);
+    event Refunded(JobId indexed job, address indexed owner, address to, uint256 amount);
+
+    // ------------------------------------------------------------------ errors
+
+    error UnknownJob(JobId job);
+    error InvalidTerm(string term, uint256 value);
+    error WrongPhase(Phase phase, Phase expected);
+    error WrongAttempt(uint256 attempt, uint256 current);
+    error NotOwner(address caller, address owner);
+    error NotAggregator(address caller, address aggregator);
+    error NotTrainer(address account);
+    error OwnerCannotAggregate(address owner);
+    error AlreadyEnrolled(address trainer, uint256 seat);
+    error SeatsFull(uint256 seats);
+    error StakeNotInPlace(uint256 seat);
+    error AlreadyBonded(address aggregator);
+    error AggregatorQueueFull(uint256 limit);
+    error BondInUse(address aggregator);
+    error NotBonded(address account);
+    error AlreadyCommitted(uint256 seat);
+    error NotCommitted(uint256 seat);
+    error AlreadyRevealed(uint256 seat);
+    error EmptySeal();
+    error SealMismatch(bytes32 opened, bytes32 committed);
+    error InsufficientDeposit(uint256 received, uint256 required);
+    error WrongValue(uint256 value, uint256 expected);
+    error TokenShortfall(address token, uint256 balance, uint256 owed);
+    error NotRevealed(uint256 seats);
+    error ReasonsLength(uint256 length, uint256 expected);
+    error InvalidReason(uint256 seat, uint256 reason);
+    error EmptyModel();
+    error ModelMustStay(bytes32 model, bytes32 current);
+    error LifetimeMismatch(bytes32 hash, bytes32 expected);
+    error PayMismatch(bytes32 hash, bytes32 expected);
+    error NotVested(uint256 timestamp, uint256 vestsAt);
+    error AlreadyClaimed(uint256 attempt, uint256 seat);
+    error NothingToPay();
+    error NotCloseable(uint256 timestamp, uint256 from);
+    error ZeroAddress();
+    error TransferFailed(address to, uint256 amount);
+
+    // ------------------------------------------------------------------ the owner
+
+    /// @notice Opens a job and locks its whole reward: rounds * (roundReward + aggregatorFee).
+    /// @param specDigest content digest of the job's spec
+    /// @param initialModel content digest of the initial model
+    /// @param amount what is deposited; what arrives beyond the reward can be taken back at once
+    function openJob(JobTerms calldata terms, bytes32 specDigest, bytes32 initialModel, uint256 amount)
+        external
+        payable
+        returns (JobId job);
+
+    /// @notice Ends a job whose rounds are over and whose last credits have vested, or whose deadline has passed. By anyone.
+    /// @dev An attempt that is still open is concluded first, as `skipRound` or `expireRound` would.
+    /// @param lifetime the packed lifetime scores
+    function closeJob(JobId job, bytes calldata lifetime) external;
+
+    /// @notice Pays out what is the owner's to take.
+    function refund(JobId job, address to) external;
+
+    // ------------------------------------------------------------------ trainers
+
+    /// @notice Takes a seat, or puts a forfeited or withdrawn stake back in place on the same seat.
+    function enrol(JobId job, uint256 amount) external payable;
+
+    /// @notice Takes the stake back: any time but between one's commit and the end of that attempt.
+    function withdrawStake(JobId job, address to) external;
+
+    /// @notice Seals an update: `seal` is `sealOf` its opening.
+    function commit(JobId job, uint256 attempt, bytes32 seal) external;
+
+    /// @notice Opens a trainer's seal. By anyone who knows the opening.
+    function reveal(JobId job, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt) external;
+
+    /// @notice Pays the caller's credit of an ended attempt (or of the close).
+    /// @param pays the packed pay array
+    function claim(JobId job, uint256 attempt, bytes calldata pays, address to) external;
+
+    // ------------------------------------------------------------------ aggregators
+
+    /// @notice Bonds, and queues as aggregator or successor.
+    function bond(JobId job, uint256 amount) external payable;
+
+    /// @notice Takes a bond back: any time as a successor, after the close as the aggregator.
+    function withdrawBond(JobId job, address to) external;
+
+    /// @notice Settles the attempt. The contract decides from the Gram matrix, credits and starts the next round.
+    function settleRound(JobId job, uint256 attempt, Settlement calldata settlement) external;
+
+    /// @notice Pays the caller's fee of a settled attempt.
+    function claimFee(JobId job, uint256 attempt, address to) external;
+
+    // ------------------------------------------------------------------ anyone
+
+    /// @notice Ends an attempt that was not settled in time: compensation from the bond, the rest of it burned.
+    function expireRound(JobId job, uint256 attempt) external;
+
+    /// @notice Ends a round whose commit phase closed below the minimum.
+    function skipRound(JobId job, uint256 attempt) external;
+
+    // ------------------------------------------------------------------ views
+
+    function jobCount() external view returns (uint256);
+    function termsOf(JobId job) external view returns (JobTerms memory);
+    function stateOf(JobId job) external view returns (JobState memory);
+    function ledgerOf(JobId job) external view returns (Ledger memory);
+    function outcomeOf(JobId job, uint256 attempt) external view returns (Outcome memory);
+    function phaseOf(JobId job) external view returns (Phase);
+    /// @notice The bonded aggregators, the active one first.
+    function aggregatorsOf(JobId job) external view returns (address[] memory);
+    function bondOf(JobId job, address aggregator) external view returns (uint256);
+    /// @return taken whether the account has a seat
+    function seatOf(JobId job, address trainer) external view returns (bool taken, uint256 seat);
+    function trainerAt(JobId job, uint256 seat) external view returns (address);
+    function sealAt(JobId job, uint256 seat) external view returns (bytes32);
+    /// @notice What the contract owes in this token over all jobs, what it burned included.
+    function owed(address token) external view returns (uint256);
+
+    /// @notice The seal of an update: keccak256 of the ABI encoding of chain id, contract, job, round, attempt, trainer,
+    /// content digest and salt.
+    function sealOf(
+        JobId job,
+        uint256 round,
+        uint256 attempt,
+        address trainer,
+        bytes32 contentId,
+        bytes32 salt
+    ) external view returns (bytes32);
+}
