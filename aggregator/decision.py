@@ -1,0 +1,106 @@
+"""Decides a round from its Gram matrix, bit for bit as `contracts/src/RoundRules.sol` does (`docs/rules.md`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aggregator.contribution import Standing, mean_likeness_q16, scores_q32, standings, weights
+from aggregator.gram import GramMatrix
+from aggregator.projection import residual_matrix
+from aggregator.rules import Evidence, Rows, accept, chance_q64
+from market.protocol.errors import InvalidTerms
+from market.protocol.rule_terms import MIN_ACCEPTED, ONE_Q16, RuleTerms, StepRule
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a round's Gram matrix decides; one entry a row of the matrix.
+
+    Attributes:
+        accepted: bit i is set if row i is in the average
+        paid: whether the job's own rules accepted them; False for nobody, and where only the fallback did
+        next_step_q16: step of the next round
+        weights: integers that sum to at most the server's rate, Q16; zero for who is not accepted
+        scores: Q32; zero for who is not paid
+    """
+
+    accepted: int
+    paid: bool
+    next_step_q16: int
+    weights: tuple[int, ...]
+    scores: tuple[int, ...]
+
+    @property
+    def accepted_rows(self) -> tuple[int, ...]:
+        """The rows that are in the average, in their order."""
+        return tuple(i for i in range(len(self.weights)) if self.accepted >> i & 1)
+
+
+def decide(terms: RuleTerms, rows: int, shift: int, step_q16: int, gram: bytes | GramMatrix) -> Decision:
+    """Execute the job's rules.
+
+    Args:
+        terms: as `RuleTerms.check` passed them
+        rows: n, the number of update rows, at most 64
+        shift: e; one count of this round is worth 2^e base counts
+        step_q16: this round's step, above zero and at most one
+        gram: the packed matrix, or the same unpacked
+
+    Raises:
+        InvalidGram: the matrix has another size, or is of no vectors in range
+        InvalidTerms: the step is out of range
+
+    >>> from market.protocol.rule_terms import Rule, RuleKind
+    >>> agree = [[8, 6, 6], [6, 8, 6], [6, 6, 8]]
+    >>> matrix = GramMatrix(agree, [[0] * 5] * 3, [[0] * 5] * 5)
+    >>> decide(RuleTerms(dimension=100), 3, 0, ONE_Q16, matrix).accepted_rows
+    (0, 1, 2)
+    """
+    if not 0 < step_q16 <= ONE_Q16:
+        raise InvalidTerms(f"stepQ16: {step_q16} is refused, expected 1 to {ONE_Q16}")
+    matrix = GramMatrix.unpack(gram if isinstance(gram, bytes) else gram.pack(), rows)
+    matrix.verify(terms.dimension)
+    evidence = Evidence(matrix.updates, residual_matrix(matrix), chance_q64(terms), shift)
+    accepted, paid = accept(terms, evidence)
+    among = standings(evidence, accepted, terms) if len(accepted) >= MIN_ACCEPTED else []
+    row_weights = weights(among, terms) if among else []
+    if not row_weights:
+        return Decision(0, False, step_q16, (0,) * rows, (0,) * rows)
+    scores = scores_q32(evidence, accepted, among, row_weights, terms) if paid else [0] * len(accepted)
+    return Decision(
+        accepted=sum(1 << i for i in accepted),
+        paid=paid,
+        next_step_q16=STEP_RULES[terms.step_rule](step_q16, among, terms),
+        weights=_spread(row_weights, accepted, rows),
+        scores=_spread(scores, accepted, rows),
+    )
+
+
+def _spread(values: list[int], accepted: Rows, rows: int) -> tuple[int, ...]:
+    """Put one value for each accepted row in its place, zeros elsewhere."""
+    by_row = dict(zip(accepted, values, strict=True))
+    return tuple(by_row.get(i, 0) for i in range(rows))
+
+
+def _constant(step_q16: int, among: list[Standing], terms: RuleTerms) -> int:
+    return step_q16
+
+
+def _decay(step_q16: int, among: list[Standing], terms: RuleTerms) -> int:
+    """step·factor, at least the smallest step there is."""
+    return max(1, step_q16 * terms.step_factor_q16 >> 16)
+
+
+def _agreement(step_q16: int, among: list[Standing], terms: RuleTerms) -> int:
+    """Shrink while the accepted disagree: their mean partial cosine is below the threshold."""
+    disagree = mean_likeness_q16(among) < terms.step_threshold_q16
+    return _decay(step_q16, among, terms) if disagree else step_q16
+
+
+STEP_RULES: Final[dict[StepRule, Callable[[int, list[Standing], RuleTerms], int]]] = {
+    StepRule.CONSTANT: _constant,
+    StepRule.DECAY: _decay,
+    StepRule.AGREEMENT: _agreement,
+}

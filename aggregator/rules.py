@@ -1,0 +1,156 @@
+"""The acceptance rules: which updates are in the average. `docs/rules.md`, sections 3 and 4.
+
+Every rule takes the evidence of a round and the rows still in, and returns those that it keeps, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isqrt
+from typing import Final
+
+from aggregator.gram import Integers
+from market.protocol.rule_terms import NO_FALLBACK, Rule, RuleKind, RuleTerms
+
+Rows = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules look at.
+
+    Attributes:
+        products: G, n x n inner products of the updates
+        residual: R, n x n inner products of what is left once the public rows are projected out
+        chance_q64: T, the square of the cosine above which a row says more than chance
+        shift: e; a count of this round is 2^e base counts
+    """
+
+    products: Integers
+    residual: Integers
+    chance_q64: int
+    shift: int
+
+
+def chance_q64(terms: RuleTerms) -> int:
+    """Return T = max(⌈z²/d⌉, floor²) with 64 fractional bits.
+
+    A random vector's cosine with anything is about N(0, 1/d), so a cosine above z/√d is z standard deviations from chance.
+
+    >>> chance_q64(RuleTerms(dimension=900, significance_q8=3 << 8)) == -(-(1 << 64) // 100)
+    True
+    """
+    significance = -(-(terms.significance_q8**2 << 48) // terms.dimension)
+    return max(significance, terms.floor_q16**2 << 32)
+
+
+def accept(terms: RuleTerms, evidence: Evidence) -> tuple[Rows, bool]:
+    """Apply the job's sequence of rules; where it keeps nobody, the fallback.
+
+    Returns:
+        the rows kept and whether they are paid: what only the fallback keeps is not
+    """
+    everybody: Rows = tuple(range(len(evidence.products)))
+    rows = everybody
+    for rule in terms.rules:
+        rows = RULES[rule.kind](evidence, rows, rule)
+    if rows or terms.fallback_faults == NO_FALLBACK:
+        return rows, True
+    return multi_krum(evidence, everybody, Rule(RuleKind.MULTI_KRUM, terms.fallback_faults)), False
+
+
+def keep_all(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
+    """Keep everybody: an unused place in the sequence."""
+    return rows
+
+
+def norm_bound(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
+    """Keep i with ‖q_i‖·2^e <= a.
+
+    >>> norm_bound(Evidence([[25, 0], [0, 36]], [], 0, 0), (0, 1), Rule(RuleKind.NORM_BOUND, 5))
+    (0,)
+    """
+    limit = rule.a**2 >> 2 * evidence.shift
+    return tuple(i for i in rows if evidence.products[i][i] <= limit)
+
+
+def median_cosine(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
+    """Keep i if the lower median of its semi-partial cosines with the others is more than chance.
+
+    A median held against a threshold is a count: 2·#{j ≠ i : above(i | j)} > m - 1.
+
+    >>> same, other = [[9, 9, 0], [9, 9, 0], [0, 0, 9]], [[9, 9, 0], [9, 9, 0], [0, 0, 9]]
+    >>> median_cosine(Evidence(same, other, 0, 0), (0, 1), Rule(RuleKind.MEDIAN_COSINE))
+    (0, 1)
+    """
+    return tuple(i for i in rows if 2 * sum(more_than_chance(evidence, i, j) for j in rows if j != i) > len(rows) - 1)
+
+
+def more_than_chance(evidence: Evidence, i: int, j: int) -> bool:
+    """Tell whether ⟨q_i⊥, q_j⊥⟩ / (‖q_i‖·‖q_j⊥‖), the semi-partial cosine of i given the public rows, exceeds √T."""
+    shared, other = evidence.residual[i][j], evidence.residual[j][j]
+    return shared > 0 and other > 0 and shared**2 << 64 > evidence.chance_q64 * evidence.products[i][i] * other
+
+
+def multi_krum(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
+    """Keep the `b` rows (0: m - f) whose m - f - 2 nearest others are nearest; ties go to the lower row.
+
+    Blanchard, El Mhamdi, Guerraoui, Stainer: Machine Learning with Adversaries (Krum), NeurIPS 2017, arXiv:1703.02757.
+    With f of m >= 2f + 3 faulty, the chosen are near the honest majority. Fewer than 2f + 3 rows: keeps nobody.
+
+    >>> line = [0, 1, 2, 3, 100]  # five updates of one coordinate, the last far off
+    >>> products = [[a * b for b in line] for a in line]
+    >>> multi_krum(Evidence(products, [], 0, 0), (0, 1, 2, 3, 4), Rule(RuleKind.MULTI_KRUM, 1))
+    (0, 1, 2, 3)
+    """
+    count, faults = len(rows), rule.a
+    if count < 2 * faults + 3:
+        return ()
+    keep = rule.b if 0 < rule.b <= count - faults else count - faults
+    ranked = sorted((sum(_distances(evidence.products, i, rows)[: count - faults - 2]), i) for i in rows)
+    return tuple(sorted(i for _, i in ranked[:keep]))
+
+
+def _distances(products: Integers, i: int, rows: Rows) -> list[int]:
+    """Squared distances from i to the other rows, nearest first."""
+    return sorted(products[i][i] + products[j][j] - 2 * products[i][j] for j in rows if j != i)
+
+
+def three_sigma(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
+    """Drop i if its distance to the mean is more than k standard deviations above the average distance.
+
+    In integers, with t_i = m·‖q_i - mean‖: drop i if m·t_i > Σt and (m·t_i - Σt)² > k²·(m·Σt² - (Σt)²).
+
+    >>> line = [0] * 15 + [100]
+    >>> products = [[a * b for b in line] for a in line]
+    >>> 15 in three_sigma(Evidence(products, [], 0, 0), tuple(range(16)), Rule(RuleKind.THREE_SIGMA, 3 << 8))
+    False
+    """
+    count = len(rows)
+    distances = _scaled_distances_to_mean(evidence.products, rows)
+    total = sum(distances)
+    spread = count * sum(t * t for t in distances) - total**2
+    beyond = [count * t - total for t in distances]
+    return tuple(i for i, b in zip(rows, beyond, strict=True) if b <= 0 or b**2 << 16 <= rule.a**2 * spread)
+
+
+def _scaled_distances_to_mean(products: Integers, rows: Rows) -> Sequence[int]:
+    """m·‖q_i - mean‖ for every row, rounded down."""
+    count = len(rows)
+    with_sum = [sum(products[i][j] for j in rows) for i in rows]
+    sum_square = sum(with_sum)
+    return [
+        isqrt(max(0, count**2 * products[i][i] - 2 * count * dot + sum_square))
+        for i, dot in zip(rows, with_sum, strict=True)
+    ]
+
+
+RULES: Final[dict[RuleKind, Callable[[Evidence, Rows, Rule], Rows]]] = {
+    RuleKind.NONE: keep_all,
+    RuleKind.NORM_BOUND: norm_bound,
+    RuleKind.MEDIAN_COSINE: median_cosine,
+    RuleKind.MULTI_KRUM: multi_krum,
+    RuleKind.THREE_SIGMA: three_sigma,
+}
+"""Every rule by its kind."""
