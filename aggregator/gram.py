@@ -27,7 +27,7 @@ PUBLIC_BITS: Final = (33, 33, 33, 47, 47)
 """|x| < 2^bits for every coordinate of each public row."""
 
 SLICE_LENGTH: Final = 1 << 16
-"""Coordinates a matrix product. Products of two limbs are at most 2^30, so that a float64 sum of 2^23 of them is exact."""
+"""Coordinates a matrix product. Products of limbs are at most 2^30: a float64 sum of up to 2^23 of them is exact."""
 
 LIMB_BITS: Final = 16
 LIMBS: Final = 3
@@ -93,7 +93,7 @@ class GramMatrix:
         )
 
     def verify(self, dimension: int) -> None:
-        """Refuse what no vectors of this length and range have: the checks of `docs/rules.md`, section 1, in their order.
+        """Refuse what no vectors of this length and range have, in the order of `docs/rules.md`, section 1.
 
         Args:
             dimension: d, the length of every row
@@ -172,11 +172,9 @@ def _common_length(updates: Sequence[Update], public: Sequence[PublicRow | None]
 
 def _limbs(values: PublicRow, k: int) -> npt.NDArray[np.float64]:
     """Shape (3, length): balanced limbs, least significant first."""
-    limit = 1 << PUBLIC_BITS[k]
-    if values.min() <= -limit or values.max() >= limit:
-        raise InvalidGram(
-            f"public row {k} has coordinates from {values.min()} to {values.max()}, expected within ±2^{PUBLIC_BITS[k]}"
-        )
+    limit, least, most = 1 << PUBLIC_BITS[k], int(values.min()), int(values.max())
+    if least <= -limit or most >= limit:
+        raise InvalidGram(f"public row {k} has coordinates from {least} to {most}, expected less than {limit} in size")
     limbs = np.empty((LIMBS, len(values)), dtype=np.float64)
     half = 1 << (LIMB_BITS - 1)
     for position in range(LIMBS - 1):

@@ -18,7 +18,7 @@ DEPENDENT_SHIFT: Final = 24
 
 UPDATE_LIMIT: Final = 1 << 48
 PUBLIC_LIMIT: Final = 1 << 79
-"""Entries of the factor are cut here, beyond what real vectors have, so that no invented matrix overflows the contract."""
+"""Entries of the factor are cut here, beyond what real vectors have: no invented matrix can overflow the contract."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Evidence:
 def chance_q64(terms: RuleTerms) -> int:
     """Return T = max(⌈z²/d⌉, floor²) with 64 fractional bits.
 
-    A random vector's cosine with anything is about N(0, 1/d), so a cosine above z/√d is z standard deviations from chance.
+    A random vector's cosine with anything is about N(0, 1/d): one above z/√d is z standard deviations from chance.
 
     >>> chance_q64(RuleTerms(dimension=900, significance_q8=3 << 8)) == -(-(1 << 64) // 100)
     True

@@ -1,7 +1,7 @@
 """The terms by which a round is decided: which rules accept, how contributions are measured, how the step changes.
 
-The same struct as `RuleTerms` in `contracts/src/interfaces/IRoundRules.sol`. Names end in the number of their fractional
-bits: 1.5 is 384 in Q8 and 98304 in Q16.
+The same struct as `RuleTerms` in `contracts/src/interfaces/IRoundRules.sol`. Names end in the number of their
+fractional bits: 1.5 is 384 in Q8 and 98304 in Q16.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Rule:
 
     Attributes:
         kind: which rule
-        a: `norm_bound`: largest norm in base counts; `multi_krum`: f, the number of faulty updates; `three_sigma`: k in Q8
+        a: `norm_bound`: largest norm in base counts; `multi_krum`: f, how many are faulty; `three_sigma`: k in Q8
         b: `multi_krum`: how many updates are kept, 0 for all but f
     """
 
@@ -161,7 +161,21 @@ class RuleTerms:
             raise InvalidTerms(f"terms: {error}") from error
         while rules and rules[-1].kind is RuleKind.NONE:
             rules.pop()
-        return cls(fields[0], scoring, weighting, *fields[3:9], step_rule, fields[10], fields[11], tuple(rules))
+        return cls(
+            dimension=fields[0],
+            scoring=scoring,
+            weighting=weighting,
+            significance_q8=fields[3],
+            floor_q16=fields[4],
+            cap_q16=fields[5],
+            server_rate_q16=fields[6],
+            norm_floor=fields[7],
+            fallback_faults=fields[8],
+            step_rule=step_rule,
+            step_factor_q16=fields[10],
+            step_threshold_q16=fields[11],
+            rules=tuple(rules),
+        )
 
 
 def _require(condition: bool, term: str, value: int, expected: str) -> None:
@@ -201,7 +215,8 @@ def _check_krum_quorum(term: str, faults: int, minimum: int) -> None:
     needed = 2 * faults + 3
     if minimum < needed:
         raise InvalidTerms(
-            f"{term}: f = {faults} faulty updates need n >= 2f + 3 = {needed}, but a round takes place with n = {minimum}"
+            f"{term}: f = {faults} faulty updates need n >= 2f + 3 = {needed}, "
+            f"but a round takes place with n = {minimum}"
         )
 
 
@@ -209,8 +224,8 @@ def _check_three_sigma(rule: Rule, minimum: int) -> None:
     _require(rule.a > 0, "three_sigma", rule.a, "k above 0")
     if (minimum - 1) << 16 <= rule.a**2:
         raise InvalidTerms(
-            f"three_sigma: k = {rule.a / 256:g} needs n > k² + 1 = {(rule.a / 256) ** 2 + 1:g} updates to reject anybody, "
-            f"but a round takes place with n = {minimum}"
+            f"three_sigma: k = {rule.a / 256:g} needs n > k² + 1 = {(rule.a / 256) ** 2 + 1:g} updates "
+            f"to reject anybody, but a round takes place with n = {minimum}"
         )
 
 
