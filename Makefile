@@ -1,0 +1,90 @@
+# Needs Python 3.11 or newer, Node 20 or newer, and make. Every target sets up what it needs, once.
+#
+#   VENV=path      another virtual environment than .venv
+#   PYTHON=python  the Python to make it with
+#   ARGS='...'     further arguments for the program that a target runs
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help set-up demo test test-contracts test-python test-ganache bench lint format contracts snapshots clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$name -c '$(RECENT)' >/dev/null 2>&1; then echo $$name; exit; fi; done; echo python3)
+endif
+
+# Written last, so that an interrupted set-up starts again.
+PYTHON_READY := $(VENV)/.fedmarket-ready
+NODE_READY := node_modules/.fedmarket-ready
+FORGE := ../tools/forge
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+set-up: $(PYTHON_READY) $(NODE_READY) ## install what the other targets need, and nothing else
+
+demo: set-up ## a whole job on this machine: chain, trainers, cheats, payouts, audit
+	$(BIN)/fedmarket demo $(ARGS)
+
+test: test-contracts test-python ## all tests but those on Ganache
+
+test-contracts: $(NODE_READY) ## forge: unit, fuzz, invariants, gas snapshots
+	cd contracts && $(FORGE) test --gas-snapshot-check=true
+
+test-python: set-up ## pytest: unit, integration, end to end
+	$(BIN)/python -m pytest $(ARGS)
+
+test-ganache: set-up ## the end-to-end tests on Ganache in Anvil's place
+	$(BIN)/python -m pytest -m ganache $(ARGS)
+
+bench: set-up ## measure, and print the tables
+	$(BIN)/python -m pytest tests/benchmarks -m bench -s --timeout=7200 $(ARGS)
+
+lint: set-up ## formats, types, direction of imports, stale artefacts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd contracts && $(FORGE) fmt --check
+	cd contracts && $(FORGE) lint --deny notes
+	cd contracts && $(FORGE) build --force --deny warnings
+	$(BIN)/python -m market.chain.artefacts check
+
+format: set-up ## rewrite Python and Solidity in the project's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	cd contracts && $(FORGE) fmt
+
+contracts: set-up ## compile the contracts and write the artefacts that ship
+	$(BIN)/python -m market.chain.artefacts write
+
+snapshots: $(NODE_READY) ## write contracts/snapshots anew: review the difference
+	rm -rf contracts/snapshots
+	cd contracts && $(FORGE) test --gas-snapshot-emit=true
+
+clean: ## remove what was built; .venv and node_modules stay
+	rm -rf build dist *.egg-info contracts/out contracts/cache .hypothesis .import_linter_cache .mypy_cache
+	rm -rf .pytest_cache .ruff_cache
+	find aggregator fedmarket market tests trainer_client -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PYTHON_READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(RECENT)' >/dev/null 2>&1 || { echo "fedmarket needs Python 3.11 or newer, but '$(PYTHON)' is" \
+		"$$($(PYTHON) --version 2>/dev/null || echo missing): name another with make PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }
+	@echo "Installing the Python packages into $(VENV) (once; minutes, most of it PyTorch)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(NODE_READY): package.json package-lock.json
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { echo "fedmarket" \
+		"needs Node 20 or newer with npm, but 'node' is $$(node --version 2>/dev/null || echo missing)" >&2; exit 1; }
+	@echo "Installing the Solidity tools into node_modules (once)"
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
