@@ -75,9 +75,7 @@ class ParameterManifest:
             shapes = {str(e["name"]): [int(side) for side in e["shape"]] for e in unverified_entries}
             offsets = {str(e["name"]): int(e["offset"]) for e in unverified_entries}
         except (TypeError, KeyError, ValueError) as error:
-            raise InvalidModel(
-                f"manifest: expected a list of objects with name, shape and offset ({error})"
-            ) from error
+            raise InvalidModel(f"manifest: expected a list of objects with name, shape and offset ({error})") from error
         manifest = cls.from_shapes(shapes)
         if {e.name: e.offset for e in manifest.entries} != offsets or len(offsets) != len(unverified_entries):
             raise InvalidModel("manifest: names must be distinct and offsets must follow the sorted names")

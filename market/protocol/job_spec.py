@@ -1,0 +1,351 @@
+"""A job's spec: one YAML file that a person can write, and the document made of it that everyone reads from storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from eth_utils.address import is_address, to_checksum_address
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from market.protocol.errors import InvalidJobSpec, InvalidModel
+from market.protocol.identifiers import Wei
+from market.protocol.manifest import ParameterManifest
+from market.protocol.money import parse_amount
+from market.protocol.rule_terms import NO_FALLBACK, ONE_Q16, Rule, RuleKind, RuleTerms, Scoring, StepRule, Weighting
+from market.protocol.terms import NATIVE, JobTerms, PayMode
+
+MAX_SPEC_BYTES = 256 * 1024
+"""A published spec is one block of storage, so that its digest alone names it."""
+
+FORMAT: Literal["fedmarket/job/1"] = "fedmarket/job/1"
+
+
+def _token_address(text: str) -> str:
+    if text == "native":
+        return NATIVE
+    if not is_address(text):
+        raise ValueError(f"expected 'native' or a token's address, got {text!r}")
+    return to_checksum_address(text)
+
+
+Amount = Annotated[Wei, BeforeValidator(parse_amount)]
+Token = Annotated[str, AfterValidator(_token_address)]
+Seconds = Annotated[int, Field(ge=0, le=5 * 365 * 24 * 3600)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False, protected_namespaces=())
+
+
+class ModelSection(_Section):
+    """Which model is trained, and on what kind of input."""
+
+    architecture: str
+    arguments: dict[str, Any] = {}
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+    trainable: tuple[str, ...] = ("*",)
+    """Patterns of parameter names; only what matches is trained and exchanged."""
+    input_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=3)]
+    """(features,) or (channels, height, width)."""
+    classes: Annotated[int, Field(ge=1, le=1 << 20)]
+
+
+class TrainingSection(_Section):
+    """What every trainer does in a round."""
+
+    loss: str = "cross_entropy"
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 32
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    """Largest gradient norm; 0 for no clipping."""
+
+
+class UpdateSection(_Section):
+    """How updates become integers: one base count is 2^-scale_exponent."""
+
+    scale_exponent: Annotated[int, Field(ge=0, le=30)] = 14
+    initial_shift: Annotated[int, Field(ge=0, le=8)] = 0
+
+
+class NormBound(_Section):
+    """Drop updates longer than this many base counts."""
+
+    norm: Annotated[int, Field(ge=1, lt=1 << 32)]
+
+
+class MedianCosine(_Section):
+    """Keep updates whose median semi-partial cosine with the others is more than chance."""
+
+
+class MultiKrum(_Section):
+    """Keep the updates closest to their neighbours (Blanchard et al. 2017)."""
+
+    faults: Annotated[int, Field(ge=0, le=30)]
+    keep: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class ThreeSigma(_Section):
+    """Drop updates further from the mean than so many standard deviations."""
+
+    deviations: Annotated[float, Field(gt=0, le=8)] = 3.0
+
+
+class AcceptRule(_Section):
+    """One rule: exactly one of its names is given."""
+
+    norm_bound: NormBound | None = None
+    median_cosine: MedianCosine | None = None
+    multi_krum: MultiKrum | None = None
+    three_sigma: ThreeSigma | None = None
+
+    def to_rule(self) -> Rule:
+        """The rule as the contract holds it."""
+        if self.norm_bound:
+            return Rule(RuleKind.NORM_BOUND, self.norm_bound.norm)
+        if self.multi_krum:
+            return Rule(RuleKind.MULTI_KRUM, self.multi_krum.faults, self.multi_krum.keep)
+        if self.three_sigma:
+            return Rule(RuleKind.THREE_SIGMA, round(self.three_sigma.deviations * 256))
+        return Rule(RuleKind.MEDIAN_COSINE)
+
+
+def _one_rule(unverified_rule: Any) -> Any:
+    """Let a rule without arguments be written as its bare name, and name what is known where it is not."""
+    known = ", ".join(AcceptRule.model_fields)
+    rule = {unverified_rule: {}} if isinstance(unverified_rule, str) else unverified_rule
+    if not isinstance(rule, Mapping) or len(rule) != 1 or next(iter(rule)) not in AcceptRule.model_fields:
+        raise ValueError(f"expected one rule of {known}, got {unverified_rule!r}")
+    name, arguments = next(iter(rule.items()))
+    return {name: arguments or {}}
+
+
+class StepSection(_Section):
+    """How the next round's step follows from this one."""
+
+    rule: Literal["constant", "decay", "agreement"] = "constant"
+    factor: PositiveFraction = 1.0
+    threshold: Fraction = 0.0
+
+
+class RulesSection(_Section):
+    """How a round is decided; docs/rules.md says what each value does."""
+
+    accept: Annotated[tuple[Annotated[AcceptRule, BeforeValidator(_one_rule)], ...], Field(max_length=3)] = (
+        AcceptRule(median_cosine=MedianCosine()),
+    )
+    significance: Annotated[float, Field(ge=0, lt=256)] = 3.0
+    floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    score: Literal["leave_one_out_cosine", "cosine_to_mean", "equal"] = "leave_one_out_cosine"
+    cap: PositiveFraction = 1.0
+    weighting: Literal["crowding", "equal"] = "crowding"
+    server_rate: Annotated[float, Field(gt=0, le=4)] = 1.0
+    norm_floor: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+    fallback_faults: Annotated[int, Field(ge=0, le=30)] | None = None
+    """f of the unpaid Multi-Krum that stands in where a round would accept nobody; none: the model stays."""
+    step: StepSection = StepSection()
+
+    def to_terms(self, dimension: int) -> RuleTerms:
+        """The rules as the contract holds them; fractions are rounded to the nearest representable value."""
+        return RuleTerms(
+            dimension=dimension,
+            scoring=Scoring[self.score.upper()],
+            weighting=Weighting[self.weighting.upper()],
+            significance_q8=round(self.significance * 256),
+            floor_q16=round(self.floor * ONE_Q16),
+            cap_q16=round(self.cap * ONE_Q16),
+            server_rate_q16=round(self.server_rate * ONE_Q16),
+            norm_floor=self.norm_floor,
+            fallback_faults=NO_FALLBACK if self.fallback_faults is None else self.fallback_faults,
+            step_rule=StepRule[self.step.rule.upper()],
+            step_factor_q16=round(self.step.factor * ONE_Q16),
+            step_threshold_q16=round(self.step.threshold * ONE_Q16),
+            rules=tuple(rule.to_rule() for rule in self.accept),
+        )
+
+
+class PeriodsSection(_Section):
+    """How long each phase takes, in seconds."""
+
+    enrol_s: Seconds
+    commit_s: Seconds
+    reveal_s: Seconds
+    settle_s: Seconds
+    vesting_s: Seconds
+    deadline_s: Seconds
+    """From the posting to the moment from which on anyone may close the job."""
+    confirmations: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Blocks after a transaction's own before a client believes it."""
+    block_time_s: Annotated[int, Field(ge=1, le=3600)] = 12
+
+
+class MoneySection(_Section):
+    """What is locked, staked and paid."""
+
+    token: Token = NATIVE
+    round_reward: Amount
+    aggregator_fee: Amount = Wei(0)
+    trainer_stake: Amount
+    aggregator_bond: Amount
+    compensation: Amount = Wei(0)
+
+
+class PaySection(_Section):
+    """`pot` divides each round's reward by score; `price` pays each accepted update up to a price."""
+
+    mode: Literal["pot", "price"] = "pot"
+    price: Amount = Wei(0)
+    score_target: Fraction = 0.0
+
+
+class JobSpec(_Section):
+    """Everything that an owner decides about a job."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    model: ModelSection
+    training: TrainingSection = TrainingSection()
+    update: UpdateSection = UpdateSection()
+    rules: RulesSection = RulesSection()
+    rounds: Annotated[int, Field(ge=1, lt=1 << 16)]
+    seats: Annotated[int, Field(ge=3, le=64)]
+    minimum_commits: Annotated[int, Field(ge=3, le=64)] = 3
+    periods: PeriodsSection
+    money: MoneySection
+    pay: PaySection = PaySection()
+
+    def to_terms(self, dimension: int, now_s: int) -> JobTerms:
+        """The terms that the contract holds, for a job posted at this block timestamp.
+
+        Raises:
+            InvalidTerms: values that are well formed but cannot hold together.
+        """
+        periods, money = self.periods, self.money
+        terms = JobTerms(
+            token=money.token,
+            seats=self.seats,
+            minimum_commits=self.minimum_commits,
+            rounds=self.rounds,
+            pay_mode=PayMode[self.pay.mode.upper()],
+            scale_exponent=self.update.scale_exponent,
+            initial_shift=self.update.initial_shift,
+            enrol_until_s=now_s + periods.enrol_s,
+            deadline_s=now_s + periods.deadline_s,
+            commit_period_s=periods.commit_s,
+            reveal_period_s=periods.reveal_s,
+            settle_period_s=periods.settle_s,
+            vesting_period_s=periods.vesting_s,
+            confirmation_period_s=periods.confirmations * periods.block_time_s,
+            round_reward_wei=money.round_reward,
+            aggregator_fee_wei=money.aggregator_fee,
+            trainer_stake_wei=money.trainer_stake,
+            aggregator_bond_wei=money.aggregator_bond,
+            compensation_wei=money.compensation,
+            price_wei=self.pay.price,
+            score_target_q32=round(self.pay.score_target * (1 << 32)),
+            rules=self.rules.to_terms(dimension),
+        )
+        terms.check()
+        return terms
+
+
+def parse_spec(unverified_spec: Any) -> JobSpec:
+    """Make a spec of parsed YAML or JSON.
+
+    Raises:
+        InvalidJobSpec: the first field that is missing, unknown, of another type or out of range.
+    """
+    try:
+        return JobSpec.model_validate(unverified_spec)
+    except ValidationError as error:
+        raise _first_problem(error) from error
+
+
+def load_spec(path: Path) -> JobSpec:
+    """Read a spec from a YAML file.
+
+    Raises:
+        InvalidJobSpec: the file cannot be read, is not YAML, or a field is wrong.
+    """
+    try:
+        unverified_spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidJobSpec(str(path), f"cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InvalidJobSpec(str(path), f"is not YAML: {where}{getattr(error, 'problem', error)}") from error
+    return parse_spec(unverified_spec)
+
+
+def _first_problem(error: ValidationError) -> InvalidJobSpec:
+    problem = error.errors()[0]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return InvalidJobSpec(field, "is missing")
+    if problem["type"] == "model_type":
+        return InvalidJobSpec(field or "the file", f"expected a mapping of fields, got {problem['input']!r}")
+    if problem["type"] == "extra_forbidden":
+        return InvalidJobSpec(field, "is not a known field")
+    shown = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+    return InvalidJobSpec(field or "the file", f"{message[0].lower()}{message[1:]}{shown}")
+
+
+class JobDocument(_Section):
+    """What storage holds of a job: the spec and what follows from it. Its digest is on-chain.
+
+    Attributes:
+        spec: the owner's decisions.
+        manifest: the layout of the parameter vector.
+        initial_model: CID of M_0, int64 little-endian in units of 2^-(scale_exponent + 16).
+    """
+
+    format: Literal["fedmarket/job/1"] = FORMAT
+    spec: JobSpec
+    manifest: list[dict[str, Any]]
+    initial_model: str
+
+    @property
+    def parameters(self) -> ParameterManifest:
+        """The manifest, parsed."""
+        return ParameterManifest.from_json(self.manifest)
+
+    def to_bytes(self) -> bytes:
+        """The canonical JSON: sorted keys, no white space.
+
+        Raises:
+            InvalidJobSpec: longer than one block of storage.
+        """
+        data = json.dumps(
+            self.model_dump(mode="json", exclude_none=True), sort_keys=True, separators=(",", ":")
+        ).encode()
+        if len(data) > MAX_SPEC_BYTES:
+            raise InvalidJobSpec(
+                "the document", f"has {len(data)} bytes with its manifest, at most {MAX_SPEC_BYTES} fit"
+            )
+        return data
+
+    @classmethod
+    def from_bytes(cls, unverified_data: bytes) -> JobDocument:
+        """Parse what storage returned.
+
+        Raises:
+            InvalidJobSpec: not JSON, or a field is wrong; the manifest is checked, too.
+        """
+        try:
+            document = cls.model_validate(json.loads(unverified_data))
+            _ = document.parameters
+        except (ValueError, InvalidModel) as error:
+            if isinstance(error, ValidationError):
+                raise _first_problem(error) from error
+            raise InvalidJobSpec("the document", str(error)) from error
+        return document

@@ -1,0 +1,38 @@
+"""Amounts as a person writes them."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+from market.protocol.identifiers import Wei
+
+UNITS = {"wei": 1, "gwei": 10**9, "ether": 10**18}
+MAX_AMOUNT = (1 << 128) - 1
+
+
+def parse_amount(text: object) -> Wei:
+    """Read "1.5 ether", "20 gwei", "7 wei" or a whole number of wei. Exact: no amount is rounded.
+
+    Raises:
+        ValueError: the text is no amount, is negative, is finer than one wei, or does not fit in 128 bits.
+    """
+    expectation = f"expected an amount such as '1.5 ether' or a whole number of wei, got {text!r}"
+    number, _, unit = str(text).strip().partition(" ")
+    unit = unit.strip() or "wei"
+    if unit not in UNITS:
+        raise ValueError(f"{expectation}; known units are {', '.join(UNITS)}")
+    try:
+        amount = Fraction(Decimal(number)) * UNITS[unit]
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise ValueError(expectation) from error
+    if amount.denominator != 1 or not 0 <= amount <= MAX_AMOUNT:
+        raise ValueError(f"{expectation}; it must be a whole number of wei between 0 and 2^128 - 1")
+    return Wei(int(amount))
+
+
+def format_amount(wei: int, symbol: str = "ETH") -> str:
+    """Show an amount in whole coins, exactly, without trailing zeros."""
+    whole, rest = divmod(abs(wei), UNITS["ether"])
+    fraction = f".{rest:018}".rstrip("0").rstrip(".")
+    return f"{'-' if wei < 0 else ''}{whole}{fraction} {symbol}"

@@ -1,0 +1,60 @@
+"""When things may be done: a round's phases, by block timestamp, half-open and without overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Phase(IntEnum):
+    """What may be done to a job now; the same numbers as in the contract."""
+
+    AWAITING_AGGREGATOR = 0
+    ENROLMENT = 1
+    COMMIT = 2
+    REVEAL = 3
+    SETTLE = 4
+    STARVED = 5
+    OVERDUE = 6
+    FINISHED = 7
+    CLOSED = 8
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The moments of one attempt, as block timestamps in seconds.
+
+    Commit is [start_s, commit_end_s), reveal [commit_end_s, reveal_end_s), settle [reveal_end_s, settle_end_s).
+    """
+
+    start_s: int
+    commit_end_s: int
+    reveal_end_s: int
+    settle_end_s: int
+
+    @classmethod
+    def of_attempt(cls, start_s: int, commit_s: int, reveal_s: int, settle_s: int) -> Schedule:
+        """Lay the three periods end to end from the attempt's start."""
+        commit_end_s = start_s + commit_s
+        return cls(start_s, commit_end_s, commit_end_s + reveal_s, commit_end_s + reveal_s + settle_s)
+
+    def phase(self, timestamp_s: int, enough_commits: bool) -> Phase:
+        """The phase that a block with this timestamp is in."""
+        if timestamp_s < self.start_s:
+            return Phase.ENROLMENT
+        if timestamp_s < self.commit_end_s:
+            return Phase.COMMIT
+        if not enough_commits:
+            return Phase.STARVED
+        if timestamp_s < self.reveal_end_s:
+            return Phase.REVEAL
+        return Phase.SETTLE if timestamp_s < self.settle_end_s else Phase.OVERDUE
+
+
+FULL_STEP_Q16 = 1 << 16
+"""The first round's step: one, with 16 fractional bits."""
+
+
+def shift_of_step(initial_shift: int, step_q16: int) -> int:
+    """A round's e: one count is worth 2^e base counts. It falls by one each time the step has halved, and stops at zero."""
+    return max(0, initial_shift - (16 - (step_q16.bit_length() - 1)))

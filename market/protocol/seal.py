@@ -1,0 +1,43 @@
+"""The sealed commit: nobody can copy what they cannot see, nor open another's seal as their own."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from market.protocol.identifiers import Digest, JobId
+
+SALT_BYTES = 32
+
+
+@dataclass(frozen=True)
+class SealContext:
+    """Everything that binds a seal to one place and moment. A seal is worth nothing in any other."""
+
+    chain_id: int
+    contract: str
+    job: JobId
+    round: int
+    attempt: int
+
+
+def new_salt() -> bytes:
+    """32 bytes from the operating system's generator."""
+    return secrets.token_bytes(SALT_BYTES)
+
+
+def seal(context: SealContext, trainer: str, content: Digest, salt: bytes) -> bytes:
+    """keccak256 of the ABI encoding of context, trainer, content digest and salt; the contract's `sealOf`.
+
+    Args:
+        context: chain, contract, job, round and attempt.
+        trainer: the address that commits.
+        content: sha2-256 digest of the update's CID.
+        salt: 32 random bytes; without them a small model's update could be guessed.
+    """
+    types = ["uint256", "address", "uint256", "uint256", "uint256", "address", "bytes32", "bytes32"]
+    values = [context.chain_id, context.contract, context.job, context.round, context.attempt, trainer, content, salt]
+    return keccak(encode(types, values))

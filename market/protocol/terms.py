@@ -1,0 +1,146 @@
+"""A job's terms as the contract holds them; the same struct as `JobTerms` in `contracts/src/interfaces/IJobMarket.sol`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+from market.protocol.errors import InvalidTerms
+from market.protocol.rounds import FULL_STEP_Q16, Schedule, shift_of_step
+from market.protocol.rule_terms import RuleTerms
+
+NATIVE = "0x0000000000000000000000000000000000000000"
+"""The token address that stands for the chain's native coin."""
+
+
+class PayMode(IntEnum):
+    """How a round's reward becomes pay."""
+
+    POT = 0
+    PRICE = 1
+
+
+@dataclass(frozen=True)
+class JobTerms:
+    """Everything that the contract knows of a job. Amounts in wei, periods in seconds, moments as block timestamps."""
+
+    token: str
+    seats: int
+    minimum_commits: int
+    rounds: int
+    pay_mode: PayMode
+    scale_exponent: int
+    initial_shift: int
+    enrol_until_s: int
+    deadline_s: int
+    commit_period_s: int
+    reveal_period_s: int
+    settle_period_s: int
+    vesting_period_s: int
+    confirmation_period_s: int
+    round_reward_wei: int
+    aggregator_fee_wei: int
+    trainer_stake_wei: int
+    aggregator_bond_wei: int
+    compensation_wei: int
+    price_wei: int
+    score_target_q32: int
+    rules: RuleTerms
+
+    @property
+    def deposit_wei(self) -> int:
+        """What the owner locks at opening: every round's reward and fee."""
+        return self.rounds * (self.round_reward_wei + self.aggregator_fee_wei)
+
+    @property
+    def attempt_period_s(self) -> int:
+        """How long one attempt can take."""
+        return self.commit_period_s + self.reveal_period_s + self.settle_period_s
+
+    @property
+    def most_pay_wei(self) -> int:
+        """The most that one round can pay one trainer: what a stake must at least be."""
+        return 2 * self.round_reward_wei if self.pay_mode is PayMode.POT else self.price_wei
+
+    def schedule(self, start_s: int) -> Schedule:
+        """The phases of an attempt that starts at this block timestamp."""
+        return Schedule.of_attempt(start_s, self.commit_period_s, self.reveal_period_s, self.settle_period_s)
+
+    def shift(self, step_q16: int = FULL_STEP_Q16) -> int:
+        """e of a round with this step."""
+        return shift_of_step(self.initial_shift, step_q16)
+
+    def to_abi(self) -> tuple[Any, ...]:
+        """The struct as nested tuples, in the contract's order."""
+        values = [getattr(self, field.name) for field in fields(self)]
+        return (*[int(v) if isinstance(v, IntEnum) else v for v in values[:-1]], self.rules.to_abi())
+
+    @classmethod
+    def from_abi(cls, unverified_values: Sequence[Any]) -> JobTerms:
+        """Parse what the contract returned."""
+        values: dict[str, Any] = dict(zip((field.name for field in fields(cls)), unverified_values, strict=True))
+        values["pay_mode"] = PayMode(values["pay_mode"])
+        values["rules"] = RuleTerms.from_abi(values["rules"])
+        return cls(**values)
+
+    def check(self) -> None:
+        """Refuse what the contract would refuse, with a sentence instead of a revert.
+
+        Raises:
+            InvalidTerms: names the term, its value and what was expected.
+        """
+        _check_counts(self)
+        _check_periods(self)
+        _check_money(self)
+        self.rules.check(self.minimum_commits)
+
+
+MAX_SEATS = 64
+MAX_PERIOD_S = 90 * 24 * 3600
+
+
+def _require(holds: bool, term: str, value: object, expected: str) -> None:
+    if not holds:
+        raise InvalidTerms(f"{term} is {value}: expected {expected}")
+
+
+def _check_counts(terms: JobTerms) -> None:
+    _require(1 <= terms.seats <= MAX_SEATS, "seats", terms.seats, f"1 to {MAX_SEATS}")
+    commits = terms.minimum_commits
+    _require(3 <= commits <= terms.seats, "minimum_commits", commits, f"3 to the {terms.seats} seats")
+    _require(1 <= terms.rounds < 1 << 16, "rounds", terms.rounds, "1 to 65535")
+    _require(0 <= terms.scale_exponent <= 30, "scale_exponent", terms.scale_exponent, "0 to 30")
+    _require(0 <= terms.initial_shift <= 8, "initial_shift", terms.initial_shift, "0 to 8")
+
+
+def _check_periods(terms: JobTerms) -> None:
+    for name in ("commit", "reveal", "settle"):
+        period_s = getattr(terms, f"{name}_period_s")
+        longer = f"longer than the confirmations' {terms.confirmation_period_s} s and at most {MAX_PERIOD_S} s"
+        _require(terms.confirmation_period_s < period_s <= MAX_PERIOD_S, f"{name} period", f"{period_s} s", longer)
+    vesting_s = terms.vesting_period_s
+    shorter = f"at least 1 s and less than the commit period of {terms.commit_period_s} s"
+    _require(1 <= vesting_s < terms.commit_period_s, "vesting period", f"{vesting_s} s", shorter)
+    earliest_s = terms.enrol_until_s + terms.attempt_period_s
+    room = f"at least {earliest_s}, the end of enrolment and one attempt"
+    _require(terms.deadline_s >= earliest_s, "deadline", terms.deadline_s, room)
+
+
+def _check_money(terms: JobTerms) -> None:
+    for field in fields(terms):
+        if field.name.endswith("_wei"):
+            amount_wei = getattr(terms, field.name)
+            _require(0 <= amount_wei < 1 << 128, field.name, amount_wei, "0 to 2^128 - 1")
+    _require(terms.round_reward_wei > 0, "round_reward_wei", terms.round_reward_wei, "more than 0")
+    if terms.pay_mode is PayMode.PRICE:
+        _require(terms.price_wei > 0, "price_wei", terms.price_wei, "more than 0")
+        _require(terms.score_target_q32 > 0, "score_target", terms.score_target_q32, "more than 0")
+        most = f"at most the round's reward of {terms.round_reward_wei} over {terms.seats} seats"
+        _require(terms.seats * terms.price_wei <= terms.round_reward_wei, "price_wei", terms.price_wei, most)
+    stake = f"at least {terms.most_pay_wei}, the most that one round can pay one trainer"
+    _require(terms.trainer_stake_wei >= terms.most_pay_wei, "trainer_stake_wei", terms.trainer_stake_wei, stake)
+    least = max(terms.round_reward_wei, terms.seats * terms.compensation_wei)
+    bond = f"at least {least}: a round's reward, and the compensation of every seat"
+    _require(terms.aggregator_bond_wei >= least, "aggregator_bond_wei", terms.aggregator_bond_wei, bond)

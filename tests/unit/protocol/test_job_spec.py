@@ -1,0 +1,170 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from market.protocol.errors import InvalidJobSpec, InvalidTerms
+from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument, JobSpec, load_spec, parse_spec
+from market.protocol.manifest import ParameterManifest
+from market.protocol.rule_terms import NO_FALLBACK, RuleKind
+from market.protocol.terms import NATIVE, JobTerms, PayMode
+
+TEXT = """
+name: digits
+model:
+  architecture: cnn
+  arguments: {channels: 1, height: 8, width: 8, classes: 10}
+  input_shape: [1, 8, 8]
+  classes: 10
+rules: {accept: [median_cosine, {multi_krum: {faults: 2, keep: 4}}]}
+rounds: 5
+seats: 8
+minimum_commits: 7
+periods: {enrol_s: 60, commit_s: 60, reveal_s: 50, settle_s: 40, vesting_s: 30, deadline_s: 86400, block_time_s: 1}
+money:
+  round_reward: 1 ether
+  aggregator_fee: 0.1 ether
+  trainer_stake: 2 ether
+  aggregator_bond: 1 ether
+  compensation: 0.01 ether
+"""
+DIMENSION, NOW_S = 38_282, 1_000
+
+
+@pytest.fixture
+def fields() -> dict[str, Any]:
+    return copy.deepcopy(yaml.safe_load(TEXT))
+
+
+@pytest.fixture
+def spec(fields: dict[str, Any]) -> JobSpec:
+    return parse_spec(fields)
+
+
+def changed(fields: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    *parents, leaf = path.split(".")
+    section = fields
+    for parent in parents:
+        section = section.setdefault(parent, {})
+    section[leaf] = value
+    return fields
+
+
+def test_a_written_spec_becomes_the_contracts_terms(spec: JobSpec) -> None:
+    terms = spec.to_terms(DIMENSION, NOW_S)
+    assert (terms.token, terms.pay_mode, terms.seats, terms.rounds) == (NATIVE, PayMode.POT, 8, 5)
+    assert (terms.enrol_until_s, terms.deadline_s) == (1_060, 87_400)
+    assert terms.deposit_wei == 5 * 11 * 10**17
+    assert [(rule.kind, rule.a, rule.b) for rule in terms.rules.rules] == [
+        (RuleKind.MEDIAN_COSINE, 0, 0),
+        (RuleKind.MULTI_KRUM, 2, 4),
+    ]
+    assert terms.rules.fallback_faults == NO_FALLBACK
+    assert terms.rules.significance_q8 == 3 * 256
+
+
+def test_terms_survive_the_way_to_the_contract_and_back(spec: JobSpec) -> None:
+    terms = spec.to_terms(DIMENSION, NOW_S)
+    assert JobTerms.from_abi(terms.to_abi()) == terms
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("rounds", 0, "rounds"),
+        ("rounds", "many", "rounds"),
+        ("round", 5, "round: is not a known field"),
+        ("seats", 65, "seats"),
+        ("model", 3, "model: expected a mapping"),
+        ("model.input_shape", [], "model.input_shape"),
+        ("periods.commit_s", -1, "periods.commit_s"),
+        ("money", {}, "money.round_reward: is missing"),
+        ("money.round_reward", "1 eth", "money.round_reward: expected an amount"),
+        ("money.token", "0x12", "money.token: expected 'native' or a token's address"),
+        ("rules.accept", ["best"], r"rules.accept\[0\]: expected one rule of norm_bound, median_cosine"),
+        ("rules.accept", [{"multi_krum": {"faults": -1}}], r"rules.accept\[0\].multi_krum.faults"),
+        ("rules.accept", ["median_cosine"] * 4, "rules.accept"),
+        ("rules.floor", float("nan"), "rules.floor"),
+        ("training.learning_rate", float("inf"), "training.learning_rate"),
+        ("pay.mode", "gift", "pay.mode"),
+    ],
+)
+def test_a_wrong_field_is_named(fields: dict[str, Any], path: str, value: Any, named: str) -> None:
+    with pytest.raises(InvalidJobSpec, match=named):
+        parse_spec(changed(fields, path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("minimum_commits", 9, "minimum_commits is 9"),
+        ("minimum_commits", 6, "f = 2 .* 7"),
+        ("rules.accept", [{"three_sigma": {"deviations": 3}}], "three_sigma"),
+        ("periods.vesting_s", 60, "vesting period is 60 s"),
+        ("periods.confirmations", 40, "settle period is 40 s"),
+        ("periods.deadline_s", 209, "deadline is 1209: expected at least 1210"),
+        ("money.trainer_stake", "1.9 ether", "trainer_stake_wei .* at least 2000000000000000000"),
+        ("money.aggregator_bond", "0.9 ether", "aggregator_bond_wei"),
+        ("money.compensation", "0.2 ether", "aggregator_bond_wei .* 1600000000000000000"),
+        ("money.round_reward", 0, "round_reward_wei"),
+        ("pay", {"mode": "price", "price": "0.2 ether", "score_target": 0.5}, "price_wei .* 8 seats"),
+        ("pay", {"mode": "price", "price": "0.1 ether"}, "score_target"),
+    ],
+)
+def test_terms_that_cannot_hold_together_are_refused(fields: dict[str, Any], path: str, value: Any, named: str) -> None:
+    spec = parse_spec(changed(fields, path, value))
+    with pytest.raises(InvalidTerms, match=named):
+        spec.to_terms(DIMENSION, NOW_S)
+
+
+def test_a_file_that_is_no_yaml_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("name: digits\nrounds: [1,\n", encoding="utf-8")
+    with pytest.raises(InvalidJobSpec, match=r"job\.yaml: is not YAML: line 3"):
+        load_spec(path)
+
+
+def test_a_missing_or_binary_file_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidJobSpec, match=r"nowhere\.yaml: cannot be read"):
+        load_spec(tmp_path / "nowhere.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidJobSpec, match="cannot be read"):
+        load_spec(tmp_path / "binary.yaml")
+
+
+def test_yaml_tags_run_no_code(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("!!python/object/apply:os.getcwd []", encoding="utf-8")
+    with pytest.raises(InvalidJobSpec, match="is not YAML"):
+        load_spec(path)
+
+
+def test_a_published_document_reads_back_as_it_was_written(spec: JobSpec) -> None:
+    manifest = ParameterManifest.from_shapes({"weight": [2, 3], "bias": [2]})
+    document = JobDocument(spec=spec, manifest=manifest.to_json(), initial_model="bafkqaaa")
+    again = JobDocument.from_bytes(document.to_bytes())
+    assert again == document
+    assert again.to_bytes() == document.to_bytes()
+    assert again.parameters == manifest
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"format":"other"}'])
+def test_a_document_that_is_none_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidJobSpec):
+        JobDocument.from_bytes(data)
+
+
+def test_a_document_with_a_forged_manifest_is_refused(spec: JobSpec) -> None:
+    forged = JobDocument(
+        spec=spec, manifest=[{"name": "weight", "shape": [2], "offset": 1}], initial_model="bafkqaaa"
+    ).to_bytes()
+    with pytest.raises(InvalidJobSpec, match="offsets"):
+        JobDocument.from_bytes(forged)
+
+
+def test_a_document_beyond_one_block_is_refused(spec: JobSpec) -> None:
+    manifest = ParameterManifest.from_shapes({f"layer{index:05}": [1] for index in range(8_000)})
+    with pytest.raises(InvalidJobSpec, match=str(MAX_SPEC_BYTES)):
+        JobDocument(spec=spec, manifest=manifest.to_json(), initial_model="bafkqaaa").to_bytes()
