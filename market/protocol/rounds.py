@@ -56,5 +56,5 @@ FULL_STEP_Q16 = 1 << 16
 
 
 def shift_of_step(initial_shift: int, step_q16: int) -> int:
-    """A round's e: one count is worth 2^e base counts. It falls by one each time the step has halved, and stops at zero."""
+    """Return e: one count of a round with this step is worth 2^e base counts. It falls by one as the step halves."""
     return max(0, initial_shift - (16 - (step_q16.bit_length() - 1)))

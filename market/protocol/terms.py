@@ -1,4 +1,4 @@
-"""A job's terms as the contract holds them; the same struct as `JobTerms` in `contracts/src/interfaces/IJobMarket.sol`."""
+"""A job's terms as the contract holds them: `JobTerms` of `contracts/src/interfaces/IJobMarket.sol`, field by field."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class JobTerms:
         return Schedule.of_attempt(start_s, self.commit_period_s, self.reveal_period_s, self.settle_period_s)
 
     def shift(self, step_q16: int = FULL_STEP_Q16) -> int:
-        """e of a round with this step."""
+        """Return e of a round with this step."""
         return shift_of_step(self.initial_shift, step_q16)
 
     def to_abi(self) -> tuple[Any, ...]:
