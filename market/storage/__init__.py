@@ -1,1 +1,21 @@
 """Content-addressed storage with true IPFS CIDs."""
+
+from __future__ import annotations
+
+from market.storage import car
+from market.storage.cid import CHUNK_BYTES, Cid
+from market.storage.content_store import BlockStore, ContentStore
+from market.storage.embedded_store import GRACE_S, Collected, EmbeddedStore
+from market.storage.unixfs import InvalidContent
+
+__all__ = [
+    "CHUNK_BYTES",
+    "GRACE_S",
+    "BlockStore",
+    "Cid",
+    "Collected",
+    "ContentStore",
+    "EmbeddedStore",
+    "InvalidContent",
+    "car",
+]

@@ -1,0 +1,225 @@
+"""The embedded store: content in a folder of this machine, under true IPFS CIDs, for any number of processes at once.
+
+The folder holds `blocks/` (Kubo's flatfs layout), `pins/` and a lock. Writers share the lock for one block at a time;
+the garbage collection takes it alone. Readers take none: a block's file is whole or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from market.protocol.errors import BlockNotFound
+from market.storage.cid import Cid
+from market.storage.durable_file import disk_errors, locked, make_folder, sync_folder, write_file
+from market.storage.file_dag import build_file, file_size, read_file, walk_blocks
+from market.storage.flat_blocks import FlatBlocks
+from market.storage.pin_files import PinFiles
+from market.storage.unixfs import InvalidContent
+
+GRACE_S = 3600.0
+"""Seconds for which a block added is safe unpinned: time enough to finish an upload and pin it."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a garbage collection removed."""
+
+    blocks: int
+    size_bytes: int
+
+
+class EmbeddedStore:
+    """A `ContentStore` in a folder, which is created by the first write. Safe between threads and processes.
+
+    Raises:
+        StorageError: from any method: the folder's place is taken by a file, or it may not be read or written.
+        StorageFull: from any method that writes: the disk is full; what was held before is untouched.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blocks = FlatBlocks(root / "blocks")
+        self._pins = PinFiles(root / "pins")
+        self._prepared = False
+
+    def add(self, stream: BinaryIO) -> Cid:
+        """Keep a stream's content and return its CID; durable when this returns."""
+        with self._writing() as batch:
+            return build_file(stream, batch.put)
+
+    def add_bytes(self, data: bytes) -> Cid:
+        """Keep some bytes and return their CID; durable when this returns."""
+        return self.add(io.BytesIO(data))
+
+    def put_blocks(self, unverified_blocks: Iterable[tuple[Cid, bytes]]) -> int:
+        """Keep single blocks and return how many came; durable when this returns.
+
+        Raises:
+            CorruptBlock: the bytes given do not have their CID; blocks before it are kept.
+        """
+        count = 0
+        with self._writing() as batch:
+            for cid, block in unverified_blocks:
+                batch.put(cid, block)
+                count += 1
+        return count
+
+    def get_block(self, cid: Cid) -> bytes:
+        """One block, verified.
+
+        Raises:
+            BlockNotFound: it is not held.
+            CorruptBlock: its file is truncated or altered.
+        """
+        return self._blocks.read(cid)
+
+    def open(self, cid: Cid) -> Iterator[bytes]:
+        """The content in order, in verified pieces."""
+        return read_file(cid, self.get_block)
+
+    def read(self, cid: Cid, limit_bytes: int) -> bytes:
+        """The whole content in memory.
+
+        Raises:
+            InvalidContent: it is longer than `limit_bytes`.
+        """
+        size_bytes = self.size(cid)
+        if size_bytes > limit_bytes:
+            raise InvalidContent(cid, f"{size_bytes} bytes, at most {limit_bytes} are read")
+        return b"".join(self.open(cid))
+
+    def copy_to(self, cid: Cid, path: Path, expected_bytes: int | None = None) -> None:
+        """Write the content to a file, atomically and durably; a file of that name is replaced.
+
+        Raises:
+            InvalidContent: the content's length is not `expected_bytes`; the file is not touched.
+        """
+        size_bytes = self.size(cid)
+        if expected_bytes is not None and size_bytes != expected_bytes:
+            raise InvalidContent(cid, f"{size_bytes} bytes, expected {expected_bytes}")
+        write_file(path, self.open(cid))
+        sync_folder(path.parent)
+
+    def has(self, cid: Cid) -> bool:
+        """Whether every block of the content is held; damage is an error where it meets the eye, never a yes."""
+        with contextlib.suppress(BlockNotFound):
+            self._require(cid)
+            return True
+        return False
+
+    def size(self, cid: Cid) -> int:
+        """Length of the content in bytes, by its verified root."""
+        return file_size(cid, self.get_block)
+
+    def verify(self, cid: Cid) -> int:
+        """Read and check every block once, and return the content's length in bytes."""
+        for _ in walk_blocks(cid, self.get_block, raw_leaves=True):
+            pass
+        return self.size(cid)
+
+    def pin(self, cid: Cid, reason: str) -> None:
+        """Protect content that is wholly held, durably; again for the same reason changes nothing.
+
+        Raises:
+            BlockNotFound: a block of it is missing; nothing is pinned.
+        """
+        self._prepare()
+        with self._locked():
+            self._require(cid)
+            self._pins.add(cid, reason)
+
+    def unpin(self, cid: Cid, reason: str) -> None:
+        """Take one reason back, durably; no error if it was not there."""
+        if self.root.exists():
+            self._prepare()
+            with self._locked():
+                self._pins.remove(cid, reason)
+
+    def pins(self) -> Mapping[Cid, frozenset[str]]:
+        """Every pinned root with its reasons."""
+        return self._pins.all()
+
+    def collect_garbage(self, grace_s: float = GRACE_S) -> Collected:
+        """Remove blocks that no pin reaches and that were last added at least `grace_s` seconds ago.
+
+        Raises:
+            BlockNotFound, CorruptBlock, InvalidContent: pinned content is incomplete or damaged. Nothing is removed
+                then, since what it still needs is not known.
+        """
+        if not self.root.exists():
+            return Collected(0, 0)
+        self._prepare()
+        with self._locked(exclusive=True):
+            self._sweep()
+            return self._remove_unpinned(time.time() - grace_s)
+
+    def _remove_unpinned(self, added_until_s: float) -> Collected:
+        needed = {
+            cid.digest for root in self._pins.all() for cid, _ in walk_blocks(root, self.get_block, raw_leaves=False)
+        }
+        removed = freed_bytes = 0
+        with disk_errors(self.root):
+            for held in self._blocks:
+                if held.digest not in needed and held.added_s <= added_until_s:
+                    held.path.unlink()
+                    removed, freed_bytes = removed + 1, freed_bytes + held.size_bytes
+        return Collected(removed, freed_bytes)
+
+    def _require(self, cid: Cid) -> None:
+        for block_cid, block in walk_blocks(cid, self.get_block, raw_leaves=False):
+            if block is None and not self._blocks.holds(block_cid):
+                raise BlockNotFound(str(block_cid), str(self.root))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[_Batch]:
+        self._prepare()
+        batch = _Batch(self._blocks, self._lock)
+        yield batch
+        batch.sync()
+
+    def _prepare(self) -> None:
+        """Create what is missing and, if nobody else is writing, clear away what killed writers left."""
+        if self._prepared:
+            return
+        make_folder(self.root)
+        with self._locked():
+            self._blocks.prepare()
+        with locked(self._lock, exclusive=True, wait=False) as alone:
+            if alone:
+                self._sweep()
+        self._prepared = True
+
+    def _sweep(self) -> None:
+        self._blocks.sweep()
+        self._pins.sweep()
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / "lock"
+
+    def _locked(self, *, exclusive: bool = False) -> contextlib.AbstractContextManager[bool]:
+        return locked(self._lock, exclusive=exclusive)
+
+
+class _Batch:
+    """Blocks that become durable together: each file as it is written, the folders' entries once at the end."""
+
+    def __init__(self, blocks: FlatBlocks, lock: Path) -> None:
+        self._blocks = blocks
+        self._lock = lock
+        self._folders: set[Path] = set()
+
+    def put(self, cid: Cid, block: bytes) -> None:
+        with locked(self._lock, exclusive=False):
+            self._folders.add(self._blocks.write(cid, block))
+
+    def sync(self) -> None:
+        # Also folders that another writer created a moment ago and has yet to sync.
+        for folder in [*sorted(self._folders), self._blocks.folder]:
+            sync_folder(folder)

@@ -1,0 +1,148 @@
+"""Blocks as files, laid out as Kubo's flatfs does: one file a block, named by its multihash, spread over folders.
+
+Kubo opens the same folder as its block store. A block's file name is made from its digest alone, so no content and no
+CID can reach outside.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from market.protocol.errors import BlockNotFound, CorruptBlock, StorageError
+from market.storage.cid import DIGEST_BYTES, Cid
+from market.storage.content_store import MAX_BLOCK_BYTES
+from market.storage.durable_file import disk_errors, make_folder, sweep_leftovers, sync_folder, write_file
+
+_SHARDING = "/repo/flatfs/shard/v1/next-to-last/2\n"
+_SUFFIX = ".data"
+
+
+@dataclass(frozen=True)
+class BlockFile:
+    """A block held: its digest, its file, the file's length, and when it was last added (seconds since 1970)."""
+
+    digest: bytes
+    path: Path
+    size_bytes: int
+    added_s: float
+
+
+class FlatBlocks:
+    """The folder of blocks. It takes no locks and syncs no folder by itself: its owner does both."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def prepare(self) -> None:
+        """Create the folder, or check that one found here is laid out as ours.
+
+        Raises:
+            StorageError: the folder cannot be created, or its blocks are spread by another rule.
+        """
+        make_folder(self.folder)
+        rule = self.folder / "SHARDING"
+        with disk_errors(rule):
+            if not rule.exists():
+                write_file(rule, [_SHARDING.encode()])
+                sync_folder(self.folder)
+            found = rule.read_text(encoding="utf-8", errors="replace")
+        if found.strip() != _SHARDING.strip():
+            raise StorageError(f"{rule}: blocks are spread by {found.strip()[:80]!r}, expected {_SHARDING.strip()!r}")
+
+    def path(self, cid: Cid) -> Path:
+        """Where a block's file is, or would be."""
+        name = base64.b32encode(cid.multihash).decode("ascii").rstrip("=")
+        return self.folder / name[-3:-1] / (name + _SUFFIX)
+
+    def holds(self, cid: Cid) -> bool:
+        """Whether the block's file is here; its bytes are not read."""
+        path = self.path(cid)
+        with disk_errors(path):
+            try:
+                path.stat()
+            except FileNotFoundError:
+                return False
+        return True
+
+    def read(self, cid: Cid) -> bytes:
+        """The block's bytes, verified.
+
+        Raises:
+            BlockNotFound: it is not here.
+            CorruptBlock: its file is truncated or altered.
+        """
+        block = self._read_unverified(cid)
+        if block is None:
+            raise BlockNotFound(str(cid), str(self.folder.parent))
+        if len(block) > MAX_BLOCK_BYTES:
+            raise CorruptBlock(str(cid), f"its file is longer than {MAX_BLOCK_BYTES} bytes")
+        if hashlib.sha256(block).digest() != cid.digest:
+            raise CorruptBlock(str(cid), f"the {len(block)} bytes in its file have another hash")
+        return block
+
+    def write(self, cid: Cid, block: bytes) -> Path:
+        """Keep a block and return its folder, which has to be synced for the block's name to be durable.
+
+        A block already here is only marked as fresh, a damaged one is replaced.
+
+        Raises:
+            CorruptBlock: the bytes do not have this CID, or are more than `MAX_BLOCK_BYTES`.
+            StorageFull: the disk is full.
+        """
+        if len(block) > MAX_BLOCK_BYTES:
+            raise CorruptBlock(str(cid), f"{len(block)} bytes, at most {MAX_BLOCK_BYTES} are kept in one block")
+        if hashlib.sha256(block).digest() != cid.digest:
+            raise CorruptBlock(str(cid), f"the {len(block)} bytes given have another hash")
+        path = self.path(cid)
+        if self._read_unverified(cid) == block:
+            with disk_errors(path):
+                os.utime(path)
+        else:
+            make_folder(path.parent)
+            write_file(path, [block])
+        return path.parent
+
+    def __iter__(self) -> Iterator[BlockFile]:
+        """Every block held, in no particular order; files of other kinds are passed over."""
+        for shard in self._shards():
+            with os.scandir(shard) as entries:
+                held = [(digest, entry) for entry in entries if (digest := _digest_of(entry.name)) is not None]
+            for digest, entry in held:
+                status = entry.stat()
+                yield BlockFile(digest, Path(entry.path), status.st_size, status.st_mtime)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left behind; no writer may be at work."""
+        with disk_errors(self.folder):
+            sweep_leftovers(self.folder)
+            for shard in self._shards():
+                sweep_leftovers(shard)
+
+    def _shards(self) -> list[Path]:
+        with os.scandir(self.folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir()]
+
+    def _read_unverified(self, cid: Cid) -> bytes | None:
+        path = self.path(cid)
+        with disk_errors(path):
+            try:
+                with path.open("rb") as file:
+                    return file.read(MAX_BLOCK_BYTES + 1)
+            except FileNotFoundError:
+                return None
+
+
+def _digest_of(file_name: str) -> bytes | None:
+    if not file_name.endswith(_SUFFIX):
+        return None
+    key = file_name[: -len(_SUFFIX)]
+    try:
+        multihash = base64.b32decode(key + "=" * (-len(key) % 8))
+    except ValueError:
+        return None
+    return multihash[2:] if multihash[:2] == b"\x12\x20" and len(multihash) == 2 + DIGEST_BYTES else None
