@@ -71,12 +71,32 @@ class ParameterManifest:
         Raises:
             InvalidModel: the value is not a list of entries, or its offsets are not the ones that its shapes give.
         """
-        try:
-            shapes = {str(e["name"]): [int(side) for side in e["shape"]] for e in unverified_entries}
-            offsets = {str(e["name"]): int(e["offset"]) for e in unverified_entries}
-        except (TypeError, KeyError, ValueError) as error:
-            raise InvalidModel(f"manifest: expected a list of objects with name, shape and offset ({error})") from error
+        if not isinstance(unverified_entries, list):
+            raise InvalidModel(f"manifest: expected a list of entries, found {type(unverified_entries).__name__}")
+        shapes: dict[str, list[int]] = {}
+        offsets: dict[str, int] = {}
+        for number, unverified_entry in enumerate(unverified_entries):
+            name, shape, offset = _parse_entry(number, unverified_entry)
+            if name in shapes:
+                raise InvalidModel(f"manifest: {name!r} appears twice, expected distinct names")
+            shapes[name], offsets[name] = shape, offset
         manifest = cls.from_shapes(shapes)
-        if {e.name: e.offset for e in manifest.entries} != offsets or len(offsets) != len(unverified_entries):
-            raise InvalidModel("manifest: names must be distinct and offsets must follow the sorted names")
+        for entry in manifest.entries:
+            if offsets[entry.name] != entry.offset:
+                raise InvalidModel(
+                    f"manifest: {entry.name!r} has offset {offsets[entry.name]}, expected {entry.offset} "
+                    "(entries follow one another in the order of their names)"
+                )
         return manifest
+
+
+def _parse_entry(number: int, unverified_entry: Any) -> tuple[str, list[int], int]:
+    match unverified_entry:
+        case {"name": str(name), "shape": list(shape), "offset": int(offset)} if not isinstance(offset, bool):
+            # Only whole numbers: int() would let 2.7, "3" and true through, and overflow on Infinity.
+            if all(type(side) is int for side in shape):
+                return name, shape, offset
+    raise InvalidModel(
+        f"manifest: entry {number} is {unverified_entry!r:.200}, expected an object with a name, a list of "
+        "integers as shape, and an integer offset"
+    )

@@ -1,0 +1,185 @@
+"""A trainer's data: loading it, splitting it, saving it. Data never leaves this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.protocol.errors import InvalidData
+from trainer_client.data_files import InputShape, Samples, read_csv, read_image_folder, read_npz
+
+__all__ = [
+    "Dataset",
+    "InputShape",
+    "digits",
+    "dirichlet_split",
+    "load_dataset",
+    "save_npz",
+    "train_test_split",
+]
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled samples.
+
+    Attributes:
+        inputs: float32 (n, features), finite.
+        labels: int64 (n,).
+        skipped: what the reader left out, one line each with the reason.
+
+    Raises:
+        InvalidData: shapes or types are not these, or there are no samples.
+    """
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.inputs.ndim != 2 or self.labels.shape != self.inputs.shape[:1] or len(self.labels) == 0:
+            raise InvalidData(
+                f"inputs of shape {self.inputs.shape} and labels of shape {self.labels.shape}: "
+                "expected (n, features) and (n,) with n of at least 1"
+            )
+        if self.inputs.dtype != np.float32 or self.labels.dtype != np.int64:
+            raise InvalidData(
+                f"inputs are {self.inputs.dtype} and labels {self.labels.dtype}, expected float32 and int64"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def features(self) -> int:
+        """Number of values of a sample."""
+        return int(self.inputs.shape[1])
+
+    def subset(self, indices: Indices) -> Dataset:
+        """The samples at these indices, copied, in this order.
+
+        Raises:
+            InvalidData: there are none.
+        """
+        return Dataset(self.inputs[indices], self.labels[indices])
+
+
+def load_dataset(path: Path, *, features: int, classes: int, shape: InputShape | None = None) -> Dataset:
+    """Load a data set from a .npz file, a CSV file, or a folder of images.
+
+    Args:
+        path: ``*.npz`` with arrays ``inputs`` and ``labels``; ``*.csv`` with a column ``label``, or the label last;
+            or a folder with one subfolder of images a class.
+        features: how many values the job's model takes.
+        classes: how many classes it tells apart; labels are 0..classes - 1.
+        shape: of the images; only folders need it.
+
+    Raises:
+        InvalidData: what is there cannot be read or does not fit the model; the message names the file, the row
+            and what was expected.
+    """
+    if shape is not None and shape.features != features:
+        raise InvalidData(f"images of {shape.features} values, the model expects {features}")
+    samples = _read(path, features, classes, shape)
+    return Dataset(samples.inputs, samples.labels, samples.skipped)
+
+
+def save_npz(dataset: Dataset, path: Path) -> None:
+    """Write a data set as a compressed .npz file that ``load_dataset`` reads."""
+    # Through a file object, as NumPy appends .npz to names that lack it.
+    with path.open("wb") as file:
+        np.savez_compressed(file, inputs=dataset.inputs, labels=dataset.labels)
+
+
+def digits() -> Dataset:
+    """The handwritten digits that scikit-learn ships: 1,797 images of 8x8 pixels in [0, 1], 10 classes.
+
+    Source: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
+    """
+    # Imported here because it takes a second that only the demo and tests need to spend.
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+
+    inputs, labels = load_digits(return_X_y=True)
+    return Dataset((inputs / 16.0).astype(np.float32), labels.astype(np.int64))
+
+
+def dirichlet_split(labels: NDArray[np.int64], parts: int, alpha: float, seed: int, minimum: int = 8) -> list[Indices]:
+    """Split samples into parts of unlike class mixtures: each class is divided by a draw from Dirichlet(alpha).
+
+    The usual model of non-IID clients (Hsu et al. 2019, arXiv:1909.06335); the smaller alpha, the more unlike.
+    Parts that come out too small are filled up from the largest.
+
+    Args:
+        labels: int64 (n,).
+        parts: number of parts.
+        alpha: concentration, above 0.
+        seed: the split depends on it alone.
+        minimum: least number of samples a part.
+
+    Returns:
+        One sorted int64 array of indices a part; together they are 0..n - 1, each once.
+
+    Raises:
+        InvalidData: the arguments are out of range, or there are too few samples.
+    """
+    if parts < 1 or not 0 < alpha < np.inf or minimum < 0:
+        raise InvalidData(f"{parts} parts, alpha {alpha}, minimum {minimum}: expected >= 1, above 0, and >= 0")
+    if len(labels) < parts * minimum:
+        raise InvalidData(f"{len(labels)} samples, expected at least {parts * minimum} for {parts} parts of {minimum}")
+    generator = np.random.default_rng(seed)
+    owner = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        shares = np.cumsum(generator.dirichlet(np.full(parts, alpha)))
+        cuts = np.round(shares[:-1] * len(members)).astype(np.int64)
+        for part, piece in enumerate(np.split(members, cuts)):
+            owner[piece] = part
+    _fill_up(owner, parts, minimum, generator)
+    return [np.flatnonzero(owner == part) for part in range(parts)]
+
+
+def train_test_split(dataset: Dataset, test_fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Shuffle and cut into a training and a test part; the seed alone decides which sample goes where.
+
+    Raises:
+        InvalidData: one of the parts would be empty.
+    """
+    tested = round(len(dataset) * test_fraction) if 0 < test_fraction < 1 else 0
+    if not 0 < tested < len(dataset):
+        raise InvalidData(
+            f"a test fraction of {test_fraction} of {len(dataset)} samples leaves a part empty, "
+            "expected a fraction between 0 and 1"
+        )
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    return dataset.subset(np.sort(order[tested:])), dataset.subset(np.sort(order[:tested]))
+
+
+def _read(path: Path, features: int, classes: int, shape: InputShape | None) -> Samples:
+    if path.is_dir():
+        if shape is None:
+            raise InvalidData(f"{path} is a folder, but the job's model does not take images: expected .npz or .csv")
+        return read_image_folder(path, shape, classes)
+    if not path.is_file():
+        raise InvalidData(f"{path} does not exist, expected a .npz or .csv file or a folder of images")
+    match path.suffix.lower():
+        case ".npz":
+            return read_npz(path, features, classes)
+        case ".csv":
+            return read_csv(path, features, classes)
+    raise InvalidData(f"{path} is of unknown kind, expected a .npz or .csv file or a folder of images")
+
+
+def _fill_up(owner: Indices, parts: int, minimum: int, generator: np.random.Generator) -> None:
+    sizes = np.bincount(owner, minlength=parts)
+    for part in range(parts):
+        # Ends: with at least parts * minimum samples some part has more than the minimum while one has less.
+        while sizes[part] < minimum:
+            largest = int(np.argmax(sizes))
+            owner[generator.choice(np.flatnonzero(owner == largest))] = part
+            sizes[part] += 1
+            sizes[largest] -= 1

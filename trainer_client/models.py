@@ -1,0 +1,278 @@
+"""A small zoo of classifiers, by name and arguments: a job describes its model as data, never as code."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from market.protocol.errors import InvalidData, InvalidModel
+
+MAX_PARAMETERS = 1 << 28
+"""Largest model of the zoo. It is checked before any memory is taken: a typo must not ask for terabytes."""
+
+MAX_FEATURES = 1 << 22
+"""Largest number of values in one sample."""
+
+Value = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What one argument of an architecture may be.
+
+    Attributes:
+        low, high: inclusive bounds of the integer, or of each integer of a list.
+        many: whether it is a list of 1 to ``most`` integers.
+        default: taken where a job leaves the argument out; None makes it required.
+    """
+
+    low: int
+    high: int
+    many: bool = False
+    most: int = 16
+    default: Value | None = None
+
+    def __str__(self) -> str:
+        """What is expected, in words."""
+        kind = f"a list of 1..{self.most} integers in" if self.many else "an integer in"
+        return f"{kind} {self.low}..{self.high}"
+
+    def parse(self, where: str, unverified_value: Any) -> Value:
+        """Return the value, lists as tuples.
+
+        Raises:
+            InvalidModel: it is not what is expected.
+        """
+        if not self.many and self._fits(unverified_value):
+            return int(unverified_value)
+        if self.many and isinstance(unverified_value, Sequence) and not isinstance(unverified_value, str):
+            values = tuple(unverified_value)
+            if 1 <= len(values) <= self.most and all(self._fits(value) for value in values):
+                return values
+        raise InvalidModel(f"{where} is {unverified_value!r:.80}, expected {self}")
+
+    def _fits(self, value: Any) -> bool:
+        return type(value) is int and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A builder and the arguments that it takes, by name."""
+
+    build: Callable[..., nn.Module]
+    arguments: Mapping[str, Argument]
+
+
+class Samples(nn.Module):
+    """Takes a batch as it comes, flat or as images, and hands it on in the shape that the model works on.
+
+    Args:
+        shape: of one sample: (features,) or (channels, height, width).
+
+    Raises:
+        InvalidData: on a batch whose samples have neither this shape nor, flattened, this many values.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, ...) to (N, *shape)."""
+        values = math.prod(self.shape)
+        found = tuple(batch.shape[1:])
+        flat_or_same = batch.ndim == 2 or len(self.shape) == 1 or found == self.shape
+        if not flat_or_same or math.prod(found) != values:
+            raise InvalidData(
+                f"samples of shape {found}: the model expects shape {self.shape}, flat or not, so {values} values"
+            )
+        return batch.reshape(len(batch), *self.shape)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al. 2015, arXiv:1512.03385), with group normalisation.
+
+    Group normalisation (Wu and He 2018, arXiv:1803.08494) instead of batch normalisation: the latter's running
+    statistics describe one trainer's data and would travel with the update, averages of them over unlike data sets
+    fit nobody, and an update added to a running variance can make it negative.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+        self.norm1 = _group_norm(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.norm2 = _group_norm(channels_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, channels_in, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
+        inner = torch.relu(self.norm1(self.conv1(images)))
+        return torch.relu(self.norm2(self.conv2(inner)) + self.shortcut(images))
+
+
+def build_model(architecture: str, arguments: Mapping[str, Any], seed: int) -> nn.Module:
+    """Build a model with initial weights that depend on the seed alone.
+
+    PyTorch's global random state is neither read nor changed, so trainers may run as threads of one process.
+
+    Args:
+        architecture: a name in ``ARCHITECTURES``.
+        arguments: that architecture's arguments by name, integers and lists of integers.
+        seed: of the initial weights, 0..2^63 - 1.
+
+    Returns:
+        A float32 module on the CPU that takes (N, features) or (N, channels, height, width) and gives (N, classes).
+
+    Raises:
+        InvalidModel: the name, an argument or the seed is not what is expected, or the model would be too large.
+    """
+    chosen = ARCHITECTURES.get(architecture)
+    if chosen is None:
+        raise InvalidModel(f"architecture {architecture!r} is unknown, expected one of {', '.join(ARCHITECTURES)}")
+    if type(seed) is not int or not 0 <= seed < 1 << 63:
+        raise InvalidModel(f"the seed is {seed!r}, expected an integer in 0..2^63 - 1")
+    values = _parse_arguments(architecture, chosen.arguments, arguments)
+    # On the meta device constructors neither allocate nor draw random numbers. The context is this thread's alone.
+    with torch.device("meta"):
+        model = chosen.build(**values)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    if size > MAX_PARAMETERS:
+        raise InvalidModel(f"{architecture} with these arguments has {size} parameters, expected <= {MAX_PARAMETERS}")
+    model = model.to_empty(device="cpu")
+    _initialise(model, torch.Generator().manual_seed(seed))
+    return model
+
+
+def _parse_arguments(
+    architecture: str, expected: Mapping[str, Argument], unverified_arguments: Mapping[str, Any]
+) -> dict[str, Value]:
+    unknown = [str(name) for name in unverified_arguments if name not in expected]
+    if unknown:
+        raise InvalidModel(f"{architecture}: unknown argument {unknown[0]!r}, expected {', '.join(expected)}")
+    values: dict[str, Value] = {}
+    for name, argument in expected.items():
+        if name in unverified_arguments:
+            values[name] = argument.parse(f"{architecture}: {name}", unverified_arguments[name])
+        elif argument.default is not None:
+            values[name] = argument.default
+        else:
+            raise InvalidModel(f"{architecture}: {name} is missing, expected {argument}")
+    return values
+
+
+def _initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Fill weights and biases uniformly within 1/sqrt(fan-in), and normalisations with one and zero.
+
+    The uniform draw takes one number of the generator an entry, on every kind of CPU; a normal draw does not.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            bound = 1.0 / math.sqrt(math.prod(module.weight.shape[1:]))
+            for parameter in module.parameters(recurse=False):
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        elif isinstance(module, nn.GroupNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def _logistic_regression(features: int, classes: int) -> nn.Module:
+    return nn.Sequential(OrderedDict(samples=Samples((features,)), output=nn.Linear(features, classes)))
+
+
+def _mlp(features: int, hidden: tuple[int, ...], classes: int) -> nn.Module:
+    layers: OrderedDict[str, nn.Module] = OrderedDict(samples=Samples((features,)))
+    width = features
+    for number, neurons in enumerate(hidden, start=1):
+        layers[f"hidden{number}"] = nn.Linear(width, neurons)
+        layers[f"relu{number}"] = nn.ReLU()
+        width = neurons
+    layers["output"] = nn.Linear(width, classes)
+    return nn.Sequential(layers)
+
+
+def _cnn(channels: int, height: int, width: int, classes: int, filters: tuple[int, ...], hidden: int) -> nn.Module:
+    _check_image(channels, height, width, smallest_side=2)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(samples=Samples((channels, height, width)))
+    depth = channels
+    for number, count in enumerate(filters, start=1):
+        layers[f"conv{number}"] = nn.Conv2d(depth, count, 3, padding=1)
+        layers[f"relu{number}"] = nn.ReLU()
+        depth = count
+    layers["pool"] = nn.MaxPool2d(2)
+    layers["flatten"] = nn.Flatten()
+    layers["hidden"] = nn.Linear(depth * (height // 2) * (width // 2), hidden)
+    layers["relu"] = nn.ReLU()
+    layers["output"] = nn.Linear(hidden, classes)
+    return nn.Sequential(layers)
+
+
+def _resnet_small(
+    channels: int, height: int, width: int, classes: int, base_filters: int, blocks: tuple[int, ...]
+) -> nn.Module:
+    _check_image(channels, height, width, smallest_side=1)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(samples=Samples((channels, height, width)))
+    layers["stem"] = nn.Conv2d(channels, base_filters, 3, padding=1, bias=False)
+    layers["norm"] = _group_norm(base_filters)
+    layers["relu"] = nn.ReLU()
+    depth = base_filters
+    for stage, count in enumerate(blocks):
+        filters = base_filters << stage
+        for number in range(count):
+            # Every stage but the first halves the image and doubles the filters.
+            stride = 2 if stage > 0 and number == 0 else 1
+            layers[f"stage{stage + 1}_block{number + 1}"] = ResidualBlock(depth, filters, stride)
+            depth = filters
+    layers["pool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["output"] = nn.Linear(depth, classes)
+    return nn.Sequential(layers)
+
+
+def _check_image(channels: int, height: int, width: int, smallest_side: int) -> None:
+    if min(height, width) < smallest_side or channels * height * width > MAX_FEATURES:
+        raise InvalidModel(
+            f"an image of {channels}x{height}x{width}: expected sides of at least {smallest_side} "
+            f"and at most {MAX_FEATURES} values"
+        )
+
+
+_FEATURES = Argument(1, MAX_FEATURES)
+_CLASSES = Argument(2, 1 << 16)
+_IMAGE = {"channels": Argument(1, 1024), "height": Argument(1, 4096), "width": Argument(1, 4096)}
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "logistic_regression": Architecture(_logistic_regression, {"features": _FEATURES, "classes": _CLASSES}),
+    "mlp": Architecture(_mlp, {"features": _FEATURES, "hidden": Argument(1, 1 << 16, many=True), "classes": _CLASSES}),
+    "cnn": Architecture(
+        _cnn,
+        {
+            **_IMAGE,
+            "classes": _CLASSES,
+            "filters": Argument(1, 4096, many=True, default=(16, 32)),
+            "hidden": Argument(1, 1 << 16, default=64),
+        },
+    ),
+    "resnet_small": Architecture(
+        _resnet_small,
+        {
+            **_IMAGE,
+            "classes": _CLASSES,
+            "base_filters": Argument(1, 512, default=16),
+            "blocks": Argument(1, 32, many=True, most=5, default=(1, 1, 1)),
+        },
+    ),
+}
+"""Every model that a job can name."""
