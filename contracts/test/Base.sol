@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 /// @notice The cheat codes of forge that the tests use. Forge knows them by selector, so this list can grow freely.
+// forge-lint: disable-next-line(interface-naming)
 interface Vm {
     function addr(uint256 privateKey) external pure returns (address account);
     function assume(bool condition) external pure;
