@@ -124,6 +124,12 @@ def test_shipped_artefacts_are_what_forge_gives(project: dict[str, Artefact], tm
     assert forge_disagreements(tmp_path, project) == []
 
 
+def test_contracts_fit_the_size_limits_of_every_chain(project: dict[str, Artefact]) -> None:
+    """EIP-170 for the code that stays, EIP-3860 for the code that creates it, in bytes."""
+    sizes = {name: (len(a.deployed_bytecode) // 2, len(a.bytecode) // 2) for name, a in project.items()}
+    assert {name: size for name, size in sizes.items() if size[0] > 24_576 or size[1] > 49_152} == {}
+
+
 def test_forge_gives_the_same_for_linked_libraries_and_dependencies(
     ledger_root: Path, ledger: dict[str, Artefact], tmp_path: Path
 ) -> None:
@@ -208,7 +214,7 @@ def test_altered_missing_and_superfluous_files_are_named(ledger: dict[str, Artef
 
 
 def test_unknown_contract_is_refused_by_name() -> None:
-    with pytest.raises(InvalidInput, match=r"no contract '../artefacts' is shipped: expected one of .*JobMarket"):
+    with pytest.raises(InvalidInput, match=r"no contract '../artefacts' is shipped"):
         load("../artefacts")
 
 
