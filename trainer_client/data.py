@@ -102,7 +102,7 @@ def digits() -> Dataset:
     Source: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
     """
     # Imported here because it takes a second that only the demo and tests need to spend.
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     inputs, labels = load_digits(return_X_y=True)
     return Dataset((inputs / 16.0).astype(np.float32), labels.astype(np.int64))

@@ -8,7 +8,6 @@ from typing import BinaryIO, Protocol
 
 from market.storage.cid import Cid
 
-
 MAX_BLOCK_BYTES = 2 * 1024 * 1024
 """Largest block that is kept or read: what IPFS peers exchange at most."""
 

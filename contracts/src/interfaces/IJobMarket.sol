@@ -179,7 +179,9 @@ interface IJobMarket {
     event Claimed(
         JobId indexed job, uint256 indexed attempt, address indexed trainer, uint256 seat, address to, uint256 amount
     );
-    event FeeClaimed(JobId indexed job, uint256 indexed attempt, address indexed aggregator, address to, uint256 amount);
+    event FeeClaimed(
+        JobId indexed job, uint256 indexed attempt, address indexed aggregator, address to, uint256 amount
+    );
     /// @param attempt the number under which `pays` can be claimed
     event JobClosed(JobId indexed job, uint256 indexed attempt, uint256 refundable, uint256 burned, bytes pays);
     event Refunded(JobId indexed job, address indexed owner, address to, uint256 amount);
@@ -302,12 +304,8 @@ interface IJobMarket {
 
     /// @notice The seal of an update: keccak256 of the ABI encoding of chain id, contract, job, round, attempt, trainer,
     /// content digest and salt.
-    function sealOf(
-        JobId job,
-        uint256 round,
-        uint256 attempt,
-        address trainer,
-        bytes32 contentId,
-        bytes32 salt
-    ) external view returns (bytes32);
+    function sealOf(JobId job, uint256 round, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt)
+        external
+        view
+        returns (bytes32);
 }

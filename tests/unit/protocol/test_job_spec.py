@@ -160,7 +160,7 @@ def test_a_document_with_a_forged_manifest_is_refused(spec: JobSpec) -> None:
     forged = JobDocument(
         spec=spec, manifest=[{"name": "weight", "shape": [2], "offset": 1}], initial_model="bafkqaaa"
     ).to_bytes()
-    with pytest.raises(InvalidJobSpec, match="offsets"):
+    with pytest.raises(InvalidJobSpec, match="has offset 1, expected 0"):
         JobDocument.from_bytes(forged)
 
 
