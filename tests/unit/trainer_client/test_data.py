@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from market.protocol.errors import InvalidData
+from trainer_client import data_files
+from trainer_client.data import (
+    Dataset,
+    InputShape,
+    digits,
+    dirichlet_split,
+    load_dataset,
+    save_npz,
+    train_test_split,
+)
+
+
+def dataset(rows: int = 6, features: int = 3, classes: int = 2) -> Dataset:
+    inputs = np.arange(rows * features, dtype=np.float32).reshape(rows, features)
+    return Dataset(inputs, np.arange(rows) % classes)
+
+
+def save_image(path: Path, pixels: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(pixels, np.uint8)).save(path)
+
+
+class TestNpz:
+    def test_what_is_saved_is_loaded(self, tmp_path: Path) -> None:
+        save_npz(dataset(), tmp_path / "a.npz")
+        loaded = load_dataset(tmp_path / "a.npz", features=3, classes=2)
+        assert loaded.inputs.tolist() == dataset().inputs.tolist()
+        assert loaded.labels.tolist() == dataset().labels.tolist()
+        assert (loaded.inputs.dtype, loaded.labels.dtype, loaded.skipped) == (np.float32, np.int64, ())
+
+    def test_images_are_flattened_and_numbers_converted(self, tmp_path: Path) -> None:
+        images = np.arange(16, dtype=np.uint8).reshape(2, 2, 2, 2)
+        np.savez(tmp_path / "a.npz", inputs=images, labels=np.array([0, 1], np.uint8))
+        assert load_dataset(tmp_path / "a.npz", features=8, classes=2).inputs[1].tolist() == list(range(8, 16))
+
+    @pytest.mark.parametrize(
+        ("inputs", "labels", "message"),
+        [
+            (np.zeros((2, 4)), [0, 1], "every row has 4 values, expected 3"),
+            (np.zeros((0, 3)), np.zeros(0, int), "has no rows"),
+            (np.zeros((2, 3)), [0, 1, 1], r"shape \(2, 3\) and labels \(3,\)"),
+            (np.zeros(3), [0, 1, 1], r"shape \(3,\)"),
+            (np.zeros((2, 3)), [0.0, 1.0], "labels float64, expected numbers and integers"),
+            (np.full((2, 3), "x"), [0, 1], "expected numbers"),
+            (np.zeros((2, 3), complex), [0, 1], "expected numbers"),
+            (np.zeros((2, 3)), [0, 2], r"row 1: the label is 2, expected 0\.\.1"),
+            (np.zeros((2, 3)), [-1, 0], r"row 0: the label is -1, expected 0\.\.1"),
+            ([[0, 0, 0], [0, np.nan, 0]], [0, 1], "row 1: input 1 is nan, expected finite"),
+            ([[0, 0, np.inf], [0, 0, 0]], [0, 1], "row 0: input 2 is inf"),
+            ([[0, 0, 0], [1e300, -1e300, 0]], [0, 1], "row 1: input 0 is inf, expected finite float32"),
+        ],
+    )
+    def test_arrays_that_do_not_fit_are_refused(
+        self, tmp_path: Path, inputs: Any, labels: Any, message: str
+    ) -> None:
+        np.savez(tmp_path / "a.npz", inputs=inputs, labels=labels)
+        with pytest.raises(InvalidData, match=f"{tmp_path}.*{message}"):
+            load_dataset(tmp_path / "a.npz", features=3, classes=2)
+
+    def test_missing_arrays_are_refused(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "a.npz", inputs=np.zeros((2, 3)))
+        with pytest.raises(InvalidData, match="expected arrays named inputs and labels"):
+            load_dataset(tmp_path / "a.npz", features=3, classes=2)
+
+    def test_pickled_objects_are_never_loaded(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "a.npz", inputs=np.array([[object()]]), labels=[0])
+        with pytest.raises(InvalidData, match="without pickled objects"):
+            load_dataset(tmp_path / "a.npz", features=1, classes=2)
+
+    @pytest.mark.parametrize("keep", [0, 3, 100, 300])
+    def test_a_truncated_file_is_refused(self, tmp_path: Path, keep: int) -> None:
+        save_npz(dataset(), tmp_path / "a.npz")
+        content = (tmp_path / "a.npz").read_bytes()
+        (tmp_path / "a.npz").write_bytes(content[:keep])
+        with pytest.raises(InvalidData, match="cannot be read as .npz"):
+            load_dataset(tmp_path / "a.npz", features=3, classes=2)
+
+    def test_a_bare_array_is_refused(self, tmp_path: Path) -> None:
+        with (tmp_path / "a.npz").open("wb") as file:
+            np.save(file, np.zeros((2, 3)))
+        with pytest.raises(InvalidData, match="cannot be read as .npz"):
+            load_dataset(tmp_path / "a.npz", features=3, classes=2)
+
+
+class TestCsv:
+    def load(self, tmp_path: Path, text: str | bytes) -> Dataset:
+        (tmp_path / "a.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_dataset(tmp_path / "a.csv", features=2, classes=3)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "1.5,2,0\n-3,4e1,2\n",
+            "a,b,class\n1.5,2,0\n-3,4e1,2",
+            "label,a,b\n0,1.5,2\n2,-3,4e1\n",
+            "\ufeffa, Label ,b\r\n1.5,0,2\r\n\r\n-3,2.0,4e1\r\n",
+        ],
+    )
+    def test_the_label_is_the_column_of_that_name_or_the_last(self, tmp_path: Path, text: str) -> None:
+        loaded = self.load(tmp_path, text)
+        assert loaded.inputs.tolist() == [[1.5, 2], [-3, 40]]
+        assert loaded.labels.tolist() == [0, 2]
+
+    @pytest.mark.parametrize("rows", [1, 3, 4, 5, 8, 9])
+    def test_rows_are_the_same_however_they_are_chunked(
+        self, tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(data_files, "CSV_ROWS_AT_ONCE", 4)
+        loaded = self.load(tmp_path, "".join(f"{row},{-row},{row % 3}\n" for row in range(rows)))
+        assert loaded.inputs.tolist() == [[row, -row] for row in range(rows)]
+        assert loaded.labels.tolist() == [row % 3 for row in range(rows)]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "has no rows"),
+            ("a,b,label\n", "has no rows"),
+            ("1,2,0\n1,2\n", "line 2 has 2 cells, expected 2 inputs and a label"),
+            ("a,b,label\n1,2,3,0\n", "line 2 has 4 cells"),
+            ("1,2,0\n1,x,0\n", "line 2: 'x' is not a number"),
+            ("1,2,0\n\n1,,0\n", "line 3: '' is not a number"),
+            ("1,2,0\nnan,2,0\n", "line 2: input 0 is nan"),
+            ("1,2,0\n1,1e39,0\n", "line 2: input 1 is inf"),
+            ("1,2,3\n", r"line 1: the label is 3.*expected 0\.\.2"),
+            ("1,2,-1\n", "line 1: the label is -1"),
+            ("1,2,0.5\n", r"line 1: the label is 0\.5"),
+            ("1,2,nan\n", "line 1: the label is nan"),
+            ("1,2,1e30\n", "line 1: the label is 1e"),
+            (b"\xff\xfe1,2,0\n", "cannot be read as CSV in UTF-8"),
+        ],
+    )
+    def test_tables_that_do_not_fit_are_refused(self, tmp_path: Path, text: str | bytes, message: str) -> None:
+        with pytest.raises(InvalidData, match=f"{tmp_path}.*{message}"):
+            self.load(tmp_path, text)
+
+    def test_a_bad_row_beyond_the_first_chunk_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(data_files, "CSV_ROWS_AT_ONCE", 4)
+        with pytest.raises(InvalidData, match="line 12: the label is 9"):
+            self.load(tmp_path, "a,b,label\n" + "1,2,0\n" * 10 + "1,2,9\n")
+
+
+class TestImageFolder:
+    shape = InputShape(1, 2, 3)
+
+    def load(self, path: Path, shape: InputShape = shape, classes: int = 2) -> Dataset:
+        return load_dataset(path, features=shape.features, classes=classes, shape=shape)
+
+    def test_pixels_are_scaled_to_one_and_classes_sorted(self, tmp_path: Path) -> None:
+        save_image(tmp_path / "dog" / "1.png", [[0, 51, 102], [153, 204, 255]])
+        save_image(tmp_path / "cat" / "2.png", np.zeros((2, 3)))
+        loaded = self.load(tmp_path)
+        assert loaded.labels.tolist() == [0, 1]
+        np.testing.assert_allclose(loaded.inputs, [[0] * 6, [0, 0.2, 0.4, 0.6, 0.8, 1]], atol=1e-6)
+
+    def test_channels_come_first(self, tmp_path: Path) -> None:
+        save_image(tmp_path / "0" / "a.png", [[[255, 0, 51]] * 3] * 2)
+        loaded = self.load(tmp_path, InputShape(3, 2, 3))
+        np.testing.assert_allclose(loaded.inputs[0], [1] * 6 + [0] * 6 + [0.2] * 6, atol=1e-6)
+
+    def test_colours_become_grey_where_the_model_sees_grey(self, tmp_path: Path) -> None:
+        save_image(tmp_path / "0" / "a.png", np.full((2, 3, 3), 255))
+        assert self.load(tmp_path).inputs.tolist() == [[1] * 6]
+
+    def test_folders_named_by_integers_are_those_labels(self, tmp_path: Path) -> None:
+        save_image(tmp_path / "10" / "a.png", np.zeros((2, 3)))
+        save_image(tmp_path / "9" / "a.png", np.zeros((2, 3)))
+        assert sorted(self.load(tmp_path, classes=11).labels.tolist()) == [9, 10]
+        with pytest.raises(InvalidData, match=r"10: the label is 10, expected 0\.\.9"):
+            self.load(tmp_path, classes=10)
+
+    def test_a_missing_class_must_have_a_folder_where_names_are_no_labels(self, tmp_path: Path) -> None:
+        save_image(tmp_path / "dog" / "1.png", np.zeros((2, 3)))
+        with pytest.raises(InvalidData, match="has 1 class folders, expected 2"):
+            self.load(tmp_path)
+        (tmp_path / "cat").mkdir()
+        assert self.load(tmp_path).labels.tolist() == [1]
+
+    def test_what_is_no_image_is_skipped_and_listed(self, tmp_path: Path) -> None:
+        save_image(tmp_path / "0" / "good.png", np.zeros((2, 3)))
+        (tmp_path / "0" / "notes.txt").write_text("x")
+        (tmp_path / "1").mkdir()
+        whole = (tmp_path / "0" / "good.png").read_bytes()
+        (tmp_path / "1" / "cut.png").write_bytes(whole[: len(whole) // 2])
+        (tmp_path / "1" / "text.png").write_text("x")
+        (tmp_path / "readme.md").write_text("x")
+        loaded = self.load(tmp_path)
+        assert len(loaded) == 1
+        assert [line.split(":")[0] for line in loaded.skipped] == [
+            "readme.md",
+            "0/notes.txt",
+            "1/cut.png",
+            "1/text.png",
+        ]
+
+    def test_an_image_of_another_size_is_refused(self, tmp_path: Path) -> None:
+        save_image(tmp_path / "0" / "a.png", np.zeros((3, 2)))
+        with pytest.raises(InvalidData, match=r"a\.png is 2x3 pixels, expected 3x2 \(width x height\)"):
+            self.load(tmp_path)
+
+    def test_an_image_of_another_depth_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "0").mkdir()
+        Image.fromarray(np.zeros((2, 3), np.uint16)).save(tmp_path / "0" / "a.png")
+        with pytest.raises(InvalidData, match="expected 8 bits"):
+            self.load(tmp_path)
+
+    @pytest.mark.parametrize("make", ["nothing", "empty class", "hidden", "no image"])
+    def test_an_empty_folder_is_refused(self, tmp_path: Path, make: str) -> None:
+        if make != "nothing":
+            (tmp_path / {"hidden": ".0"}.get(make, "0")).mkdir()
+        if make == "no image":
+            (tmp_path / "0" / "a.png").write_text("x")
+        with pytest.raises(InvalidData, match=f"{tmp_path} has no "):
+            self.load(tmp_path)
+
+    def test_models_that_take_no_such_images_are_told(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidData, match="is a folder, but the job's model does not take images"):
+            load_dataset(tmp_path, features=6, classes=2)
+        with pytest.raises(InvalidData, match="images of 6 values, the model expects 7"):
+            load_dataset(tmp_path, features=7, classes=2, shape=self.shape)
+        with pytest.raises(InvalidData, match="1 or 3 channels, the model expects 2"):
+            self.load(tmp_path, InputShape(2, 2, 3))
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.npz", "does not exist"), ("a.pkl", "is of unknown kind")])
+def test_other_paths_are_refused(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"x")
+    with pytest.raises(InvalidData, match=message):
+        load_dataset(tmp_path / name, features=2, classes=2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels"),
+    [
+        (np.zeros((0, 2), np.float32), np.zeros(0, np.int64)),
+        (np.zeros((2, 2), np.float32), np.zeros(3, np.int64)),
+        (np.zeros((2, 2)), np.zeros(2, np.int64)),
+        (np.zeros((2, 2), np.float32), np.zeros(2, np.int32)),
+        (np.zeros(2, np.float32), np.zeros(2, np.int64)),
+    ],
+)
+def test_a_data_set_of_other_arrays_is_refused(inputs: Any, labels: Any) -> None:
+    with pytest.raises(InvalidData, match="expected"):
+        Dataset(inputs, labels)
+
+
+def test_digits_are_all_there_and_scaled() -> None:
+    loaded = digits()
+    assert loaded.inputs.shape == (1797, 64)
+    assert (loaded.inputs.min(), loaded.inputs.max()) == (0, 1)
+    assert np.unique(loaded.labels).tolist() == list(range(10))
+
+
+class TestDirichletSplit:
+    @given(
+        st.integers(1, 8), st.floats(1e-3, 1e3), st.integers(0, 2**32), st.integers(0, 8), st.integers(64, 200)
+    )
+    def test_every_sample_goes_to_one_part_and_none_is_too_small(
+        self, parts: int, alpha: float, seed: int, minimum: int, samples: int
+    ) -> None:
+        labels = np.arange(samples) % 5
+        split = dirichlet_split(labels, parts, alpha, seed, minimum)
+        assert len(split) == parts
+        assert np.sort(np.concatenate(split)).tolist() == list(range(samples))
+        assert min(len(part) for part in split) >= minimum
+
+    def test_it_depends_on_the_seed_alone(self) -> None:
+        labels = digits().labels
+        np.random.seed(1)  # noqa: NPY002
+        first = dirichlet_split(labels, 8, 0.5, 3)
+        np.random.seed(2)  # noqa: NPY002
+        assert all((a == b).all() for a, b in zip(first, dirichlet_split(labels, 8, 0.5, 3), strict=True))
+        assert any(len(a) != len(b) for a, b in zip(first, dirichlet_split(labels, 8, 0.5, 4), strict=True))
+
+    def test_a_smaller_alpha_gives_less_alike_parts(self) -> None:
+        labels = digits().labels
+
+        def unlikeness(alpha: float) -> float:
+            parts = dirichlet_split(labels, 5, alpha, 0)
+            return float(np.mean([np.std(np.bincount(labels[part], minlength=10) / len(part)) for part in parts]))
+
+        assert unlikeness(0.1) > 2 * unlikeness(10)
+
+    @pytest.mark.parametrize(
+        ("parts", "alpha", "minimum"), [(0, 1, 8), (3, 0, 8), (3, np.inf, 8), (3, np.nan, 8), (3, 1, -1), (13, 1, 8)]
+    )
+    def test_arguments_out_of_range_are_refused(self, parts: int, alpha: float, minimum: int) -> None:
+        with pytest.raises(InvalidData, match="expected"):
+            dirichlet_split(np.zeros(100, np.int64), parts, alpha, 0, minimum)
+
+
+class TestTrainTestSplit:
+    def test_both_parts_together_are_the_whole(self) -> None:
+        whole = dataset(rows=50)
+        training, test = train_test_split(whole, 0.2, 1)
+        assert (len(training), len(test)) == (40, 10)
+        together = np.concatenate([training.inputs, test.inputs])
+        assert np.sort(together[:, 0]).tolist() == whole.inputs[:, 0].tolist()
+
+    def test_it_depends_on_the_seed_alone(self) -> None:
+        whole = dataset(rows=50)
+        tests = [train_test_split(whole, 0.2, seed)[1].inputs.tolist() for seed in (1, 1, 2)]
+        assert tests[0] == tests[1] != tests[2]
+
+    @pytest.mark.parametrize("fraction", [0, 1, -0.5, 0.01, 0.99, float("nan")])
+    def test_an_empty_part_is_refused(self, fraction: float) -> None:
+        with pytest.raises(InvalidData, match="leaves a part empty"):
+            train_test_split(dataset(), fraction, 1)
