@@ -125,8 +125,9 @@ def read_image_folder(path: Path, shape: InputShape, classes: int) -> Samples:
 
 def _load_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     try:
-        # Without pickle an archive holds plain arrays only: loading one cannot run anything.
-        with np.load(path, allow_pickle=False) as archive:
+        # Without pickle an archive holds plain arrays only: loading one cannot run anything. The file is opened here
+        # because NumPy leaves it open where it turns out to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return archive["inputs"], archive["labels"]
     except KeyError as error:
         raise InvalidData(f"{path}: expected arrays named inputs and labels ({error.args[0]})") from error

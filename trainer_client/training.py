@@ -20,6 +20,9 @@ from trainer_client.parameters import manifest_of, read_vector
 
 CPU = torch.device("cpu")
 
+MAX_FACTOR = 1e6
+"""Largest learning rate, multiplier, penalty or norm: far beyond use, and products of them still fit into float32."""
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -63,10 +66,16 @@ class LocalTraining:
     def __post_init__(self) -> None:
         _require(1 <= self.epochs <= 10_000, "epochs", self.epochs, "1..10000")
         _require(1 <= self.batch_size <= 1 << 24, "batch_size", self.batch_size, "1..2^24")
-        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "above 0")
+        _require(
+            0 < self.learning_rate <= MAX_FACTOR,
+            "learning_rate",
+            self.learning_rate,
+            f"above 0, at most {MAX_FACTOR:g}",
+        )
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        _require(self.clip_norm is None or 0 < self.clip_norm < math.inf, "clip_norm", self.clip_norm, "above 0")
-        _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "at least 0")
+        clips = self.clip_norm is None or 0 < self.clip_norm <= MAX_FACTOR
+        _require(clips, "clip_norm", self.clip_norm, f"none, or above 0 and at most {MAX_FACTOR:g}")
+        _require(0 <= self.weight_decay <= MAX_FACTOR, "weight_decay", self.weight_decay, f"0..{MAX_FACTOR:g}")
         _require(self.loss in LOSSES, "loss", repr(self.loss), f"one of {', '.join(LOSSES)}")
 
 
@@ -128,7 +137,7 @@ def train(
         dataset: batches of it are moved to the device as they are needed.
         settings: the job's.
         seed: of the order of the samples.
-        step: the round's multiplier on the learning rate, above 0.
+        step: the round's multiplier on the learning rate, above 0 and at most 10^6.
         manifest: the trainable entries; all others are frozen. None trains everything.
         device: where to compute.
         progress: called after every epoch.
@@ -138,9 +147,9 @@ def train(
         InvalidUpdate: the loss or a parameter is no longer finite; the message names the epoch.
         InvalidData: labels that the model has no output for, or samples of another shape.
         InvalidModel: the manifest does not fit the model.
-        InvalidTerms: the step is not above 0.
+        InvalidTerms: the step is not above 0, or above 10^6.
     """
-    _require(0 < step < math.inf, "step", step, "above 0")
+    _require(0 < step <= MAX_FACTOR, "step", step, f"above 0, at most {MAX_FACTOR:g}")
     layout = manifest or manifest_of(model)
     before = read_vector(model, layout)
     trained = copy.deepcopy(model).to(device)

@@ -42,7 +42,9 @@ def test_json_reads_back(laid_out: dict[str, list[int]]) -> None:
 
 
 def test_order_of_the_given_shapes_does_not_matter() -> None:
-    assert ParameterManifest.from_shapes({"a": (1,), "b": (2,)}) == ParameterManifest.from_shapes({"b": (2,), "a": (1,)})
+    assert ParameterManifest.from_shapes({"a": (1,), "b": (2,)}) == ParameterManifest.from_shapes(
+        {"b": (2,), "a": (1,)}
+    )
 
 
 def test_a_model_without_parameters_is_refused() -> None:

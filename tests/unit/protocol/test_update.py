@@ -16,8 +16,9 @@ encodings = st.builds(UpdateEncoding, st.integers(0, 30), st.integers(0, 8))
 
 
 def vectors(largest: float, dtype: type = np.float32) -> st.SearchStrategy[np.ndarray]:
-    width = 32 if dtype is np.float32 else 64
-    return hnp.arrays(dtype, st.integers(1, 40), elements=st.floats(-largest, largest, width=width))
+    return hnp.arrays(
+        dtype, st.integers(1, 40), elements=st.floats(-largest, largest, width=32 if dtype is np.float32 else 64)
+    )
 
 
 def test_step_is_two_to_the_shift_minus_the_exponent() -> None:
