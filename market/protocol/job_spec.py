@@ -44,16 +44,13 @@ class _Section(BaseModel):
 
 
 class ModelSection(_Section):
-    """Which model is trained, and on what kind of input."""
+    """Which model is trained. Its arguments say what input it takes: features, or channels, height and width; classes."""
 
     architecture: str
     arguments: dict[str, Any] = {}
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     trainable: tuple[str, ...] = ("*",)
     """Patterns of parameter names; only what matches is trained and exchanged."""
-    input_shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=3)]
-    """(features,) or (channels, height, width)."""
-    classes: Annotated[int, Field(ge=1, le=1 << 20)]
 
 
 class TrainingSection(_Section):

@@ -16,8 +16,6 @@ name: digits
 model:
   architecture: cnn
   arguments: {channels: 1, height: 8, width: 8, classes: 10}
-  input_shape: [1, 8, 8]
-  classes: 10
 rules: {accept: [median_cosine, {multi_krum: {faults: 2, keep: 4}}]}
 rounds: 5
 seats: 8
@@ -78,7 +76,7 @@ def test_terms_survive_the_way_to_the_contract_and_back(spec: JobSpec) -> None:
         ("round", 5, "round: is not a known field"),
         ("seats", 65, "seats"),
         ("model", 3, "model: expected a mapping"),
-        ("model.input_shape", [], "model.input_shape"),
+        ("model.seed", -1, "model.seed"),
         ("periods.commit_s", -1, "periods.commit_s"),
         ("money", {}, "money.round_reward: is missing"),
         ("money.round_reward", "1 eth", "money.round_reward: expected an amount"),

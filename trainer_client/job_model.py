@@ -1,0 +1,112 @@
+"""A job's model and training, made of its document: what owner, trainer and auditor all build the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from market.protocol import integer_model
+from market.protocol.errors import InvalidModel
+from market.protocol.job_spec import JobDocument, JobSpec, TrainingSection
+from market.protocol.manifest import ParameterManifest
+from trainer_client.data import Dataset, InputShape, load_dataset
+from trainer_client.models import build_model
+from trainer_client.parameters import manifest_of, write_vector
+from trainer_client.training import LocalTraining
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What a model takes: a sample's number of values, the shape of an image where it is one, and how many classes."""
+
+    features: int
+    classes: int
+    shape: InputShape | None
+
+    @classmethod
+    def of_arguments(cls, arguments: Mapping[str, Any]) -> ModelInput:
+        """Read it off an architecture's arguments, which `build_model` has already checked."""
+        if "features" in arguments:
+            return cls(int(arguments["features"]), int(arguments["classes"]), None)
+        shape = InputShape(*(int(arguments[side]) for side in ("channels", "height", "width")))
+        return cls(shape.features, int(arguments["classes"]), shape)
+
+    def load(self, path: Path) -> Dataset:
+        """Load a data set that fits.
+
+        Raises:
+            InvalidData: it cannot be read or does not fit.
+        """
+        return load_dataset(path, features=self.features, classes=self.classes, shape=self.shape)
+
+
+def training_of(section: TrainingSection) -> LocalTraining:
+    """The settings of a spec's training section."""
+    return LocalTraining(
+        epochs=section.epochs,
+        batch_size=section.batch_size,
+        learning_rate=section.learning_rate,
+        momentum=section.momentum,
+        clip_norm=section.clip_norm or None,
+        weight_decay=section.weight_decay,
+        loss=section.loss,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class JobModel:
+    """A job's model, ready for its integer parameters.
+
+    Attributes:
+        module: with the values of the spec's seed where the manifest does not reach.
+        manifest: layout of the trainable vector, of d entries.
+        input: what samples have to look like.
+        training: the job's local training.
+        scale_exponent: k; the integer model's unit is 2^-(k + 16).
+    """
+
+    module: torch.nn.Module
+    manifest: ParameterManifest
+    input: ModelInput
+    training: LocalTraining
+    scale_exponent: int
+
+    @classmethod
+    def of_spec(cls, spec: JobSpec) -> JobModel:
+        """Build the spec's model.
+
+        Raises:
+            InvalidModel: unknown architecture, wrong arguments, or no parameter matches `trainable`.
+            InvalidTerms: the training section asks for what cannot be done.
+        """
+        section = spec.model
+        module = build_model(section.architecture, section.arguments, section.seed)
+        manifest = manifest_of(module, section.trainable)
+        inputs = ModelInput.of_arguments(section.arguments)
+        return cls(module, manifest, inputs, training_of(spec.training), spec.update.scale_exponent)
+
+    @classmethod
+    def of_document(cls, document: JobDocument) -> JobModel:
+        """Build the document's model and hold it against the document's manifest.
+
+        Raises:
+            InvalidModel: the manifest is not the one that this model has.
+        """
+        built = cls.of_spec(document.spec)
+        if built.manifest != document.parameters:
+            raise InvalidModel(
+                f"the job's manifest has {document.parameters.dimension} parameters, "
+                f"but its model {document.spec.model.architecture!r} has {built.manifest.dimension} or other names"
+            )
+        return built
+
+    def load(self, model: NDArray[np.int64]) -> torch.nn.Module:
+        """Give the module an integer model's values, int64 (d,), and return it."""
+        write_vector(self.module, self.manifest, integer_model.to_float32(model, self.scale_exponent))
+        return self.module
