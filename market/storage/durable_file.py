@@ -72,11 +72,12 @@ def make_folder(path: Path) -> None:
     with disk_errors(path):
         if path.is_dir():
             return
-        if path.exists():
-            raise StorageError(f"{path} is a file: expected a folder, or nothing yet")
         if path.parent != path:
             make_folder(path.parent)
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise StorageError(f"{path} is a file: expected a folder, or nothing yet") from error
         sync_folder(path.parent)
 
 
