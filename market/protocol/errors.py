@@ -13,6 +13,7 @@ FedmarketError
 │   ├── InvalidCid              not a CID that we read (CIDv1 or v0, sha2-256)
 │   ├── BlockNotFound           no block with that CID here
 │   ├── CorruptBlock            the block's bytes do not have its CID
+│   ├── InvalidContent          sound blocks that are not the file asked for
 │   └── StorageFull             the disk refused the write
 ├── ChainError
 │   ├── ChainUnreachable        nothing answers at that RPC address
@@ -92,6 +93,17 @@ class CorruptBlock(StorageError):
 
     def __init__(self, cid: str, problem: str) -> None:
         super().__init__(f"block {cid} is corrupt: {problem}")
+        self.cid = cid
+
+
+class InvalidContent(StorageError):
+    """Blocks that have their CIDs but are not the file that was asked for.
+
+    Unlike a corrupt block, fetching it again changes nothing: whoever published the CID published this.
+    """
+
+    def __init__(self, cid: str, problem: str) -> None:
+        super().__init__(f"content {cid} is not as expected: {problem}")
         self.cid = cid
 
 

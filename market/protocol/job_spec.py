@@ -44,7 +44,7 @@ class _Section(BaseModel):
 
 
 class ModelSection(_Section):
-    """Which model is trained. Its arguments say what input it takes: features, or channels, height and width; classes."""
+    """Which model is trained; its arguments also say what input it takes."""
 
     architecture: str
     arguments: dict[str, Any] = {}

@@ -6,7 +6,6 @@ from market.storage import car
 from market.storage.cid import CHUNK_BYTES, Cid
 from market.storage.content_store import BlockStore, ContentStore
 from market.storage.embedded_store import GRACE_S, Collected, EmbeddedStore
-from market.storage.unixfs import InvalidContent
 
 __all__ = [
     "CHUNK_BYTES",
@@ -16,6 +15,5 @@ __all__ = [
     "Collected",
     "ContentStore",
     "EmbeddedStore",
-    "InvalidContent",
     "car",
 ]

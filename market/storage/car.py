@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from market.protocol.errors import InvalidCid, StorageError
+from market.protocol.errors import InvalidCid, InvalidContent, StorageError
 from market.storage.cid import Cid
 from market.storage.content_store import MAX_BLOCK_BYTES, BlockStore, ContentStore
 from market.storage.file_dag import walk_blocks
-from market.storage.unixfs import InvalidContent
 from market.storage.varint import MAX_VARINT_BYTES, decode_varint, encode_varint
 
 _MAX_CID_BYTES = 36
@@ -54,7 +53,7 @@ def import_(unverified_stream: BinaryIO, store: ContentStore) -> Cid:
     root = _decode_header(header)
     store.put_blocks(_read_blocks(unverified_stream))
     if not store.has(root):
-        raise InvalidContent(root, "the CAR does not hold all of its blocks")
+        raise InvalidContent(str(root), "the CAR does not hold all of its blocks")
     return root
 
 

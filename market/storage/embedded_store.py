@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from market.protocol.errors import BlockNotFound
+from market.protocol.errors import BlockNotFound, InvalidContent
 from market.storage.cid import Cid
 from market.storage.durable_file import disk_errors, locked, make_folder, sync_folder, write_file
 from market.storage.file_dag import build_file, file_size, read_file, walk_blocks
 from market.storage.flat_blocks import FlatBlocks
 from market.storage.pin_files import PinFiles
-from market.storage.unixfs import InvalidContent
 
 GRACE_S = 3600.0
 """Seconds for which a block added is safe unpinned: time enough to finish an upload and pin it."""
@@ -91,7 +90,7 @@ class EmbeddedStore:
         """
         size_bytes = self.size(cid)
         if size_bytes > limit_bytes:
-            raise InvalidContent(cid, f"{size_bytes} bytes, at most {limit_bytes} are read")
+            raise InvalidContent(str(cid), f"{size_bytes} bytes, at most {limit_bytes} are read")
         return b"".join(self.open(cid))
 
     def copy_to(self, cid: Cid, path: Path, expected_bytes: int | None = None) -> None:
@@ -102,7 +101,7 @@ class EmbeddedStore:
         """
         size_bytes = self.size(cid)
         if expected_bytes is not None and size_bytes != expected_bytes:
-            raise InvalidContent(cid, f"{size_bytes} bytes, expected {expected_bytes}")
+            raise InvalidContent(str(cid), f"{size_bytes} bytes, expected {expected_bytes}")
         write_file(path, self.open(cid))
         sync_folder(path.parent)
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from market.protocol.errors import InvalidContent
 from market.storage.cid import CHUNK_BYTES, DAG_PB, RAW, Cid
 from market.storage.dag_pb import DagPbLink
-from market.storage.unixfs import FileNode, InvalidContent, Subtree, decode_block, encode_inner, encode_leaf
+from market.storage.unixfs import FileNode, Subtree, decode_block, encode_inner, encode_leaf
 
 MAX_DEPTH = 16
 """Deepest tree that is read; with 174 links a node, 4 levels hold 200 TB."""
@@ -157,7 +158,7 @@ def walk_blocks(root: Cid, get_block: GetBlock, *, raw_leaves: bool) -> Iterator
         cid = subtree.cid if subtree else root
         size_bytes, deepest = seen.get(cid, (None, -1))
         if subtree and size_bytes is not None and size_bytes != subtree.size_bytes:
-            raise InvalidContent(cid, f"it has {size_bytes} bytes in one place and {subtree.size_bytes} in another")
+            raise InvalidContent(str(cid), f"it has {size_bytes} bytes here and {subtree.size_bytes} there")
         # Met again further down, a shared part may reach deeper than the limit: it is walked again.
         if depth <= deepest:
             continue
@@ -188,9 +189,9 @@ def _fetch(subtree: Subtree, get_block: GetBlock) -> FileNode:
 def _check_size(subtree: Subtree, node: FileNode) -> None:
     if node.size_bytes != subtree.size_bytes:
         problem = f"its parent declares {subtree.size_bytes} bytes, it has {node.size_bytes}"
-        raise InvalidContent(subtree.cid, problem)
+        raise InvalidContent(str(subtree.cid), problem)
 
 
 def _check_depth(root: Cid, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise InvalidContent(root, f"its tree is deeper than {MAX_DEPTH} levels")
+        raise InvalidContent(str(root), f"its tree is deeper than {MAX_DEPTH} levels")

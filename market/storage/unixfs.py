@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from market.protocol.errors import InvalidCid, StorageError
+from market.protocol.errors import InvalidCid, InvalidContent
 from market.storage.cid import RAW, Cid
 from market.storage.dag_pb import (
     MAX_LINKS,
@@ -26,17 +26,6 @@ from market.storage.dag_pb import (
 
 _TYPE, _DATA, _FILE_SIZE, _BLOCK_SIZE = 1, 2, 3, 4
 _TYPE_RAW, _TYPE_FILE = 0, 2
-
-
-class InvalidContent(StorageError):
-    """Blocks that have their CIDs but are not the file that was asked for.
-
-    Unlike a corrupt block, fetching it again changes nothing: whoever published the CID published this.
-    """
-
-    def __init__(self, cid: Cid, problem: str) -> None:
-        super().__init__(f"content {cid} is not as expected: {problem}")
-        self.cid = str(cid)
 
 
 @dataclass(frozen=True)
@@ -85,15 +74,15 @@ def decode_block(cid: Cid, block: bytes) -> FileNode:
         node = decode_node(block)
         data, declared_bytes, sizes_bytes = _decode_unixfs(node.data)
     except (ValueError, InvalidCid) as error:
-        raise InvalidContent(cid, f"not a UnixFS file: {error}") from error
+        raise InvalidContent(str(cid), f"not a UnixFS file: {error}") from error
     if len(sizes_bytes) != len(node.links):
-        raise InvalidContent(cid, f"{len(node.links)} links but {len(sizes_bytes)} block sizes")
+        raise InvalidContent(str(cid), f"{len(node.links)} links but {len(sizes_bytes)} block sizes")
     if 0 in sizes_bytes:
-        raise InvalidContent(cid, "it links to an empty part")
+        raise InvalidContent(str(cid), "it links to an empty part")
     subtrees = tuple(Subtree(link.cid, size) for link, size in zip(node.links, sizes_bytes, strict=True))
     file_node = FileNode(data, subtrees)
     if file_node.size_bytes != declared_bytes:
-        raise InvalidContent(cid, f"it declares {declared_bytes} bytes, its parts have {file_node.size_bytes}")
+        raise InvalidContent(str(cid), f"it declares {declared_bytes} bytes, its parts have {file_node.size_bytes}")
     return file_node
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market.protocol.errors import BlockNotFound, CorruptBlock, StorageError
-from market.storage import CHUNK_BYTES, Cid, EmbeddedStore, InvalidContent, car
+from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, StorageError
+from market.storage import CHUNK_BYTES, Cid, EmbeddedStore, car
 from market.storage.cid import RAW
 from market.storage.file_dag import CIDV0_PROFILE, build_file
 from market.storage.varint import encode_varint

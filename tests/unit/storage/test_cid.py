@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.protocol.errors import InvalidCid
-from market.storage import CHUNK_BYTES, Cid, EmbeddedStore, InvalidContent
+from market.protocol.errors import InvalidCid, InvalidContent
+from market.storage import CHUNK_BYTES, Cid, EmbeddedStore
 from market.storage.cid import DAG_PB, RAW
 from market.storage.unixfs import encode_leaf
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market.protocol.errors import BlockNotFound, CorruptBlock, StorageError
-from market.storage import CHUNK_BYTES, Cid, ContentStore, EmbeddedStore, InvalidContent
+from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, StorageError
+from market.storage import CHUNK_BYTES, Cid, ContentStore, EmbeddedStore
 from market.storage.cid import RAW
 from market.storage.content_store import MAX_BLOCK_BYTES
 from market.storage.durable_file import locked

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.storage import CHUNK_BYTES, Cid, InvalidContent
+from market.protocol.errors import InvalidContent
+from market.storage import CHUNK_BYTES, Cid
 from market.storage.cid import DAG_PB, RAW
 from market.storage.dag_pb import DagPbLink
 from market.storage.file_dag import (
@@ -131,7 +132,7 @@ def test_a_part_with_two_lengths_is_refused() -> None:
     with pytest.raises(InvalidContent):
         read(root, blocks)
     for raw_leaves in (True, False):
-        with pytest.raises(InvalidContent, match="4 bytes in one place and 5 in another"):
+        with pytest.raises(InvalidContent, match="4 bytes here and 5 there"):
             list(walk_blocks(root, blocks.__getitem__, raw_leaves=raw_leaves))
 
 

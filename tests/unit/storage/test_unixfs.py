@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.storage import Cid, InvalidContent
+from market.protocol.errors import InvalidContent
+from market.storage import Cid
 from market.storage.cid import DAG_PB, RAW
 from market.storage.dag_pb import (
     MAX_LINKS,
