@@ -1,0 +1,161 @@
+"""The contracts of one marketplace: how they are put on a chain, written down, and recognised again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from eth_abi.abi import encode
+
+from market.chain import artefacts
+from market.chain.calls import PreparedCall
+from market.chain.connection import Chain
+from market.chain.contract import checked_address
+from market.chain.job_market import JobMarket
+from market.chain.transactions import TransactionSender
+from market.protocol.errors import ChainError, InvalidInput, WrongChain
+
+JOB_MARKET = "JobMarket"
+ROUND_RULES = "RoundRules"
+ATTEMPTS = "Attempts"
+
+_PLACEHOLDER = re.compile(r"__\$[0-9a-f]{34}\$__")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where a marketplace lives.
+
+    Attributes:
+        chain_id: on which chain.
+        job_market: address of the marketplace.
+        round_rules: address of the contract that decides its rounds.
+        attempts: address of the library that it is linked with.
+        block: the block that the marketplace was deployed in: no event of it is older.
+    """
+
+    chain_id: int
+    job_market: str
+    round_rules: str
+    attempts: str
+    block: int
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            InvalidInput: the file cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+        except OSError as error:
+            raise InvalidInput(f"deployment {path} cannot be written: {error.strerror}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Deployment:
+        """Read what `save` wrote.
+
+        Raises:
+            InvalidInput: the file is missing, is no deployment, or a field is wrong.
+        """
+        try:
+            unverified_fields = json.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise InvalidInput(f"deployment {path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InvalidInput(f"deployment {path} is not JSON") from error
+        return cls._parse(path, unverified_fields)
+
+    @classmethod
+    def _parse(cls, path: Path, unverified_fields: Any) -> Deployment:
+        names = {field.name: field.type for field in fields(cls)}
+        if not isinstance(unverified_fields, dict) or set(unverified_fields) != set(names):
+            raise InvalidInput(f"deployment {path}: expected a JSON object with the fields {', '.join(names)}")
+        parsed: dict[str, Any] = {}
+        for name, kind in names.items():
+            value = unverified_fields[name]
+            if kind == "str":
+                value = checked_address(str(value))
+            elif type(value) is not int or value < 0:
+                raise InvalidInput(f"deployment {path}: {name} is {value!r}, expected a whole number")
+            parsed[name] = value
+        return cls(**parsed)
+
+    def connect(self, chain: Chain) -> JobMarket:
+        """The marketplace's gateway, once its code is seen to be the code that this version knows.
+
+        Raises:
+            WrongChain: the node serves another chain.
+            ChainError: an address holds no code, or other code.
+        """
+        if chain.chain_id != self.chain_id:
+            raise WrongChain(
+                f"the marketplace is on chain {self.chain_id}, the node at {chain.place} serves {chain.chain_id}"
+            )
+        addresses = {JOB_MARKET: self.job_market, ROUND_RULES: self.round_rules, ATTEMPTS: self.attempts}
+        for contract, address in addresses.items():
+            code = chain.code(address)
+            if not code:
+                raise ChainError(f"there is no contract at {address} on chain {self.chain_id}: expected the {contract}")
+            if self._without_addresses(code) != self._shipped(contract):
+                raise ChainError(f"the contract at {address} is not the {contract} that this version was made with")
+        market = JobMarket(chain, self.job_market)
+        if market.rules() != self.round_rules:
+            raise ChainError(
+                f"the JobMarket at {self.job_market} decides by {market.rules()}, not by {self.round_rules}"
+            )
+        return market
+
+    def _without_addresses(self, code: bytes) -> bytes:
+        """The code with every address that was filled in when it was deployed zeroed."""
+        immutable = b"\x7f" + bytes(12)  # PUSH32 of an address
+        own = b"\x73"  # PUSH20: a linked library's address, and a library's own, by which it refuses to be called
+        for address in (self.round_rules, self.attempts):
+            digits = bytes.fromhex(address[2:])
+            for before in (immutable, own):
+                code = code.replace(before + digits, before + bytes(20))
+        return code
+
+    @staticmethod
+    def _shipped(contract: str) -> bytes:
+        code = artefacts.load(contract).deployed_bytecode
+        return bytes.fromhex(_PLACEHOLDER.sub("00" * 20, code))
+
+
+def deploy(sender: TransactionSender, key: str = "deploy") -> Deployment:
+    """Put a marketplace on the chain; killed half-way and called again, it goes on where it was.
+
+    Args:
+        sender: who pays for it. The deployer has no power over it afterwards.
+        key: names this marketplace among those that the sender deployed.
+    """
+    rules = _create(sender, f"{key}/{ROUND_RULES}", ROUND_RULES)
+    attempts = _create(sender, f"{key}/{ATTEMPTS}", ATTEMPTS)
+    arguments = encode(["address"], [rules.address])
+    market = _create(sender, f"{key}/{JOB_MARKET}", JOB_MARKET, {ATTEMPTS: attempts.address}, arguments)
+    return Deployment(sender.chain.chain_id, market.address, rules.address, attempts.address, market.block)
+
+
+@dataclass(frozen=True)
+class _Created:
+    address: str
+    block: int
+
+
+def _create(
+    sender: TransactionSender,
+    key: str,
+    contract: str,
+    libraries: Mapping[str, str] | None = None,
+    arguments: bytes = b"",
+) -> _Created:
+    code = artefacts.load(contract).creation_code(libraries)
+    receipt = sender.send(key, PreparedCall(None, code + arguments, label=f"deploy {contract}"))
+    if receipt.contract is None:
+        raise ChainError(f"the chain names no address for the {contract} of transaction 0x{receipt.transaction.hex()}")
+    return _Created(checked_address(receipt.contract), receipt.block_number)

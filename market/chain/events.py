@@ -1,0 +1,304 @@
+"""The marketplace's events: one frozen class each, and the reader that fetches them in bounded windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from eth_utils.abi import event_abi_to_log_topic
+from web3.contract import Contract
+from web3.types import FilterParams, LogReceipt
+
+from market.chain.connection import Chain
+from market.chain.records import ExclusionReason
+from market.protocol.errors import ChainError, ChainUnreachable
+from market.protocol.identifiers import Digest, JobId, Seat, Wei, seats_in
+from market.protocol.terms import JobTerms
+
+WINDOW_BLOCKS = 5_000
+"""How many blocks are asked for at once: most public nodes refuse more than this or 10,000."""
+
+
+def of(argument: str, parse: Callable[[Any], Any] = lambda value: value) -> Mapping[str, Any]:
+    """Marks a field that is read from an event's argument of this name, through `parse`."""
+    return {"argument": argument, "parse": parse}
+
+
+def _seats(mask: int) -> tuple[Seat, ...]:
+    return tuple(seats_in(mask))
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where every event happened, and of which job.
+
+    Attributes:
+        block_number: height of its block.
+        block_hash: by which a reorganisation is noticed.
+        transaction: hash of its transaction.
+        log_index: its place in the block.
+        job: the job that it is about.
+    """
+
+    block_number: int
+    block_hash: bytes
+    transaction: bytes
+    log_index: int
+    job: JobId = field(metadata=of("job", JobId))
+
+
+@dataclass(frozen=True)
+class JobOpened(Event):
+    """A job was opened and its reward locked."""
+
+    owner: str = field(metadata=of("owner"))
+    spec: Digest = field(metadata=of("specDigest", Digest))
+    initial_model: Digest = field(metadata=of("initialModel", Digest))
+    deposit_wei: Wei = field(metadata=of("deposit", Wei))
+    terms: JobTerms = field(metadata=of("terms", JobTerms.from_abi))
+
+
+@dataclass(frozen=True)
+class TrainerEnrolled(Event):
+    """A trainer took a seat, or put its stake back."""
+
+    trainer: str = field(metadata=of("trainer"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    stake_wei: Wei = field(metadata=of("stake", Wei))
+
+
+@dataclass(frozen=True)
+class StakeWithdrawn(Event):
+    """A trainer took its stake back."""
+
+    trainer: str = field(metadata=of("trainer"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    to: str = field(metadata=of("to"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
+class AggregatorBonded(Event):
+    """An aggregator bonded, as the active one or as a successor."""
+
+    aggregator: str = field(metadata=of("aggregator"))
+    bond_wei: Wei = field(metadata=of("bond", Wei))
+
+
+@dataclass(frozen=True)
+class BondWithdrawn(Event):
+    """An aggregator took its bond back."""
+
+    aggregator: str = field(metadata=of("aggregator"))
+    to: str = field(metadata=of("to"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
+class AttemptStarted(Event):
+    """An attempt was scheduled: its commit phase begins at `starts_at_s`."""
+
+    round: int = field(metadata=of("round"))
+    attempt: int = field(metadata=of("attempt"))
+    aggregator: str = field(metadata=of("aggregator"))
+    starts_at_s: int = field(metadata=of("startsAt"))
+    step_q16: int = field(metadata=of("stepQ16"))
+    shift: int = field(metadata=of("shift"))
+
+
+@dataclass(frozen=True)
+class UpdateCommitted(Event):
+    """A trainer sealed an update."""
+
+    attempt: int = field(metadata=of("attempt"))
+    trainer: str = field(metadata=of("trainer"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    seal: bytes = field(metadata=of("seal", bytes))
+
+
+@dataclass(frozen=True)
+class UpdateRevealed(Event):
+    """A trainer's seal was opened."""
+
+    attempt: int = field(metadata=of("attempt"))
+    trainer: str = field(metadata=of("trainer"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    content: Digest = field(metadata=of("contentId", Digest))
+
+
+@dataclass(frozen=True)
+class StakesForfeited(Event):
+    """Committed but unrevealed updates cost their seats' stakes."""
+
+    attempt: int = field(metadata=of("attempt"))
+    seats: tuple[Seat, ...] = field(metadata=of("seats", _seats))
+    burned_wei: Wei = field(metadata=of("burned", Wei))
+
+
+@dataclass(frozen=True)
+class UpdateExcluded(Event):
+    """The aggregator left an update out."""
+
+    attempt: int = field(metadata=of("attempt"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    reason: ExclusionReason = field(metadata=of("reason", ExclusionReason))
+
+
+@dataclass(frozen=True)
+class GramPublished(Event):
+    """The packed Gram matrix that a round was decided from."""
+
+    attempt: int = field(metadata=of("attempt"))
+    gram: bytes = field(metadata=of("gram", bytes))
+
+
+@dataclass(frozen=True)
+class RoundSettled(Event):
+    """A round was decided and its pay credited. `weights` and `scores_q32` have one entry a row of the matrix."""
+
+    round: int = field(metadata=of("round"))
+    attempt: int = field(metadata=of("attempt"))
+    aggregator: str = field(metadata=of("aggregator"))
+    model: Digest = field(metadata=of("model", Digest))
+    accepted: tuple[Seat, ...] = field(metadata=of("accepted", _seats))
+    paid: bool = field(metadata=of("paid"))
+    weights: tuple[int, ...] = field(metadata=of("weights", tuple))
+    scores_q32: tuple[int, ...] = field(metadata=of("scores", tuple))
+    pays: bytes = field(metadata=of("pays", bytes))
+    returned_wei: Wei = field(metadata=of("returned", Wei))
+    vests_at_s: int = field(metadata=of("vestsAt"))
+
+
+@dataclass(frozen=True)
+class RoundSkipped(Event):
+    """A round ended for want of commits."""
+
+    round: int = field(metadata=of("round"))
+    attempt: int = field(metadata=of("attempt"))
+    had_minimum: bool = field(metadata=of("hadMinimum"))
+
+
+@dataclass(frozen=True)
+class AttemptExpired(Event):
+    """An attempt was not settled in time: compensation from the bond, the rest of it burned."""
+
+    round: int = field(metadata=of("round"))
+    attempt: int = field(metadata=of("attempt"))
+    aggregator: str = field(metadata=of("aggregator"))
+    burned_wei: Wei = field(metadata=of("burned", Wei))
+    pays: bytes = field(metadata=of("pays", bytes))
+    vests_at_s: int = field(metadata=of("vestsAt"))
+
+
+@dataclass(frozen=True)
+class Claimed(Event):
+    """A trainer took its credit."""
+
+    attempt: int = field(metadata=of("attempt"))
+    trainer: str = field(metadata=of("trainer"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    to: str = field(metadata=of("to"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
+class FeeClaimed(Event):
+    """An aggregator took its fee."""
+
+    attempt: int = field(metadata=of("attempt"))
+    aggregator: str = field(metadata=of("aggregator"))
+    to: str = field(metadata=of("to"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
+class JobClosed(Event):
+    """A job ended; `attempt` is the number under which `pays` can be claimed."""
+
+    attempt: int = field(metadata=of("attempt"))
+    refundable_wei: Wei = field(metadata=of("refundable", Wei))
+    burned_wei: Wei = field(metadata=of("burned", Wei))
+    pays: bytes = field(metadata=of("pays", bytes))
+
+
+@dataclass(frozen=True)
+class Refunded(Event):
+    """The owner took what came back."""
+
+    owner: str = field(metadata=of("owner"))
+    to: str = field(metadata=of("to"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+EVENTS: Mapping[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        *(JobOpened, TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn, AttemptStarted, UpdateCommitted),
+        *(UpdateRevealed, StakesForfeited, UpdateExcluded, GramPublished, RoundSettled, RoundSkipped, AttemptExpired),
+        *(Claimed, FeeClaimed, JobClosed, Refunded),
+    )
+}
+"""Every event of `IJobMarket`, by its name there."""
+
+
+class EventReader:
+    """Fetches and parses one contract's events."""
+
+    def __init__(self, chain: Chain, contract: Contract) -> None:
+        self._chain = chain
+        self._contract = contract
+        abis = {abi["name"]: abi for abi in contract.abi if abi["type"] == "event" and abi["name"] in EVENTS}
+        self._topics = {name: bytes(event_abi_to_log_topic(abi)) for name, abi in abis.items()}
+        self._names = {topic: name for name, topic in self._topics.items()}
+
+    def fetch(
+        self, job: JobId | None, from_block: int, to_block: int | None, kinds: Iterable[type[Event]] | None
+    ) -> list[Event]:
+        """The events of these blocks, both included, in the order of the chain. Arguments as `JobMarket.events`."""
+        names = EVENTS if kinds is None else [kind.__name__ for kind in kinds]
+        topics: list[Any] = [["0x" + self._topics[name].hex() for name in names]]
+        if job is not None:
+            topics.append("0x" + job.to_bytes(32, "big").hex())
+        last = self._chain.block_number() if to_block is None else to_block
+        logs = [log for window in self._windows(from_block, last) for log in self._logs(window, topics)]
+        return self.parse(logs)
+
+    def parse(self, logs: Iterable[LogReceipt]) -> list[Event]:
+        """This contract's events among these logs; those of other contracts are passed over."""
+        return [self._event(log) for log in logs if self._is_ours(log)]
+
+    def _windows(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        for start in range(first, last + 1, WINDOW_BLOCKS):
+            yield start, min(start + WINDOW_BLOCKS - 1, last)
+
+    def _logs(self, window: tuple[int, int], topics: Sequence[Any]) -> list[LogReceipt]:
+        """The logs of a window; in halves where the node finds it too much."""
+        first, last = window
+        query: FilterParams = {"address": self._contract.address, "topics": topics, "fromBlock": first, "toBlock": last}
+        try:
+            return list(self._chain.read(lambda: self._chain.web3.eth.get_logs(query)))
+        except ChainError as error:
+            if first >= last or isinstance(error, ChainUnreachable):
+                raise
+        middle = (first + last) // 2
+        return self._logs((first, middle), topics) + self._logs((middle + 1, last), topics)
+
+    def _is_ours(self, log: LogReceipt) -> bool:
+        ours = str(log["address"]).lower() == str(self._contract.address).lower()
+        return ours and bool(log["topics"]) and bytes(log["topics"][0]) in self._names
+
+    def _event(self, log: LogReceipt) -> Event:
+        name = self._names[bytes(log["topics"][0])]
+        decoded = self._chain.once(lambda: self._contract.events[name]().process_log(log))
+        place = (log["blockNumber"], bytes(log["blockHash"]), bytes(log["transactionHash"]), log["logIndex"])
+        return _build(EVENTS[name], place, decoded["args"])
+
+
+def _build(kind: type[Event], place: tuple[int, bytes, bytes, int], arguments: Mapping[str, Any]) -> Event:
+    read = {
+        entry.name: entry.metadata["parse"](arguments[entry.metadata["argument"]])
+        for entry in fields(kind)
+        if entry.metadata
+    }
+    return kind(*place, **read)

@@ -1,0 +1,201 @@
+"""The marketplace's contract, typed: one method a function of `IJobMarket`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from web3.types import BlockIdentifier, LogReceipt
+
+from market.chain import artefacts
+from market.chain.calls import PreparedCall
+from market.chain.connection import Chain
+from market.chain.contract import Gateway, checked_address
+from market.chain.events import Event, EventReader
+from market.chain.records import JobState, Ledger, Outcome, Settlement
+from market.protocol.identifiers import Digest, JobId, Seat, Wei
+from market.protocol.rounds import Phase
+from market.protocol.seal import SealContext
+from market.protocol.terms import NATIVE, JobTerms
+
+ARTEFACT = "JobMarket"
+
+
+class JobMarket(Gateway):
+    """Reads the contract, and prepares the calls that a `TransactionSender` sends.
+
+    Whatever the contract refuses is raised as `ContractRevert`. Reading an unknown job raises it too.
+    """
+
+    def __init__(self, chain: Chain, address: str, block: BlockIdentifier = "latest") -> None:
+        super().__init__(chain, address, artefacts.load(ARTEFACT).abi, block)
+        self._events = EventReader(chain, self._contract)
+
+    def at(self, block: BlockIdentifier) -> JobMarket:
+        """The same contract, read as of another block."""
+        return JobMarket(self.chain, self.address, block)
+
+    # ------------------------------------------------------------------ reads
+
+    def job_count(self) -> int:
+        """How many jobs were opened."""
+        return int(self._read("jobCount"))
+
+    def rules(self) -> str:
+        """Address of the contract that decides rounds."""
+        return str(self._read("rules"))
+
+    def terms(self, job: JobId) -> JobTerms:
+        """The job's terms."""
+        return JobTerms.from_abi(self._read("termsOf", job))
+
+    def state(self, job: JobId) -> JobState:
+        """Where the job stands."""
+        return JobState.from_abi(self._read("stateOf", job))
+
+    def ledger(self, job: JobId) -> Ledger:
+        """Where the job's money is."""
+        return Ledger.from_abi(self._read("ledgerOf", job))
+
+    def outcome(self, job: JobId, attempt: int) -> Outcome:
+        """How an attempt ended."""
+        return Outcome.from_abi(self._read("outcomeOf", job, attempt))
+
+    def phase(self, job: JobId) -> Phase:
+        """The phase at the latest block's timestamp: the next block's may be another."""
+        return Phase(self._read("phaseOf", job))
+
+    def aggregators(self, job: JobId) -> list[str]:
+        """The bonded aggregators, the active one first."""
+        return [str(address) for address in self._read("aggregatorsOf", job)]
+
+    def bond_wei(self, job: JobId, aggregator: str) -> Wei:
+        """What an aggregator has bonded."""
+        return Wei(self._read("bondOf", job, checked_address(aggregator)))
+
+    def seat(self, job: JobId, trainer: str) -> Seat | None:
+        """A trainer's seat, or None where it has none."""
+        taken, seat = self._read("seatOf", job, checked_address(trainer))
+        return Seat(seat) if taken else None
+
+    def trainer(self, job: JobId, seat: Seat) -> str:
+        """Who has a seat."""
+        return str(self._read("trainerAt", job, seat))
+
+    def trainers(self, job: JobId) -> list[str]:
+        """Everybody who has a seat, by seat."""
+        return [self.trainer(job, Seat(seat)) for seat in range(self.state(job).seats_taken)]
+
+    def sealed(self, job: JobId, seat: Seat) -> bytes:
+        """The seal that a seat committed in this attempt; zeros where it did not."""
+        return bytes(self._read("sealAt", job, seat))
+
+    def owed_wei(self, token: str = NATIVE) -> Wei:
+        """What the contract owes in a token over all jobs, what it burned included."""
+        return Wei(self._read("owed", checked_address(token)))
+
+    def seal_of(self, context: SealContext, trainer: str, content: Digest, salt: bytes) -> bytes:
+        """The contract's own computation of `market.protocol.seal.seal`."""
+        arguments = (context.job, context.round, context.attempt, checked_address(trainer), content, salt)
+        return bytes(self._read("sealOf", *arguments))
+
+    def seal_context(self, job: JobId, round_number: int, attempt: int) -> SealContext:
+        """What binds a seal to this contract, this round and this attempt."""
+        return SealContext(self.chain.chain_id, self.address, job, round_number, attempt)
+
+    # ------------------------------------------------------------------ events
+
+    def events(
+        self,
+        job: JobId | None = None,
+        from_block: int = 0,
+        to_block: int | None = None,
+        kinds: Iterable[type[Event]] | None = None,
+    ) -> list[Event]:
+        """What happened, in the order of the chain.
+
+        Args:
+            job: of this job only; None for all.
+            from_block: first block.
+            to_block: last block; None for the latest.
+            kinds: only events of these classes; None for all.
+        """
+        return self._events.fetch(job, from_block, to_block, kinds)
+
+    def events_in(self, logs: Iterable[LogReceipt]) -> list[Event]:
+        """The contract's events among a receipt's logs."""
+        return self._events.parse(logs)
+
+    # ------------------------------------------------------------------ the owner's calls
+
+    def open_job(
+        self, terms: JobTerms, spec: Digest, initial_model: Digest, amount_wei: int | None = None
+    ) -> PreparedCall:
+        """Open a job and deposit its reward; `amount_wei` None deposits exactly what it needs."""
+        amount_wei = terms.deposit_wei if amount_wei is None else amount_wei
+        value_wei = _value(terms.token, amount_wei)
+        return self._prepare("openJob", terms.to_abi(), spec, initial_model, amount_wei, value_wei=value_wei)
+
+    def close_job(self, job: JobId, lifetime: bytes) -> PreparedCall:
+        """End a job whose rounds are over or whose deadline has passed; by anyone."""
+        return self._prepare("closeJob", job, lifetime)
+
+    def refund(self, job: JobId, to: str) -> PreparedCall:
+        """Take what is the owner's."""
+        return self._prepare("refund", job, checked_address(to))
+
+    # ------------------------------------------------------------------ trainers' calls
+
+    def enrol(self, job: JobId, terms: JobTerms, amount_wei: int | None = None) -> PreparedCall:
+        """Take a seat, or put a stake back; `amount_wei` None stakes exactly what the terms ask."""
+        amount_wei = terms.trainer_stake_wei if amount_wei is None else amount_wei
+        return self._prepare("enrol", job, amount_wei, value_wei=_value(terms.token, amount_wei))
+
+    def withdraw_stake(self, job: JobId, to: str) -> PreparedCall:
+        """Take the stake back."""
+        return self._prepare("withdrawStake", job, checked_address(to))
+
+    def commit(self, job: JobId, attempt: int, seal: bytes) -> PreparedCall:
+        """Commit to an update, sealed."""
+        return self._prepare("commit", job, attempt, seal)
+
+    def reveal(self, job: JobId, attempt: int, trainer: str, content: Digest, salt: bytes) -> PreparedCall:
+        """Open a trainer's seal."""
+        return self._prepare("reveal", job, attempt, checked_address(trainer), content, salt)
+
+    def claim(self, job: JobId, attempt: int, pays: bytes, to: str) -> PreparedCall:
+        """Take the sender's credit of an ended attempt."""
+        return self._prepare("claim", job, attempt, pays, checked_address(to))
+
+    # ------------------------------------------------------------------ aggregators' calls
+
+    def bond(self, job: JobId, terms: JobTerms, amount_wei: int | None = None) -> PreparedCall:
+        """Bond as aggregator or successor; `amount_wei` None bonds exactly what the terms ask."""
+        amount_wei = terms.aggregator_bond_wei if amount_wei is None else amount_wei
+        return self._prepare("bond", job, amount_wei, value_wei=_value(terms.token, amount_wei))
+
+    def withdraw_bond(self, job: JobId, to: str) -> PreparedCall:
+        """Take a bond back."""
+        return self._prepare("withdrawBond", job, checked_address(to))
+
+    def settle_round(self, job: JobId, attempt: int, settlement: Settlement) -> PreparedCall:
+        """Hand in the Gram matrix and the new model."""
+        return self._prepare("settleRound", job, attempt, settlement.to_abi())
+
+    def claim_fee(self, job: JobId, attempt: int, to: str) -> PreparedCall:
+        """Take the sender's fee of a settled attempt."""
+        return self._prepare("claimFee", job, attempt, checked_address(to))
+
+    # ------------------------------------------------------------------ anyone's calls
+
+    def expire_round(self, job: JobId, attempt: int) -> PreparedCall:
+        """End an attempt that was not settled in time."""
+        return self._prepare("expireRound", job, attempt)
+
+    def skip_round(self, job: JobId, attempt: int) -> PreparedCall:
+        """End a round that had too few commits."""
+        return self._prepare("skipRound", job, attempt)
+
+
+def _value(token: str, amount_wei: int) -> int:
+    """A native deposit travels with the call, a token's is pulled by the contract."""
+    return amount_wei if int(token, 16) == 0 else 0

@@ -1,0 +1,67 @@
+"""Arrays of one big-endian integer a seat, without padding: what the contract's pay and lifetime hashes fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from eth_utils.crypto import keccak
+
+from market.protocol.errors import InvalidInput
+from market.protocol.identifiers import Wei
+
+PAY_BYTES = 16
+LIFETIME_BYTES = 8
+
+
+def pack_pays(pays_wei: Sequence[int]) -> bytes:
+    """One uint128 a seat.
+
+    Raises:
+        InvalidInput: an amount is negative or does not fit.
+    """
+    return _pack(pays_wei, PAY_BYTES, "pay")
+
+
+def unpack_pays(unverified_pays: bytes) -> list[Wei]:
+    """The pay of every seat, in wei.
+
+    Raises:
+        InvalidInput: the array is no whole number of entries.
+    """
+    return [Wei(pay_wei) for pay_wei in _unpack(unverified_pays, PAY_BYTES, "pay")]
+
+
+def pack_lifetime(scores_q32: Sequence[int]) -> bytes:
+    """One uint64 a seat: scores summed over paid rounds, with 32 fractional bits.
+
+    Raises:
+        InvalidInput: a score is negative or does not fit.
+    """
+    return _pack(scores_q32, LIFETIME_BYTES, "lifetime score")
+
+
+def unpack_lifetime(unverified_lifetime: bytes) -> list[int]:
+    """The lifetime score of every seat, with 32 fractional bits.
+
+    Raises:
+        InvalidInput: the array is no whole number of entries.
+    """
+    return list(_unpack(unverified_lifetime, LIFETIME_BYTES, "lifetime score"))
+
+
+def hash_of(packed: bytes) -> bytes:
+    """keccak256, with which the contract fixes an array."""
+    return keccak(packed)
+
+
+def _pack(values: Sequence[int], width: int, what: str) -> bytes:
+    for seat, value in enumerate(values):
+        if not 0 <= value < 1 << 8 * width:
+            raise InvalidInput(f"{what} of seat {seat} is {value}: expected 0 to 2^{8 * width} - 1")
+    return b"".join(value.to_bytes(width, "big") for value in values)
+
+
+def _unpack(packed: bytes, width: int, what: str) -> Iterable[int]:
+    if len(packed) % width:
+        raise InvalidInput(f"packed {what} array has {len(packed)} bytes: expected a multiple of {width}")
+    return (int.from_bytes(packed[at : at + width], "big") for at in range(0, len(packed), width))

@@ -1,0 +1,150 @@
+"""What the marketplace's contract keeps and takes, as frozen Python values; field for field as in `IJobMarket.sol`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from market.protocol.identifiers import Digest, Seat, Wei, seats_in
+
+
+class ExclusionReason(IntEnum):
+    """Why the aggregator left an update out; the same numbers as in the contract."""
+
+    NONE = 0
+    UNAVAILABLE = 1
+    UNREADABLE = 2
+    MISMATCH = 3
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where the money of one job is, in wei of its token. Always deposited = paid + refunded + burned + locked."""
+
+    deposited_wei: Wei
+    paid_wei: Wei
+    refunded_wei: Wei
+    burned_wei: Wei
+    budget_wei: Wei
+    carry_wei: Wei
+    credits_wei: Wei
+    stakes_wei: Wei
+    bonds_wei: Wei
+    refundable_wei: Wei
+
+    @property
+    def locked_wei(self) -> Wei:
+        """What the contract still holds for somebody."""
+        held = (self.budget_wei, self.carry_wei, self.credits_wei, self.stakes_wei, self.bonds_wei, self.refundable_wei)
+        return Wei(sum(held))
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every wei that came in is accounted for."""
+        return self.deposited_wei == self.paid_wei + self.refunded_wei + self.burned_wei + self.locked_wei
+
+    @classmethod
+    def from_abi(cls, values: Sequence[Any]) -> Ledger:
+        """Parse what the contract returned."""
+        return cls(*map(Wei, values))
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job stands.
+
+    Attributes:
+        owner: who opened it.
+        round: number of the current or next attempt's round, from zero.
+        attempt: number of the current or next attempt, from zero, never reused within the job.
+        attempt_start_s: block timestamp at which its commit phase begins; zero where no attempt runs.
+        closed: whether it is over.
+        committed: bit mask of the seats that committed in this attempt.
+        revealed: bit mask of the seats that revealed in this attempt.
+        staked: bit mask of the seats whose stake is in place.
+        seats_taken: how many seats have a trainer.
+        had_minimum: whether this round had its minimum of commits in some attempt.
+        step_q16: this round's step, with 16 fractional bits.
+        reveal_chain: rolling hash of this attempt's reveals.
+        model: content digest of the current model.
+        lifetime_hash: keccak256 of the packed lifetime scores; zero while all are zero.
+    """
+
+    owner: str
+    round: int
+    attempt: int
+    attempt_start_s: int
+    closed: bool
+    committed: int
+    revealed: int
+    staked: int
+    seats_taken: int
+    had_minimum: bool
+    step_q16: int
+    reveal_chain: bytes
+    model: Digest
+    lifetime_hash: bytes
+
+    @property
+    def committed_seats(self) -> list[Seat]:
+        """The seats that committed in this attempt, ascending."""
+        return seats_in(self.committed)
+
+    @property
+    def revealed_seats(self) -> list[Seat]:
+        """The seats that revealed in this attempt, ascending."""
+        return seats_in(self.revealed)
+
+    @classmethod
+    def from_abi(cls, values: Sequence[Any]) -> JobState:
+        """Parse what the contract returned."""
+        return cls(*values)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        pay_hash: keccak256 of the packed pay array; zero where the attempt paid nobody.
+        aggregator: whose fee it was; the zero address where none is due.
+        vests_at_s: block timestamp from which credits can be claimed.
+        fee_claimed: whether the fee was.
+        claimed: bit mask of the seats that claimed.
+    """
+
+    pay_hash: bytes
+    aggregator: str
+    vests_at_s: int
+    fee_claimed: bool
+    claimed: int
+
+    @classmethod
+    def from_abi(cls, values: Sequence[Any]) -> Outcome:
+        """Parse what the contract returned."""
+        return cls(*values)
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What an aggregator hands in.
+
+    Attributes:
+        exclusions: the revealed seats left out, each with its reason.
+        gram: the packed Gram matrix; its rows are the revealed seats that are not excluded, ascending.
+        model: content digest of the new model, or of the current one where no new model is made.
+        lifetime: the packed lifetime scores so far.
+    """
+
+    exclusions: Mapping[Seat, ExclusionReason]
+    gram: bytes
+    model: Digest
+    lifetime: bytes
+
+    def to_abi(self) -> tuple[int, bytes, bytes, Digest, bytes]:
+        """The struct as a tuple, in the contract's order."""
+        seats = sorted(self.exclusions)
+        reasons = bytes(self.exclusions[seat] for seat in seats)
+        return sum(1 << seat for seat in seats), reasons, self.gram, self.model, self.lifetime
