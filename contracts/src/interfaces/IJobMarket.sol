@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {RuleTerms} from "./IRoundRules.sol";
+import {IRoundRules, RuleTerms} from "./IRoundRules.sol";
 
 /// @notice A job's number, counted from zero.
 type JobId is uint256;
@@ -220,6 +220,7 @@ interface IJobMarket {
     error PayMismatch(bytes32 hash, bytes32 expected);
     error NotVested(uint256 timestamp, uint256 vestsAt);
     error AlreadyClaimed(uint256 attempt, uint256 seat);
+    error FeeAlreadyClaimed(uint256 attempt);
     error NothingToPay();
     error NotCloseable(uint256 timestamp, uint256 from);
     error ZeroAddress();
@@ -286,6 +287,8 @@ interface IJobMarket {
 
     // ------------------------------------------------------------------ views
 
+    /// @notice Decides the rounds of every job.
+    function rules() external view returns (IRoundRules);
     function jobCount() external view returns (uint256);
     function termsOf(JobId job) external view returns (JobTerms memory);
     function stateOf(JobId job) external view returns (JobState memory);

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
+import {IJobMarket, JobId, JobState, JobTerms, Ledger, Outcome, Phase, Settlement} from "./interfaces/IJobMarket.sol";
+import {IRoundRules} from "./interfaces/IRoundRules.sol";
+import {Aggregators} from "./libraries/Aggregators.sol";
+import {Attempts} from "./libraries/Attempts.sol";
+import {Escrow} from "./libraries/Escrow.sol";
+import {Job} from "./libraries/Jobs.sol";
+import {PackedArray} from "./libraries/PackedArray.sol";
+import {Rounds} from "./libraries/Rounds.sol";
+import {SeatMask} from "./libraries/SeatMask.sol";
+import {Seats} from "./libraries/Seats.sol";
+import {Terms} from "./libraries/Terms.sol";
+import {Tokens} from "./libraries/Tokens.sol";
+
+/// @title The marketplace. `IJobMarket` says what each function promises.
+/// @dev One contract holds every job; each function checks, changes state, emits and only then pays.
+contract JobMarket is IJobMarket, ReentrancyGuard {
+    using Aggregators for Job;
+    using Escrow for Ledger;
+    using PackedArray for bytes;
+    using Rounds for Job;
+    using SafeCast for uint256;
+    using SeatMask for uint64;
+    using Seats for Job;
+    using Terms for JobTerms;
+
+    /// @inheritdoc IJobMarket
+    IRoundRules public immutable rules;
+    /// @inheritdoc IJobMarket
+    uint256 public jobCount;
+    /// @inheritdoc IJobMarket
+    mapping(address token => uint256) public owed;
+
+    mapping(JobId id => Job) private _jobs;
+
+    /// @param rules_ decides the rounds of all jobs
+    constructor(IRoundRules rules_) {
+        if (address(rules_) == address(0)) revert ZeroAddress();
+        rules = rules_;
+    }
+
+    // ------------------------------------------------------------------ the owner
+
+    /// @inheritdoc IJobMarket
+    function openJob(JobTerms calldata unverifiedTerms, bytes32 specDigest, bytes32 initialModel, uint256 amount)
+        external
+        payable
+        nonReentrant
+        returns (JobId id)
+    {
+        id = JobId.wrap(jobCount++);
+        Job storage job = _jobs[id];
+        job.terms = unverifiedTerms; // first, so that the one copy of their code reads them from storage
+        JobTerms memory terms = _terms(job);
+        terms.check();
+        rules.check(terms.rules, terms.minimumCommits);
+        if (specDigest == 0) revert InvalidTerm("specDigest", 0);
+        if (initialModel == 0) revert EmptyModel();
+
+        job.state.owner = msg.sender;
+        job.state.model = initialModel;
+        job.state.stepQ16 = Rounds.FULL_STEP;
+        uint256 budget = terms.budget();
+        uint128 received = _pull(terms.token, amount, budget);
+        job.ledger.open(received, budget.toUint128());
+        emit JobOpened(id, msg.sender, specDigest, initialModel, received, terms);
+    }
+
+    /// @inheritdoc IJobMarket
+    function closeJob(JobId id, bytes calldata lifetime) external nonReentrant {
+        Job storage job = _job(id);
+        if (job.state.closed) revert WrongPhase(Phase.Closed, Phase.Finished);
+        uint256 from = job.closeableFrom();
+        if (block.timestamp < from) revert NotCloseable(block.timestamp, from);
+
+        Attempts.close(job, id, lifetime);
+    }
+
+    /// @inheritdoc IJobMarket
+    function refund(JobId id, address to) external nonReentrant {
+        Job storage job = _job(id);
+        if (msg.sender != job.state.owner) revert NotOwner(msg.sender, job.state.owner);
+
+        uint128 amount = job.ledger.refund();
+        emit Refunded(id, msg.sender, to, amount);
+        _push(job, to, amount);
+    }
+
+    // ------------------------------------------------------------------ trainers
+
+    /// @inheritdoc IJobMarket
+    function enrol(JobId id, uint256 amount) external payable nonReentrant {
+        Job storage job = _job(id);
+        if (job.state.closed) revert WrongPhase(Phase.Closed, Phase.Enrolment);
+        job.requireEnrollable(msg.sender);
+
+        uint128 received = _pull(job.terms.token, amount, job.terms.trainerStake);
+        job.ledger.addStake(received);
+        uint256 seat = job.enrol(msg.sender, received);
+        emit TrainerEnrolled(id, msg.sender, seat, received);
+    }
+
+    /// @inheritdoc IJobMarket
+    function withdrawStake(JobId id, address to) external nonReentrant {
+        Job storage job = _job(id);
+        uint256 seat = job.seatOf(msg.sender);
+
+        uint128 stake = job.unstake(seat);
+        job.ledger.returnStake(stake);
+        emit StakeWithdrawn(id, msg.sender, seat, to, stake);
+        _push(job, to, stake);
+    }
+
+    /// @inheritdoc IJobMarket
+    function commit(JobId id, uint256 attempt, bytes32 seal) external nonReentrant {
+        Job storage job = _job(id);
+        job.requireAttempt(attempt);
+        job.requirePhase(Phase.Commit);
+        if (seal == 0) revert EmptySeal();
+        uint256 seat = job.seatOf(msg.sender);
+
+        job.commit(seat, seal);
+        emit UpdateCommitted(id, attempt, msg.sender, seat, seal);
+    }
+
+    /// @inheritdoc IJobMarket
+    function reveal(JobId id, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt) external nonReentrant {
+        Job storage job = _job(id);
+        job.requireAttempt(attempt);
+        job.requirePhase(Phase.Reveal);
+        uint256 seat = job.seatOf(trainer);
+
+        job.reveal(seat, sealOf(id, job.state.round, attempt, trainer, contentId, salt), contentId);
+        emit UpdateRevealed(id, attempt, trainer, seat, contentId);
+    }
+
+    /// @inheritdoc IJobMarket
+    function claim(JobId id, uint256 attempt, bytes calldata pays, address to) external nonReentrant {
+        Job storage job = _job(id);
+        uint256 seat = job.seatOf(msg.sender);
+        Outcome storage outcome = job.outcomes[attempt];
+        bytes32 hash = keccak256(pays);
+        if (hash != outcome.payHash) revert PayMismatch(hash, outcome.payHash);
+        if (block.timestamp < outcome.vestsAt) revert NotVested(block.timestamp, outcome.vestsAt);
+        if (outcome.claimed.has(seat)) revert AlreadyClaimed(attempt, seat);
+
+        outcome.claimed |= SeatMask.only(seat);
+        uint128 amount = pays.payAt(seat);
+        job.ledger.pay(amount);
+        emit Claimed(id, attempt, msg.sender, seat, to, amount);
+        _push(job, to, amount);
+    }
+
+    // ------------------------------------------------------------------ aggregators
+
+    /// @inheritdoc IJobMarket
+    function bond(JobId id, uint256 amount) external payable nonReentrant {
+        Job storage job = _job(id);
+        Phase phase = job.phase();
+        if (phase == Phase.Closed || phase == Phase.Finished) revert WrongPhase(phase, Phase.AwaitingAggregator);
+        job.requireBondable(msg.sender);
+
+        uint128 received = _pull(job.terms.token, amount, job.terms.aggregatorBond);
+        job.ledger.addBond(received);
+        job.join(msg.sender, received);
+        emit AggregatorBonded(id, msg.sender, received);
+        if (phase == Phase.AwaitingAggregator) Attempts.start(job, id);
+    }
+
+    /// @inheritdoc IJobMarket
+    function withdrawBond(JobId id, address to) external nonReentrant {
+        Job storage job = _job(id);
+        if (job.bonds[msg.sender] == 0) revert NotBonded(msg.sender);
+        if (msg.sender == job.active() && !job.state.closed) revert BondInUse(msg.sender);
+
+        uint128 amount = job.unbond(msg.sender);
+        job.ledger.returnBond(amount);
+        emit BondWithdrawn(id, msg.sender, to, amount);
+        _push(job, to, amount);
+    }
+
+    /// @inheritdoc IJobMarket
+    function settleRound(JobId id, uint256 attempt, Settlement calldata settlement) external nonReentrant {
+        Job storage job = _job(id);
+        job.requireAttempt(attempt);
+        job.requirePhase(Phase.Settle);
+        job.requireActive(msg.sender);
+
+        Attempts.settle(job, id, rules, settlement);
+    }
+
+    /// @inheritdoc IJobMarket
+    function claimFee(JobId id, uint256 attempt, address to) external nonReentrant {
+        Job storage job = _job(id);
+        Outcome storage outcome = job.outcomes[attempt];
+        if (msg.sender != outcome.aggregator) revert NotAggregator(msg.sender, outcome.aggregator);
+        if (block.timestamp < outcome.vestsAt) revert NotVested(block.timestamp, outcome.vestsAt);
+        if (outcome.feeClaimed) revert FeeAlreadyClaimed(attempt);
+
+        outcome.feeClaimed = true;
+        uint128 amount = job.terms.aggregatorFee;
+        job.ledger.pay(amount);
+        emit FeeClaimed(id, attempt, msg.sender, to, amount);
+        _push(job, to, amount);
+    }
+
+    // ------------------------------------------------------------------ anyone
+
+    /// @inheritdoc IJobMarket
+    function expireRound(JobId id, uint256 attempt) external nonReentrant {
+        Job storage job = _job(id);
+        job.requireAttempt(attempt);
+        job.requirePhase(Phase.Overdue);
+
+        Attempts.expire(job, id);
+    }
+
+    /// @inheritdoc IJobMarket
+    function skipRound(JobId id, uint256 attempt) external nonReentrant {
+        Job storage job = _job(id);
+        job.requireAttempt(attempt);
+        job.requirePhase(Phase.Starved);
+
+        Attempts.skip(job, id);
+    }
+
+    // ------------------------------------------------------------------ views
+
+    /// @inheritdoc IJobMarket
+    function termsOf(JobId id) external view returns (JobTerms memory) {
+        return _terms(_job(id));
+    }
+
+    /// @inheritdoc IJobMarket
+    function stateOf(JobId id) external view returns (JobState memory state) {
+        state = _job(id).state;
+        if (state.revealed == 0) state.revealChain = 0;
+    }
+
+    /// @inheritdoc IJobMarket
+    function ledgerOf(JobId id) external view returns (Ledger memory) {
+        return _job(id).ledger;
+    }
+
+    /// @inheritdoc IJobMarket
+    function outcomeOf(JobId id, uint256 attempt) external view returns (Outcome memory) {
+        return _job(id).outcomes[attempt];
+    }
+
+    /// @inheritdoc IJobMarket
+    function phaseOf(JobId id) external view returns (Phase) {
+        return _job(id).phase();
+    }
+
+    /// @inheritdoc IJobMarket
+    function aggregatorsOf(JobId id) external view returns (address[] memory) {
+        return _job(id).aggregators;
+    }
+
+    /// @inheritdoc IJobMarket
+    function bondOf(JobId id, address aggregator) external view returns (uint256) {
+        return _job(id).bonds[aggregator];
+    }
+
+    /// @inheritdoc IJobMarket
+    function seatOf(JobId id, address trainer) external view returns (bool taken, uint256 seat) {
+        uint256 seatPlusOne = _job(id).seatNumbers[trainer];
+        return seatPlusOne == 0 ? (false, 0) : (true, seatPlusOne - 1);
+    }
+
+    /// @inheritdoc IJobMarket
+    function trainerAt(JobId id, uint256 seat) external view returns (address) {
+        return _job(id).seats[seat].trainer;
+    }
+
+    /// @inheritdoc IJobMarket
+    function sealAt(JobId id, uint256 seat) external view returns (bytes32) {
+        Job storage job = _job(id);
+        return job.state.committed.has(seat) ? job.seats[seat].seal : bytes32(0);
+    }
+
+    /// @inheritdoc IJobMarket
+    function sealOf(JobId id, uint256 round, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt)
+        public
+        view
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(block.chainid, address(this), id, round, attempt, trainer, contentId, salt));
+    }
+
+    // ------------------------------------------------------------------ internals
+
+    function _job(JobId id) private view returns (Job storage job) {
+        if (JobId.unwrap(id) >= jobCount) revert UnknownJob(id);
+        return _jobs[id];
+    }
+
+    /// @dev Kept apart so that its code is there once.
+    function _terms(Job storage job) private view returns (JobTerms memory) {
+        return job.terms;
+    }
+
+    /// @dev Takes at least `required` from the caller.
+    function _pull(address token, uint256 amount, uint256 required) private returns (uint128) {
+        uint256 received = Tokens.pull(token, amount, owed[token]);
+        if (received < required) revert InsufficientDeposit(received, required);
+        owed[token] += received;
+        return received.toUint128();
+    }
+
+    /// @dev Comes last in its function: the ledger is already as if the money had left.
+    function _push(Job storage job, address to, uint256 amount) private {
+        if (to == address(0)) revert ZeroAddress();
+        if (amount == 0) revert NothingToPay();
+        address token = job.terms.token;
+        owed[token] -= amount;
+        Tokens.push(token, to, amount);
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
+import {IJobMarket, JobId, JobState, Ledger, Phase, Settlement} from "../interfaces/IJobMarket.sol";
+import {IRoundRules} from "../interfaces/IRoundRules.sol";
+import {Aggregators} from "./Aggregators.sol";
+import {Escrow} from "./Escrow.sol";
+import {Job} from "./Jobs.sol";
+import {Lifetimes} from "./Lifetimes.sol";
+import {Outcomes} from "./Outcomes.sol";
+import {Rounds} from "./Rounds.sol";
+import {SeatMask} from "./SeatMask.sol";
+import {Settlements} from "./Settlements.sol";
+
+/// @notice How attempts start and end. Whether they may is checked by the marketplace.
+/// @dev Linked, not inlined: the marketplace alone would be larger than a contract may be. It runs in the
+/// marketplace's storage, and its events are the marketplace's.
+library Attempts {
+    using Aggregators for Job;
+    using Escrow for Ledger;
+    using Lifetimes for Job;
+    using Outcomes for Job;
+    using Rounds for Job;
+    using Rounds for JobState;
+    using SafeCast for uint256;
+    using SeatMask for uint64;
+    using Settlements for Job;
+
+    /// @notice Starts the next attempt, where one can.
+    function start(Job storage job, JobId id) public {
+        if (!job.begin()) return;
+        JobState storage state = job.state;
+        uint256 shift = Rounds.shift(job.terms.initialShift, state.stepQ16);
+        emit IJobMarket.AttemptStarted(
+            id, state.round, state.attempt, job.active(), state.attemptStart, state.stepQ16, shift
+        );
+    }
+
+    /// @notice Concludes the round as the rules decide, and starts the next one.
+    function settle(Job storage job, JobId id, IRoundRules rules, Settlement calldata settlement) external {
+        job.settle(id, rules, settlement);
+        job.state.conclude(true);
+        start(job, id);
+    }
+
+    /// @notice Gives the round up and starts the next one.
+    function skip(Job storage job, JobId id) external {
+        _skip(job, id);
+        start(job, id);
+    }
+
+    /// @notice Breaks the active aggregator's bond and starts the round again with its successor.
+    function expire(Job storage job, JobId id) external {
+        _expire(job, id);
+        start(job, id);
+    }
+
+    /// @notice Concludes what is open, returns the budget that is left and divides what carried over.
+    /// @dev Attempts end before the deadline, so at the close one is over or there is none. Of the rounds that are left
+    /// only the current one can have had its minimum.
+    function close(Job storage job, JobId id, bytes calldata lifetime) external {
+        job.requireMatch(lifetime);
+        _concludePending(job, id);
+        JobState storage state = job.state;
+        state.closed = true;
+        uint128 returned = job.ledger.release(state.hadMinimum ? job.terms.roundReward : 0);
+        (bytes memory pays, uint256 total) = Lifetimes.divide(job.ledger.carry, job.terms.seats, lifetime);
+        uint128 burned = job.ledger.distribute(total.toUint128());
+        job.record(pays, address(0), block.timestamp);
+        emit IJobMarket.JobClosed(id, state.attempt, returned, burned, pays);
+    }
+
+    function _concludePending(Job storage job, JobId id) private {
+        if (job.state.attemptStart == 0) return;
+        if (job.phase() == Phase.Starved) _skip(job, id);
+        else _expire(job, id);
+    }
+
+    function _skip(Job storage job, JobId id) private {
+        JobState storage state = job.state;
+        bool hadMinimum = state.hadMinimum;
+        job.ledger.skip(job.terms.roundReward, job.terms.aggregatorFee, hadMinimum);
+        emit IJobMarket.RoundSkipped(id, state.round, state.attempt, hadMinimum);
+        state.conclude(true);
+    }
+
+    function _expire(Job storage job, JobId id) private {
+        JobState storage state = job.state;
+        address aggregator = job.active();
+        job.forfeit(id);
+        uint64 revealed = state.revealed;
+        uint128 compensation = job.terms.compensation;
+        bytes memory pays = Outcomes.samePay(job.terms.seats, revealed, compensation);
+        uint256 total = revealed.count() * compensation;
+        uint128 burned = job.ledger.breakBond(job.unbond(aggregator), total.toUint128());
+        job.record(pays, address(0), block.timestamp);
+        emit IJobMarket.AttemptExpired(id, state.round, state.attempt, aggregator, burned, pays, block.timestamp);
+        state.conclude(false);
+    }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {IJobMarket, JobId, Ledger, Outcome} from "../interfaces/IJobMarket.sol";
+import {Escrow} from "./Escrow.sol";
+import {Job} from "./Jobs.sol";
+import {PackedArray} from "./PackedArray.sol";
+import {SeatMask} from "./SeatMask.sol";
+import {Seats} from "./Seats.sol";
+
+/// @notice What an attempt leaves behind: packed pays to be claimed, and forfeited stakes.
+library Outcomes {
+    using Escrow for Ledger;
+    using PackedArray for bytes;
+    using SeatMask for uint64;
+    using Seats for Job;
+
+    /// @notice Records the current attempt's outcome.
+    /// @param aggregator whose fee is due, zero where none is
+    function record(Job storage job, bytes memory pays, address aggregator, uint256 vestsAt) internal {
+        Outcome storage outcome = job.outcomes[job.state.attempt];
+        outcome.payHash = keccak256(pays);
+        outcome.aggregator = aggregator;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        outcome.vestsAt = uint40(vestsAt); // a block timestamp and a period of 32 bits
+    }
+
+    /// @notice Burns the stakes of the seats that committed in the current attempt and did not reveal.
+    function forfeit(Job storage job, JobId id) internal {
+        (uint64 forfeited, uint128 amount) = job.takeForfeited();
+        if (forfeited == 0) return;
+        job.ledger.burnStakes(amount);
+        emit IJobMarket.StakesForfeited(id, job.state.attempt, forfeited, amount);
+    }
+
+    /// @notice Packs pays, of which there is one a seat of `mask`, in ascending order.
+    function spread(uint256 seats, uint64 mask, uint256[] memory rows) internal pure returns (bytes memory pays) {
+        pays = new bytes(seats * PackedArray.PAY_BYTES);
+        uint256 row = 0;
+        for (uint256 seat = 0; seat < seats; ++seat) {
+            if (mask.has(seat)) pays.setPay(seat, rows[row++]);
+        }
+    }
+
+    /// @notice Packs the same pay for every seat of `mask`.
+    function samePay(uint256 seats, uint64 mask, uint256 amount) internal pure returns (bytes memory pays) {
+        pays = new bytes(seats * PackedArray.PAY_BYTES);
+        for (uint256 seat = 0; seat < seats; ++seat) {
+            if (mask.has(seat)) pays.setPay(seat, amount);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
+import {IJobMarket, JobState, JobTerms, Phase} from "../interfaces/IJobMarket.sol";
+import {Job} from "./Jobs.sol";
+import {SeatMask} from "./SeatMask.sol";
+import {Terms} from "./Terms.sol";
+
+/// @notice A job's schedule: which phase it is in, when an attempt starts and how it ends.
+library Rounds {
+    using SeatMask for uint64;
+    using Terms for JobTerms;
+
+    uint256 internal constant FULL_STEP_LOG2 = 16;
+    uint32 internal constant FULL_STEP = 1 << 16; // the first round's
+
+    /// @notice Phases are half-open: one that ends at time t does not contain t.
+    function phase(Job storage job) internal view returns (Phase) {
+        JobState storage state = job.state;
+        if (state.closed) return Phase.Closed;
+        if (state.attemptStart == 0) return isFinished(job) ? Phase.Finished : Phase.AwaitingAggregator;
+        return _runningPhase(job.terms, state);
+    }
+
+    function requirePhase(Job storage job, Phase expected) internal view {
+        Phase current = phase(job);
+        if (current != expected) revert IJobMarket.WrongPhase(current, expected);
+    }
+
+    function requireAttempt(Job storage job, uint256 attempt) internal view {
+        if (attempt != job.state.attempt) revert IJobMarket.WrongAttempt(attempt, job.state.attempt);
+    }
+
+    /// @notice Whether no attempt can ever start again: time only moves on.
+    function isFinished(Job storage job) internal view returns (bool) {
+        JobTerms storage terms = job.terms;
+        return job.state.round >= terms.rounds || nextStart(terms) + terms.attemptPeriod() > terms.deadline;
+    }
+
+    function nextStart(JobTerms storage terms) internal view returns (uint256) {
+        return Math.max(block.timestamp, terms.enrolUntil);
+    }
+
+    /// @notice Sets the next attempt's start, where one can start: with an aggregator, and ending before the deadline.
+    function begin(Job storage job) internal returns (bool begun) {
+        if (job.aggregators.length == 0 || isFinished(job)) return false;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        job.state.attemptStart = uint40(nextStart(job.terms)); // at most the deadline
+        return true;
+    }
+
+    /// @notice Ends the attempt; its seals and reveals count no more.
+    /// @param roundOver whether its round ends with it
+    function conclude(JobState storage state, bool roundOver) internal {
+        state.attempt += 1;
+        state.attemptStart = 0;
+        state.committed = 0;
+        state.revealed = 0;
+        if (!roundOver) return;
+        state.round += 1;
+        state.hadMinimum = false;
+    }
+
+    /// @notice e: one count of an update with this step is worth 2^e base counts.
+    function shift(uint256 initialShift, uint256 stepQ16) internal pure returns (uint256) {
+        uint256 stepLog2 = Math.log2(stepQ16);
+        uint256 halvings = stepLog2 < FULL_STEP_LOG2 ? FULL_STEP_LOG2 - stepLog2 : 0;
+        return halvings < initialShift ? initialShift - halvings : 0;
+    }
+
+    /// @notice From when on anyone may close the job: its deadline, or earlier when its rounds are over and vested.
+    /// @dev Of the attempts only the last can still be vesting: a window ends within the next attempt's commit phase.
+    function closeableFrom(Job storage job) internal view returns (uint256) {
+        uint256 deadline = job.terms.deadline;
+        uint256 attempt = job.state.attempt;
+        if (job.state.round < job.terms.rounds || attempt == 0) return deadline;
+        return Math.min(job.outcomes[attempt - 1].vestsAt, deadline);
+    }
+
+    // Every phase is longer than the job's confirmations: a validator's few seconds decide nothing.
+    // forge-lint: disable-next-item(block-timestamp)
+    function _runningPhase(JobTerms storage terms, JobState storage state) private view returns (Phase) {
+        uint256 end = state.attemptStart;
+        if (block.timestamp < end) return Phase.Enrolment;
+        end += terms.commitPeriod;
+        if (block.timestamp < end) return Phase.Commit;
+        if (state.committed.count() < terms.minimumCommits) return Phase.Starved;
+        end += terms.revealPeriod;
+        if (block.timestamp < end) return Phase.Reveal;
+        end += terms.settlePeriod;
+        return block.timestamp < end ? Phase.Settle : Phase.Overdue;
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {IJobMarket, JobState} from "../interfaces/IJobMarket.sol";
+import {Job, Seat} from "./Jobs.sol";
+import {SeatMask} from "./SeatMask.sol";
+
+/// @notice Who sits where, with which stake, and what a seat committed and revealed in the running attempt.
+library Seats {
+    using SeatMask for uint64;
+
+    /// @notice The account's seat. Reverts where it has none.
+    function seatOf(Job storage job, address trainer) internal view returns (uint256) {
+        uint256 seatPlusOne = job.seatNumbers[trainer];
+        if (seatPlusOne == 0) revert IJobMarket.NotTrainer(trainer);
+        return seatPlusOne - 1;
+    }
+
+    /// @notice Refuses a trainer whose stake is in place, and a new one where no seat is left.
+    function requireEnrollable(Job storage job, address trainer) internal view {
+        uint256 seatPlusOne = job.seatNumbers[trainer];
+        if (seatPlusOne == 0) {
+            if (job.state.seatsTaken >= job.terms.seats) revert IJobMarket.SeatsFull(job.terms.seats);
+        } else if (job.state.staked.has(seatPlusOne - 1)) {
+            revert IJobMarket.AlreadyEnrolled(trainer, seatPlusOne - 1);
+        }
+    }
+
+    /// @notice Puts a stake in place, on the trainer's old seat or on the next free one.
+    function enrol(Job storage job, address trainer, uint128 stake) internal returns (uint256 seat) {
+        JobState storage state = job.state;
+        uint256 seatPlusOne = job.seatNumbers[trainer];
+        seat = seatPlusOne == 0 ? state.seatsTaken++ : seatPlusOne - 1;
+        if (seatPlusOne == 0) {
+            job.seatNumbers[trainer] = seat + 1;
+            job.seats[seat].trainer = trainer;
+        }
+        job.seats[seat].stake = stake;
+        state.staked |= SeatMask.only(seat);
+    }
+
+    /// @notice Takes the stake off a seat that did not commit in the running attempt.
+    function unstake(Job storage job, uint256 seat) internal returns (uint128 stake) {
+        JobState storage state = job.state;
+        if (!state.staked.has(seat)) revert IJobMarket.StakeNotInPlace(seat);
+        if (state.committed.has(seat)) revert IJobMarket.AlreadyCommitted(seat);
+        stake = job.seats[seat].stake;
+        job.seats[seat].stake = 0;
+        state.staked &= ~SeatMask.only(seat);
+    }
+
+    function commit(Job storage job, uint256 seat, bytes32 seal) internal {
+        JobState storage state = job.state;
+        if (!state.staked.has(seat)) revert IJobMarket.StakeNotInPlace(seat);
+        if (state.committed.has(seat)) revert IJobMarket.AlreadyCommitted(seat);
+        job.seats[seat].seal = seal;
+        uint64 committed = state.committed | SeatMask.only(seat);
+        state.committed = committed;
+        if (committed.count() >= job.terms.minimumCommits) state.hadMinimum = true;
+    }
+
+    /// @param opened the seal that the opening makes
+    function reveal(Job storage job, uint256 seat, bytes32 opened, bytes32 contentId) internal {
+        JobState storage state = job.state;
+        if (!state.committed.has(seat)) revert IJobMarket.NotCommitted(seat);
+        if (state.revealed.has(seat)) revert IJobMarket.AlreadyRevealed(seat);
+        bytes32 seal = job.seats[seat].seal;
+        if (opened != seal) revert IJobMarket.SealMismatch(opened, seal);
+        // What an earlier attempt left in the slot is overwritten, never cleared: that is cheaper.
+        bytes32 chain = state.revealed == 0 ? bytes32(0) : state.revealChain;
+        state.revealChain = keccak256(abi.encode(chain, seat, contentId));
+        state.revealed |= SeatMask.only(seat);
+    }
+
+    /// @notice Takes their stakes from the seats that committed and did not reveal.
+    /// @return forfeited those seats
+    /// @return amount what they had at stake
+    function takeForfeited(Job storage job) internal returns (uint64 forfeited, uint128 amount) {
+        JobState storage state = job.state;
+        forfeited = state.committed & ~state.revealed;
+        if (forfeited == 0) return (0, 0);
+        state.staked &= ~forfeited;
+        uint256 seats = state.seatsTaken;
+        for (uint256 seat = 0; seat < seats; ++seat) {
+            if (!forfeited.has(seat)) continue;
+            amount += job.seats[seat].stake;
+            job.seats[seat].stake = 0;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
+import {
+    ExclusionReason,
+    IJobMarket,
+    JobId,
+    JobState,
+    JobTerms,
+    Ledger,
+    PayMode,
+    Settlement
+} from "../interfaces/IJobMarket.sol";
+import {Decision, IRoundRules} from "../interfaces/IRoundRules.sol";
+import {Escrow} from "./Escrow.sol";
+import {Job} from "./Jobs.sol";
+import {Lifetimes} from "./Lifetimes.sol";
+import {Outcomes} from "./Outcomes.sol";
+import {Payouts, Shares} from "./Payouts.sol";
+import {Rounds} from "./Rounds.sol";
+import {SeatMask} from "./SeatMask.sol";
+
+/// @notice What a settlement works out on its way.
+struct Settled {
+    uint64 revealed;
+    uint64 included; // revealed and not excluded: the rows of the matrix
+    uint64 accepted; // in the average
+    Decision decision;
+    bytes pays;
+    uint256 returned;
+    uint256 vestsAt;
+}
+
+/// @notice How a round is settled: exclusions, decision, model, forfeits, pay, lifetime scores.
+library Settlements {
+    using Escrow for Ledger;
+    using Lifetimes for Job;
+    using Outcomes for Job;
+    using SafeCast for uint256;
+    using SeatMask for uint64;
+
+    function settle(Job storage job, JobId id, IRoundRules rules, Settlement calldata settlement) internal {
+        job.requireMatch(settlement.lifetime);
+        Settled memory settled;
+        settled.revealed = job.state.revealed;
+        settled.included = _exclude(job, id, settled.revealed, settlement);
+        _decide(job, rules, settled, settlement.gram);
+        _adoptModel(job.state, settled.accepted, settlement.model);
+
+        emit IJobMarket.GramPublished(id, job.state.attempt, settlement.gram);
+        job.forfeit(id);
+        _credit(job, settled);
+        if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
+        _emitSettled(job.state, id, settled);
+    }
+
+    /// @return included the revealed seats that are not excluded
+    function _exclude(Job storage job, JobId id, uint64 revealed, Settlement calldata settlement)
+        private
+        returns (uint64 included)
+    {
+        uint64 excluded = settlement.excluded;
+        bytes calldata reasons = settlement.reasons;
+        if (excluded & ~revealed != 0) revert IJobMarket.NotRevealed(excluded & ~revealed);
+        uint256 count = excluded.count();
+        if (reasons.length != count) revert IJobMarket.ReasonsLength(reasons.length, count);
+        uint256 attempt = job.state.attempt;
+        uint256 next = 0;
+        for (uint256 seat = 0; next < count; ++seat) {
+            if (excluded.has(seat)) emit IJobMarket.UpdateExcluded(id, attempt, seat, _reason(reasons[next++], seat));
+        }
+        return revealed & ~excluded;
+    }
+
+    function _reason(bytes1 packed, uint256 seat) private pure returns (ExclusionReason) {
+        uint256 reason = uint8(packed);
+        bool known = reason != 0 && reason <= uint256(type(ExclusionReason).max);
+        if (!known) revert IJobMarket.InvalidReason(seat, reason);
+        return ExclusionReason(reason);
+    }
+
+    /// @dev With nobody left there is nothing to decide: no new model, and the step stays.
+    function _decide(Job storage job, IRoundRules rules, Settled memory settled, bytes calldata gram) private {
+        uint256 rows = settled.included.count();
+        if (rows == 0) return;
+        uint32 stepQ16 = job.state.stepQ16;
+        uint256 shift = Rounds.shift(job.terms.initialShift, stepQ16);
+        Decision memory decision = rules.decide(job.terms.rules, rows, shift, stepQ16, gram);
+        settled.decision = decision;
+        settled.accepted = settled.included.select(decision.accepted);
+        if (decision.nextStepQ16 != stepQ16) job.state.stepQ16 = decision.nextStepQ16;
+    }
+
+    function _adoptModel(JobState storage state, uint64 accepted, bytes32 model) private {
+        if (accepted == 0) {
+            if (model != state.model) revert IJobMarket.ModelMustStay(model, state.model);
+            return;
+        }
+        if (model == 0) revert IJobMarket.EmptyModel();
+        state.model = model;
+    }
+
+    /// @dev Divides the round's reward, and credits the pays and the caller's fee.
+    function _credit(Job storage job, Settled memory settled) private {
+        JobTerms storage terms = job.terms;
+        Shares memory shares = _divide(job, settled);
+        uint128 fee = terms.aggregatorFee;
+        settled.pays = Outcomes.spread(terms.seats, settled.included, shares.pays);
+        settled.returned = shares.returned;
+        settled.vestsAt = block.timestamp + terms.vestingPeriod;
+        job.ledger.settle(terms.roundReward, fee, shares.total.toUint128(), shares.returned.toUint128());
+        job.record(settled.pays, fee == 0 ? address(0) : msg.sender, settled.vestsAt);
+    }
+
+    function _divide(Job storage job, Settled memory settled) private view returns (Shares memory) {
+        JobTerms storage terms = job.terms;
+        uint256 included = settled.included.count();
+        uint256 revealed = settled.revealed.count();
+        uint256 reward = terms.roundReward;
+        uint64[] memory scores = settled.decision.paid ? settled.decision.scores : new uint64[](included);
+        if (terms.payMode == PayMode.Pot) return Payouts.pot(reward, job.ledger.carry, included, revealed, scores);
+        return Payouts.price(reward, terms.price, terms.scoreTarget, included, revealed, scores);
+    }
+
+    function _emitSettled(JobState storage state, JobId id, Settled memory settled) private {
+        emit IJobMarket.RoundSettled(
+            id,
+            state.round,
+            state.attempt,
+            msg.sender,
+            state.model,
+            settled.accepted,
+            settled.decision.paid,
+            settled.decision.weights,
+            settled.decision.scores,
+            settled.pays,
+            settled.returned,
+            settled.vestsAt
+        );
+    }
+}
