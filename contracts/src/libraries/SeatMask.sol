@@ -8,8 +8,8 @@ library SeatMask {
     }
 
     function only(uint256 seat) internal pure returns (uint64) {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint64(1 << seat);
+        // forge-lint: disable-next-line(incorrect-shift, unsafe-typecast)
+        return uint64(1 << seat); // seats are below 64
     }
 
     /// @notice How many seats are in the set.

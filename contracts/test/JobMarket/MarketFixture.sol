@@ -14,23 +14,24 @@ import {
     Settlement
 } from "../../src/interfaces/IJobMarket.sol";
 import {Decision, Scoring, StepRule, Weighting} from "../../src/interfaces/IRoundRules.sol";
+import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Base} from "../Base.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
 
 /// @notice One job with the default terms, five enrolled trainers and two bonded aggregators, before its first commit.
 abstract contract MarketFixture is Base {
-    uint256 internal constant NOW = 1_700_000_000;
-    uint256 internal constant ENROLMENT = 1000;
-    uint256 internal constant COMMIT = 100;
-    uint256 internal constant REVEAL = 80;
-    uint256 internal constant SETTLE = 60;
-    uint256 internal constant VESTING = 50;
-    uint256 internal constant FIRST_COMMIT = NOW + ENROLMENT;
-    uint256 internal constant FIRST_REVEAL = FIRST_COMMIT + COMMIT;
-    uint256 internal constant FIRST_SETTLE = FIRST_REVEAL + REVEAL;
-    uint256 internal constant FIRST_OVERDUE = FIRST_SETTLE + SETTLE;
-    uint256 internal constant DEADLINE = NOW + 10_000;
+    uint40 internal constant NOW = 1_700_000_000;
+    uint40 internal constant ENROLMENT = 1000;
+    uint32 internal constant COMMIT = 100;
+    uint32 internal constant REVEAL = 80;
+    uint32 internal constant SETTLE = 60;
+    uint32 internal constant VESTING = 50;
+    uint40 internal constant FIRST_COMMIT = NOW + ENROLMENT;
+    uint40 internal constant FIRST_REVEAL = FIRST_COMMIT + COMMIT;
+    uint40 internal constant FIRST_SETTLE = FIRST_REVEAL + REVEAL;
+    uint40 internal constant FIRST_OVERDUE = FIRST_SETTLE + SETTLE;
+    uint40 internal constant DEADLINE = NOW + 10_000;
 
     uint128 internal constant REWARD = 1 ether;
     uint128 internal constant FEE = 0.1 ether;
@@ -70,12 +71,12 @@ abstract contract MarketFixture is Base {
         terms.payMode = PayMode.Pot;
         terms.scaleExponent = 16;
         terms.initialShift = 2;
-        terms.enrolUntil = uint40(block.timestamp + ENROLMENT);
-        terms.deadline = uint40(block.timestamp + DEADLINE - NOW);
-        terms.commitPeriod = uint32(COMMIT);
-        terms.revealPeriod = uint32(REVEAL);
-        terms.settlePeriod = uint32(SETTLE);
-        terms.vestingPeriod = uint32(VESTING);
+        terms.enrolUntil = FIRST_COMMIT;
+        terms.deadline = DEADLINE;
+        terms.commitPeriod = COMMIT;
+        terms.revealPeriod = REVEAL;
+        terms.settlePeriod = SETTLE;
+        terms.vestingPeriod = VESTING;
         terms.confirmationPeriod = 10;
         terms.roundReward = REWARD;
         terms.aggregatorFee = FEE;
@@ -246,9 +247,15 @@ abstract contract MarketFixture is Base {
         return market.sealOf(job, state.round, state.attempt, _trainer(seat), _contentId(seat), _salt(seat));
     }
 
+    function _firstSeats(uint256 count) internal pure returns (uint64 mask) {
+        for (uint256 seat = 0; seat < count; ++seat) {
+            mask |= SeatMask.only(seat);
+        }
+    }
+
     /// @dev A decision that accepts every row.
     function _decision(uint64[] memory scores) internal pure returns (Decision memory decision) {
-        decision.accepted = uint64((1 << scores.length) - 1);
+        decision.accepted = _firstSeats(scores.length);
         decision.paid = true;
         decision.nextStepQ16 = 1 << 16;
         decision.weights = new uint32[](scores.length);
