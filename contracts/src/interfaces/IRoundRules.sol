@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+/// @dev The value of `fallbackFaults` for a job without the unpaid Multi-Krum fallback.
+uint8 constant NO_FALLBACK = type(uint8).max;
+
 /// @notice One stage of a job's sequence of acceptance rules.
 enum RuleKind {
     None, // an unused place in the sequence: accepts everybody

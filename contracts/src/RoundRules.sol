@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {Decision, IRoundRules, RuleTerms, StepRule} from "./interfaces/IRoundRules.sol";
+import {AcceptanceRules} from "./libraries/AcceptanceRules.sol";
+import {Contribution, Standing} from "./libraries/Contribution.sol";
+import {Gram, GramMatrix} from "./libraries/Gram.sol";
+import {TermChecks} from "./libraries/TermChecks.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
+/// @title The rules of a round, executed.
+/// @dev The text is docs/rules.md; each of its sections has its library.
+contract RoundRules is IRoundRules {
+    using AcceptanceRules for uint256;
+
+    /// @inheritdoc IRoundRules
+    function check(RuleTerms calldata terms, uint256 minimum) external pure {
+        TermChecks.check(terms, minimum);
+    }
+
+    /// @inheritdoc IRoundRules
+    function decide(RuleTerms calldata terms, uint256 rows, uint256 shift, uint256 stepQ16, bytes calldata gram)
+        external
+        pure
+        returns (Decision memory decision)
+    {
+        TermChecks.checkStep(stepQ16);
+        GramMatrix memory matrix = Gram.unpack(gram, rows, terms.dimension, AcceptanceRules.chance(terms));
+        (uint256 accepted, bool paid) = AcceptanceRules.accept(terms, matrix, shift);
+        if (accepted.count() < TermChecks.MIN_ACCEPTED) return _nobody(rows, stepQ16);
+        (Standing[] memory standings, bool weighed) = Contribution.weigh(terms, matrix, accepted, shift);
+        if (!weighed) return _nobody(rows, stepQ16);
+
+        // forge-lint: disable-next-line(unsafe-typecast)
+        decision.accepted = uint64(accepted); // at most 64 rows
+        decision.paid = paid;
+        decision.nextStepQ16 = _nextStep(terms, standings, accepted, stepQ16);
+        decision.weights = _weights(standings);
+        decision.scores = paid ? Contribution.score(terms, matrix.residuals, standings, accepted) : new uint64[](rows);
+    }
+
+    function _nobody(uint256 rows, uint256 stepQ16) private pure returns (Decision memory decision) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        decision.nextStepQ16 = uint32(stepQ16); // at most one
+        decision.weights = new uint32[](rows);
+        decision.scores = new uint64[](rows);
+    }
+
+    /// @dev Constant keeps the step, Decay multiplies it, Agreement multiplies it while the accepted disagree.
+    function _nextStep(RuleTerms calldata terms, Standing[] memory standings, uint256 accepted, uint256 stepQ16)
+        private
+        pure
+        returns (uint32)
+    {
+        StepRule rule = terms.stepRule;
+        bool shrinks = rule == StepRule.Decay
+            || (rule == StepRule.Agreement && Contribution.meanLikeness(standings, accepted) < terms.stepThresholdQ16);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint32(shrinks ? Math.max(1, (stepQ16 * terms.stepFactorQ16) >> 16) : stepQ16);
+    }
+
+    function _weights(Standing[] memory standings) private pure returns (uint32[] memory weights) {
+        weights = new uint32[](standings.length);
+        unchecked {
+            for (uint256 i = 0; i < weights.length; ++i) {
+                // forge-lint: disable-next-line(unsafe-typecast)
+                weights[i] = uint32(standings[i].weight); // at most the server rate, 2^18
+            }
+        }
+    }
+}
