@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -142,18 +142,16 @@ def gram_matrix(updates: Sequence[Update], public: Sequence[PublicRow | None]) -
     >>> gram_matrix([q, -q], [None] * 5).updates
     [[25, -25], [-25, 25]]
     """
+    present = {k: row for k, row in enumerate(public) if row is not None}
     dimension = _common_length(updates, public)
-    present = [k for k, row in enumerate(public) if row is not None]
     total = np.zeros((len(updates) + LIMBS * len(present),) * 2, dtype=np.int64)
     for start in range(0, dimension, SLICE_LENGTH):
         window = slice(start, start + SLICE_LENGTH)
         blocks = [np.asarray(row[window], dtype=np.float64)[np.newaxis] for row in updates]
-        for k in present:
-            blocks.append(_limbs(np.asarray(public[k][window]), k))  # type: ignore[index]
-        if blocks:
-            stacked = np.concatenate(blocks)
-            total += (stacked @ stacked.T).astype(np.int64)
-    return _recombine(total, len(updates), present)
+        blocks += [_limbs(np.asarray(row[window]), k) for k, row in present.items()]
+        stacked = np.concatenate(blocks)
+        total += (stacked @ stacked.T).astype(np.int64)
+    return _recombine(total, len(updates), list(present))
 
 
 def _common_length(updates: Sequence[Update], public: Sequence[PublicRow | None]) -> int:
@@ -161,8 +159,8 @@ def _common_length(updates: Sequence[Update], public: Sequence[PublicRow | None]
         raise InvalidGram(
             f"{len(updates)} updates and {len(public)} public rows, expected <= {MAX_ROWS} and {PUBLIC_ROWS}"
         )
-    rows = [(f"update {i}", row, np.int16) for i, row in enumerate(updates)]
-    rows += [(f"public row {k}", row, np.int64) for k, row in enumerate(public) if row is not None]  # type: ignore[misc]
+    rows: list[tuple[str, npt.NDArray[Any], type]] = [(f"update {i}", row, np.int16) for i, row in enumerate(updates)]
+    rows += [(f"public row {k}", row, np.int64) for k, row in enumerate(public) if row is not None]
     length = rows[0][1].shape[0] if rows and rows[0][1].ndim else 0
     for name, row, dtype in rows:
         if row.shape != (length,) or row.dtype != dtype:

@@ -89,8 +89,10 @@ def median_cosine(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 
 def more_than_chance(evidence: Evidence, i: int, j: int) -> bool:
     """Tell whether ⟨q_i⊥, q_j⊥⟩ / (‖q_i‖·‖q_j⊥‖), the semi-partial cosine of i given the public rows, exceeds √T."""
-    shared, other = evidence.residual[i][j], evidence.residual[j][j]
-    return shared > 0 and other > 0 and shared**2 << 64 > evidence.chance_q64 * evidence.products[i][i] * other
+    shared, own, other = evidence.residual[i][j], evidence.residual[i][i], evidence.residual[j][j]
+    if min(shared, own, other) <= 0:
+        return False
+    return shared**2 << 64 > evidence.chance_q64 * evidence.products[i][i] * other
 
 
 def multi_krum(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:

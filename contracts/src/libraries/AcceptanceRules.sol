@@ -14,6 +14,7 @@ library AcceptanceRules {
 
     /// @dev A row under `multiKrum`.
     struct Neighbourhood {
+        uint256 square; // G_ii
         uint256 total; // sum of its squared distances
         uint256[] farthest; // the f + 1 largest of them
     }
@@ -111,9 +112,10 @@ library AcceptanceRules {
             uint256 n = gram.rows.length;
             Neighbourhood[] memory around = new Neighbourhood[](n);
             for (uint256 i = 0; i < n; ++i) {
+                around[i].square = gram.rows[i].square;
                 if (has(rows, i)) around[i].farthest = new uint256[](faults + 1);
             }
-            _offerDistances(gram, rows, around);
+            _offerDistances(gram.products, rows, around);
             ranks = new uint256[](n);
             for (uint256 i = 0; i < n; ++i) {
                 if (has(rows, i)) ranks[i] = ((around[i].total - around[i].farthest.sum()) << 8) | i;
@@ -122,30 +124,34 @@ library AcceptanceRules {
     }
 
     /// @dev Squared distances are never negative: G_ij <= √(G_ii·G_jj) <= (G_ii + G_jj) / 2.
-    function _offerDistances(GramMatrix memory gram, uint256 rows, Neighbourhood[] memory around) private pure {
+    function _offerDistances(uint256 position, uint256 rows, Neighbourhood[] memory around) private pure {
         unchecked {
-            uint256 n = around.length;
-            uint256 position = gram.products;
-            for (uint256 i = 0; i < n; ++i) {
+            for (uint256 i = 0; i < around.length; ++i) {
                 position += 8;
-                if (!has(rows, i)) {
-                    position += 8 * (n - 1 - i);
-                    continue;
+                if (has(rows, i)) _offerToLater(position, rows, around, i);
+                position += 8 * (around.length - 1 - i);
+            }
+        }
+    }
+
+    function _offerToLater(uint256 position, uint256 rows, Neighbourhood[] memory around, uint256 i) private pure {
+        unchecked {
+            Neighbourhood memory a = around[i];
+            Neighbourhood memory b = a; // a pointer that the loop moves
+            for (uint256 j = i + 1; j < around.length; ++j) {
+                int256 product;
+                assembly ("memory-safe") {
+                    b := mload(add(add(around, 0x20), shl(5, j)))
+                    product := sar(192, calldataload(position))
                 }
-                uint256 square = gram.rows[i].square;
-                Neighbourhood memory a = around[i];
-                for (uint256 j = i + 1; j < n; ++j) {
-                    int256 product = Gram.int64At(position);
-                    position += 8;
-                    if (!has(rows, j)) continue;
-                    Neighbourhood memory b = around[j];
-                    // forge-lint: disable-next-line(unsafe-typecast)
-                    uint256 distance = square + gram.rows[j].square - uint256(2 * product);
-                    a.total += distance;
-                    b.total += distance;
-                    a.farthest.offer(distance);
-                    b.farthest.offer(distance);
-                }
+                position += 8;
+                if (!has(rows, j)) continue;
+                // forge-lint: disable-next-line(unsafe-typecast)
+                uint256 distance = a.square + b.square - uint256(2 * product);
+                a.total += distance;
+                b.total += distance;
+                a.farthest.offer(distance);
+                b.farthest.offer(distance);
             }
         }
     }

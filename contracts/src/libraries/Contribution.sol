@@ -160,10 +160,16 @@ library Contribution {
         }
     }
 
-    /// @dev h_i = min(1, ‖q_i‖ / τ), rounded down.
-    function _damp(Standing memory s, uint256 full) private pure {
+    /// @dev Sets h_i = min(1, ‖q_i‖ / τ) and returns b_i = min(1, τ / ‖q_i‖), both rounded down; one of them is one.
+    function _temper(Standing memory s, uint256 full) private pure returns (uint256 clipping) {
         unchecked {
-            s.damping = s.norm >= full ? ONE : (s.norm << 16) / full;
+            uint256 norm = s.norm;
+            if (norm < full) {
+                s.damping = (norm << 16) / full;
+                return ONE;
+            }
+            s.damping = ONE;
+            return (full << 16) / norm;
         }
     }
 
@@ -180,8 +186,7 @@ library Contribution {
             for (uint256 i = 0; i < n; ++i) {
                 if (!accepted.has(i)) continue;
                 Standing memory s = standings[i];
-                _damp(s, full);
-                uint256 clipping = s.norm <= full ? ONE : (full << 16) / s.norm;
+                uint256 clipping = _temper(s, full);
                 uint256 share = ((s.damping * clipping) << 16) / s.crowding;
                 s.weight = share;
                 total += share;
@@ -199,7 +204,7 @@ library Contribution {
         uint256 weight = rate / accepted.count();
         for (uint256 i = 0; i < standings.length; ++i) {
             if (!accepted.has(i)) continue;
-            _damp(standings[i], full);
+            _temper(standings[i], full);
             standings[i].weight = weight;
         }
     }
