@@ -76,15 +76,17 @@ def norm_bound(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 
 
 def median_cosine(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
-    """Keep i if the lower median of its semi-partial cosines with the others is more than chance.
+    """Keep i if the (upper) median of its semi-partial cosines with the others is more than chance.
 
-    A median held against a threshold is a count: 2·#{j ≠ i : above(i | j)} > m - 1.
+    A median held against a threshold is a count: #{j ≠ i : above(i | j)} >= ⌊m/2⌋ >= 1, half of the others. A group that
+    agrees only with itself needs k - 1 >= ⌊m/2⌋: a majority.
 
     >>> same, other = [[9, 9, 0], [9, 9, 0], [0, 0, 9]], [[9, 9, 0], [9, 9, 0], [0, 0, 9]]
     >>> median_cosine(Evidence(same, other, 0, 0), (0, 1), Rule(RuleKind.MEDIAN_COSINE))
     (0, 1)
     """
-    return tuple(i for i in rows if 2 * sum(more_than_chance(evidence, i, j) for j in rows if j != i) > len(rows) - 1)
+    half = max(1, len(rows) // 2)
+    return tuple(i for i in rows if sum(more_than_chance(evidence, i, j) for j in rows if j != i) >= half)
 
 
 def more_than_chance(evidence: Evidence, i: int, j: int) -> bool:

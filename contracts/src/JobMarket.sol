@@ -136,7 +136,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         uint256 seat = job.seatOf(trainer);
 
         job.reveal(seat, sealOf(id, job.state.round, attempt, trainer, contentId, salt), contentId);
-        emit UpdateRevealed(id, attempt, trainer, seat, contentId);
+        emit UpdateRevealed(id, attempt, trainer, seat, contentId, salt);
     }
 
     /// @inheritdoc IJobMarket

@@ -125,6 +125,7 @@ class UpdateRevealed(Event):
     trainer: str = field(metadata=of("trainer"))
     seat: Seat = field(metadata=of("seat", Seat))
     content: Digest = field(metadata=of("contentId", Digest))
+    salt: bytes = field(metadata=of("salt", bytes))
 
 
 @dataclass(frozen=True)
@@ -295,9 +296,16 @@ class EventReader:
         return _build(EVENTS[name], place, decoded["args"])
 
 
+def _in_order(value: Any) -> Any:
+    """A decoded struct as nested tuples in the order of its fields: the decoder names them, the parsers count them."""
+    if isinstance(value, Mapping):
+        return tuple(_in_order(entry) for entry in value.values())
+    return [_in_order(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def _build(kind: type[Event], place: tuple[int, bytes, bytes, int], arguments: Mapping[str, Any]) -> Event:
     read = {
-        entry.name: entry.metadata["parse"](arguments[entry.metadata["argument"]])
+        entry.name: entry.metadata["parse"](_in_order(arguments[entry.metadata["argument"]]))
         for entry in fields(kind)
         if entry.metadata
     }

@@ -153,7 +153,7 @@ def _rpc_error(error: Web3Exception) -> Mapping[str, Any]:
 
 
 def _hex_data(unverified_data: object) -> bytes | None:
-    """The returned bytes: a hex string from most nodes, a mapping that holds it as `result` from Ganache's estimates."""
+    """The returned bytes: a hex string from most nodes, a mapping with it as `result` from Ganache."""
     if isinstance(unverified_data, Mapping):
         unverified_data = unverified_data.get("result")
     if not isinstance(unverified_data, str) or not unverified_data.startswith("0x"):

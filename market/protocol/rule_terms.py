@@ -32,6 +32,9 @@ MIN_ACCEPTED: Final = 3
 NO_FALLBACK: Final = 255
 """The value of `fallback_faults` for a job without the unpaid Multi-Krum fallback."""
 
+MAX_FALLBACK_FAULTS: Final = (MAX_ROWS - 3) // 2
+"""With more, 2f + 3 is above every number of updates. Below, a round with too few for the fallback leaves the model."""
+
 
 class RuleKind(IntEnum):
     """One stage of a job's sequence of acceptance rules."""
@@ -126,7 +129,8 @@ class RuleTerms:
         for rule in self.rules:
             RULE_CHECKS[rule.kind](rule, minimum)
         if self.fallback_faults != NO_FALLBACK:
-            _check_krum_quorum("fallbackFaults", self.fallback_faults, minimum)
+            most = f"0 to {MAX_FALLBACK_FAULTS}, or {NO_FALLBACK} for no fallback"
+            _require(self.fallback_faults <= MAX_FALLBACK_FAULTS, "fallbackFaults", self.fallback_faults, most)
 
     def to_abi(self) -> tuple[Any, ...]:
         """Return the struct as nested tuples in the field order of the contract, the rules padded to three."""

@@ -143,7 +143,12 @@ interface IJobMarket {
         JobId indexed job, uint256 indexed attempt, address indexed trainer, uint256 seat, bytes32 seal
     );
     event UpdateRevealed(
-        JobId indexed job, uint256 indexed attempt, address indexed trainer, uint256 seat, bytes32 contentId
+        JobId indexed job,
+        uint256 indexed attempt,
+        address indexed trainer,
+        uint256 seat,
+        bytes32 contentId,
+        bytes32 salt
     );
     event StakesForfeited(JobId indexed job, uint256 indexed attempt, uint256 seats, uint256 burned);
     event UpdateExcluded(JobId indexed job, uint256 indexed attempt, uint256 seat, ExclusionReason reason);

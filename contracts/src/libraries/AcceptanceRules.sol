@@ -68,11 +68,12 @@ library AcceptanceRules {
     /// @notice Keeps rows whose median semi-partial cosine with the others is more than chance: a count, not a sort.
     function medianCosine(GramMatrix memory gram, uint256 rows) internal pure returns (uint256 kept) {
         unchecked {
-            uint256 others = count(rows) - 1;
+            uint256 half = count(rows) / 2; // of the others, rounded up
+            if (half == 0) return 0;
             uint256 audible = rows & gram.audible;
             Row[] memory all = gram.rows;
             for (uint256 i = 0; i < all.length; ++i) {
-                if (has(audible, i) && 2 * count(all[i].agreeing & audible) > others) kept |= 1 << i;
+                if (has(audible, i) && count(all[i].agreeing & audible) >= half) kept |= 1 << i;
             }
         }
     }

@@ -11,6 +11,7 @@ library TermChecks {
 
     uint256 private constant MAX_DIMENSION = 1 << 30;
     uint256 private constant MAX_SERVER_RATE = 4 * ONE;
+    uint256 private constant MAX_FAULTS = 30; // 2f + 3 <= 64
 
     /// @notice Reverts with the first term that is out of range.
     function check(RuleTerms calldata terms, uint256 minimum) internal pure {
@@ -24,7 +25,7 @@ library TermChecks {
             _checkRule(terms.rules[stage], minimum);
         }
         if (terms.fallbackFaults != NO_FALLBACK) {
-            _require(_hasKrumQuorum(terms.fallbackFaults, minimum), "fallbackFaults", terms.fallbackFaults);
+            _require(terms.fallbackFaults <= MAX_FAULTS, "fallbackFaults", terms.fallbackFaults);
         }
     }
 

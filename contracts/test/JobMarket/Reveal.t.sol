@@ -8,7 +8,7 @@ contract RevealTest is MarketFixture {
     function test_reveal_opensASeal() public {
         _committed(3);
         vm.expectEmit(address(market));
-        emit IJobMarket.UpdateRevealed(job, 0, _trainer(2), 2, _contentId(2));
+        emit IJobMarket.UpdateRevealed(job, 0, _trainer(2), 2, _contentId(2), _salt(2));
         vm.prank(_trainer(2));
         market.reveal(job, 0, _trainer(2), _contentId(2), _salt(2));
         vm.assertEq(market.stateOf(job).revealed, 4);
