@@ -1,0 +1,242 @@
+"""Plays the demo: starts the chain, deploys, posts the job, lets everybody act at once, pays out, closes.
+
+Every actor is a thread with a connection, an account and a journal of its own, as if it were alone on its machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from aggregator.worker import AggregatorWorker
+from fedmarket.demo.behaviours import CRAFTS, Copier
+from fedmarket.demo.clock import Clock, Everybody
+from fedmarket.demo.scenario import CAST, Behaviour, Scenario, trainer_seed
+from fedmarket.devnet import Devnet
+from fedmarket.owner import initial_model, publish
+from market.chain.connection import Chain
+from market.chain.deployment import Deployment, deploy
+from market.chain.events import JobOpened
+from market.chain.job_market import JobMarket
+from market.chain.records import JobState
+from market.chain.transactions import SendPolicy, TransactionSender
+from market.protocol.errors import ChainError
+from market.protocol.identifiers import Digest, JobId
+from market.protocol.rounds import Phase
+from market.published_job import PublishedJob
+from market.storage import EmbeddedStore
+from trainer_client.claims import claim, claimable
+from trainer_client.session import TrainerSession
+
+FUNDS_WEI = 100 * 10**18
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Player:
+    """One actor: its name, its account's sender, and its own view of the job."""
+
+    name: str
+    sender: TransactionSender
+    job: PublishedJob
+
+
+@dataclass(frozen=True, eq=False)
+class Cast:
+    """Everybody in the demo's job."""
+
+    owner: Player
+    aggregator: Player
+    trainers: tuple[tuple[Behaviour, Player], ...]
+
+
+@dataclass(eq=False)
+class Play:
+    """One performance.
+
+    Attributes:
+        scenario: what is played.
+        devnet: the chain.
+        folder: where storage, journals and work folders are.
+        report: is told what happens, a line at a time.
+    """
+
+    scenario: Scenario
+    devnet: Devnet
+    folder: Path
+    report: Callable[[str], None] = lambda line: None
+    _failures: list[BaseException] = field(default_factory=list)
+
+    @contextmanager
+    def job(self) -> Iterator[Cast]:
+        """Deploy, post the job and enrol everybody; accounts and journals are closed at the end."""
+        with ExitStack() as journals:
+            deployment = deploy(self._sender("deployer", journals))
+            owner_sender = self._sender("owner", journals)
+            job = self._post(deployment, owner_sender)
+            owner = self._player("owner", owner_sender, deployment, job)
+            aggregator = self._player("aggregator", self._sender("aggregator", journals), deployment, job)
+            trainers = []
+            for index, behaviour in enumerate(CAST):
+                name = f"trainer {index}"
+                player = self._player(name, self._sender(name, journals), deployment, job)
+                player.sender.send(f"enrol/{job}", player.job.market.enrol(job, player.job.terms))
+                trainers.append((behaviour, player))
+            yield Cast(owner, aggregator, tuple(trainers))
+
+    def rounds(self, cast: Cast, watch: Callable[[JobState, Phase], None]) -> None:
+        """Let everybody act until all rounds are over.
+
+        Args:
+            cast: who.
+            watch: is shown the job's state and phase again and again.
+
+        Raises:
+            FedmarketError: whatever stopped one of them.
+        """
+        stop = threading.Event()
+        sessions = [self._session(index, *entry) for index, entry in enumerate(cast.trainers)]
+        worker = AggregatorWorker(
+            cast.aggregator.job, cast.aggregator.sender, report=self._line("aggregator"), poll_s=POLL_S
+        )
+        clock = Clock(self.devnet, self._market(cast.owner), cast.owner.job.id, everybody(cast, sessions))
+        acts: list[Callable[[], None]] = [lambda: clock.run(stop), lambda: self._aggregate(worker, stop)]
+        acts += [lambda session=session: session.run(stop.is_set) for session in sessions]  # type: ignore[misc]
+        threads = [threading.Thread(target=self._guarded, args=(act, stop), daemon=True) for act in acts]
+        for thread in threads:
+            thread.start()
+        try:
+            self._watch(cast.owner, watch, stop)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def settle_up(self, cast: Cast) -> None:
+        """Wait for the last credits to vest, claim them all, close the job, and hand back stakes, bond and rest."""
+        history = cast.owner.job.history()
+        last_vesting_s = max(
+            (attempt.settled.vests_at_s for attempt in history.settlements() if attempt.settled), default=0
+        )
+        self.devnet.advance_to(last_vesting_s)
+        job, owner = cast.owner.job.id, cast.owner
+        lifetime = cast.owner.job.history().packed_lifetime()
+        owner.sender.send(f"close/{job}", owner.job.market.close_job(job, lifetime))
+        for _, trainer in cast.trainers:
+            self._cash_in(trainer)
+        self._cash_in_fees(cast.aggregator)
+        if owner.job.market.ledger(job).refundable_wei:
+            owner.sender.send(f"refund/{job}", owner.job.market.refund(job, owner.sender.address))
+
+    # ------------------------------------------------------------------ setting the stage
+
+    def _sender(self, name: str, journals: ExitStack) -> TransactionSender:
+        account: LocalAccount = Account.create()
+        self.devnet.fund(account.address, FUNDS_WEI)
+        chain = Chain.connect(self.devnet.url, self.devnet.chain_id)
+        journal = self.folder / "journals" / name.replace(" ", "-")
+        return journals.enter_context(TransactionSender(chain, account, journal, SendPolicy(poll_s=POLL_S)))
+
+    def _player(self, name: str, sender: TransactionSender, deployment: Deployment, job: JobId) -> Player:
+        folder = self.folder / "work" / name.replace(" ", "-")
+        market = deployment.connect(sender.chain)
+        return Player(name, sender, PublishedJob(market, self.store, job, folder / "cache"))
+
+    def _post(self, deployment: Deployment, owner: TransactionSender) -> JobId:
+        market, spec = deployment.connect(owner.chain), self.scenario.spec
+        prepared = publish(spec, initial_model(spec, self.scenario.warm), self.store)
+        terms = spec.to_terms(prepared.document.parameters.dimension, owner.chain.timestamp())
+        call = market.open_job(terms, Digest(prepared.document_cid.digest), Digest(prepared.model_cid.digest))
+        receipt = owner.send("open", call)
+        for event in market.events_in(receipt.logs):
+            if isinstance(event, JobOpened):
+                return event.job
+        raise ChainError("the transaction that opens the job shows no opening")
+
+    @property
+    def store(self) -> EmbeddedStore:
+        """The storage that everybody shares."""
+        return EmbeddedStore(self.folder / "store")
+
+    # ------------------------------------------------------------------ acting
+
+    def _session(self, index: int, behaviour: Behaviour, player: Player) -> TrainerSession:
+        kind = Copier if behaviour is Behaviour.COPIER else TrainerSession
+        return kind(
+            player.job,
+            self.scenario.parts[index],
+            player.sender,
+            self.folder / "work" / player.name.replace(" ", "-"),
+            seed=trainer_seed(self.scenario.seed, index),
+            craft=CRAFTS[behaviour],
+            report=self._line(f"{player.name} ({behaviour})"),
+            poll_s=POLL_S,
+        )
+
+    def _aggregate(self, worker: AggregatorWorker, stop: threading.Event) -> None:
+        worker.bond()
+        worker.run(stop.is_set)
+
+    def _market(self, player: Player) -> JobMarket:
+        """A connection of its own for whoever looks at the chain beside the player."""
+        chain = Chain.connect(self.devnet.url, self.devnet.chain_id)
+        return JobMarket(chain, player.job.market.address)
+
+    def _watch(self, owner: Player, watch: Callable[[JobState, Phase], None], stop: threading.Event) -> None:
+        while not stop.wait(POLL_S):
+            state, phase = owner.job.market.state(owner.job.id), owner.job.market.phase(owner.job.id)
+            watch(state, phase)
+            if phase is Phase.FINISHED:
+                return
+
+    def _guarded(self, act: Callable[[], None], stop: threading.Event) -> None:
+        """Run an actor; whatever ends it early ends the play, and is raised there."""
+        try:
+            act()
+        except BaseException as failure:
+            self._failures.append(failure)
+            stop.set()
+
+    def _line(self, name: str) -> Callable[[str], None]:
+        return lambda line: self.report(f"{name}: {line}")
+
+    # ------------------------------------------------------------------ settling up
+
+    def _cash_in(self, trainer: Player) -> None:
+        for credit in claimable(trainer.job, trainer.sender.address):
+            claim(trainer.job, trainer.sender, credit)
+        seat = trainer.job.market.seat(trainer.job.id, trainer.sender.address)
+        if seat is not None and trainer.job.market.state(trainer.job.id).staked >> seat & 1:
+            call = trainer.job.market.withdraw_stake(trainer.job.id, trainer.sender.address)
+            trainer.sender.send(f"unstake/{trainer.job.id}", call)
+
+    def _cash_in_fees(self, aggregator: Player) -> None:
+        job, to = aggregator.job, aggregator.sender.address
+        for attempt in job.history().settlements():
+            call = job.market.claim_fee(job.id, attempt.number, to)
+            aggregator.sender.send(f"fee/{job.id}/{attempt.number}", call)
+        aggregator.sender.send(f"unbond/{job.id}", job.market.withdraw_bond(job.id, to))
+
+
+def everybody(cast: Cast, sessions: list[TrainerSession]) -> Everybody:
+    """What the clock waits for: everyone who will act in a phase, and the copier's try."""
+    copiers = [session for session in sessions if isinstance(session, Copier)]
+    ordinary = [session for session in sessions if not isinstance(session, Copier)]
+
+    def committed(state: JobState) -> bool:
+        betting = [copier for copier in copiers if state.attempt in copier.BETS]
+        return all(session.is_done(state, state.committed) for session in [*ordinary, *betting])
+
+    def revealed(state: JobState) -> bool:
+        hands_in = all(session.is_done(state, state.revealed) for session in ordinary)
+        return hands_in and all(copier.tried(state.attempt) for copier in copiers)
+
+    return Everybody(lambda state: state.seats_taken == len(cast.trainers), committed, revealed)

@@ -1,0 +1,179 @@
+"""A job's events, sorted into attempts: pure, so that worker, client, audit and page read the same story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from market.chain.events import (
+    AttemptExpired,
+    AttemptStarted,
+    Event,
+    GramPublished,
+    JobClosed,
+    JobOpened,
+    RoundSettled,
+    RoundSkipped,
+    UpdateCommitted,
+    UpdateExcluded,
+    UpdateRevealed,
+)
+from market.chain.packed import pack_lifetime, unpack_pays
+from market.protocol.errors import ChainError
+from market.protocol.identifiers import Digest, Seat, Wei
+
+E = TypeVar("E", bound=Event)
+
+MAX_LIFETIME_Q32 = (1 << 64) - 1
+"""A lifetime score stays here rather than overflow, as in the contract."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What one seat can claim of one ended attempt, or of the close.
+
+    Attributes:
+        attempt: the number under which it is claimed.
+        amount_wei: above zero.
+        vests_at_s: block timestamp from which it can be claimed.
+        pays: the packed pay array that the claim brings along.
+    """
+
+    attempt: int
+    amount_wei: Wei
+    vests_at_s: int
+    pays: bytes
+
+
+@dataclass(frozen=True)
+class Version:
+    """One model of the job's history.
+
+    Attributes:
+        digest: its content digest.
+        attempt: the attempt whose settlement made it; None for the initial model.
+        shift: e of that round; 0 for the initial model.
+    """
+
+    digest: Digest
+    attempt: int | None
+    shift: int
+
+
+@dataclass
+class Attempt:
+    """Everything that happened in one attempt. It ended as `settled`, `expired` or `skipped`, or has not ended yet."""
+
+    started: AttemptStarted
+    commits: dict[Seat, UpdateCommitted] = field(default_factory=dict)
+    reveals: dict[Seat, UpdateRevealed] = field(default_factory=dict)
+    exclusions: dict[Seat, UpdateExcluded] = field(default_factory=dict)
+    gram: GramPublished | None = None
+    settled: RoundSettled | None = None
+    expired: AttemptExpired | None = None
+    skipped: RoundSkipped | None = None
+
+    @property
+    def number(self) -> int:
+        """The attempt's number within the job."""
+        return self.started.attempt
+
+    @property
+    def rows(self) -> list[Seat]:
+        """The seats behind the rows of the Gram matrix: revealed and not excluded, ascending."""
+        return [seat for seat in sorted(self.reveals) if seat not in self.exclusions]
+
+
+class JobHistory:
+    """One job's events so far, in the order of the chain."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        """Sort them.
+
+        Raises:
+            ChainError: the opening is missing, or an event belongs to an attempt that was never started.
+        """
+        self.events = tuple(events)
+        openings = list(self.of(JobOpened))
+        if len(openings) != 1:
+            raise ChainError(f"expected one opening among the job's events, found {len(openings)}")
+        self.opened = openings[0]
+        self.attempts: dict[int, Attempt] = {e.attempt: Attempt(e) for e in self.of(AttemptStarted)}
+        for event in self.events:
+            self._place(event)
+
+    def of(self, kind: type[E]) -> Iterator[E]:
+        """The events of one kind, in order."""
+        return (event for event in self.events if isinstance(event, kind))
+
+    @property
+    def closed(self) -> JobClosed | None:
+        """How the job ended, if it did."""
+        return next(self.of(JobClosed), None)
+
+    def attempt(self, number: int) -> Attempt:
+        """One attempt.
+
+        Raises:
+            ChainError: no such attempt was started.
+        """
+        try:
+            return self.attempts[number]
+        except KeyError as error:
+            raise ChainError(f"the job has no attempt {number}; there are {len(self.attempts)}") from error
+
+    def settlements(self, before: int | None = None) -> list[Attempt]:
+        """The settled attempts in order; only those before an attempt's number, where one is given."""
+        return [
+            attempt
+            for number, attempt in sorted(self.attempts.items())
+            if attempt.settled and (before is None or number < before)
+        ]
+
+    def versions(self, before: int | None = None) -> list[Version]:
+        """The job's distinct models, initial one first; only those made before an attempt, where one is given."""
+        made = [
+            Version(attempt.settled.model, attempt.number, attempt.started.shift)
+            for attempt in self.settlements(before)
+            if attempt.settled and attempt.settled.accepted
+        ]
+        return [Version(self.opened.initial_model, None, 0), *made]
+
+    def lifetime_q32(self, before: int | None = None) -> list[int]:
+        """Every seat's scores, summed over the settlements (before an attempt) as the contract does."""
+        totals = [0] * self.opened.terms.seats
+        for attempt in self.settlements(before):
+            if attempt.settled:
+                for seat, score in zip(attempt.rows, attempt.settled.scores_q32, strict=True):
+                    totals[seat] = min(totals[seat] + score, MAX_LIFETIME_Q32)
+        return totals
+
+    def packed_lifetime(self, before: int | None = None) -> bytes:
+        """The lifetime scores as the contract's calls bring them along."""
+        return pack_lifetime(self.lifetime_q32(before))
+
+    def credits(self, seat: Seat) -> list[Credit]:
+        """All that a seat ever earned, claimed or not, in order."""
+        credits = [Credit(e.attempt, unpack_pays(e.pays)[seat], e.vests_at_s, e.pays) for e in self.of(RoundSettled)]
+        credits += [Credit(e.attempt, unpack_pays(e.pays)[seat], e.vests_at_s, e.pays) for e in self.of(AttemptExpired)]
+        # What the close distributes can be claimed at once.
+        credits += [Credit(e.attempt, unpack_pays(e.pays)[seat], 0, e.pays) for e in self.of(JobClosed)]
+        return sorted((credit for credit in credits if credit.amount_wei), key=lambda credit: credit.attempt)
+
+    def _place(self, event: Event) -> None:
+        match event:
+            case UpdateCommitted():
+                self.attempt(event.attempt).commits[event.seat] = event
+            case UpdateRevealed():
+                self.attempt(event.attempt).reveals[event.seat] = event
+            case UpdateExcluded():
+                self.attempt(event.attempt).exclusions[event.seat] = event
+            case GramPublished():
+                self.attempt(event.attempt).gram = event
+            case RoundSettled():
+                self.attempt(event.attempt).settled = event
+            case AttemptExpired():
+                self.attempt(event.attempt).expired = event
+            case RoundSkipped():
+                self.attempt(event.attempt).skipped = event

@@ -1,0 +1,111 @@
+"""A job as anyone can read it: terms and history from the chain, document and vectors from storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.chain.events import JobOpened
+from market.chain.job_market import JobMarket
+from market.job_history import JobHistory
+from market.protocol import integer_model
+from market.protocol.errors import AuditMismatch, ChainError
+from market.protocol.identifiers import Digest, JobId
+from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
+from market.protocol.terms import JobTerms
+from market.protocol.update import read_update
+from market.storage import Cid, ContentStore
+
+MODEL_ENTRY_BYTES = 8
+UPDATE_ENTRY_BYTES = 2
+
+
+class PublishedJob:
+    """Reads one job; nothing from storage is believed before its digest and its format were checked.
+
+    Attributes:
+        id: the job's number.
+        terms: as the contract holds them.
+        document: as the owner published it.
+        dimension: d, the length of the job's vectors.
+    """
+
+    def __init__(self, market: JobMarket, store: ContentStore, job: JobId, cache: Path) -> None:
+        """Read the job's terms, opening and document.
+
+        Args:
+            market: the contract.
+            store: where the document and the vectors are.
+            job: the job's number.
+            cache: folder where fetched vectors are kept and mapped from.
+
+        Raises:
+            ContractRevert: there is no such job.
+            StorageError: the document is not in this store, or is damaged there.
+            InvalidJobSpec: the document is none.
+            AuditMismatch: document and terms contradict each other.
+        """
+        self.market, self.store, self.id, self._cache = market, store, job, cache
+        self.terms = market.terms(job)
+        self._opened = _opening(market, job)
+        # A document fits one block, whatever its length.
+        cid = Cid.from_digest(self._opened.spec, 0)
+        self.document = JobDocument.from_bytes(store.read(cid, MAX_SPEC_BYTES))
+        self.dimension = self.document.parameters.dimension
+        check_document(self.document, self.terms, self._opened.initial_model)
+
+    def history(self) -> JobHistory:
+        """The job's events up to the latest block."""
+        return JobHistory(self.market.events(self.id, from_block=self._opened.block_number))
+
+    def model(self, digest: Digest) -> NDArray[np.int64]:
+        """Fetch an integer model, int64 (d,), mapped.
+
+        Raises:
+            StorageError: it is not in this store, damaged, or of another length.
+            InvalidModel: an entry is out of range.
+        """
+        return integer_model.read(self._fetch(digest, MODEL_ENTRY_BYTES), self.dimension)
+
+    def update(self, digest: Digest) -> NDArray[np.int16]:
+        """Fetch an update, int16 (d,), mapped.
+
+        Raises:
+            StorageError: it is not in this store, damaged, or of another length.
+            InvalidUpdate: an entry is out of range.
+        """
+        return read_update(self._fetch(digest, UPDATE_ENTRY_BYTES), self.dimension)
+
+    def _fetch(self, digest: Digest, entry_bytes: int) -> Path:
+        expected_bytes = entry_bytes * self.dimension
+        path = self._cache / f"{digest.hex()}.i{8 * entry_bytes}"
+        if not path.exists():
+            self._cache.mkdir(parents=True, exist_ok=True)
+            self.store.copy_to(Cid.from_digest(digest, expected_bytes), path, expected_bytes)
+        return path
+
+
+def _opening(market: JobMarket, job: JobId) -> JobOpened:
+    for event in market.events(job, kinds=[JobOpened]):
+        if isinstance(event, JobOpened):
+            return event
+    raise ChainError(f"job {job} has no opening among the contract's events: is the node still syncing?")
+
+
+def check_document(document: JobDocument, terms: JobTerms, initial_model: Digest) -> None:
+    """Hold an owner's document against what the chain enforces.
+
+    Raises:
+        AuditMismatch: naming the first term that differs. Moments are the chain's alone.
+    """
+    periods = document.spec.periods
+    promised = document.spec.to_terms(document.parameters.dimension, terms.enrol_until_s - periods.enrol_s)
+    for name in vars(promised):
+        if getattr(promised, name) != getattr(terms, name):
+            raise AuditMismatch(f"the spec says {name} = {getattr(promised, name)}, the chain {getattr(terms, name)}")
+    if Cid.parse(document.initial_model).digest != initial_model:
+        raise AuditMismatch(
+            f"the spec's initial model {document.initial_model} is not the chain's {initial_model.hex()}"
+        )

@@ -1,0 +1,120 @@
+"""What a trainer keeps on disk of one attempt: being killed at any moment neither loses nor repeats anything."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.protocol.errors import InvalidUpdate
+from market.protocol.identifiers import Digest
+from market.protocol.seal import SALT_BYTES, SealContext
+from market.protocol.update import EncodedUpdate, read_update
+from market.protocol.vector_file import map_vector_file, write_vector_file
+
+RESIDUAL_DTYPE = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class SealedUpdate:
+    """What opens a seal: the update's content digest and the salt. Secret until the reveal.
+
+    Attributes:
+        content: sha2-256 digest of the CID of the update's bytes.
+        salt: 32 random bytes.
+        model: content digest of the model that the update was trained on.
+    """
+
+    content: Digest
+    salt: bytes
+    model: Digest
+
+
+class AttemptFolder:
+    """One attempt of one job: the update, the rounding residual, and the opening, which is written last.
+
+    The folder counts as sealed once the opening is there. It is on the disk before the commit is sent: a commit that
+    cannot be opened would cost the stake.
+    """
+
+    def __init__(self, work_folder: Path, context: SealContext) -> None:
+        """Name the folder; nothing is created before something is kept."""
+        market = f"chain-{context.chain_id}-{context.contract.lower()}"
+        self._job_folder = work_folder / market / f"job-{context.job}"
+        self.path = self._job_folder / f"attempt-{context.attempt:06}"
+
+    @property
+    def update_path(self) -> Path:
+        """The update as it will be stored: int16 (d,), little-endian."""
+        return self.path / "update.i16"
+
+    @property
+    def _residual_path(self) -> Path:
+        return self.path / "residual.f32"
+
+    @property
+    def _opening_path(self) -> Path:
+        return self.path / "opening.json"
+
+    def keep(self, update: EncodedUpdate) -> None:
+        """Put the update and its residual on the disk."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        update.write(self.update_path)
+        write_vector_file(self._residual_path, update.residual.astype(RESIDUAL_DTYPE, copy=False))
+
+    def seal(self, sealed: SealedUpdate) -> None:
+        """Put the opening on the disk, readable by its owner alone; from here on the update is fixed."""
+        part = self._opening_path.with_suffix(".part")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            json.dump({name: value.hex() for name, value in asdict(sealed).items()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._opening_path)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def sealed(self) -> SealedUpdate | None:
+        """The opening, or None before the update was sealed.
+
+        Raises:
+            InvalidUpdate: the file is damaged.
+        """
+        try:
+            fields = json.loads(self._opening_path.read_text(encoding="ascii"))
+            content, salt, model = (bytes.fromhex(fields[name]) for name in ("content", "salt", "model"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidUpdate(f"{self._opening_path} is damaged: {error}") from error
+        if not len(content) == len(model) == len(salt) == SALT_BYTES:
+            raise InvalidUpdate(f"{self._opening_path} is damaged: expected two digests and a salt of 32 bytes each")
+        return SealedUpdate(Digest(content), salt, Digest(model))
+
+    def update(self, dimension: int) -> NDArray[np.int16]:
+        """The update, int16 (d,), mapped.
+
+        Raises:
+            InvalidUpdate: it is missing or damaged.
+        """
+        return read_update(self.update_path, dimension)
+
+    def residual_before(self, dimension: int) -> NDArray[np.float32] | None:
+        """What rounding left over in the latest earlier attempt that was sealed: float32 (d,), or None at first.
+
+        Raises:
+            InvalidUpdate: it is damaged.
+        """
+        earlier = sorted(self._job_folder.glob("attempt-*/opening.json"), reverse=True)
+        for opening in earlier:
+            if opening.parent.name < self.path.name:
+                path = opening.parent / "residual.f32"
+                return map_vector_file(path, RESIDUAL_DTYPE, dimension, InvalidUpdate)
+        return None

@@ -1,0 +1,32 @@
+"""Taking what was earned: pay that has vested, compensation, and the share of what a closed job divided."""
+
+from __future__ import annotations
+
+from market.chain.transactions import Receipt, TransactionSender
+from market.job_history import Credit
+from market.protocol.errors import InvalidInput
+from market.published_job import PublishedJob
+
+
+def claimable(job: PublishedJob, trainer: str) -> list[Credit]:
+    """The credits that a trainer can take now: vested and not yet claimed.
+
+    Raises:
+        InvalidInput: the account has no seat in this job.
+    """
+    seat = job.market.seat(job.id, trainer)
+    if seat is None:
+        raise InvalidInput(f"{trainer} has no seat in job {job.id}: nothing can have been earned")
+    now_s = job.market.chain.timestamp()
+    credits = (credit for credit in job.history().credits(seat) if credit.vests_at_s <= now_s)
+    return [credit for credit in credits if not job.market.outcome(job.id, credit.attempt).claimed >> seat & 1]
+
+
+def claim(job: PublishedJob, sender: TransactionSender, credit: Credit, to: str | None = None) -> Receipt:
+    """Take one credit, to the trainer's own address or another.
+
+    Raises:
+        ContractRevert: it has not vested, or was claimed before.
+    """
+    call = job.market.claim(job.id, credit.attempt, credit.pays, to or sender.address)
+    return sender.send(f"claim/{job.id}/{credit.attempt}", call)

@@ -1,0 +1,259 @@
+"""A trainer in a job: train, commit, reveal, round after round, from whatever chain and disk say is done already.
+
+Data's path: model M_t -> local training -> counts q -> seal on the chain -> bytes to storage -> opening on the chain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from market.chain.calls import PreparedCall
+from market.chain.records import JobState
+from market.chain.transactions import Finality, Receipt, TransactionSender
+from market.protocol.errors import ContractRevert, InvalidInput, InvalidUpdate
+from market.protocol.identifiers import Digest, Seat
+from market.protocol.rounds import FULL_STEP_Q16, Phase
+from market.protocol.seal import SealContext, new_salt, seal
+from market.protocol.update import UpdateEncoding, encode
+from market.published_job import PublishedJob
+from market.storage import EmbeddedStore
+from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
+from trainer_client.data import Dataset
+from trainer_client.job_model import JobModel
+from trainer_client.training import CPU, Progress, train
+
+SAFETY = 0.2
+"""Share of the commit phase that is kept free for sending the commit: training stops before it."""
+
+
+@dataclass(frozen=True, eq=False)
+class RoundTask:
+    """What a trainer has to work with in one attempt.
+
+    Attributes:
+        job_model: its module holds the round's global parameters.
+        dataset: the trainer's own.
+        attempt: the attempt's number.
+        step: the round's multiplier on the learning rate.
+        seed: of the order of the samples; another one in every attempt.
+        device: where to compute.
+        should_stop: says when the time to submit has come.
+        progress: is told after every epoch.
+    """
+
+    job_model: JobModel
+    dataset: Dataset
+    attempt: int
+    step: float
+    seed: int
+    device: torch.device
+    should_stop: Callable[[], bool]
+    progress: Callable[[Progress], None] | None
+
+
+Craft = Callable[[RoundTask], NDArray[np.float32]]
+"""Makes an update's float32 (d,) of a task."""
+
+
+def train_locally(task: RoundTask) -> NDArray[np.float32]:
+    """The job's local training on the trainer's own data: float32 (d,).
+
+    Raises:
+        InvalidUpdate: the training diverged, or there was no time for a single step.
+    """
+    result = train(
+        task.job_model.module,
+        task.dataset,
+        task.job_model.training,
+        seed=task.seed,
+        step=task.step,
+        manifest=task.job_model.manifest,
+        device=task.device,
+        progress=task.progress,
+        should_stop=task.should_stop,
+    )
+    if result.samples_seen == 0:
+        raise InvalidUpdate("the commit phase leaves no time to train: no sample was seen")
+    return result.delta
+
+
+class TrainerSession:
+    """One trainer's part in one job.
+
+    It keeps nothing that chain, storage and its work folder cannot give back: killed at any moment and started again,
+    it goes on where it was, and never commits twice in an attempt.
+    """
+
+    def __init__(
+        self,
+        job: PublishedJob,
+        dataset: Dataset,
+        sender: TransactionSender,
+        work_folder: Path,
+        *,
+        seed: int = 0,
+        device: torch.device = CPU,
+        craft: Craft = train_locally,
+        report: Callable[[str], None] = lambda line: None,
+        progress: Callable[[Progress], None] | None = None,
+        poll_s: float = 0.5,
+    ) -> None:
+        """Prepare to train.
+
+        Args:
+            job: the job.
+            dataset: the trainer's data; it never leaves this process.
+            sender: the trainer's account.
+            work_folder: where updates, residuals and openings are kept.
+            seed: of the trainings; the job's and the attempt's numbers enter, too.
+            device: where to compute.
+            craft: makes the update; the job's local training by default.
+            report: is told what happens, a line at a time.
+            progress: is told after every epoch.
+            poll_s: how often the chain is asked.
+
+        Raises:
+            InvalidInput: the account has no seat in this job.
+            InvalidModel: the job's model cannot be built here.
+        """
+        self.job, self.dataset, self.sender, self.seed = job, dataset, sender, seed
+        self.device, self.craft, self.report, self.progress, self.poll_s = device, craft, report, progress, poll_s
+        self.model = JobModel.of_document(job.document)
+        self.seat = _seat(job, sender.address)
+        self._work_folder = work_folder
+        # A seal binds a content id before anybody else may have the content: it is computed here.
+        self._own_store = EmbeddedStore(work_folder / "sealed")
+        self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
+        self._given_up: set[int] = set()
+
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Take part until the job is closed or `should_stop` says so.
+
+        Raises:
+            ChainUnreachable: the node stopped answering.
+            StorageError: a model is not to be had, or the disk refuses.
+        """
+        self.sender.recover()
+        while not should_stop():
+            state = self.job.market.state(self.job.id)
+            if state.closed or not self.advance(state):
+                if state.closed or self.job.market.phase(self.job.id) is Phase.FINISHED:
+                    return
+                time.sleep(self.poll_s)
+
+    def advance(self, state: JobState) -> bool:
+        """Do what is due now; returns whether there was anything."""
+        if state.attempt in self._given_up:
+            return False
+        mine = 1 << self.seat
+        phase = self.job.market.phase(self.job.id)
+        try:
+            if phase is Phase.COMMIT and not state.committed & mine:
+                return self._commit(state)
+            if phase is Phase.REVEAL and state.committed & mine and not state.revealed & mine:
+                return self._reveal(state)
+        except ContractRevert as refusal:
+            self._give_up(state, str(refusal))
+        except InvalidUpdate as problem:
+            self._give_up(state, str(problem))
+        return False
+
+    def is_done(self, state: JobState, seats: int) -> bool:
+        """Whether this trainer's seat is among those that acted in a phase, or has given the attempt up."""
+        return bool(seats >> self.seat & 1) or state.attempt in self._given_up
+
+    # ------------------------------------------------------------------ the two acts
+
+    def _commit(self, state: JobState) -> bool:
+        if not state.staked >> self.seat & 1:
+            self._give_up(state, "the stake is not in place; enrol again to put it back")
+            return False
+        context = self.job.market.seal_context(self.job.id, state.round, state.attempt)
+        folder = AttemptFolder(self._work_folder, context)
+        sealed = folder.sealed()
+        if sealed is None or sealed.model != state.model:
+            sealed = self._seal_update(state, folder)
+        digest = seal(context, self.sender.address, sealed.content, sealed.salt)
+        self._send("commit", context, self.job.market.commit(self.job.id, state.attempt, digest))
+        self.report(f"round {state.round}: committed")
+        return True
+
+    def _reveal(self, state: JobState) -> bool:
+        context = self.job.market.seal_context(self.job.id, state.round, state.attempt)
+        folder = AttemptFolder(self._work_folder, context)
+        sealed = folder.sealed()
+        if sealed is None:
+            self._give_up(state, f"the opening of this attempt's seal is not in {folder.path}")
+            return False
+        with folder.update_path.open("rb") as stream:
+            cid = self.job.store.add(stream)
+        self.job.store.pin(cid, f"job {self.job.id} attempt {state.attempt} seat {self.seat}")
+        call = self.job.market.reveal(self.job.id, state.attempt, self.sender.address, sealed.content, sealed.salt)
+        self._send("reveal", context, call)
+        self.report(f"round {state.round}: revealed {cid}")
+        return True
+
+    # ------------------------------------------------------------------ making the update
+
+    def _seal_update(self, state: JobState, folder: AttemptFolder) -> SealedUpdate:
+        self.model.load(self.job.model(state.model))
+        delta = self.craft(self._task(state))
+        encoding = UpdateEncoding(self.model.scale_exponent, self.job.terms.shift(state.step_q16))
+        update = encode(delta, folder.residual_before(self.job.dimension), encoding)
+        if update.clipped:
+            self.report(f"round {state.round}: {update.clipped} entries were clipped; the rest is sent next time")
+        folder.keep(update)
+        with folder.update_path.open("rb") as stream:
+            cid = self._own_store.add(stream)
+        sealed = SealedUpdate(Digest(cid.digest), new_salt(), state.model)
+        folder.seal(sealed)
+        return sealed
+
+    def _task(self, state: JobState) -> RoundTask:
+        entropy = np.random.SeedSequence([self.seed, self.job.id, state.attempt])
+        return RoundTask(
+            job_model=self.model,
+            dataset=self.dataset,
+            attempt=state.attempt,
+            step=state.step_q16 / FULL_STEP_Q16,
+            seed=int(entropy.generate_state(1)[0]),
+            device=self.device,
+            should_stop=self._alarm(state),
+            progress=self.progress,
+        )
+
+    def _alarm(self, state: JobState) -> Callable[[], bool]:
+        """Says from when on the rest of the commit phase is needed for the commit; asks the chain once a second."""
+        latest_s = state.attempt_start_s + int(self.job.terms.commit_period_s * (1 - SAFETY))
+        asked_at, ringing = -1.0, False
+
+        def should_stop() -> bool:
+            nonlocal asked_at, ringing
+            if time.monotonic() - asked_at >= 1.0:
+                asked_at, ringing = time.monotonic(), self.job.market.chain.timestamp() >= latest_s
+            return ringing
+
+        return should_stop
+
+    # ------------------------------------------------------------------ small things
+
+    def _send(self, act: str, context: SealContext, call: PreparedCall) -> Receipt:
+        return self.sender.send(f"{act}/{context.job}/{context.attempt}", call, self._finality)
+
+    def _give_up(self, state: JobState, why: str) -> None:
+        self._given_up.add(state.attempt)
+        self.report(f"round {state.round}: not taking part any more: {why}")
+
+
+def _seat(job: PublishedJob, trainer: str) -> Seat:
+    seat = job.market.seat(job.id, trainer)
+    if seat is None:
+        raise InvalidInput(f"{trainer} has no seat in job {job.id}: enrol first")
+    return seat
