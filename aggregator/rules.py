@@ -78,8 +78,8 @@ def norm_bound(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 def median_cosine(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
     """Keep i if the (upper) median of its semi-partial cosines with the others is more than chance.
 
-    A median held against a threshold is a count: #{j ≠ i : above(i | j)} >= ⌊m/2⌋ >= 1, half of the others. A group that
-    agrees only with itself needs k - 1 >= ⌊m/2⌋: a majority.
+    A median held against a threshold is a count: #{j ≠ i : above(i | j)} >= ⌊m/2⌋ >= 1, half of the others.
+    A group that agrees only with itself needs k - 1 >= ⌊m/2⌋: a majority.
 
     >>> same, other = [[9, 9, 0], [9, 9, 0], [0, 0, 9]], [[9, 9, 0], [9, 9, 0], [0, 0, 9]]
     >>> median_cosine(Evidence(same, other, 0, 0), (0, 1), Rule(RuleKind.MEDIAN_COSINE))

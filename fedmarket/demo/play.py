@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from eth_account import Account
@@ -71,6 +72,7 @@ class Play:
     devnet: Devnet
     folder: Path
     report: Callable[[str], None] = lambda line: None
+    first_block: int = 0
     _failures: list[BaseException] = field(default_factory=list)
 
     @contextmanager
@@ -78,6 +80,7 @@ class Play:
         """Deploy, post the job and enrol everybody; accounts and journals are closed at the end."""
         with ExitStack() as journals:
             deployment = deploy(self._sender("deployer", journals))
+            self.first_block = deployment.block
             owner_sender = self._sender("owner", journals)
             job = self._post(deployment, owner_sender)
             owner = self._player("owner", owner_sender, deployment, job)
@@ -102,21 +105,19 @@ class Play:
         """
         stop = threading.Event()
         sessions = [self._session(index, *entry) for index, entry in enumerate(cast.trainers)]
-        worker = AggregatorWorker(
-            cast.aggregator.job, cast.aggregator.sender, report=self._line("aggregator"), poll_s=POLL_S
-        )
-        clock = Clock(self.devnet, self._market(cast.owner), cast.owner.job.id, everybody(cast, sessions))
-        acts: list[Callable[[], None]] = [lambda: clock.run(stop), lambda: self._aggregate(worker, stop)]
-        acts += [lambda session=session: session.run(stop.is_set) for session in sessions]  # type: ignore[misc]
-        threads = [threading.Thread(target=self._guarded, args=(act, stop), daemon=True) for act in acts]
-        for thread in threads:
-            thread.start()
-        try:
-            self._watch(cast.owner, watch, stop)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+        acts: list[Callable[[], None]] = [partial(session.run, stop.is_set) for session in sessions]
+        acts.append(partial(self._aggregate, self._worker(cast.aggregator), stop))
+        with self._ticking(cast, sessions, stop):
+            actors = [self._start(act, stop) for act in acts]
+            try:
+                self._watch(cast.owner, watch, stop)
+                # Actors see for themselves that the rounds are over; the last confirmations still need the clock.
+                for actor in actors:
+                    actor.join()
+            finally:
+                stop.set()
+                for actor in actors:
+                    actor.join()
         if self._failures:
             raise self._failures[0]
 
@@ -180,6 +181,26 @@ class Play:
             report=self._line(f"{player.name} ({behaviour})"),
             poll_s=POLL_S,
         )
+
+    def _worker(self, player: Player) -> AggregatorWorker:
+        return AggregatorWorker(player.job, player.sender, report=self._line(player.name), poll_s=POLL_S)
+
+    @contextmanager
+    def _ticking(self, cast: Cast, sessions: list[TrainerSession], stop: threading.Event) -> Iterator[None]:
+        """Let the clock run for as long as the actors do."""
+        over = threading.Event()
+        clock = Clock(self.devnet, self._market(cast.owner), cast.owner.job.id, everybody(cast, sessions))
+        ticking = self._start(partial(clock.run, over), stop)
+        try:
+            yield
+        finally:
+            over.set()
+            ticking.join()
+
+    def _start(self, act: Callable[[], None], stop: threading.Event) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(act, stop), daemon=True)
+        thread.start()
+        return thread
 
     def _aggregate(self, worker: AggregatorWorker, stop: threading.Event) -> None:
         worker.bond()

@@ -1,0 +1,122 @@
+"""`fedmarket demo`: play a whole job and show what came of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from fedmarket.devnet import Devnet, DevnetOptions, Kind
+from market.chain.records import JobState
+from market.protocol.rounds import Phase
+
+if TYPE_CHECKING:
+    from fedmarket.demo.result import DemoResult
+
+
+@click.command()
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31), help="Everything follows from it.")
+@click.option(
+    "--rounds", default=None, type=click.IntRange(1, 100), help="How many rounds; the job's own number if left out."
+)
+@click.option("--chain", "kind", default="anvil", show_default=True, type=click.Choice(get_args(Kind)))
+@click.option(
+    "--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), help="Write everything as JSON."
+)
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the plot as PNG.")
+@click.option(
+    "--keep", "keep_folder", type=click.Path(file_okay=False, path_type=Path), help="Leave storage and work there."
+)
+@click.option("--verbose", is_flag=True, help="Show what every actor does.")
+def demo(
+    seed: int,
+    rounds: int | None,
+    kind: Kind,
+    report_file: Path | None,
+    plot_file: Path | None,
+    keep_folder: Path | None,
+    verbose: bool,
+) -> None:
+    """Play a whole job on this machine: five honest trainers, a poisoner, a free rider and a copier, all for real.
+
+    A chain is started and the contracts are deployed, eight trainers train on handwritten digits, an aggregator settles
+    every round on-chain, everybody is paid, and an audit checks it all. Status 1 if the audit finds a mismatch.
+    """
+    console = Console()
+    with _folder(keep_folder) as folder:
+        result = _perform(console, folder, seed, rounds, kind, verbose)
+        from fedmarket.demo.show import draw, show
+
+        show(result, console)
+        if report_file:
+            report_file.write_text(json.dumps(result.to_json(), indent=2) + "\n", "utf-8")
+            console.print(f"Report: {report_file}")
+        if plot_file:
+            draw(result, plot_file)
+            console.print(f"Plot: {plot_file}")
+        if keep_folder:
+            console.print(f"Storage and work folders: {keep_folder}")
+    if not result.audit.ok:
+        raise SystemExit(1)
+
+
+@contextmanager
+def _folder(keep_folder: Path | None) -> Iterator[Path]:
+    """The play's folder; removed afterwards unless it is to be kept."""
+    folder = keep_folder or Path(tempfile.mkdtemp(prefix="fedmarket-demo-"))
+    if keep_folder and keep_folder.exists() and any(keep_folder.iterdir()):
+        raise click.BadParameter(f"{keep_folder} is not empty", param_hint="--keep")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        if not keep_folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _perform(console: Console, folder: Path, seed: int, rounds: int | None, kind: Kind, verbose: bool) -> DemoResult:
+    import torch
+    from aggregator.audit import audit_job
+
+    from fedmarket.demo.play import Play
+    from fedmarket.demo.result import collect
+    from fedmarket.demo.scenario import make_scenario
+
+    # Eight trainers share this machine: threads of one training each would only get in one another's way.
+    torch.set_num_threads(1)
+    scenario = make_scenario(seed, rounds)
+    columns = (
+        TextColumn("{task.description:<46}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    with Devnet(DevnetOptions(kind=kind)) as devnet, Progress(*columns, console=console) as progress:
+        task = progress.add_task("deploying, posting the job, enrolling", total=scenario.spec.rounds, state="")
+        say = progress.console.print if verbose else lambda line: None
+        play = Play(scenario, devnet, folder, report=say)
+        with play.job() as cast:
+            play.rounds(cast, lambda state, phase: _move(progress, task, state, phase))
+            progress.update(task, completed=scenario.spec.rounds, description="paying out, closing", state="")
+            play.settle_up(cast)
+            progress.update(task, description="auditing")
+            job = cast.owner.job
+            audit = audit_job(job.market, job.store, job.id, folder / "audit")
+            progress.update(task, description="measuring")
+            result = collect(scenario, cast, audit, play.first_block)
+            progress.update(task, description="done")
+    return result
+
+
+def _move(progress: Progress, task: TaskID, state: JobState, phase: Phase) -> None:
+    acted = f"{state.committed.bit_count()} committed, {state.revealed.bit_count()} revealed"
+    description = f"round {state.round}: {phase.name.lower()}"
+    progress.update(task, completed=state.round, description=description, state=acted)

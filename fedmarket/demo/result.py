@@ -1,0 +1,190 @@
+"""What came of the demo, read back from the chain and the storage as any auditor would."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any, cast
+
+from aggregator.audit import AuditReport
+from eth_typing import ABIFunction
+from eth_utils.abi import function_abi_to_4byte_selector
+from hexbytes import HexBytes
+from web3.types import TxData
+
+from fedmarket.demo.play import Cast
+from fedmarket.demo.scenario import Behaviour, Scenario
+from market.chain import artefacts
+from market.chain.events import Claimed, StakesForfeited
+from market.chain.job_market import JobMarket
+from market.chain.records import Ledger
+from market.job_history import Attempt, JobHistory
+from market.protocol.identifiers import Digest, Seat
+from market.published_job import PublishedJob
+from trainer_client.job_model import JobModel
+from trainer_client.training import evaluate
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """One round: the seats behind the average, and the model's accuracy on the held-out samples after it."""
+
+    round: int
+    attempt: int
+    accepted: tuple[str, ...]
+    rejected: tuple[str, ...]
+    accuracy: float
+    gas: int
+
+
+@dataclass(frozen=True)
+class TrainerResult:
+    """One trainer: what it did, what it was paid, and its scores summed over the rounds."""
+
+    address: str
+    behaviour: str
+    seat: int
+    accepted_rounds: tuple[int, ...]
+    rejected_rounds: tuple[int, ...]
+    contribution: float
+    paid_wei: int
+    stake_forfeited_wei: int
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Everything that the demo shows and `--report` writes."""
+
+    seed: int
+    initial_accuracy: float
+    rounds: tuple[RoundResult, ...]
+    trainers: tuple[TrainerResult, ...]
+    ledger: Ledger
+    gas: Mapping[str, tuple[int, ...]]
+    audit: AuditReport
+
+    def to_json(self) -> dict[str, Any]:
+        """The report: plain numbers, amounts in wei, shares of one."""
+        escrow = {name: getattr(self.ledger, f"{name}_wei") for name in ("deposited", "paid", "refunded", "burned")}
+        return {
+            "seed": self.seed,
+            "initial_accuracy": self.initial_accuracy,
+            "rounds": [asdict(entry) for entry in self.rounds],
+            "trainers": [asdict(entry) for entry in self.trainers],
+            "escrow": {**escrow, "locked": self.ledger.locked_wei},
+            "gas": {
+                call: {"calls": len(used), "median": int(median(used)), "largest": max(used)}
+                for call, used in sorted(self.gas.items())
+            },
+            "audit": self.audit.to_json(),
+        }
+
+
+def collect(scenario: Scenario, cast: Cast, audit: AuditReport, from_block: int) -> DemoResult:
+    """Read everything back.
+
+    Args:
+        scenario: for the held-out samples.
+        cast: for who did what; everything else comes from chain and storage.
+        audit: the verdict.
+        from_block: the marketplace's first block.
+    """
+    job = cast.owner.job
+    history, market = job.history(), job.market
+    gas = gas_by_call(market, from_block)
+    accuracy = Accuracy(job, scenario)
+    behaviours = {player.sender.address: behaviour for behaviour, player in cast.trainers}
+    return DemoResult(
+        seed=scenario.seed,
+        initial_accuracy=accuracy.of(history.opened.initial_model),
+        rounds=tuple(_round(attempt, accuracy, market) for attempt in history.settlements()),
+        trainers=tuple(_trainer(history, market, job, address, behaviours[address]) for address in behaviours),
+        ledger=market.ledger(job.id),
+        gas=gas,
+        audit=audit,
+    )
+
+
+class Accuracy:
+    """Measures a job's models on held-out samples, each once."""
+
+    def __init__(self, job: PublishedJob, scenario: Scenario) -> None:
+        self._job, self._test = job, scenario.test
+        self._model = JobModel.of_document(job.document)
+        self._known: dict[bytes, float] = {}
+
+    def of(self, digest: Digest) -> float:
+        """Share of the held-out samples that the model of this digest gets right."""
+        if digest not in self._known:
+            module = self._model.load(self._job.model(digest))
+            self._known[digest] = evaluate(module, self._test).accuracy
+        return self._known[digest]
+
+
+def gas_by_call(market: JobMarket, from_block: int) -> dict[str, tuple[int, ...]]:
+    """Gas of every transaction to the marketplace since a block, by function."""
+    names = _function_names()
+    used: defaultdict[str, list[int]] = defaultdict(list)
+    for number in range(from_block + 1, market.chain.block_number() + 1):
+        for transaction in _transactions(market, number):
+            if transaction.get("to") == market.address:
+                used[names[bytes(transaction["input"])[:4]]].append(_gas(market, bytes(transaction["hash"])))
+    return {call: tuple(amounts) for call, amounts in used.items()}
+
+
+def _transactions(market: JobMarket, block: int) -> list[TxData]:
+    found = market.chain.read(lambda: market.chain.web3.eth.get_block(block, full_transactions=True))
+    return [cast(TxData, transaction) for transaction in found["transactions"]]
+
+
+def _function_names() -> dict[bytes, str]:
+    functions = [entry for entry in artefacts.load("JobMarket").abi if entry["type"] == "function"]
+    return {bytes(function_abi_to_4byte_selector(cast(ABIFunction, entry))): str(entry["name"]) for entry in functions}
+
+
+def _gas(market: JobMarket, transaction: bytes) -> int:
+    web3 = market.chain.web3
+    return int(market.chain.read(lambda: web3.eth.get_transaction_receipt(HexBytes(transaction)))["gasUsed"])
+
+
+def _round(attempt: Attempt, accuracy: Accuracy, market: JobMarket) -> RoundResult:
+    settled = attempt.settled
+    if settled is None:
+        raise ValueError(f"attempt {attempt.number} was not settled")
+    trainers = {seat: reveal.trainer for seat, reveal in attempt.reveals.items()}
+    return RoundResult(
+        round=settled.round,
+        attempt=settled.attempt,
+        accepted=tuple(trainers[seat] for seat in settled.accepted),
+        rejected=tuple(trainers[seat] for seat in sorted(trainers) if seat not in settled.accepted),
+        accuracy=accuracy.of(settled.model),
+        gas=_gas(market, settled.transaction),
+    )
+
+
+def _trainer(
+    history: JobHistory, market: JobMarket, job: PublishedJob, address: str, behaviour: Behaviour
+) -> TrainerResult:
+    seat = market.seat(job.id, address)
+    if seat is None:
+        raise ValueError(f"{address} has no seat")
+    settled = [attempt.settled for attempt in history.settlements() if attempt.settled]
+    accepted = tuple(event.round for event in settled if seat in event.accepted)
+    return TrainerResult(
+        address=address,
+        behaviour=behaviour.value,
+        seat=seat,
+        accepted_rounds=accepted,
+        rejected_rounds=tuple(event.round for event in settled if event.round not in accepted),
+        contribution=history.lifetime_q32()[seat] / (1 << 32),
+        paid_wei=sum(event.amount_wei for event in history.of(Claimed) if event.seat == seat),
+        stake_forfeited_wei=forfeited_wei(history, seat),
+    )
+
+
+def forfeited_wei(history: JobHistory, seat: Seat) -> int:
+    """What a seat's broken seals cost it."""
+    events = [event for event in history.of(StakesForfeited) if seat in event.seats]
+    return sum(event.burned_wei // len(event.seats) for event in events)

@@ -1,0 +1,122 @@
+"""The demo's outcome for a person: tables and a plot in the terminal, and the plot as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from fedmarket.demo.result import DemoResult, TrainerResult
+from market.protocol.money import format_amount
+
+HEIGHT = 10
+"""Lines of the terminal's plot."""
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def show(result: DemoResult, console: Console) -> None:
+    """Print everything, in the order in which a person asks."""
+    console.print(plot_lines(result))
+    for table in (_trainers(result), _escrow(result), _gas(result)):
+        console.print(table)
+    _audit(result, console)
+
+
+def plot_lines(result: DemoResult) -> str:
+    """The held-out accuracy after every round as columns, the initial model's first."""
+    values = [result.initial_accuracy, *(entry.accuracy for entry in result.rounds)]
+    low = max(0.0, min(values) - 0.1)
+    lines = ["", "Accuracy on held-out digits, after each round"]
+    for level in range(HEIGHT - 1, -1, -1):
+        label = f"{low + (1 - low) * (level + 1) / HEIGHT:5.0%} " if level % 3 == 0 or level == HEIGHT - 1 else " " * 6
+        lines.append(label + "│" + "".join(f"  {_cell(value, low, level) * 3} " for value in values))
+    lines.append(" " * 6 + "└" + "──────" * len(values))
+    lines.append(" " * 7 + "".join(f"{value:5.1%} " for value in values))
+    lines.append(" " * 7 + "start " + "".join(f"{'r' + str(entry.round):^6}" for entry in result.rounds))
+    return "\n".join(lines)
+
+
+def _cell(value: float, low: float, level: int) -> str:
+    filled = (value - low) / (1 - low) * HEIGHT - level
+    return EIGHTHS[max(0, min(8, round(filled * 8)))]
+
+
+def draw(result: DemoResult, path: Path) -> None:
+    """Write the accuracy of every round and what each trainer was paid as a PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    rounds = [entry.round for entry in result.rounds]
+    left.plot([-1, *rounds], [result.initial_accuracy, *(entry.accuracy for entry in result.rounds)], marker="o")
+    left.set(xlabel="round", ylabel="accuracy on held-out digits", title="The job's model")
+    left.set_xticks([-1, *rounds], ["start", *map(str, rounds)])
+    left.grid(alpha=0.3)
+    names = [f"{trainer.seat}\n{trainer.behaviour}" for trainer in result.trainers]
+    colours = ["tab:green" if trainer.behaviour == "honest" else "tab:red" for trainer in result.trainers]
+    right.bar(names, [trainer.paid_wei / 10**18 for trainer in result.trainers], color=colours)
+    right.set(ylabel="paid, ETH", title="Pay follows contribution")
+    right.tick_params(axis="x", labelsize=8)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _trainers(result: DemoResult) -> Table:
+    table = Table(title="Trainers", title_justify="left")
+    for column in ("seat", "trainer", "behaviour"):
+        table.add_column(column, no_wrap=True)
+    for column in ("accepted rounds", "contribution", "paid", "stake lost"):
+        table.add_column(column, justify="right")
+    for trainer in result.trainers:
+        style = "" if trainer.behaviour == "honest" else "red"
+        table.add_row(*_cells(trainer, len(result.rounds)), style=style)
+    return table
+
+
+def _cells(trainer: TrainerResult, rounds: int) -> Sequence[str]:
+    address = f"{trainer.address[:6]}…{trainer.address[-4:]}"
+    accepted = f"{len(trainer.accepted_rounds)} of {rounds}"
+    paid = f"{trainer.paid_wei / 10**18:.4f} ETH"
+    lost = format_amount(trainer.stake_forfeited_wei) if trainer.stake_forfeited_wei else "-"
+    return (str(trainer.seat), address, trainer.behaviour, accepted, f"{trainer.contribution:.4f}", paid, lost)
+
+
+def _escrow(result: DemoResult) -> Table:
+    table = Table(title="Escrow, to the wei", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    ledger = result.ledger
+    for name in ("deposited", "paid", "refunded", "burned", "locked"):
+        amount_wei = getattr(ledger, f"{name}_wei")
+        table.add_row(name, f"{amount_wei:,} wei")
+    verdict = "yes" if ledger.is_balanced else "NO"
+    table.add_row("deposited = paid + refunded + burned + locked", verdict, end_section=True)
+    return table
+
+
+def _gas(result: DemoResult) -> Table:
+    table = Table(title="Gas", title_justify="left")
+    table.add_column("call")
+    for column in ("calls", "median", "largest"):
+        table.add_column(column, justify="right")
+    for call, used in sorted(result.gas.items(), key=lambda entry: -max(entry[1])):
+        table.add_row(call, str(len(used)), f"{int(median(used)):,}", f"{max(used):,}")
+    return table
+
+
+def _audit(result: DemoResult, console: Console) -> None:
+    report = result.audit
+    mismatch = report.first_mismatch
+    if mismatch is None:
+        unproven = sum(check.verdict == "unproven" for check in report.checks)
+        remark = f", {unproven} of them taken on trust" if unproven else ""
+        console.print(
+            f"[green]Audit: {len(report.checks)} checks from chain and storage alone, all hold{remark}.[/green]"
+        )
+    else:
+        console.print(f"[red]Audit: {mismatch.name} of {mismatch.subject} does not hold: {mismatch.detail}[/red]")
