@@ -198,7 +198,8 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     function claimFee(JobId id, uint256 attempt, address to) external nonReentrant {
         Job storage job = _job(id);
         Outcome storage outcome = job.outcomes[attempt];
-        if (msg.sender != outcome.aggregator) revert NotAggregator(msg.sender, outcome.aggregator);
+        address aggregator = outcome.aggregator;
+        if (aggregator == address(0) || msg.sender != aggregator) revert NotAggregator(msg.sender, aggregator);
         if (block.timestamp < outcome.vestsAt) revert NotVested(block.timestamp, outcome.vestsAt);
         if (outcome.feeClaimed) revert FeeAlreadyClaimed(attempt);
 

@@ -134,6 +134,12 @@ contract ClaimTest is MarketFixture {
         market.claimFee(job, 0, successor);
     }
 
+    function test_claimFee_failsWhereNoneIsDue() public {
+        vm.prank(address(0));
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotAggregator.selector, address(0), address(0)));
+        market.claimFee(job, 1, stranger);
+    }
+
     function test_claimFee_failsToNobody() public {
         vm.prank(aggregator);
         vm.expectRevert(IJobMarket.ZeroAddress.selector);

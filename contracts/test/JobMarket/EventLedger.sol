@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {IJobMarket, JobTerms, Ledger} from "../../src/interfaces/IJobMarket.sol";
+import {Base} from "../Base.sol";
+
+/// @notice One recorded log, in the form in which forge hands it over.
+struct Log {
+    bytes32[] topics;
+    bytes data;
+    address emitter;
+}
+
+/// @notice The cheat codes that record logs.
+interface LogVm {
+    function recordLogs() external;
+    function getRecordedLogs() external returns (Log[] memory logs);
+}
+
+/// @notice Rebuilds every job's ledger from events alone, as an indexer would.
+abstract contract EventLedger is Base {
+    /// @notice Something that must never happen; empty while nothing did.
+    string public violation;
+
+    mapping(uint256 job => Ledger) internal rebuilt;
+    mapping(uint256 job => mapping(uint256 attempt => bytes)) internal paysOf;
+    mapping(uint256 job => mapping(uint256 attempt => uint256)) internal feeOf;
+    mapping(uint256 job => mapping(uint256 attempt => uint256)) internal claimedMask;
+    mapping(uint256 job => mapping(uint256 seat => uint128)) internal stakeOf;
+    mapping(uint256 job => JobTerms) internal termsOf;
+    mapping(uint256 job => uint256) internal lastAttempt;
+    mapping(bytes32 signature => uint256) internal seen;
+
+    function ledgerOf(uint256 job) external view returns (Ledger memory) {
+        return rebuilt[job];
+    }
+
+    function timesSeen(bytes32 signature) external view returns (uint256) {
+        return seen[signature];
+    }
+
+    /// @notice What is credited to somebody and was not claimed, entry by entry.
+    function unclaimed(uint256 job) external view returns (uint256 sum) {
+        for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
+            bytes memory pays = paysOf[job][attempt];
+            for (uint256 seat = 0; seat < pays.length / 16; ++seat) {
+                if ((claimedMask[job][attempt] >> seat) & 1 == 0) sum += _entry(pays, seat);
+            }
+            sum += feeOf[job][attempt];
+        }
+    }
+
+    function _absorb(Log[] memory logs) internal {
+        for (uint256 i = 0; i < logs.length; ++i) {
+            bytes32 signature = logs[i].topics[0];
+            ++seen[signature];
+            if (logs[i].topics.length < 2) continue;
+            _absorbDeposits(signature, uint256(logs[i].topics[1]), logs[i]);
+            _absorbOutcomes(signature, uint256(logs[i].topics[1]), logs[i]);
+            _absorbPayments(signature, uint256(logs[i].topics[1]), logs[i]);
+        }
+    }
+
+    function _absorbDeposits(bytes32 signature, uint256 job, Log memory log) private {
+        Ledger storage ledger = rebuilt[job];
+        if (signature == IJobMarket.JobOpened.selector) {
+            (, uint256 deposit, JobTerms memory terms) = abi.decode(log.data, (bytes32, uint256, JobTerms));
+            uint256 budget = terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee);
+            ledger.deposited = _u128(deposit);
+            ledger.budget = _u128(budget);
+            ledger.refundable = _u128(deposit - budget);
+        } else if (signature == IJobMarket.TrainerEnrolled.selector) {
+            (uint256 seat, uint256 stake) = abi.decode(log.data, (uint256, uint256));
+            ledger.deposited += _u128(stake);
+            ledger.stakes += _u128(stake);
+            if (stakeOf[job][seat] != 0) violation = "a stake was put in place twice";
+            stakeOf[job][seat] = _u128(stake);
+        } else if (signature == IJobMarket.AggregatorBonded.selector) {
+            uint128 bond = _u128(abi.decode(log.data, (uint256)));
+            ledger.deposited += bond;
+            ledger.bonds += bond;
+        }
+    }
+
+    function _absorbOutcomes(bytes32 signature, uint256 job, Log memory log) private {
+        if (signature == IJobMarket.StakesForfeited.selector) _forfeited(job, log);
+        else if (signature == IJobMarket.RoundSettled.selector) _settled(job, log);
+        else if (signature == IJobMarket.RoundSkipped.selector) _skipped(job, log);
+        else if (signature == IJobMarket.AttemptExpired.selector) _expired(job, log);
+        else if (signature == IJobMarket.JobClosed.selector) _closed(job, log);
+    }
+
+    function _forfeited(uint256 job, Log memory log) private {
+        (uint256 seats, uint256 burned) = abi.decode(log.data, (uint256, uint256));
+        uint256 sum = 0;
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            if ((seats >> seat) & 1 == 0) continue;
+            sum += stakeOf[job][seat];
+            stakeOf[job][seat] = 0;
+        }
+        if (sum != burned) violation = "burned another amount than was at stake";
+        rebuilt[job].stakes -= _u128(burned);
+        rebuilt[job].burned += _u128(burned);
+    }
+
+    function _settled(uint256 job, Log memory log) private {
+        (,,,,,, bytes memory pays, uint256 returned,) =
+            abi.decode(log.data, (address, bytes32, uint256, bool, uint32[], uint64[], bytes, uint256, uint256));
+        (uint128 reward, uint128 fee) = (termsOf[job].roundReward, termsOf[job].aggregatorFee);
+        uint256 attempt = uint256(log.topics[3]);
+        uint128 total = _record(job, attempt, pays);
+        feeOf[job][attempt] = fee;
+        Ledger storage ledger = rebuilt[job];
+        ledger.budget -= reward + fee;
+        ledger.credits += total + fee;
+        ledger.carry = ledger.carry + reward - total - _u128(returned);
+        ledger.refundable += _u128(returned);
+    }
+
+    function _skipped(uint256 job, Log memory log) private {
+        bool hadMinimum = abi.decode(log.data, (bool));
+        (uint128 reward, uint128 fee) = (termsOf[job].roundReward, termsOf[job].aggregatorFee);
+        Ledger storage ledger = rebuilt[job];
+        ledger.budget -= reward + fee;
+        ledger.refundable += fee + (hadMinimum ? 0 : reward);
+        ledger.carry += hadMinimum ? reward : 0;
+    }
+
+    function _expired(uint256 job, Log memory log) private {
+        (, uint256 burned, bytes memory pays,) = abi.decode(log.data, (address, uint256, bytes, uint256));
+        uint128 total = _record(job, uint256(log.topics[3]), pays);
+        Ledger storage ledger = rebuilt[job];
+        ledger.bonds -= total + _u128(burned);
+        ledger.credits += total;
+        ledger.burned += _u128(burned);
+    }
+
+    function _closed(uint256 job, Log memory log) private {
+        (uint256 refundable, uint256 burned, bytes memory pays) = abi.decode(log.data, (uint256, uint256, bytes));
+        uint128 total = _record(job, uint256(log.topics[2]), pays);
+        Ledger storage ledger = rebuilt[job];
+        ledger.carry += ledger.budget - _u128(refundable);
+        ledger.budget = 0;
+        ledger.refundable += _u128(refundable);
+        ledger.carry -= total + _u128(burned);
+        ledger.credits += total;
+        ledger.burned += _u128(burned);
+    }
+
+    function _absorbPayments(bytes32 signature, uint256 job, Log memory log) private {
+        Ledger storage ledger = rebuilt[job];
+        if (signature == IJobMarket.Claimed.selector) {
+            _claimed(job, log);
+        } else if (signature == IJobMarket.FeeClaimed.selector) {
+            (, uint256 amount) = abi.decode(log.data, (address, uint256));
+            uint256 attempt = uint256(log.topics[2]);
+            if (feeOf[job][attempt] != amount) violation = "a fee was paid that was not due";
+            feeOf[job][attempt] = 0;
+            ledger.credits -= _u128(amount);
+            ledger.paid += _u128(amount);
+        } else if (signature == IJobMarket.StakeWithdrawn.selector) {
+            (uint256 seat,, uint256 amount) = abi.decode(log.data, (uint256, address, uint256));
+            if (stakeOf[job][seat] != amount) violation = "another stake was returned than was in place";
+            stakeOf[job][seat] = 0;
+            ledger.stakes -= _u128(amount);
+            ledger.refunded += _u128(amount);
+        } else if (signature == IJobMarket.BondWithdrawn.selector) {
+            (, uint256 amount) = abi.decode(log.data, (address, uint256));
+            ledger.bonds -= _u128(amount);
+            ledger.refunded += _u128(amount);
+        } else if (signature == IJobMarket.Refunded.selector) {
+            (, uint256 amount) = abi.decode(log.data, (address, uint256));
+            ledger.refundable -= _u128(amount);
+            ledger.refunded += _u128(amount);
+        }
+    }
+
+    function _claimed(uint256 job, Log memory log) private {
+        (uint256 seat,, uint256 amount) = abi.decode(log.data, (uint256, address, uint256));
+        uint256 attempt = uint256(log.topics[2]);
+        if ((claimedMask[job][attempt] >> seat) & 1 != 0) violation = "a pay was claimed twice";
+        if (_entry(paysOf[job][attempt], seat) != amount) violation = "another pay was claimed than was credited";
+        claimedMask[job][attempt] |= uint256(1) << seat;
+        rebuilt[job].credits -= _u128(amount);
+        rebuilt[job].paid += _u128(amount);
+    }
+
+    function _record(uint256 job, uint256 attempt, bytes memory pays) private returns (uint128 total) {
+        if (paysOf[job][attempt].length != 0) violation = "an attempt ended twice";
+        paysOf[job][attempt] = pays;
+        lastAttempt[job] = attempt;
+        for (uint256 seat = 0; seat < pays.length / 16; ++seat) {
+            total += _entry(pays, seat);
+        }
+    }
+
+    function _entry(bytes memory pays, uint256 seat) internal pure returns (uint128 entry) {
+        for (uint256 i = 0; i < 16; ++i) {
+            entry = (entry << 8) | uint8(pays[16 * seat + i]);
+        }
+    }
+
+    function _u128(uint256 value) private pure returns (uint128) {
+        vm.assertLe(value, type(uint128).max);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint128(value);
+    }
+}

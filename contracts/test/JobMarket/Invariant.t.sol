@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+import {JobMarket} from "../../src/JobMarket.sol";
+import {IJobMarket, JobId, Ledger} from "../../src/interfaces/IJobMarket.sol";
+import {Base} from "../Base.sol";
+import {MarketActors} from "./MarketActors.sol";
+import {ProgrammedRules} from "./ProgrammedRules.sol";
+
+contract InvariantTest is Base {
+    JobMarket private market;
+    MarketActors private actors;
+
+    function setUp() public {
+        vm.warp(1_700_000_000);
+        market = new JobMarket(new ProgrammedRules());
+        actors = new MarketActors(market);
+        targetContract(address(actors));
+    }
+
+    /// @dev One campaign for all of them.
+    function invariant_moneyIsAccountedFor() public view {
+        _assertConserved();
+        _assertCovered();
+        _assertRebuiltFromEvents();
+        _assertCreditsAreUnclaimedEntries();
+        vm.assertEq(actors.violation(), "");
+    }
+
+    /// @dev The actors reach everything that the invariants are about.
+    function test_actors_reachEveryEnd() public {
+        for (uint256 step = 0; step < 300; ++step) {
+            uint256 seed = uint256(keccak256(abi.encode(step)));
+            try actors.advance(seed) {} catch {}
+            try actors.train(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
+            try actors.train(seed >> 32, seed >> 40, 0, 0) {} catch {}
+            try actors.aggregate(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
+            try actors.conclude(seed >> 8, step, seed >> 24) {} catch {}
+        }
+        _assertReached(IJobMarket.RoundSettled.selector, 5);
+        _assertReached(IJobMarket.AttemptExpired.selector, 3);
+        _assertReached(IJobMarket.RoundSkipped.selector, 5);
+        _assertReached(IJobMarket.JobClosed.selector, 4);
+        _assertReached(IJobMarket.StakesForfeited.selector, 2);
+        _assertReached(IJobMarket.Claimed.selector, 10);
+        _assertReached(IJobMarket.FeeClaimed.selector, 2);
+        _assertReached(IJobMarket.Refunded.selector, 2);
+        invariant_moneyIsAccountedFor();
+    }
+
+    /// @dev deposited = paid + refunded + burned + locked, for every job.
+    function _assertConserved() private view {
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            Ledger memory l = market.ledgerOf(JobId.wrap(job));
+            vm.assertEq(uint256(l.deposited), uint256(l.paid) + l.refunded + l.burned + _locked(l));
+        }
+    }
+
+    /// @dev The contract has at least what all jobs lock and burned, in every token.
+    function _assertCovered() private view {
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            address token = actors.tokens(job);
+            Ledger memory l = market.ledgerOf(JobId.wrap(job));
+            vm.assertEq(market.owed(token), _locked(l) + l.burned);
+            uint256 balance = token == address(0) ? address(market).balance : IERC20(token).balanceOf(address(market));
+            vm.assertGe(balance, market.owed(token));
+        }
+    }
+
+    /// @dev Events carry everything: a ledger rebuilt from them alone is the contract's.
+    function _assertRebuiltFromEvents() private view {
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            vm.assertEq(
+                abi.encode(actors.ledgerOf(job)), abi.encode(market.ledgerOf(JobId.wrap(job))), "ledger from events"
+            );
+        }
+    }
+
+    function _assertCreditsAreUnclaimedEntries() private view {
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            vm.assertEq(market.ledgerOf(JobId.wrap(job)).credits, actors.unclaimed(job));
+        }
+    }
+
+    function _assertReached(bytes32 signature, uint256 times) private view {
+        vm.assertGe(actors.timesSeen(signature), times);
+    }
+
+    function _locked(Ledger memory l) private pure returns (uint256) {
+        return uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable;
+    }
+}

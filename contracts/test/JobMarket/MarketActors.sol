@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {JobMarket} from "../../src/JobMarket.sol";
+import {JobId, JobState, JobTerms, Outcome, PayMode, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {SeatMask} from "../../src/libraries/SeatMask.sol";
+import {ERC20Token} from "../tokens/ERC20Token.sol";
+import {FeeToken} from "../tokens/FeeToken.sol";
+import {RevertingToken} from "../tokens/HostileToken.sol";
+import {EventLedger, LogVm} from "./EventLedger.sol";
+
+/// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token, in a
+/// token with a fee (paying by price) and in a token that is frozen from time to time.
+contract MarketActors is EventLedger {
+    using SeatMask for uint64;
+
+    uint256 public constant JOBS = 4;
+    uint256 private constant TRAINERS = 8;
+    uint256 private constant AGGREGATORS = 4;
+    uint8 private constant SEATS = 6;
+    uint32 private constant PERIOD = 100;
+    uint128 private constant REWARD = 1 ether + 1;
+    address private constant OWNER = address(0x0a11ce);
+    LogVm private constant LOGS = LogVm(address(vm));
+
+    JobMarket public immutable market;
+    RevertingToken public immutable freezing = new RevertingToken();
+    address[JOBS] public tokens;
+    bytes[JOBS] private lifetimes;
+    uint256 private immutable deadline = block.timestamp + 50 * PERIOD;
+    uint256 private clock;
+
+    /// @dev Time is kept here: what a call warps may be forgotten before the next.
+    modifier recorded() {
+        vm.warp(clock);
+        LOGS.recordLogs();
+        _;
+        _absorb(LOGS.getRecordedLogs());
+        clock = block.timestamp;
+    }
+
+    constructor(JobMarket market_) {
+        market = market_;
+        clock = block.timestamp;
+        tokens = [address(0), address(new ERC20Token()), address(new FeeToken()), address(freezing)];
+        for (uint256 actor = 0; actor < TRAINERS + AGGREGATORS; ++actor) {
+            _endow(_actor(actor));
+        }
+        _endow(OWNER);
+        LOGS.recordLogs();
+        for (uint256 job = 0; job < JOBS; ++job) {
+            _open(job);
+        }
+        _absorb(LOGS.getRecordedLogs());
+    }
+
+    // ------------------------------------------------------------------ actions
+
+    /// @notice A trainer does one thing, mostly in a job where it can be done.
+    function train(uint256 job, uint256 actor, uint256 what, uint256 seed) external recorded {
+        what %= 6;
+        address trainer = _actor(actor % TRAINERS);
+        if (what == 0) _enrol(job % JOBS, actor % TRAINERS, seed % 1 ether);
+        else if (what == 1) _withdrawStake(job % JOBS, trainer, seed);
+        else if (what == 2) _commit(_jobIn(Phase.Commit, job), seed);
+        else if (what == 3) _reveal(_jobIn(Phase.Reveal, job), seed);
+        else if (what == 4) _claim(job % JOBS, trainer, seed);
+        else _claimAll(job % JOBS, trainer);
+    }
+
+    function aggregate(uint256 job, uint256 actor, uint256 what, uint256 seed) external recorded {
+        what %= 5;
+        if (what == 0) _bond(job % JOBS, actor, seed % 1 ether);
+        else if (what == 1) _withdrawBond(job % JOBS, _aggregator(actor), seed);
+        else if (what == 2) _settle(_jobIn(Phase.Settle, job), seed);
+        else _claimFee(job % JOBS, _aggregator(actor), seed);
+    }
+
+    function conclude(uint256 job, uint256 what, uint256 seed) external recorded {
+        what %= 5;
+        if (what == 0) _expire(_jobIn(Phase.Overdue, job));
+        else if (what == 1) _skip(_jobIn(Phase.Starved, job));
+        else if (what == 2) _close(_jobIn(Phase.Finished, job));
+        else if (what == 3) _refund(job % JOBS, seed);
+        else freezing.freeze(seed % 4 == 0);
+    }
+
+    /// @notice A short while, or to the next edge of a phase, or one second less; once in a while to the deadline.
+    function wait(uint256 seed) external recorded {
+        if (seed % 32 == 0) vm.warp(deadline);
+        else if (seed % 8 == 1) vm.warp(block.timestamp + (seed >> 8) % 50);
+        else vm.warp(_nextEdge() - (seed % 8 == 2 ? 1 : 0));
+    }
+
+    /// @notice What is due is done in every job, now and then not, and time goes on to the next edge of a phase.
+    function advance(uint256 seed) external recorded {
+        for (uint256 job = 0; job < JOBS; ++job) {
+            uint256 random = uint256(keccak256(abi.encode(seed, job)));
+            if (random % 8 == 0) continue;
+            _doWhatIsDue(job, random >> 8);
+            _doWhatIsDue(job, random >> 8); // what a conclusion started
+        }
+        vm.warp(_nextEdge());
+    }
+
+    function _doWhatIsDue(uint256 job, uint256 seed) private {
+        Phase phase = market.phaseOf(JobId.wrap(job));
+        uint256 many = seed | (seed >> 8) | (seed >> 16);
+        if (phase == Phase.AwaitingAggregator && (job != 3 || !freezing.frozen())) _bond(job, seed, 0);
+        else if (phase == Phase.Commit) _commit(job, many);
+        else if (phase == Phase.Reveal) _reveal(job, many);
+        else if (phase == Phase.Settle && seed % 4 != 0) _settle(job, seed);
+        else if (phase == Phase.Overdue) _expire(job);
+        else if (phase == Phase.Starved) _skip(job);
+    }
+
+    // ------------------------------------------------------------------ where and when
+
+    /// @dev The first job in this phase, beginning with a random one; that one where none is.
+    function _jobIn(Phase phase, uint256 start) private view returns (uint256) {
+        for (uint256 i = 0; i < JOBS; ++i) {
+            uint256 job = (start % JOBS + i) % JOBS;
+            if (market.phaseOf(JobId.wrap(job)) == phase) return job;
+        }
+        return start % JOBS;
+    }
+
+    /// @dev The next moment at which some job's phase ends.
+    function _nextEdge() private view returns (uint256 next) {
+        next = block.timestamp + PERIOD;
+        for (uint256 job = 0; job < JOBS; ++job) {
+            uint256 edge = _state(job).attemptStart;
+            if (edge == 0) continue;
+            for (uint256 i = 0; i < 3 && edge <= block.timestamp; ++i) {
+                edge += PERIOD;
+            }
+            if (edge > block.timestamp && edge < next) next = edge;
+        }
+    }
+
+    // ------------------------------------------------------------------ doing
+
+    function _open(uint256 job) private {
+        JobTerms memory terms = _terms(tokens[job], job == 2 ? PayMode.Price : PayMode.Pot);
+        termsOf[job] = _stored(job, terms);
+        lifetimes[job] = new bytes(SEATS * 8);
+        uint256 amount = terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee) * 11 / 10;
+        vm.prank(OWNER);
+        market.openJob{value: terms.token == address(0) ? amount : 0}(terms, "spec", "model", amount);
+        for (uint256 actor = 0; actor < 4; ++actor) {
+            _enrol(job, actor, 0);
+        }
+        _bond(job, job, 0);
+    }
+
+    function _enrol(uint256 job, uint256 actor, uint256 extra) private {
+        uint256 amount = uint256(termsOf[job].trainerStake) * 102 / 100 + extra;
+        vm.prank(_actor(actor));
+        market.enrol{value: tokens[job] == address(0) ? amount : 0}(JobId.wrap(job), amount);
+    }
+
+    function _bond(uint256 job, uint256 actor, uint256 extra) private {
+        uint256 amount = uint256(termsOf[job].aggregatorBond) * 102 / 100 + extra;
+        vm.prank(_aggregator(actor));
+        market.bond{value: tokens[job] == address(0) ? amount : 0}(JobId.wrap(job), amount);
+    }
+
+    function _withdrawStake(uint256 job, address trainer, uint256 to) private {
+        vm.prank(trainer);
+        market.withdrawStake(JobId.wrap(job), _actor(to % TRAINERS));
+    }
+
+    /// @dev Mostly by the last in the queue.
+    function _withdrawBond(uint256 job, address aggregator, uint256 seed) private {
+        address[] memory queue = market.aggregatorsOf(JobId.wrap(job));
+        if (seed % 4 != 0 && queue.length > 0) aggregator = queue[queue.length - 1];
+        vm.prank(aggregator);
+        market.withdrawBond(JobId.wrap(job), aggregator);
+    }
+
+    function _expire(uint256 job) private {
+        market.expireRound(JobId.wrap(job), _state(job).attempt);
+    }
+
+    function _skip(uint256 job) private {
+        market.skipRound(JobId.wrap(job), _state(job).attempt);
+    }
+
+    function _close(uint256 job) private {
+        market.closeJob(JobId.wrap(job), lifetimes[job]);
+    }
+
+    function _refund(uint256 job, uint256 to) private {
+        vm.prank(OWNER);
+        market.refund(JobId.wrap(job), _actor(to % TRAINERS));
+    }
+
+    function _claim(uint256 job, address trainer, uint256 seed) private {
+        uint256 attempt = seed % (lastAttempt[job] + 1);
+        vm.prank(trainer);
+        market.claim(JobId.wrap(job), attempt, paysOf[job][attempt], _actor((seed >> 8) % TRAINERS));
+    }
+
+    /// @dev Everything that is due to one trainer. It fails as a whole: logs of a call that failed are recorded, too.
+    function _claimAll(uint256 job, address trainer) private {
+        (bool taken, uint256 seat) = market.seatOf(JobId.wrap(job), trainer);
+        if (!taken) return;
+        for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
+            if (!_isDue(job, attempt, seat)) continue;
+            bytes memory pays = paysOf[job][attempt];
+            vm.prank(trainer);
+            market.claim(JobId.wrap(job), attempt, pays, trainer);
+        }
+    }
+
+    function _isDue(uint256 job, uint256 attempt, uint256 seat) private view returns (bool) {
+        bytes memory pays = paysOf[job][attempt];
+        if (pays.length == 0 || _entry(pays, seat) == 0) return false;
+        bool claimed = (claimedMask[job][attempt] >> seat) & 1 != 0;
+        return !claimed && block.timestamp >= market.outcomeOf(JobId.wrap(job), attempt).vestsAt;
+    }
+
+    /// @dev Mostly a fee that is due, by who may.
+    function _claimFee(uint256 job, address aggregator, uint256 seed) private {
+        uint256 attempt = seed % (lastAttempt[job] + 1);
+        while (attempt > 0 && feeOf[job][attempt] == 0) --attempt;
+        address due = market.outcomeOf(JobId.wrap(job), attempt).aggregator;
+        vm.prank((seed >> 8) % 4 == 0 ? aggregator : due);
+        market.claimFee(JobId.wrap(job), attempt, aggregator);
+    }
+
+    function _commit(uint256 job, uint256 actors) private {
+        JobId id = JobId.wrap(job);
+        JobState memory state = market.stateOf(id);
+        for (uint256 seat = 0; seat < state.seatsTaken; ++seat) {
+            if ((actors >> seat) & 1 == 0 || !state.staked.has(seat) || state.committed.has(seat)) continue;
+            address trainer = market.trainerAt(id, seat);
+            bytes32 seal = market.sealOf(id, state.round, state.attempt, trainer, bytes32(seat), "salt");
+            vm.prank(trainer);
+            market.commit(id, state.attempt, seal);
+        }
+    }
+
+    function _reveal(uint256 job, uint256 actors) private {
+        JobId id = JobId.wrap(job);
+        JobState memory state = market.stateOf(id);
+        for (uint256 seat = 0; seat < state.seatsTaken; ++seat) {
+            if ((actors >> seat) & 1 == 0 || !state.committed.has(seat) || state.revealed.has(seat)) continue;
+            market.reveal(id, state.attempt, market.trainerAt(id, seat), bytes32(seat), "salt");
+        }
+    }
+
+    function _settle(uint256 job, uint256 seed) private {
+        JobId id = JobId.wrap(job);
+        JobState memory state = market.stateOf(id);
+        uint64 excluded = seed % 3 == 0 ? state.revealed & uint64((seed >> 64) % 64) : 0;
+        uint64 included = state.revealed & ~excluded;
+        Decision memory decision = _decision(included.count(), seed);
+        bool accepted = included.select(decision.accepted) != 0;
+        Settlement memory settlement = Settlement({
+            excluded: excluded,
+            reasons: _reasons(excluded.count()),
+            gram: abi.encode(decision),
+            model: accepted ? keccak256(abi.encode(seed)) : state.model,
+            lifetime: lifetimes[job]
+        });
+        address active = market.aggregatorsOf(id)[0];
+        vm.prank(active);
+        market.settleRound(id, state.attempt, settlement);
+        if (decision.paid) _addLifetimes(job, included, decision.scores);
+    }
+
+    /// @dev Scores of every size, whatever is accepted.
+    function _decision(uint256 rows, uint256 seed) private pure returns (Decision memory decision) {
+        decision.accepted = uint64(uint256(keccak256(abi.encode(seed))) % 256);
+        decision.paid = seed % 7 != 0;
+        decision.nextStepQ16 = uint32(1 + (seed >> 32) % (1 << 16));
+        decision.weights = new uint32[](rows);
+        decision.scores = new uint64[](rows);
+        for (uint256 row = 0; row < rows; ++row) {
+            uint256 random = uint256(keccak256(abi.encode(seed, row)));
+            decision.scores[row] = uint64((random >> 8) & type(uint64).max) >> (random % 80);
+        }
+    }
+
+    function _reasons(uint256 count) private pure returns (bytes memory reasons) {
+        reasons = new bytes(count);
+        for (uint256 i = 0; i < count; ++i) {
+            reasons[i] = bytes1(uint8(1 + i % 3));
+        }
+    }
+
+    /// @dev The same sums as the market's, kept apart from it.
+    function _addLifetimes(uint256 job, uint64 included, uint64[] memory scores) private {
+        bytes memory old = lifetimes[job];
+        bytes memory sums;
+        uint256 row = 0;
+        for (uint256 seat = 0; seat < SEATS; ++seat) {
+            uint256 sum = 0;
+            for (uint256 i = 0; i < 8; ++i) {
+                sum = (sum << 8) | uint8(old[8 * seat + i]);
+            }
+            if (included.has(seat)) sum += scores[row++];
+            if (sum > type(uint64).max) sum = type(uint64).max;
+            sums = bytes.concat(sums, bytes8(uint64(sum)));
+        }
+        lifetimes[job] = sums;
+    }
+
+    // ------------------------------------------------------------------ who and what
+
+    function _state(uint256 job) private view returns (JobState memory) {
+        return market.stateOf(JobId.wrap(job));
+    }
+
+    function _actor(uint256 actor) private pure returns (address) {
+        return address(uint160(0x7000 + actor));
+    }
+
+    function _aggregator(uint256 actor) private pure returns (address) {
+        return _actor(TRAINERS + actor % AGGREGATORS);
+    }
+
+    function _endow(address account) private {
+        vm.deal(account, 1e6 ether);
+        for (uint256 job = 1; job < JOBS; ++job) {
+            ERC20Token(tokens[job]).mint(account, 1e6 ether);
+            vm.prank(account);
+            ERC20Token(tokens[job]).approve(address(market), type(uint256).max);
+        }
+    }
+
+    /// @dev Memory arrays of structs cannot be copied to storage whole.
+    function _stored(uint256 job, JobTerms memory terms) private returns (JobTerms storage stored) {
+        stored = termsOf[job];
+        stored.roundReward = terms.roundReward;
+        stored.aggregatorFee = terms.aggregatorFee;
+        stored.trainerStake = terms.trainerStake;
+        stored.aggregatorBond = terms.aggregatorBond;
+    }
+
+    function _terms(address token, PayMode mode) private view returns (JobTerms memory terms) {
+        terms.token = token;
+        terms.seats = SEATS;
+        terms.minimumCommits = 3;
+        terms.rounds = 4;
+        terms.payMode = mode;
+        terms.initialShift = 3;
+        terms.enrolUntil = uint40(block.timestamp);
+        terms.deadline = uint40(deadline);
+        terms.commitPeriod = PERIOD;
+        terms.revealPeriod = PERIOD;
+        terms.settlePeriod = PERIOD;
+        terms.vestingPeriod = PERIOD / 2;
+        terms.confirmationPeriod = 1;
+        terms.roundReward = REWARD;
+        terms.aggregatorFee = 0.1 ether;
+        terms.trainerStake = 2 * REWARD;
+        terms.aggregatorBond = 2 ether;
+        terms.compensation = 0.01 ether;
+        terms.price = REWARD / SEATS;
+        terms.scoreTarget = 1 << 32;
+        terms.rules.dimension = 1;
+    }
+}
