@@ -253,10 +253,15 @@ class TransactionSender:
             self._broadcast(entry.versions[-1])
 
     def _broadcast(self, version: SignedVersion) -> str | None:
-        """Give the node a signed transaction: any number of times is once. Returns why it is refused, if it is."""
+        """Give the node a signed transaction that it does not have. Returns why it is refused, if it is.
+
+        Asking first is not for speed: Ganache executes a transaction as often as it is given.
+        """
 
         def submit() -> str | None:
             try:
+                if self._holds(version.hash):
+                    return None
                 self.chain.web3.eth.send_raw_transaction(HexStr(version.raw))
             except Web3RPCError as error:
                 return rpc_message(error)
@@ -308,8 +313,7 @@ class TransactionSender:
         """
         if self._account_nonce("latest") <= entry.nonce:
             self._mark(entry.key, Status.SENT)  # it may have been done, in a block that is no longer part of the chain
-            if not self._is_pending(entry):
-                self._broadcast(entry.versions[-1])
+            self._broadcast(entry.versions[-1])
             return
         settled = max(0, self.chain.block_number() - finality.blocks + 1)
         if self._account_nonce(settled) > entry.nonce and self._mined(entry) is None:
@@ -319,15 +323,14 @@ class TransactionSender:
                 "nothing of it happened, send it again"
             )
 
-    def _is_pending(self, entry: Entry) -> bool:
-        def known() -> bool:
-            try:
-                self.chain.web3.eth.get_transaction(HexStr(entry.versions[-1].hash))
-            except (TransactionNotFound, TransactionIndexingInProgress):
-                return False
-            return True
-
-        return self.chain.read(known)
+    def _holds(self, transaction: str) -> bool:
+        """Whether the node has a transaction: waiting, or in a block that is canonical now."""
+        try:
+            found = self.chain.web3.eth.get_transaction(HexStr(transaction))
+        except (TransactionNotFound, TransactionIndexingInProgress):
+            return False
+        block_hash = found.get("blockHash")
+        return block_hash is None or self.chain.has_block(found["blockNumber"], bytes(block_hash))
 
     def _conclude(self, entry: Entry, receipt: TxReceipt) -> Receipt:
         if receipt["status"] != 1:
