@@ -1,0 +1,8 @@
+"""Replays a job from the chain and the storage alone, and says of every promise whether it was kept."""
+
+from __future__ import annotations
+
+from aggregator.audit.job_audit import audit_job
+from aggregator.audit.report import AuditReport, Check, Verdict
+
+__all__ = ["AuditReport", "Check", "Verdict", "audit_job"]

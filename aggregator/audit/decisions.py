@@ -1,0 +1,48 @@
+"""Whether each round was decided as the job's rules say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aggregator.audit.chain_record import ChainRecord
+from aggregator.audit.report import Check, differing, judge
+from aggregator.decision import Decision, decide
+from market.chain.events import RoundSettled
+from market.job_history import Attempt
+
+
+def check_decision(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Check:
+    """Who is accepted, with which weights and scores, and the next step: recomputed from the published matrix."""
+    accepted = ", ".join(map(str, settled.accepted)) or "none"
+    detail = f"{len(attempt.rows)} rows give accepted seats {accepted}, {'paid' if settled.paid else 'unpaid'}"
+    return judge("decision", record.subject(attempt.number), _decision_problems(record, attempt, settled), detail)
+
+
+def _decision_problems(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Iterator[str]:
+    decision = decision_of(record, attempt)
+    rows = attempt.rows
+    accepted = [rows[i] for i in decision.accepted_rows]
+    yield from differing("the list of accepted seats", list(settled.accepted), accepted)
+    yield from differing("whether it is paid", settled.paid, decision.paid)
+    yield from differing("the list of weights", list(settled.weights), list(decision.weights))
+    yield from differing("the list of scores", list(settled.scores_q32), list(decision.scores))
+    yield from differing("the next step", _step_after(record, attempt), decision.next_step_q16)
+
+
+def decision_of(record: ChainRecord, attempt: Attempt) -> Decision:
+    """What the rules decide from the published matrix; with no row left there is nothing to decide.
+
+    Raises:
+        InvalidGram: the matrix is none.
+    """
+    started, rows = attempt.started, attempt.rows
+    if not rows:
+        return Decision(0, False, started.step_q16, (), ())
+    gram = attempt.gram.gram if attempt.gram else b""
+    return decide(record.terms.rules, len(rows), started.shift, started.step_q16, gram)
+
+
+def _step_after(record: ChainRecord, attempt: Attempt) -> int:
+    """The step of the attempt that followed, or of the one that would."""
+    following = record.history.attempts.get(attempt.number + 1)
+    return following.started.step_q16 if following else record.state.step_q16

@@ -1,0 +1,60 @@
+"""What the owner promised: the document in storage, the terms on the chain, the model that everyone started from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aggregator.audit.chain_record import ChainRecord
+from aggregator.audit.report import JOB, Check, differing, judge
+from aggregator.audit.vectors import Missing, StoredVectors, Unfit
+from market.protocol.identifiers import Digest
+from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
+from market.published_job import check_document
+from market.storage import Cid, ContentStore
+
+
+def check_job_document(record: ChainRecord, store: ContentStore) -> Check:
+    """The document whose digest is on the chain is in storage and says what the chain enforces."""
+    cid = Cid.from_digest(record.history.opened.spec, 0)
+    return judge("document", JOB, _document_problems(record, store), f"{cid} says what the chain enforces")
+
+
+def _document_problems(record: ChainRecord, store: ContentStore) -> Iterator[str]:
+    opened = record.history.opened
+    # A document fits one block, whatever its length.
+    data = store.read(Cid.from_digest(opened.spec, 0), MAX_SPEC_BYTES)
+    document = JobDocument.from_bytes(data)
+    yield from differing("the number of parameters", record.terms.rules.dimension, document.parameters.dimension)
+    check_document(document, record.terms, opened.initial_model)
+
+
+def check_terms(record: ChainRecord) -> Check:
+    """The terms are the ones that the job opened with, can hold together, and are paid for."""
+    detail = f"{record.terms.rounds} rounds for {record.terms.seats} seats, {record.terms.deposit_wei} wei"
+    return judge("terms", JOB, _term_problems(record), detail)
+
+
+def _term_problems(record: ChainRecord) -> Iterator[str]:
+    opened, terms = record.history.opened, record.terms
+    yield from differing("the terms", terms, opened.terms)
+    terms.check()
+    if terms.enrol_until_s < record.time_s(opened):
+        yield f"enrolment ended at {terms.enrol_until_s}, before the job opened at {record.time_s(opened)}"
+    if opened.deposit_wei < terms.deposit_wei:
+        yield f"{opened.deposit_wei} wei were deposited, all rounds cost {terms.deposit_wei}"
+
+
+def check_stored_model(name: str, digest: Digest, vectors: StoredVectors) -> Check:
+    """A model that has to be there is in storage and in range.
+
+    Args:
+        name: of the check.
+        digest: what the chain says.
+        vectors: the storage.
+
+    Raises:
+        StorageError: this machine's disk refuses.
+    """
+    fetched = vectors.model(digest)
+    problems = [fetched.reason] if isinstance(fetched, Missing | Unfit) else []
+    return judge(name, JOB, problems, f"0x{digest.hex()} is in storage and in range")

@@ -1,0 +1,112 @@
+"""Whether every round, every expiry and the close were paid as the rules of payouts say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from aggregator import payouts
+from aggregator.audit.chain_record import ChainRecord
+from aggregator.audit.ledger import ledger_before
+from aggregator.audit.report import Check, differing, judge
+from aggregator.audit.timeline import Timeline
+from aggregator.payouts import RoundPay
+from market.chain.events import AttemptExpired, JobClosed, RoundSettled
+from market.chain.packed import hash_of, unpack_pays
+from market.job_history import Attempt
+from market.protocol.identifiers import Seat
+from market.protocol.terms import NATIVE, JobTerms, PayMode
+
+NOBODY = NATIVE
+"""The zero address, where no fee is due."""
+
+NO_HASH = bytes(32)
+
+
+def check_settled_pay(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Check:
+    """The pay array follows from the scores, the exclusions and the carry, and the contract holds its hash."""
+
+    def detail() -> str:
+        return f"{sum(unpack_pays(settled.pays))} wei paid, {settled.returned_wei} returned"
+
+    return judge("pay", record.subject(attempt.number), _settled_problems(record, attempt, settled), detail)
+
+
+def _settled_problems(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Iterator[str]:
+    terms, rows = record.terms, attempt.rows
+    carry_wei = ledger_before(record.history.events, terms, settled).carry_wei
+    scores = list(settled.scores_q32) if settled.paid else [0] * len(rows)
+    pay = _divide(terms, scores, len(rows), len(attempt.exclusions), carry_wei)
+    yield from _array_differences(terms.seats, rows, pay.pays_wei, settled.pays)
+    yield from differing("what returns to the owner in wei", settled.returned_wei, pay.returned_wei)
+    aggregator = settled.aggregator if terms.aggregator_fee_wei else NOBODY
+    yield from _outcome_differences(record, attempt.number, settled.pays, aggregator, settled.vests_at_s)
+
+
+def _divide(terms: JobTerms, scores: Sequence[int], included: int, excluded: int, carry_wei: int) -> RoundPay:
+    reward_wei = terms.round_reward_wei
+    if terms.pay_mode is PayMode.POT:
+        return payouts.pot_round(scores, included, excluded, reward_wei, carry_wei)
+    return payouts.price_round(
+        scores, included, excluded, reward_wei, carry_wei, terms.price_wei, terms.score_target_q32
+    )
+
+
+def check_expired_pay(record: ChainRecord, attempt: Attempt, expired: AttemptExpired) -> Check:
+    """Each revealed seat is owed the fixed compensation out of the bond, and nobody else anything."""
+    compensation_wei = record.terms.compensation_wei
+    detail = f"{len(attempt.reveals)} seats compensated with {compensation_wei} wei, {expired.burned_wei} burned"
+    return judge("pay", record.subject(attempt.number), _expired_problems(record, attempt, expired), detail)
+
+
+def _expired_problems(record: ChainRecord, attempt: Attempt, expired: AttemptExpired) -> Iterator[str]:
+    seats = sorted(attempt.reveals)
+    owed = [record.terms.compensation_wei] * len(seats)
+    yield from _array_differences(record.terms.seats, seats, owed, expired.pays)
+    yield from _outcome_differences(record, attempt.number, expired.pays, NOBODY, expired.vests_at_s)
+
+
+def check_skipped_pay(record: ChainRecord, attempt: Attempt) -> Check:
+    """A skipped round owes nobody anything."""
+    problems = differing("the hash of the pays", record.outcomes[attempt.number].pay_hash, NO_HASH)
+    return judge("pay", record.subject(attempt.number), problems, "skipped: nobody is owed anything")
+
+
+def check_closing_pay(record: ChainRecord, closed: JobClosed, timeline: Timeline) -> Check:
+    """The carry is divided by lifetime score; what is left of the budget returns, but for a round that had its minimum.
+
+    Args:
+        record: the job.
+        closed: its close.
+        timeline: the job followed to its close: lifetime scores, and whether the current round had its minimum.
+    """
+    detail = f"{closed.refundable_wei} wei returned, {closed.burned_wei} burned"
+    return judge("pay", record.subject(closed.attempt), _closing_problems(record, closed, timeline), detail)
+
+
+def _closing_problems(record: ChainRecord, closed: JobClosed, timeline: Timeline) -> Iterator[str]:
+    terms = record.terms
+    before = ledger_before(record.history.events, terms, closed)
+    carried_wei = terms.round_reward_wei if timeline.had_minimum else 0
+    closing = payouts.close(timeline.lifetime_q32, before.carry_wei + carried_wei)
+    seats = [Seat(seat) for seat in range(terms.seats)]
+    yield from _array_differences(terms.seats, seats, closing.pays_wei, closed.pays)
+    yield from differing("what the close burns in wei", closed.burned_wei, closing.burned_wei)
+    yield from differing("what the close returns in wei", closed.refundable_wei, before.budget_wei - carried_wei)
+    yield from _outcome_differences(record, closed.attempt, closed.pays, NOBODY, record.time_s(closed))
+
+
+def _array_differences(places: int, seats: Sequence[Seat], expected_wei: Sequence[int], packed: bytes) -> Iterator[str]:
+    pays_wei = unpack_pays(packed)
+    yield from differing("the length of the pay array", len(pays_wei), places)
+    expected = dict(zip(seats, expected_wei, strict=False))
+    for seat, pay_wei in enumerate(pays_wei):
+        yield from differing(f"the pay of seat {seat} in wei", pay_wei, expected.get(Seat(seat), 0))
+
+
+def _outcome_differences(
+    record: ChainRecord, attempt: int, pays: bytes, aggregator: str, vests_at_s: int
+) -> Iterator[str]:
+    outcome = record.outcomes[attempt]
+    yield from differing("the hash of the pays", outcome.pay_hash, hash_of(pays))
+    yield from differing("whose fee is due", outcome.aggregator, aggregator)
+    yield from differing("when the pay vests", outcome.vests_at_s, vests_at_s)

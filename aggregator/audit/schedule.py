@@ -1,0 +1,296 @@
+"""Whether everything happened when, in which order, and by whom it may: each event against the state that it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from aggregator.audit.chain_record import ChainRecord
+from aggregator.audit.report import JOB, Check, differing, judge
+from aggregator.audit.timeline import MAX_AGGREGATORS, Timeline
+from market.chain.events import (
+    AggregatorBonded,
+    AttemptExpired,
+    AttemptStarted,
+    BondWithdrawn,
+    Event,
+    JobClosed,
+    Refunded,
+    RoundSettled,
+    RoundSkipped,
+    StakesForfeited,
+    StakeWithdrawn,
+    TrainerEnrolled,
+    UpdateCommitted,
+    UpdateExcluded,
+    UpdateRevealed,
+)
+from market.chain.packed import unpack_pays
+from market.chain.records import JobState
+from market.protocol.errors import FedmarketError
+from market.protocol.rounds import Phase
+
+Problems = Iterator[str]
+Step = Callable[[Timeline, Any, int], Problems]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The events, followed to the end.
+
+    Attributes:
+        timeline: the state after the last of them.
+        problems: what should not have happened, by the number of its attempt; None for what is about no attempt.
+    """
+
+    timeline: Timeline
+    problems: Mapping[int | None, tuple[str, ...]]
+
+
+def replay(record: ChainRecord) -> Replayed:
+    """Follow a job's events through the contract's rules of time, order and right."""
+    opened = record.history.opened
+    timeline = Timeline(record.terms, opened.owner, opened.initial_model)
+    problems: dict[int | None, list[str]] = {}
+    for event in record.history.events:
+        time_s = record.time_s(event)
+        found = problems.setdefault(getattr(event, "attempt", None), [])
+        try:
+            found += [f"block {event.block_number}: {problem}" for problem in _follow(timeline, event, time_s)]
+        except FedmarketError as error:
+            found.append(f"block {event.block_number}: {error}")
+    if timeline.must_start:
+        problems.setdefault(None, []).append(f"attempt {timeline.attempt} should have been started and was not")
+    return Replayed(timeline, {attempt: tuple(found) for attempt, found in problems.items()})
+
+
+def _follow(timeline: Timeline, event: Event, time_s: int) -> Problems:
+    if timeline.must_start and not isinstance(event, AttemptStarted):
+        yield f"{type(event).__name__} where attempt {timeline.attempt} should have been started"
+        timeline.must_start = False
+    if type(event) in STEPS:
+        yield from STEPS[type(event)](timeline, event, time_s)
+
+
+# ------------------------------------------------------------------ stakes and bonds
+
+
+def _enrolled(timeline: Timeline, event: TrainerEnrolled, time_s: int) -> Problems:
+    if timeline.closed:
+        yield f"{event.trainer} enrolled in a closed job"
+    if event.trainer not in timeline.trainers:
+        timeline.trainers.append(event.trainer)
+    yield from differing(f"the seat of {event.trainer}", event.seat, timeline.trainers.index(event.trainer))
+    if len(timeline.trainers) > timeline.terms.seats:
+        yield f"{len(timeline.trainers)} trainers where the job has {timeline.terms.seats} seats"
+    if event.seat in timeline.stakes:
+        yield f"seat {event.seat} staked twice"
+    if event.stake_wei < timeline.terms.trainer_stake_wei:
+        yield f"seat {event.seat} staked {event.stake_wei} wei, the terms ask {timeline.terms.trainer_stake_wei}"
+    timeline.stakes[event.seat] = event.stake_wei
+
+
+def _stake_withdrawn(timeline: Timeline, event: StakeWithdrawn, time_s: int) -> Problems:
+    yield from _seated(timeline, event)
+    if event.seat in timeline.committed:
+        yield f"seat {event.seat} took its stake back after its commit"
+    yield from differing(f"the stake of seat {event.seat}", event.amount_wei, timeline.stakes.pop(event.seat, None))
+
+
+def _bonded(timeline: Timeline, event: AggregatorBonded, time_s: int) -> Problems:
+    phase = timeline.phase(time_s)
+    if phase in (Phase.FINISHED, Phase.CLOSED):
+        yield f"{event.aggregator} bonded in phase {phase.name.lower()}"
+    if event.aggregator == timeline.owner:
+        yield f"the owner {event.aggregator} bonded as aggregator"
+    if event.aggregator in timeline.bonds or len(timeline.bonds) >= MAX_AGGREGATORS:
+        yield f"{event.aggregator} bonded twice, or as more than the {MAX_AGGREGATORS}th"
+    if event.bond_wei < timeline.terms.aggregator_bond_wei:
+        yield f"{event.aggregator} bonded {event.bond_wei} wei, the terms ask {timeline.terms.aggregator_bond_wei}"
+    timeline.bonds[event.aggregator] = event.bond_wei
+    timeline.must_start = phase is Phase.AWAITING_AGGREGATOR
+
+
+def _bond_withdrawn(timeline: Timeline, event: BondWithdrawn, time_s: int) -> Problems:
+    if event.aggregator == timeline.active and not timeline.closed:
+        yield f"the active aggregator {event.aggregator} took its bond back"
+    bond_wei = timeline.bonds.pop(event.aggregator, None)
+    yield from differing(f"the bond of {event.aggregator}", event.amount_wei, bond_wei)
+
+
+# ------------------------------------------------------------------ an attempt
+
+
+def _started(timeline: Timeline, event: AttemptStarted, time_s: int) -> Problems:
+    if not timeline.must_start:
+        yield f"attempt {event.attempt} started where none could"
+    yield from differing("the attempt's number", event.attempt, timeline.attempt)
+    yield from differing("the attempt's round", event.round, timeline.round)
+    yield from differing("the attempt's aggregator", event.aggregator, timeline.active)
+    yield from differing("the attempt's start", event.starts_at_s, timeline.next_start_s(time_s))
+    if timeline.step_q16 is not None:
+        yield from differing("the attempt's step", event.step_q16, timeline.step_q16)
+    yield from differing("the attempt's shift", event.shift, timeline.terms.shift(event.step_q16))
+    timeline.attempt_start_s, timeline.step_q16, timeline.must_start = event.starts_at_s, event.step_q16, False
+
+
+def _committed(timeline: Timeline, event: UpdateCommitted, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.COMMIT)
+    yield from _seated(timeline, event)
+    if event.seat in timeline.committed:
+        yield f"seat {event.seat} committed twice"
+    if event.seat not in timeline.stakes:
+        yield f"seat {event.seat} committed without a stake"
+    timeline.commit(event.seat)
+
+
+def _revealed(timeline: Timeline, event: UpdateRevealed, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.REVEAL)
+    yield from _seated(timeline, event)
+    if event.seat not in timeline.committed or event.seat in timeline.revealed:
+        yield f"seat {event.seat} revealed twice, or without a commit"
+    timeline.reveal(event.seat, event.content)
+
+
+def _excluded(timeline: Timeline, event: UpdateExcluded, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
+    timeline.excluded.add(event.seat)
+
+
+def _forfeited(timeline: Timeline, event: StakesForfeited, time_s: int) -> Problems:
+    yield from differing("what seats forfeit", sorted(event.seats), sorted(timeline.unrevealed))
+    stakes_wei = sum(timeline.stakes.pop(seat, 0) for seat in event.seats)
+    yield from differing("what they forfeit in wei", event.burned_wei, stakes_wei)
+    timeline.forfeited |= set(event.seats)
+
+
+def _settled(timeline: Timeline, event: RoundSettled, time_s: int) -> Problems:
+    yield from _ends(timeline, event, time_s, Phase.SETTLE)
+    yield from differing("the settling aggregator", event.aggregator, timeline.active)
+    yield from differing("the vesting time", event.vests_at_s, time_s + timeline.terms.vesting_period_s)
+    timeline.score(event.scores_q32)
+    timeline.model, timeline.step_q16 = event.model, None
+    timeline.conclude(time_s, event.vests_at_s, round_over=True)
+
+
+def _skipped(timeline: Timeline, event: RoundSkipped, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.STARVED)
+    yield from differing("the skipped round", event.round, timeline.round)
+    yield from differing("whether the round had its minimum", event.had_minimum, timeline.had_minimum)
+    timeline.conclude(time_s, 0, round_over=True)
+
+
+def _expired(timeline: Timeline, event: AttemptExpired, time_s: int) -> Problems:
+    yield from _ends(timeline, event, time_s, Phase.OVERDUE)
+    yield from differing("the expired aggregator", event.aggregator, timeline.active)
+    yield from differing("the vesting time", event.vests_at_s, time_s)
+    broken_wei = event.burned_wei + sum(unpack_pays(event.pays))
+    yield from differing("the broken bond", broken_wei, timeline.bonds.pop(event.aggregator, None))
+    timeline.conclude(time_s, event.vests_at_s, round_over=False)
+
+
+# ------------------------------------------------------------------ the end
+
+
+def _closed(timeline: Timeline, event: JobClosed, time_s: int) -> Problems:
+    if timeline.closed or timeline.attempt_start_s:
+        yield "the job closed twice, or with an attempt open"
+    if time_s < timeline.closeable_from_s():
+        yield f"the job closed at {time_s}, before {timeline.closeable_from_s()}"
+    yield from differing("the number of the close", event.attempt, timeline.attempt)
+    timeline.closed = True
+
+
+def _refunded(timeline: Timeline, event: Refunded, time_s: int) -> Problems:
+    yield from differing("who took the refund", event.owner, timeline.owner)
+
+
+STEPS: Final[Mapping[type[Event], Step]] = {
+    TrainerEnrolled: _enrolled,
+    StakeWithdrawn: _stake_withdrawn,
+    AggregatorBonded: _bonded,
+    BondWithdrawn: _bond_withdrawn,
+    AttemptStarted: _started,
+    UpdateCommitted: _committed,
+    UpdateRevealed: _revealed,
+    UpdateExcluded: _excluded,
+    StakesForfeited: _forfeited,
+    RoundSettled: _settled,
+    RoundSkipped: _skipped,
+    AttemptExpired: _expired,
+    JobClosed: _closed,
+    Refunded: _refunded,
+}
+"""What each event asks of the state that it finds, and makes of it. Claims have a check of their own."""
+
+
+def _in_phase(timeline: Timeline, event: Any, time_s: int, expected: Phase) -> Problems:
+    what = type(event).__name__
+    phase = timeline.phase(time_s)
+    if event.attempt != timeline.attempt:
+        yield f"{what} of attempt {event.attempt} during attempt {timeline.attempt}"
+    if phase is not expected:
+        yield f"{what} at {time_s}, in phase {phase.name.lower()} and not {expected.name.lower()}"
+
+
+def _ends(timeline: Timeline, event: RoundSettled | AttemptExpired, time_s: int, expected: Phase) -> Problems:
+    """An attempt ends in its phase, with every stake forfeited that had to be."""
+    yield from _in_phase(timeline, event, time_s, expected)
+    yield from differing("the round that ends", event.round, timeline.round)
+    kept = timeline.unrevealed - timeline.forfeited
+    if kept:
+        yield f"seats {sorted(kept)} committed, did not reveal and kept their stakes"
+
+
+def _seated(timeline: Timeline, event: UpdateCommitted | UpdateRevealed | StakeWithdrawn) -> Problems:
+    seated = timeline.trainers[event.seat] if event.seat < len(timeline.trainers) else None
+    yield from differing(f"the trainer of seat {event.seat}", event.trainer, seated)
+
+
+# ------------------------------------------------------------------ checks
+
+
+def check_schedule(record: ChainRecord, replayed: Replayed, attempt: int | None) -> Check:
+    """Everything lies in its phase; attempts follow one another; stakes and bonds are where they must be.
+
+    Args:
+        record: the job.
+        replayed: its events, followed.
+        attempt: of this attempt, or the close; None for what is about no attempt.
+    """
+    subject = JOB if attempt is None else record.subject(attempt)
+    problems = replayed.problems.get(attempt, ())
+    return judge("schedule", subject, problems, _told(record, attempt))
+
+
+def _told(record: ChainRecord, number: int | None) -> str:
+    if number is None:
+        enrolled = len(record.trainers)
+        return f"{enrolled} of {record.terms.seats} seats taken, {len(record.history.attempts)} attempts started"
+    attempt = record.history.attempts.get(number)
+    if attempt is None:
+        return f"closed at {_times(record, record.history.of(JobClosed))}"
+    end = attempt.settled or attempt.expired or attempt.skipped
+    ended = f"{type(end).__name__} at {record.time_s(end)}" if end else "still open"
+    counts = f"{len(attempt.commits)} commits and {len(attempt.reveals)} reveals in their phases"
+    return f"from {attempt.started.starts_at_s}, {counts}, {ended}"
+
+
+def _times(record: ChainRecord, events: Iterable[Event]) -> str:
+    return ", ".join(str(record.time_s(event)) for event in events)
+
+
+def check_state(record: ChainRecord, replayed: Replayed) -> Check:
+    """The events lead to the state that the contract reports: field by field, queue and seats included."""
+    state = record.state
+    detail = f"round {state.round}, attempt {state.attempt}, lifetime scores 0x{state.lifetime_hash.hex()[:16]}…"
+    return judge("state", JOB, _state_differences(record, replayed.timeline), detail)
+
+
+def _state_differences(record: ChainRecord, timeline: Timeline) -> Problems:
+    expected = timeline.state(record.state.step_q16)
+    for part in fields(JobState):
+        yield from differing(part.name, getattr(record.state, part.name), getattr(expected, part.name))
+    yield from differing("the queue of aggregators", list(record.aggregators), list(timeline.bonds))
+    yield from differing("the list of trainers", list(record.trainers), timeline.trainers)

@@ -1,0 +1,169 @@
+"""The contract's own state, followed event by event: who sits where, which attempt runs, in which phase.
+
+`contracts/src/libraries/Rounds.sol`, `Seats.sol` and `Aggregators.sol` are the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from market.chain.packed import hash_of, pack_lifetime
+from market.chain.records import JobState
+from market.job_history import MAX_LIFETIME_Q32
+from market.protocol.identifiers import Digest, Seat
+from market.protocol.rounds import FULL_STEP_Q16, Phase
+from market.protocol.terms import JobTerms
+
+MAX_AGGREGATORS = 8
+"""How many may be bonded at a time."""
+
+ZERO_WORD = bytes(32)
+
+
+@dataclass
+class Timeline:
+    """A job's state after the events so far.
+
+    Attributes:
+        terms: the job's.
+        owner: who opened it.
+        model: digest of the current model.
+        round: of the current or next attempt.
+        attempt: number of the current or next attempt.
+        attempt_start_s: zero where no attempt runs.
+        closed: whether the job is over.
+        had_minimum: whether this round had its minimum of commits in some attempt.
+        step_q16: this round's step; None from a settlement to the next attempt, as the rules say it then.
+        reveal_chain: rolling hash of this attempt's reveals.
+        trainers: by seat.
+        stakes: wei in place, by seat.
+        bonds: wei bonded, by aggregator, the active one first.
+        committed: seats of this attempt.
+        revealed: seats of this attempt.
+        excluded: seats of this attempt.
+        forfeited: seats of this attempt whose stake burned.
+        lifetime_q32: scores summed over paid rounds, by seat.
+        ended_at_s: from when on the last ended attempt lets the job be closed, if all rounds are over.
+        must_start: whether the next event has to be the start of an attempt.
+    """
+
+    terms: JobTerms
+    owner: str
+    model: Digest
+    round: int = 0
+    attempt: int = 0
+    attempt_start_s: int = 0
+    closed: bool = False
+    had_minimum: bool = False
+    step_q16: int | None = FULL_STEP_Q16
+    reveal_chain: bytes = ZERO_WORD
+    trainers: list[str] = field(default_factory=list)
+    stakes: dict[Seat, int] = field(default_factory=dict)
+    bonds: dict[str, int] = field(default_factory=dict)
+    committed: set[Seat] = field(default_factory=set)
+    revealed: set[Seat] = field(default_factory=set)
+    excluded: set[Seat] = field(default_factory=set)
+    forfeited: set[Seat] = field(default_factory=set)
+    lifetime_q32: list[int] = field(default_factory=list)
+    ended_at_s: int = 0
+    must_start: bool = False
+
+    def __post_init__(self) -> None:
+        self.lifetime_q32 = [0] * self.terms.seats
+
+    # ------------------------------------------------------------------ what holds
+
+    @property
+    def active(self) -> str | None:
+        """The active aggregator."""
+        return next(iter(self.bonds), None)
+
+    @property
+    def unrevealed(self) -> set[Seat]:
+        """The seats that committed in this attempt and did not reveal."""
+        return self.committed - self.revealed
+
+    def phase(self, time_s: int) -> Phase:
+        """What may be done in a block with this timestamp."""
+        if self.closed:
+            return Phase.CLOSED
+        if not self.attempt_start_s:
+            return Phase.FINISHED if self.is_finished(time_s) else Phase.AWAITING_AGGREGATOR
+        enough = len(self.committed) >= self.terms.minimum_commits
+        return self.terms.schedule(self.attempt_start_s).phase(time_s, enough)
+
+    def is_finished(self, time_s: int) -> bool:
+        """Whether no attempt can start any more."""
+        ends_s = self.next_start_s(time_s) + self.terms.attempt_period_s
+        return self.round >= self.terms.rounds or ends_s > self.terms.deadline_s
+
+    def next_start_s(self, time_s: int) -> int:
+        """When an attempt that is scheduled in this block begins."""
+        return max(time_s, self.terms.enrol_until_s)
+
+    def closeable_from_s(self) -> int:
+        """From when on anyone may close the job."""
+        if self.round < self.terms.rounds or not self.attempt:
+            return self.terms.deadline_s
+        return min(self.ended_at_s, self.terms.deadline_s)
+
+    # ------------------------------------------------------------------ what happens
+
+    def commit(self, seat: Seat) -> None:
+        """A seat sealed an update."""
+        self.committed.add(seat)
+        self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
+
+    def reveal(self, seat: Seat, content: Digest) -> None:
+        """A seat's seal was opened."""
+        self.revealed.add(seat)
+        self.reveal_chain = keccak(encode(["bytes32", "uint256", "bytes32"], [self.reveal_chain, seat, content]))
+
+    def score(self, scores_q32: Sequence[int]) -> None:
+        """Add the attempt's scores, one a revealed and not excluded seat, ascending."""
+        # Where there are more or fewer scores than seats, the decision's check says so.
+        for seat, score in zip(sorted(self.revealed - self.excluded), scores_q32, strict=False):
+            self.lifetime_q32[seat] = min(self.lifetime_q32[seat] + score, MAX_LIFETIME_Q32)
+
+    def conclude(self, time_s: int, ended_at_s: int, *, round_over: bool) -> None:
+        """End the attempt, and its round with it or not."""
+        self.attempt += 1
+        self.attempt_start_s = 0
+        self.reveal_chain = ZERO_WORD
+        self.committed, self.revealed, self.excluded, self.forfeited = set(), set(), set(), set()
+        self.ended_at_s = ended_at_s
+        if round_over:
+            self.round += 1
+            self.had_minimum = False
+        self.must_start = bool(self.bonds) and not self.is_finished(time_s)
+
+    def state(self, step_q16: int) -> JobState:
+        """What `stateOf` must return.
+
+        Args:
+            step_q16: the step, where only the rules know it.
+        """
+        return JobState(
+            owner=self.owner,
+            round=self.round,
+            attempt=self.attempt,
+            attempt_start_s=self.attempt_start_s,
+            closed=self.closed,
+            committed=_mask(self.committed),
+            revealed=_mask(self.revealed),
+            staked=_mask(set(self.stakes)),
+            seats_taken=len(self.trainers),
+            had_minimum=self.had_minimum,
+            step_q16=step_q16 if self.step_q16 is None else self.step_q16,
+            reveal_chain=self.reveal_chain,
+            model=self.model,
+            lifetime_hash=hash_of(pack_lifetime(self.lifetime_q32)) if any(self.lifetime_q32) else ZERO_WORD,
+        )
+
+
+def _mask(seats: set[Seat]) -> int:
+    return sum(1 << seat for seat in seats)

@@ -1,0 +1,103 @@
+"""Updates and models from storage: fetched anew for every audit; what is not here is told apart from what is false."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.protocol import integer_model
+from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, InvalidUpdate
+from market.protocol.identifiers import Digest
+from market.protocol.update import read_update
+from market.storage import Cid, ContentStore
+from market.storage.file_dag import build_file
+
+UPDATE_ENTRY_BYTES = 2
+MODEL_ENTRY_BYTES = 8
+
+T = TypeVar("T")
+
+Counts = NDArray[np.int16]
+Model = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A vector that is not here now: its blocks are not held, or are damaged. It may be sound elsewhere."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Content that never is such a vector: its digest fixes bytes of another length, or values out of range."""
+
+    reason: str
+
+
+class StoredVectors:
+    """Fetches vectors into a folder and maps them. The folder starts empty, so nothing is believed unverified."""
+
+    def __init__(self, store: ContentStore, dimension: int, folder: Path) -> None:
+        """Fetch nothing yet.
+
+        Args:
+            store: where the vectors are.
+            dimension: d.
+            folder: an empty folder of the audit's own.
+        """
+        self._store, self._dimension, self._folder = store, dimension, folder
+
+    def update(self, digest: Digest) -> Counts | Missing | Unfit:
+        """An update, int16 (d,), mapped.
+
+        Raises:
+            StorageError: this machine's disk refuses.
+        """
+        return self._fetch(digest, UPDATE_ENTRY_BYTES, read_update)
+
+    def model(self, digest: Digest) -> Model | Missing | Unfit:
+        """An integer model, int64 (d,), mapped.
+
+        Raises:
+            StorageError: this machine's disk refuses.
+        """
+        return self._fetch(digest, MODEL_ENTRY_BYTES, integer_model.read)
+
+    def forget(self, digest: Digest) -> None:
+        """Take an update's file away; arrays that are still mapped stay readable."""
+        # Where a mapped file cannot be removed it goes with the folder.
+        with suppress(PermissionError):
+            self._path(digest, UPDATE_ENTRY_BYTES).unlink(missing_ok=True)
+
+    def _fetch(self, digest: Digest, entry_bytes: int, read: Callable[[Path, int], T]) -> T | Missing | Unfit:
+        expected_bytes = entry_bytes * self._dimension
+        path = self._path(digest, entry_bytes)
+        try:
+            if not path.exists():
+                self._store.copy_to(Cid.from_digest(digest, expected_bytes), path, expected_bytes)
+            return read(path, self._dimension)
+        except (BlockNotFound, CorruptBlock) as error:
+            return Missing(str(error))
+        except (InvalidContent, InvalidUpdate, InvalidModel) as error:
+            return Unfit(str(error))
+
+    def _path(self, digest: Digest, entry_bytes: int) -> Path:
+        return self._folder / f"{digest.hex()}.i{8 * entry_bytes}"
+
+
+def model_digest(model: Model) -> Digest:
+    """The digest under which storage would keep a model; nothing is stored.
+
+    Raises:
+        InvalidModel: an entry is out of range.
+    """
+    cid = build_file(io.BytesIO(integer_model.to_bytes(model)), lambda _cid, _block: None)
+    return Digest(cid.digest)
