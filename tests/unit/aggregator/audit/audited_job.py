@@ -1,0 +1,453 @@
+"""A job played out in memory, by the contract's rules or against them: what the audit's tests look at.
+
+It keeps its own books, apart from the ones that the audit makes, and its vectors in a real store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from aggregator import payouts
+from aggregator.audit.chain_record import ChainRecord
+from aggregator.audit.job_audit import audit
+from aggregator.audit.report import Check
+from aggregator.decision import Decision, decide
+from aggregator.gram import gram_matrix
+from aggregator.round import ModelVersion, public_rows
+from market.chain import events as on_chain
+from market.chain.events import Event
+from market.chain.packed import hash_of, pack_lifetime, pack_pays
+from market.chain.records import ExclusionReason, JobState, Ledger, Outcome
+from market.job_history import JobHistory
+from market.protocol import integer_model
+from market.protocol.identifiers import Digest, JobId, Seat
+from market.protocol.job_spec import JobDocument, parse_spec
+from market.protocol.manifest import ParameterManifest
+from market.protocol.rounds import FULL_STEP_Q16
+from market.protocol.seal import SealContext, seal
+from market.protocol.terms import NATIVE, PayMode
+from market.storage import Cid, EmbeddedStore
+
+D = 50
+T0 = 1_000_000
+JOB = JobId(7)
+Verdicts = Callable[..., list[Check]]
+
+CHAIN_ID = 31337
+CONTRACT = "0x" + "c0" * 20
+OWNER = "0x" + "0e" * 20
+AGGREGATORS = ("0x" + "a1" * 20, "0x" + "a2" * 20)
+PARTS = ["deposited", "paid", "refunded", "burned", "budget", "carry", "credits", "stakes", "bonds", "refundable"]
+
+
+def trainer(seat: int) -> str:
+    return f"0x{seat + 1:040x}"
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "name": "audited",
+        "model": {"architecture": "linear"},
+        "rounds": 3,
+        "seats": 5,
+        "periods": {
+            "enrol_s": 100,
+            "commit_s": 100,
+            "reveal_s": 100,
+            "settle_s": 100,
+            "vesting_s": 50,
+            "deadline_s": 5_000,
+        },
+        "money": {
+            "round_reward": 1_000,
+            "aggregator_fee": 10,
+            "trainer_stake": 2_000,
+            "aggregator_bond": 3_000,
+            "compensation": 7,
+        },
+    }
+    plain["periods"] |= {"confirmations": 1, "block_time_s": 1}
+    return plain | changes
+
+
+@dataclass
+class AuditedJob:
+    """A contract's worth of state, a clock, and a store."""
+
+    store: EmbeddedStore
+    changes: dict[str, Any] = field(default_factory=dict)
+    now_s: int = T0
+    block: int = 100
+    round: int = 0
+    attempt: int = 0
+    start_s: int = 0
+    closed: bool = False
+    had_minimum: bool = False
+    step_q16: int = FULL_STEP_Q16
+    chain: bytes = bytes(32)
+
+    def __post_init__(self) -> None:
+        self.events: list[Event] = []
+        self.times: dict[int, int] = {}
+        self.money = dict.fromkeys(PARTS, 0)
+        self.outcomes: dict[int, Outcome] = {}
+        self.staked: set[int] = set()
+        self.seats: list[int] = []
+        self.queue: list[str] = []
+        self.committed: dict[int, tuple[Digest, bytes]] = {}
+        self.revealed: set[int] = set()
+        self.pays: dict[int, list[int]] = {}
+        self._open()
+
+    # ------------------------------------------------------------------ opening
+
+    def _open(self) -> None:
+        parsed = parse_spec(spec(**self.changes))
+        self.terms = parsed.to_terms(D, self.now_s)
+        self.models = [ModelVersion(np.arange(D, dtype=np.int64) * 1000)]
+        self.model = self.keep_model(self.models[0].model)
+        manifest = ParameterManifest.from_shapes({"w": (D,)}).to_json()
+        document = JobDocument(spec=parsed, manifest=manifest, initial_model=str(Cid.from_digest(self.model, 8 * D)))
+        self.spec = Digest(self.store.add_bytes(document.to_bytes()).digest)
+        self.lifetime = [0] * self.terms.seats
+        deposit = self.terms.deposit_wei
+        self.move(deposited=deposit, budget=deposit)
+        self.emit(
+            on_chain.JobOpened,
+            owner=OWNER,
+            spec=self.spec,
+            initial_model=self.model,
+            deposit_wei=deposit,
+            terms=self.terms,
+        )
+
+    def keep_model(self, model: Any) -> Digest:
+        return Digest(self.store.add_bytes(integer_model.to_bytes(model)).digest)
+
+    def emit(self, kind: type[Event], **values: Any) -> None:
+        self.block += 1
+        self.times[self.block] = self.now_s
+        place = (self.block, hashlib.sha256(b"%d" % self.block).digest(), bytes(32), 0, JOB)
+        self.events.append(kind(*place, **values))
+
+    def move(self, **amounts: int) -> None:
+        for part, amount in amounts.items():
+            self.money[part] += amount
+
+    # ------------------------------------------------------------------ joining and leaving
+
+    def enrol(self, *seats: int) -> None:
+        for seat in seats:
+            stake = self.terms.trainer_stake_wei
+            self.move(deposited=stake, stakes=stake)
+            self.staked.add(seat)
+            if seat not in self.seats:
+                self.seats.append(seat)
+            self.emit(on_chain.TrainerEnrolled, trainer=trainer(seat), seat=Seat(seat), stake_wei=stake)
+
+    def withdraw_stake(self, seat: int) -> None:
+        stake = self.terms.trainer_stake_wei
+        self.move(stakes=-stake, refunded=stake)
+        self.staked.discard(seat)
+        self.emit(on_chain.StakeWithdrawn, trainer=trainer(seat), seat=Seat(seat), to=OWNER, amount_wei=stake)
+
+    def bond(self, aggregator: str) -> None:
+        bond = self.terms.aggregator_bond_wei
+        self.move(deposited=bond, bonds=bond)
+        self.queue.append(aggregator)
+        self.emit(on_chain.AggregatorBonded, aggregator=aggregator, bond_wei=bond)
+        if not self.start_s:
+            self.start()
+
+    def withdraw_bond(self, aggregator: str) -> None:
+        bond = self.terms.aggregator_bond_wei
+        self.move(bonds=-bond, refunded=bond)
+        self.queue.remove(aggregator)
+        self.emit(on_chain.BondWithdrawn, aggregator=aggregator, to=OWNER, amount_wei=bond)
+
+    # ------------------------------------------------------------------ an attempt
+
+    def start(self) -> None:
+        starts_s = max(self.now_s, self.terms.enrol_until_s)
+        ends_s = starts_s + self.terms.attempt_period_s
+        if not self.queue or self.round >= self.terms.rounds or ends_s > self.terms.deadline_s:
+            return
+        self.start_s = starts_s
+        self.shift = self.terms.shift(self.step_q16)
+        self.emit(
+            on_chain.AttemptStarted,
+            round=self.round,
+            attempt=self.attempt,
+            aggregator=self.queue[0],
+            starts_at_s=starts_s,
+            step_q16=self.step_q16,
+            shift=self.shift,
+        )
+
+    def updates(self, seats: Sequence[int], noise: int = 50) -> dict[int, Any]:
+        """Updates that agree but for some noise; other ones every round."""
+        random = np.random.default_rng(self.attempt)
+        common = random.integers(-200, 200, D)
+        return {seat: (common + random.integers(-noise, noise, D)).astype(np.int16) for seat in seats}
+
+    def commit(self, updates: dict[int, Any]) -> None:
+        self.now_s = self.start_s + 10
+        context = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
+        for seat, update in updates.items():
+            content = Digest(self.store.add_bytes(update.astype("<i2").tobytes()).digest)
+            salt = hashlib.sha256(b"salt %d %d" % (self.attempt, seat)).digest()
+            self.committed[seat] = (content, salt)
+            sealed = seal(context, trainer(seat), content, salt)
+            self.emit(
+                on_chain.UpdateCommitted, attempt=self.attempt, trainer=trainer(seat), seat=Seat(seat), seal=sealed
+            )
+        self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
+
+    def reveal(self, *seats: int) -> None:
+        self.now_s = self.start_s + self.terms.commit_period_s
+        for seat in seats:
+            content, salt = self.committed[seat]
+            self.revealed.add(seat)
+            self.chain = keccak(encode(["bytes32", "uint256", "bytes32"], [self.chain, seat, content]))
+            values = {
+                "attempt": self.attempt,
+                "trainer": trainer(seat),
+                "seat": Seat(seat),
+                "content": content,
+                "salt": salt,
+            }
+            self.emit(on_chain.UpdateRevealed, **values)
+
+    def settle(
+        self,
+        updates: dict[int, Any],
+        excluded: dict[int, ExclusionReason] | None = None,
+        *,
+        measured: dict[int, Any] | None = None,
+        tamper: Callable[[Decision], Decision] = lambda decision: decision,
+        publish: Callable[[Any], Any] = lambda model: model,
+        skim: Callable[[list[int]], list[int]] = lambda pays: pays,
+    ) -> None:
+        """Settle as the rules say, or cheat: measure, decide, publish or pay otherwise."""
+        self.now_s = self.start_s + self.terms.commit_period_s + self.terms.reveal_period_s + 5
+        excluded = excluded or {}
+        for seat, reason in excluded.items():
+            self.emit(on_chain.UpdateExcluded, attempt=self.attempt, seat=Seat(seat), reason=reason)
+        rows = [seat for seat in sorted(self.revealed) if seat not in excluded]
+        matrix = gram_matrix([(measured or updates)[seat] for seat in rows], public_rows(self.models))
+        decision = tamper(decide(self.terms.rules, len(rows), self.shift, self.step_q16, matrix))
+        accepted = [rows[i] for i in decision.accepted_rows]
+        if accepted:
+            weights = [decision.weights[rows.index(seat)] for seat in accepted]
+            vectors = [updates[seat] for seat in accepted]
+            model = publish(integer_model.fold(self.models[-1].model, vectors, weights, self.shift))
+            self.models.append(ModelVersion(model, self.shift))
+            self.model = self.keep_model(model)
+        self.emit(on_chain.GramPublished, attempt=self.attempt, gram=matrix.pack())
+        self._forfeit()
+        self._credit(rows, len(excluded), accepted, decision, skim)
+
+    def _credit(self, rows: list[int], excluded: int, accepted: list[int], decision: Decision, skim: Any) -> None:
+        terms, reward, fee = self.terms, self.terms.round_reward_wei, self.terms.aggregator_fee_wei
+        divide: Any = payouts.pot_round
+        if terms.pay_mode is PayMode.PRICE:
+            divide = lambda *a: payouts.price_round(*a, terms.price_wei, terms.score_target_q32)  # noqa: E731
+        scores = decision.scores if decision.paid else [0] * len(rows)
+        pay = divide(scores, len(rows), excluded, reward, self.money["carry"])
+        pays = [0] * terms.seats
+        for seat, amount, score in zip(rows, skim(list(pay.pays_wei)), decision.scores, strict=True):
+            pays[seat] = amount
+            self.lifetime[seat] += score
+        self.move(budget=-reward - fee, credits=sum(pays) + fee, refundable=pay.returned_wei)
+        self.move(carry=reward - sum(pays) - pay.returned_wei)
+        vests_s = self.now_s + terms.vesting_period_s
+        self.record_outcome(pays, self.queue[0] if fee else NATIVE, vests_s)
+        self.emit(
+            on_chain.RoundSettled,
+            round=self.round,
+            attempt=self.attempt,
+            aggregator=self.queue[0],
+            model=self.model,
+            accepted=tuple(map(Seat, accepted)),
+            paid=decision.paid,
+            weights=decision.weights,
+            scores_q32=decision.scores,
+            pays=pack_pays(pays),
+            returned_wei=pay.returned_wei,
+            vests_at_s=vests_s,
+        )
+        self.step_q16 = decision.next_step_q16
+        self.conclude(round_over=True)
+
+    def record_outcome(self, pays: list[int], aggregator: str, vests_s: int) -> None:
+        self.pays[self.attempt] = pays
+        self.outcomes[self.attempt] = Outcome(hash_of(pack_pays(pays)), aggregator, vests_s, False, 0)
+
+    def _forfeit(self) -> None:
+        lost = sorted(set(self.committed) - self.revealed)
+        if lost:
+            burned = len(lost) * self.terms.trainer_stake_wei
+            self.move(stakes=-burned, burned=burned)
+            self.staked -= set(lost)
+            seats = tuple(map(Seat, lost))
+            self.emit(on_chain.StakesForfeited, attempt=self.attempt, seats=seats, burned_wei=burned)
+
+    def conclude(self, *, round_over: bool) -> None:
+        self.attempt += 1
+        self.start_s, self.chain = 0, bytes(32)
+        self.committed, self.revealed = {}, set()
+        if round_over:
+            self.round += 1
+            self.had_minimum = False
+        self.start()
+
+    def expire(self, compensation: Callable[[list[int]], list[int]] = lambda pays: pays) -> None:
+        self.now_s = self.start_s + self.terms.attempt_period_s
+        self._forfeit()
+        owed = self.terms.compensation_wei
+        pays = compensation([owed * (seat in self.revealed) for seat in range(self.terms.seats)])
+        bond, total = self.terms.aggregator_bond_wei, sum(pays)
+        self.move(bonds=-bond, credits=total, burned=bond - total)
+        self.record_outcome(pays, NATIVE, self.now_s)
+        values = {
+            "round": self.round,
+            "attempt": self.attempt,
+            "aggregator": self.queue.pop(0),
+            "burned_wei": bond - total,
+        }
+        self.emit(on_chain.AttemptExpired, **values, pays=pack_pays(pays), vests_at_s=self.now_s)
+        self.conclude(round_over=False)
+
+    def skip(self) -> None:
+        self.now_s = self.start_s + self.terms.commit_period_s
+        reward, fee, kept = self.terms.round_reward_wei, self.terms.aggregator_fee_wei, self.had_minimum
+        self.move(budget=-reward - fee, carry=reward * kept, refundable=fee + reward * (not kept))
+        self.outcomes[self.attempt] = Outcome(bytes(32), NATIVE, 0, False, 0)
+        self.emit(on_chain.RoundSkipped, round=self.round, attempt=self.attempt, had_minimum=kept)
+        self.conclude(round_over=True)
+
+    # ------------------------------------------------------------------ taking out
+
+    def claim(self, attempt: int, seat: int, *, by: int | None = None, extra: int = 0, early: bool = False) -> None:
+        vests_s = self.outcomes[attempt].vests_at_s
+        self.now_s = vests_s - 1 if early else max(self.now_s, vests_s)
+        amount = self.pays[attempt][seat] + extra
+        self.move(credits=-amount, paid=amount)
+        outcome = self.outcomes[attempt]
+        self.outcomes[attempt] = replace(outcome, claimed=outcome.claimed | 1 << seat)
+        who = trainer(seat if by is None else by)
+        self.emit(on_chain.Claimed, attempt=attempt, trainer=who, seat=Seat(seat), to=OWNER, amount_wei=amount)
+
+    def claim_fee(self, attempt: int, by: str | None = None) -> None:
+        outcome, fee = self.outcomes[attempt], self.terms.aggregator_fee_wei
+        self.now_s = max(self.now_s, outcome.vests_at_s)
+        self.move(credits=-fee, paid=fee)
+        self.outcomes[attempt] = replace(outcome, fee_claimed=True)
+        who = by or outcome.aggregator
+        self.emit(on_chain.FeeClaimed, attempt=attempt, aggregator=who, to=OWNER, amount_wei=fee)
+
+    def close(self, skim: Callable[[list[int]], list[int]] = lambda pays: pays) -> None:
+        last = self.outcomes[self.attempt - 1].vests_at_s if self.round >= self.terms.rounds else self.terms.deadline_s
+        self.now_s = max(self.now_s, last)
+        carried = self.terms.round_reward_wei if self.had_minimum else 0
+        returned = self.money["budget"] - carried
+        closing = payouts.close(self.lifetime, self.money["carry"] + carried)
+        pays = skim(list(closing.pays_wei))
+        self.move(budget=-self.money["budget"], refundable=returned, credits=sum(pays), burned=closing.burned_wei)
+        self.money["carry"] = 0
+        self.record_outcome(pays, NATIVE, self.now_s)
+        self.closed = True
+        values = {"refundable_wei": returned, "burned_wei": closing.burned_wei, "pays": pack_pays(pays)}
+        self.emit(on_chain.JobClosed, attempt=self.attempt, **values)
+
+    def refund(self, extra: int = 0) -> None:
+        amount = self.money["refundable"] + extra
+        self.move(refundable=-amount, refunded=amount)
+        self.emit(on_chain.Refunded, owner=OWNER, to=OWNER, amount_wei=amount)
+
+    # ------------------------------------------------------------------ what the chain says
+
+    def state(self) -> JobState:
+        return JobState(
+            owner=OWNER,
+            round=self.round,
+            attempt=self.attempt,
+            attempt_start_s=self.start_s,
+            closed=self.closed,
+            committed=sum(1 << seat for seat in self.committed),
+            revealed=sum(1 << seat for seat in self.revealed),
+            staked=sum(1 << seat for seat in self.staked),
+            seats_taken=len(self.seats),
+            had_minimum=self.had_minimum,
+            step_q16=self.step_q16,
+            reveal_chain=self.chain,
+            model=self.model,
+            lifetime_hash=hash_of(pack_lifetime(self.lifetime)) if any(self.lifetime) else bytes(32),
+        )
+
+    def record(self, events: Sequence[Event] | None = None) -> ChainRecord:
+        history = JobHistory(self.events if events is None else events)
+        gone = self.money["paid"] + self.money["refunded"]
+        numbers = [*history.attempts, *([history.closed.attempt] if history.closed else [])]
+        nothing = Outcome(bytes(32), NATIVE, 0, False, 0)
+        return ChainRecord(
+            chain_id=CHAIN_ID,
+            contract=CONTRACT,
+            job=JOB,
+            block_number=self.block,
+            history=history,
+            timestamps=self.times,
+            terms=self.terms,
+            state=self.state(),
+            ledger=Ledger(*[self.money[part] for part in PARTS]),
+            outcomes={number: self.outcomes.get(number, nothing) for number in numbers},
+            aggregators=tuple(self.queue),
+            trainers=tuple(trainer(seat) for seat in self.seats),
+            owed_wei=self.money["deposited"] - gone,
+            balance_wei=self.money["deposited"] - gone,
+        )
+
+    def forged(self, kind: type[Event], place: int = 0, **changes: Any) -> ChainRecord:
+        """The record with one event of a kind saying something else."""
+        old = [event for event in self.events if isinstance(event, kind)][place]
+        return self.record([replace(event, **changes) if event is old else event for event in self.events])
+
+
+def play_round(job: AuditedJob, *seats: int, **cheats: Any) -> None:
+    """Commit, reveal and settle."""
+    updates = job.updates(seats or (0, 1, 2, 3))
+    job.commit(updates)
+    job.reveal(*updates)
+    job.settle(updates, **cheats)
+
+
+def block_file(store: EmbeddedStore, digest: Digest, size_bytes: int) -> Path:
+    """Where the store keeps content of one block."""
+    content = store.get_block(Cid.from_digest(digest, size_bytes))
+    [found] = [path for path in store.root.rglob("*") if path.is_file() and path.read_bytes() == content]
+    return found
+
+
+def audited(record: ChainRecord, store: EmbeddedStore, folder: Path) -> list[Check]:
+    """All checks of a record."""
+    folder.mkdir()
+    return list(audit(record, store, folder))
+
+
+def the_mismatch(checks: Sequence[Check], name: str) -> Check:
+    """The first mismatch, where no check of another name fails."""
+    assert mismatches(checks) == {name}
+    return next(check for check in checks if not check.ok)
+
+
+def mismatches(checks: Sequence[Check]) -> set[str]:
+    """Names of the checks that failed."""
+    return {check.name for check in checks if not check.ok}

@@ -1,0 +1,152 @@
+"""An honest job passes every check, whatever happens in it; what storage lost is unproven."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from market.chain.records import ExclusionReason
+from market.storage import EmbeddedStore
+from tests.unit.aggregator.audit.audited_job import (
+    AGGREGATORS,
+    AuditedJob,
+    D,
+    Verdicts,
+    block_file,
+    mismatches,
+    play_round,
+    the_mismatch,
+)
+
+
+def play_everything(job: AuditedJob) -> None:
+    """A settled round, an expired attempt, a round with a forfeit and an exclusion, a skipped round, and the end."""
+    play_round(job)
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates)
+    job.reveal(0, 1, 2)
+    job.expire()
+    job.claim(0, 1)
+    job.claim_fee(0)
+    job.enrol(3)
+    job.enrol(4)
+    updates = job.updates((0, 1, 2, 3, 4))
+    job.commit(updates)
+    job.reveal(0, 1, 2, 4)
+    gone = job.committed[4][0]
+    job.settle(updates, {4: ExclusionReason.UNAVAILABLE})
+    block_file(job.store, gone, 2 * D).unlink()
+    job.claim(1, 2)
+    job.withdraw_stake(1)
+    job.commit(job.updates((0, 2)))
+    job.skip()
+    job.close()
+    job.claim(job.attempt, 0)
+    job.withdraw_bond(AGGREGATORS[1])
+    job.refund()
+
+
+def test_a_whole_honest_job_is_ok_to_the_last_check(job: AuditedJob, checks: Verdicts) -> None:
+    play_everything(job)
+    found = checks(job)
+    assert {check.verdict for check in found} == {"ok"}, [check for check in found if check.verdict != "ok"]
+    assert {check.name for check in found} == {
+        *("document", "terms", "initial model", "schedule", "openings", "exclusions", "gram", "decision", "model"),
+        *("pay", "claims", "current model", "conservation", "ledger", "balance", "state"),
+    }
+
+
+def test_a_job_paid_by_price_is_ok(store: EmbeddedStore, checks: Verdicts) -> None:
+    job = AuditedJob(store, {"pay": {"mode": "price", "price": 150, "score_target": 0.3}})
+    job.enrol(0, 1, 2, 3)
+    job.bond(AGGREGATORS[0])
+    play_round(job)
+    assert mismatches(checks(job)) == set()
+
+
+def test_a_running_job_is_ok_in_the_middle_of_an_attempt(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    job.commit(job.updates((0, 1, 2)))
+    job.reveal(1, 0)
+    assert mismatches(checks(job)) == set()
+
+
+def test_a_job_that_nobody_joined_is_ok(store: EmbeddedStore, checks: Verdicts) -> None:
+    job = AuditedJob(store)
+    job.close()
+    job.refund()
+    assert mismatches(checks(job)) == set()
+
+
+def test_a_round_that_accepts_nobody_keeps_the_model_and_is_ok(job: AuditedJob, checks: Verdicts) -> None:
+    updates = {seat: np.eye(4, D, dtype=np.int16)[seat] * 100 for seat in range(4)}
+    job.commit(updates)
+    job.reveal(*updates)
+    job.settle(updates)
+    assert len(job.models) == 1
+    assert mismatches(checks(job)) == set()
+
+
+def test_a_round_with_everybody_excluded_is_ok(job: AuditedJob, checks: Verdicts) -> None:
+    updates = job.updates((0, 1, 2))
+    job.commit(updates)
+    job.reveal(0)
+    job.settle(updates, {0: ExclusionReason.UNAVAILABLE})
+    assert mismatches(checks(job)) == set()
+
+
+def test_a_step_that_shrinks_is_followed(store: EmbeddedStore, checks: Verdicts) -> None:
+    job = AuditedJob(store, {"rules": {"step": {"rule": "decay", "factor": 0.5}}, "update": {"initial_shift": 2}})
+    job.enrol(0, 1, 2, 3)
+    job.bond(AGGREGATORS[0])
+    play_round(job)
+    play_round(job)
+    assert job.step_q16 == 1 << 14
+    assert mismatches(checks(job)) == set()
+
+
+# ------------------------------------------------------------------ what is not in storage any more
+
+
+def test_an_update_that_is_gone_leaves_matrix_and_model_unproven(
+    job: AuditedJob, store: EmbeddedStore, checks: Verdicts
+) -> None:
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates)
+    job.reveal(*updates)
+    gone = job.committed[3][0]
+    job.settle(updates)
+    play_round(job)
+    block_file(store, gone, 2 * D).unlink()
+    found = checks(job)
+    assert mismatches(found) == set()
+    unproven = [(check.name, check.subject) for check in found if check.verdict == "unproven"]
+    assert unproven == [("gram", "round 0, attempt 0"), ("model", "round 0, attempt 0")]
+    assert all("seat 3" in check.detail for check in found if check.verdict == "unproven")
+
+
+def test_what_is_left_of_the_updates_still_convicts_a_false_matrix(
+    job: AuditedJob, store: EmbeddedStore, checks: Verdicts
+) -> None:
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates)
+    job.reveal(*updates)
+    gone = job.committed[3][0]
+    job.settle(updates, measured=updates | {2: updates[2] * 2})
+    block_file(store, gone, 2 * D).unlink()
+    the_mismatch(checks(job), "gram")
+
+
+def test_a_final_model_that_is_gone_is_named(job: AuditedJob, store: EmbeddedStore, checks: Verdicts) -> None:
+    play_round(job)
+    block_file(store, job.model, 8 * D).unlink()
+    the_mismatch(checks(job), "current model")
+
+
+def test_a_final_model_whose_block_was_altered_is_named(
+    job: AuditedJob, store: EmbeddedStore, checks: Verdicts
+) -> None:
+    play_round(job)
+    block = block_file(store, job.model, 8 * D)
+    block.chmod(0o644)
+    block.write_bytes(bytes([block.read_bytes()[0] ^ 1]) + block.read_bytes()[1:])
+    assert "corrupt" in the_mismatch(checks(job), "current model").detail
