@@ -1,0 +1,197 @@
+"""The contract and the Python decide alike: the same decision, byte for byte, or the same refusal."""
+
+from __future__ import annotations
+
+import json
+import random
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from eth_abi import decode, encode
+from eth_utils import function_signature_to_4byte_selector
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.decision import Decision, decide
+from aggregator.gram import PUBLIC_ROWS, GramMatrix
+from fedmarket.devnet import Devnet
+from market.chain.artefacts import compile_contracts
+from market.protocol.errors import FedmarketError, InvalidGram, InvalidTerms
+from market.protocol.rule_terms import RuleTerms
+from tests.unit.aggregator.random_rounds import Round, random_round, random_terms
+
+ROUNDS = 24_000
+TERMS_CHECKED = 2_000
+BATCH = 250
+SEED = 20_230_228
+
+RULES_ADDRESS = "0x" + "11" * 20
+TERMS = "(uint32,uint8,uint8,uint16,uint16,uint32,uint32,uint32,uint8,uint8,uint32,uint32,(uint8,uint32,uint32)[3])"
+DECISION = "(uint64,bool,uint32,uint32[],uint64[])"
+DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,uint256,uint256,bytes)")
+CHECK = function_signature_to_4byte_selector(f"check({TERMS},uint256)")
+
+REFUSALS = {
+    "GramLength(uint256,uint256)": "length is {0} bytes where",
+    "GramDiagonal(uint256,int256)": "diagonal of row {0} is {1},",
+    "GramCauchySchwarz(uint256,uint256)": "rows {0} and {1} violate",
+    "TooManyRows(uint256,uint256)": "{0} rows where at most {1} can be",
+    "InvalidRuleTerms(string,uint256)": "{0}: ",
+}
+"""How the Python's sentence begins where the contract raises this error."""
+
+SELECTORS = {function_signature_to_4byte_selector(signature): signature for signature in REFUSALS}
+
+
+@dataclass(frozen=True)
+class RulesContract:
+    """`RoundRules` on a node of its own, called many times a request."""
+
+    url: str
+
+    def call(self, data: Sequence[bytes]) -> list[bytes | str]:
+        """Return for each call what it returns, or how a refusal's sentence begins."""
+        calls = [
+            {
+                "jsonrpc": "2.0",
+                "id": number,
+                "method": "eth_call",
+                "params": [{"to": RULES_ADDRESS, "data": "0x" + each.hex()}, "latest"],
+            }
+            for number, each in enumerate(data)
+        ]
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url, json.dumps(calls).encode(), headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            replies = sorted(json.load(response), key=lambda reply: reply["id"])
+        return [_outcome(reply) for reply in replies]
+
+
+def _outcome(reply: dict[str, Any]) -> bytes | str:
+    if "result" in reply:
+        return bytes.fromhex(reply["result"][2:])
+    revert = bytes.fromhex(reply["error"]["data"][2:])
+    signature = SELECTORS[revert[:4]]
+    types = signature[signature.index("(") + 1 : -1].split(",")
+    return REFUSALS[signature].format(*decode(types, revert[4:]))
+
+
+@pytest.fixture(scope="module")
+def rules_anvil() -> Iterator[RulesContract]:
+    code = compile_contracts()["RoundRules"].deployed_bytecode
+    with Devnet() as network:
+        network.request("anvil_setCode", RULES_ADDRESS, "0x" + code)
+        yield RulesContract(network.url)
+
+
+def decide_data(case: Round) -> bytes:
+    types = [TERMS, "uint256", "uint256", "uint256", "bytes"]
+    return DECIDE + encode(types, [case.terms.to_abi(), case.rows, case.shift, case.step_q16, case.packed])
+
+
+def as_returned(decision: Decision) -> bytes:
+    fields = (decision.accepted, decision.paid, decision.next_step_q16, decision.weights, decision.scores)
+    return encode([DECISION], [fields])
+
+
+def mirrored(case: Round) -> Decision | FedmarketError:
+    """What the Python decides, or why it refuses."""
+    try:
+        return decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+    except (InvalidGram, InvalidTerms) as refusal:
+        return refusal
+
+
+def assert_alike(case: Round, returned: bytes | str) -> str:
+    """Compare one round's outcomes and return what kind it was."""
+    mirror = mirrored(case)
+    if isinstance(mirror, FedmarketError):
+        assert isinstance(returned, str), f"only the Python refuses: {mirror}\n{case}"
+        assert str(mirror).startswith(returned), f"{mirror} is not {returned}\n{case}"
+        return type(mirror).__name__
+    assert isinstance(returned, bytes), f"only the contract refuses: {returned}\n{case}"
+    assert returned == as_returned(mirror), f"{decode([DECISION], returned)} is not {mirror}\n{case}"
+    return "paid" if mirror.paid else "fallback" if mirror.accepted else "nobody"
+
+
+def test_contract_and_python_decide_random_rounds_alike(rules_anvil: RulesContract) -> None:
+    rng = random.Random(SEED)
+    kinds: Counter[str] = Counter()
+    sizes: Counter[int] = Counter()
+    for start in range(0, ROUNDS, BATCH):
+        cases = [random_round(rng) for _ in range(BATCH)]
+        outcomes = rules_anvil.call([decide_data(case) for case in cases])
+        kinds.update(assert_alike(case, returned) for case, returned in zip(cases, outcomes, strict=True))
+        sizes.update(case.rows for case in cases)
+        print(f"{start + BATCH} of {ROUNDS} rounds alike: {dict(kinds)}", flush=True)
+    assert set(range(65)) <= set(sizes)
+    assert min(kinds[kind] for kind in ("paid", "fallback", "nobody", "InvalidGram", "InvalidTerms")) > 100
+
+
+def test_contract_and_python_refuse_the_same_terms(rules_anvil: RulesContract) -> None:
+    rng = random.Random(SEED)
+    cases = [
+        (_bent(rng, random_terms(rng, rng.choice([1, 1 << 30]), 24)), rng.randint(0, 80)) for _ in range(TERMS_CHECKED)
+    ]
+    returned = rules_anvil.call([CHECK + encode([TERMS, "uint256"], [t.to_abi(), m]) for t, m in cases])
+    refused: Counter[str] = Counter()
+    for (terms, minimum), outcome in zip(cases, returned, strict=True):
+        sentence = _refusal(terms, minimum)
+        assert sentence.startswith(outcome) if isinstance(outcome, str) else sentence == "", (terms, minimum, outcome)
+        refused[sentence.partition(":")[0]] += 1
+    assert set(refused) == {"", "minimum", *BENDS, "norm_bound", "multi_krum", "three_sigma", "fallbackFaults"}
+
+
+BENDS: dict[str, dict[str, tuple[int, ...]]] = {
+    "dimension": {"dimension": (0, (1 << 30) + 1)},
+    "capQ16": {"cap_q16": (0, (1 << 16) + 1)},
+    "serverRateQ16": {"server_rate_q16": (0, (1 << 18) + 1)},
+    "stepFactorQ16": {"step_factor_q16": (0, (1 << 16) + 1)},
+    "stepThresholdQ16": {"step_threshold_q16": ((1 << 16) + 1, 2**32 - 1)},
+}
+"""Values just beyond each term's range."""
+
+
+def _bent(rng: random.Random, terms: RuleTerms) -> RuleTerms:
+    """Now and then put a term out of its range, or take a rule's argument away."""
+    fields = {name: getattr(terms, name) for name in terms.__dataclass_fields__}
+    if rng.random() < 0.2:
+        ((name, values),) = rng.choice(list(BENDS.values())).items()
+        fields[name] = rng.choice(values)
+    if rng.random() < 0.2:
+        fields["rules"] = tuple(type(rule)(rule.kind) for rule in terms.rules)
+    return RuleTerms(**fields)
+
+
+def _refusal(terms: RuleTerms, minimum: int) -> str:
+    try:
+        terms.check(minimum)
+    except FedmarketError as error:
+        return str(error)
+    return ""
+
+
+@st.composite
+def small_rounds(draw: st.DrawFn) -> Round:
+    """Rounds of a few vectors of two or three small coordinates, where ties, zeros and dependence are the rule."""
+    length = draw(st.integers(1, 3))
+    small = st.lists(st.integers(-4, 4), min_size=length, max_size=length)
+    updates = draw(st.lists(small, min_size=3, max_size=8))
+    public = draw(st.lists(small, min_size=PUBLIC_ROWS, max_size=PUBLIC_ROWS))
+
+    def products(left: list[list[int]], right: list[list[int]]) -> list[list[int]]:
+        return [[sum(a * b for a, b in zip(x, y, strict=True)) for y in right] for x in left]
+
+    gram = GramMatrix(products(updates, updates), products(updates, public), products(public, public))
+    terms = random_terms(random.Random(draw(st.integers(0, 2**32))), length, len(updates))
+    return Round(terms, len(updates), draw(st.integers(0, 3)), draw(st.integers(1, 1 << 16)), gram.pack())
+
+
+@given(cases=st.lists(small_rounds(), min_size=1, max_size=10))
+def test_contract_and_python_decide_small_rounds_alike(rules_anvil: RulesContract, cases: list[Round]) -> None:
+    for case, returned in zip(cases, rules_anvil.call([decide_data(case) for case in cases]), strict=True):
+        assert_alike(case, returned)

@@ -1,0 +1,170 @@
+"""docs/rules.md a second time, read literally and without regard to speed: what the tests hold the two others against.
+
+It shares no code with `aggregator/`: entries are looked up by their row numbers, medians sorted, sums written out.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+ONE = 1 << 16
+
+
+class Refused(Exception):
+    """The error that the contract raises: its name and its arguments."""
+
+    def __init__(self, name: str, *arguments: Any) -> None:
+        super().__init__(name, *arguments)
+        self.name = name
+        self.arguments = arguments
+
+
+def decide(terms: Any, n: int, e: int, step: int, packed: bytes) -> tuple[int, bool, int, list[int], list[int]]:
+    """Decide as docs/rules.md says; (accepted, paid, next step, weights, scores)."""
+    if not 0 < step <= ONE:
+        raise Refused("InvalidRuleTerms", "stepQ16", step)
+    G = read(n, packed)
+    refuse(G, n, terms.dimension)
+    R = residuals(G, n)
+    A, paid = accepted_rows(terms, G, R, n, e)
+    nobody = (0, False, step, [0] * n, [0] * n)
+    if len(A) < 3:
+        return nobody
+    nu = {i: isqrt(G[i, i] << 32) for i in A}
+    tau = max(sorted(nu.values())[(len(A) - 1) // 2], (terms.norm_floor << 16) >> e)
+    if tau == 0:
+        return nobody
+    h = {i: min(ONE, (nu[i] << 16) // tau) for i in A}
+    b = {i: ONE if nu[i] <= tau else (tau << 16) // nu[i] for i in A}
+    rho = {i: isqrt(R[i, i] << 32) for i in A}
+    k = dict.fromkeys(A, ONE)
+    for i in A:
+        for j in A:
+            if i != j and R[i, j] > 0 and rho[i] * rho[j] > 0:
+                k[i] += min(ONE, (R[i, j] << 48) // (rho[i] * rho[j]))
+    w = weights(terms, A, h, b, k)
+    if w is None:
+        return nobody
+    s = dict.fromkeys(A, 0)
+    if paid:
+        for i in A:
+            s[i] = min(contribution(terms, A, R, nu, w, i), terms.cap_q16) ** 2 * h[i] // k[i]
+    mean = sum(k[i] - ONE for i in A) // (len(A) * (len(A) - 1))
+    decayed = max(1, (step * terms.step_factor_q16) >> 16)
+    next_step = [step, decayed, decayed if mean < terms.step_threshold_q16 else step][terms.step_rule]
+    mask = sum(2**i for i in A)
+    return mask, paid, next_step, [w.get(i, 0) for i in range(n)], [s.get(i, 0) for i in range(n)]
+
+
+def read(n: int, packed: bytes) -> dict[tuple[int, int], int]:
+    """Every entry by its two row numbers; public row k is n + k."""
+    if n > 64:
+        raise Refused("TooManyRows", n, 64)
+    expected = 8 * (n * (n + 1) // 2) + 16 * (5 * n + 15)
+    if len(packed) != expected:
+        raise Refused("GramLength", len(packed), expected)
+    places = [(i, j, 8) for i in range(n) for j in range(i, n)]
+    places += [(i, n + k, 16) for i in range(n) for k in range(5)]
+    places += [(n + k, n + m, 16) for k in range(5) for m in range(k, 5)]
+    G, at = {}, 0
+    for i, j, width in places:
+        G[i, j] = G[j, i] = int.from_bytes(packed[at : at + width], "big", signed=True)
+        at += width
+    return G
+
+
+def refuse(G: dict[tuple[int, int], int], n: int, d: int) -> None:
+    """Section 1's refusals in their order."""
+    for i in range(n + 5):
+        largest = d * 2 ** (30 if i < n else 66 if i < n + 3 else 94)
+        if G[i, i] < 0 or G[i, i] > largest:
+            raise Refused("GramDiagonal", i, G[i, i])
+    pairs = [(n + k, n + m) for k in range(5) for m in range(k + 1, 5)]
+    pairs += [(i, n + k) for i in range(n) for k in range(5)]
+    pairs += [(i, j) for i in range(n) for j in range(i + 1, n)]
+    for i, j in pairs:
+        if G[i, j] ** 2 > G[i, i] * G[j, j]:
+            raise Refused("GramCauchySchwarz", i, j)
+
+
+def residuals(G: dict[tuple[int, int], int], n: int) -> dict[tuple[int, int], int]:
+    """Section 2."""
+    L: dict[tuple[int, int], int] = {}
+    K: list[int] = []
+    for k in range(n, n + 5):
+        left = G[k, k] - (sum(L[k, m] ** 2 for m in K) >> 32)
+        if left <= G[k, k] >> 24:
+            continue
+        L[k, k] = isqrt(left << 32)
+        for x in [*range(n), *range(k + 1, n + 5)]:
+            numerator = (G[x, k] << 32) - sum(L[x, m] * L[k, m] for m in K)
+            limit = 2**48 if x < n else 2**79
+            quotient = abs(numerator) // L[k, k] * (1 if numerator > 0 else -1)
+            L[x, k] = max(-limit, min(limit, quotient))
+        K.append(k)
+    R = {}
+    for i in range(n):
+        for j in range(n):
+            R[i, j] = G[i, j] - (sum(L[i, k] * L[j, k] for k in K) >> 32)
+        R[i, i] = max(0, R[i, i])
+    return R
+
+
+def accepted_rows(terms: Any, G: Any, R: Any, n: int, e: int) -> tuple[list[int], bool]:
+    """Sections 3 and 4."""
+    S = list(range(n))
+    for rule in terms.rules:
+        S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, e)
+    if not S and terms.fallback_faults != 255:
+        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, e), False
+    return S, True
+
+
+def keep(terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, e: int) -> list[int]:
+    """One rule; the numbers of the kinds are those of the contract."""
+    m = len(S)
+    if kind == 1:
+        return [i for i in S if G[i, i] * 4**e <= a * a]
+    if kind == 2:
+        T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
+
+        def above(i: int, j: int) -> bool:
+            return min(R[i, i], R[j, j], R[i, j]) > 0 and R[i, j] ** 2 << 64 > T * G[i, i] * R[j, j]
+
+        return [i for i in S if 2 * len([j for j in S if j != i and above(i, j)]) > m - 1]
+    if kind == 3:
+        if m < 2 * a + 3:
+            return []
+        D = {(i, j): G[i, i] + G[j, j] - 2 * G[i, j] for i in S for j in S}
+        score = {i: sum(sorted(D[i, j] for j in S if j != i)[: m - a - 2]) for i in S}
+        kept = m - a if b == 0 or b > m - a else b
+        return sorted(sorted(S, key=lambda i: (score[i], i))[:kept])
+    if kind == 4:
+        everything = sum(G[j, x] for j in S for x in S)
+        t = {i: isqrt(max(0, m * m * G[i, i] - 2 * m * sum(G[i, j] for j in S) + everything)) for i in S}
+        total = sum(t.values())
+        variance = m * sum(x * x for x in t.values()) - total * total
+        return [i for i in S if not (m * t[i] > total and (m * t[i] - total) ** 2 << 16 > a * a * variance)]
+    return S
+
+
+def weights(terms: Any, A: list[int], h: Any, b: Any, k: Any) -> dict[int, int] | None:
+    """Section 5's weights, or None where all shares are zero."""
+    if terms.weighting == 1:
+        return {i: terms.server_rate_q16 // len(A) for i in A}
+    omega = {i: ((h[i] * b[i]) << 16) // k[i] for i in A}
+    total = sum(omega.values())
+    return {i: terms.server_rate_q16 * omega[i] // total for i in A} if total else None
+
+
+def contribution(terms: Any, A: list[int], R: Any, nu: Any, w: Any, i: int) -> int:
+    """Section 5's c_i."""
+    if terms.scoring == 2:
+        return ONE
+    others = A if terms.scoring == 1 else [j for j in A if j != i]
+    N = sum(w[j] * R[i, j] for j in others)
+    E = sum(w[j] * w[x] * R[j, x] for j in others for x in others)
+    if N <= 0 or E <= 0 or nu[i] == 0:
+        return 0
+    return min(ONE, (N << 48) // (nu[i] * isqrt(E << 32)))
