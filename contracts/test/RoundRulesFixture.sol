@@ -2,16 +2,7 @@
 pragma solidity 0.8.30;
 
 import {RoundRules} from "../src/RoundRules.sol";
-import {
-    Decision,
-    NO_FALLBACK,
-    Rule,
-    RuleKind,
-    RuleTerms,
-    Scoring,
-    StepRule,
-    Weighting
-} from "../src/interfaces/IRoundRules.sol";
+import {Decision, NO_FALLBACK, Rule, RuleKind, RuleTerms} from "../src/interfaces/IRoundRules.sol";
 import {Base} from "./Base.sol";
 
 /// @notice Rounds of small integer vectors: a common direction that the honest share, noise of their own, public rows.
@@ -36,7 +27,7 @@ abstract contract RoundRulesFixture is Base {
 
     function krumTerms(uint32 faults, uint32 keep) internal pure returns (RuleTerms memory terms) {
         terms = noTerms();
-        terms.rules[0] = Rule(RuleKind.MultiKrum, faults, keep);
+        terms.rules[0] = Rule({kind: RuleKind.MultiKrum, a: faults, b: keep});
     }
 
     /// @dev Accepts everybody.

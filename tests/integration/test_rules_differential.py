@@ -55,6 +55,9 @@ class RulesContract:
 
     def call(self, data: Sequence[bytes]) -> list[bytes | str]:
         """Return for each call what it returns, or how a refusal's sentence begins."""
+        return [each for start in range(0, len(data), BATCH) for each in self._call_batch(data[start : start + BATCH])]
+
+    def _call_batch(self, data: Sequence[bytes]) -> list[bytes | str]:
         calls = [
             {
                 "jsonrpc": "2.0",

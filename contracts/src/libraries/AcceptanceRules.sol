@@ -27,7 +27,7 @@ library AcceptanceRules {
         pure
         returns (uint256 accepted, bool paid)
     {
-        uint256 everybody = (1 << gram.rows.length) - 1;
+        uint256 everybody = (uint256(1) << gram.rows.length) - 1;
         accepted = everybody;
         for (uint256 stage = 0; stage < 3; ++stage) {
             Rule calldata rule = terms.rules[stage];
@@ -61,7 +61,7 @@ library AcceptanceRules {
         // G_ii·2^(2e) <= a² in integers; two shifts, so that no e is too large.
         uint256 largest = ((limit * limit) >> shift) >> shift;
         for (uint256 i = 0; i < gram.rows.length; ++i) {
-            if (has(rows, i) && gram.rows[i].square <= largest) kept |= 1 << i;
+            if (has(rows, i) && gram.rows[i].square <= largest) kept |= uint256(1) << i;
         }
     }
 
@@ -73,7 +73,7 @@ library AcceptanceRules {
             uint256 audible = rows & gram.audible;
             Row[] memory all = gram.rows;
             for (uint256 i = 0; i < all.length; ++i) {
-                if (has(audible, i) && count(all[i].agreeing & audible) >= half) kept |= 1 << i;
+                if (has(audible, i) && count(all[i].agreeing & audible) >= half) kept |= uint256(1) << i;
             }
         }
     }
@@ -97,7 +97,7 @@ library AcceptanceRules {
             }
             uint256 largest = last.smallest(); // the keep-th smallest rank
             for (uint256 i = 0; i < ranks.length; ++i) {
-                if (has(rows, i) && ranks[i] <= largest) kept |= 1 << i;
+                if (has(rows, i) && ranks[i] <= largest) kept |= uint256(1) << i;
             }
         }
     }
@@ -173,7 +173,7 @@ library AcceptanceRules {
             for (uint256 i = 0; i < distances.length; ++i) {
                 if (!has(rows, i)) continue;
                 uint256 scaled = m * distances[i];
-                if (scaled <= total || ((scaled - total) * (scaled - total)) << 16 <= limit) kept |= 1 << i;
+                if (scaled <= total || ((scaled - total) * (scaled - total)) << 16 <= limit) kept |= uint256(1) << i;
             }
         }
     }

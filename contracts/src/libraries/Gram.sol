@@ -189,7 +189,7 @@ library Gram {
                 // forge-lint: disable-next-line(unsafe-typecast)
                 int256 left = int256(row.square) - (_dot(along, along) >> 32);
                 // forge-lint: disable-next-line(unsafe-typecast)
-                if (left > 0) (row.residual, audible) = (uint256(left), audible | 1 << i);
+                if (left > 0) (row.residual, audible) = (uint256(left), audible | uint256(1) << i);
             }
         }
     }
@@ -286,8 +286,8 @@ library Gram {
                 if (shared <= 0) continue;
                 // forge-lint: disable-next-line(unsafe-typecast)
                 uint256 evidence = uint256(shared * shared) << 64;
-                if (evidence > bar * b.residual) agreeing |= 1 << j;
-                if (evidence > b.bar * residual) b.agreeing |= 1 << i;
+                if (evidence > bar * b.residual) agreeing |= uint256(1) << j;
+                if (evidence > b.bar * residual) b.agreeing |= uint256(1) << i;
             }
             a.agreeing = agreeing;
         }

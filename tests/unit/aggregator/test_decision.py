@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 import random
+from typing import Any
 
 import pytest
+from eth_abi import decode, encode
 
 from aggregator.decision import decide
 from market.protocol.errors import InvalidGram, InvalidTerms
+from market.protocol.rule_terms import RuleTerms
 from tests.unit.aggregator import rules_oracle
 from tests.unit.aggregator.random_rounds import Round, random_round
+from tests.vectors.make_rules import DECISION, PATH, TERMS, vector
 
 
 def outcome(case: Round) -> object:
@@ -32,3 +37,30 @@ def test_decisions_are_those_of_the_text_read_literally(seed: int) -> None:
     for _ in range(10):
         case = random_round(rng, most_rows=24)
         assert outcome(case) == expected(case)
+
+
+VECTORS = json.loads(PATH.read_text("utf-8"))
+
+
+def round_of(written: dict[str, Any]) -> Round:
+    types = [TERMS, "uint256", "uint256", "uint256", "bytes"]
+    fields, rows, shift, step_q16, packed = decode(types, bytes.fromhex(written["call"][10:]))
+    return Round(RuleTerms.from_abi(fields), rows, shift, step_q16, packed)
+
+
+@pytest.mark.parametrize("written", VECTORS.values(), ids=VECTORS)
+def test_shared_vectors_are_decided_as_written(written: dict[str, Any]) -> None:
+    case = round_of(written)
+    if not written["succeeds"]:
+        with pytest.raises((InvalidGram, InvalidTerms)):
+            decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+        return
+    d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+    returned = (d.accepted, d.paid, d.next_step_q16, d.weights, d.scores)
+    assert encode([DECISION], [returned]).hex() == written["outcome"][2:]
+
+
+@pytest.mark.parametrize("written", VECTORS.values(), ids=VECTORS)
+def test_shared_vectors_say_what_the_text_read_literally_says(written: dict[str, Any]) -> None:
+    again = vector(round_of(written))
+    assert (again["succeeds"], again["outcome"]) == (written["succeeds"], written["outcome"])

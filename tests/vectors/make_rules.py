@@ -1,0 +1,123 @@
+"""Writes rules.json: calls of `RoundRules.decide` and what docs/rules.md, read literally, answers.
+
+    python -m tests.vectors.make_rules
+
+The answers come from `tests/unit/aggregator/rules_oracle.py` alone. Forge replays the calls on the contract, pytest on
+the Python. Calls and outcomes are ABI encoded; terms and decision stand beside them for people.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eth_abi import encode
+from eth_utils import function_signature_to_4byte_selector
+
+from aggregator.gram import GramMatrix, gram_matrix
+from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring, StepRule, Weighting
+from tests.unit.aggregator.random_rounds import Round, random_round
+from tests.unit.aggregator.rules_oracle import Refused, decide
+
+PATH = Path(__file__).with_name("rules.json")
+TERMS = "(uint32,uint8,uint8,uint16,uint16,uint32,uint32,uint32,uint8,uint8,uint32,uint32,(uint8,uint32,uint32)[3])"
+DECISION = "(uint64,bool,uint32,uint32[],uint64[])"
+DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,uint256,uint256,bytes)")
+ERRORS = {
+    "GramLength": ["uint256", "uint256"],
+    "GramDiagonal": ["uint256", "int256"],
+    "GramCauchySchwarz": ["uint256", "uint256"],
+    "TooManyRows": ["uint256", "uint256"],
+    "InvalidRuleTerms": ["string", "uint256"],
+}
+
+DIMENSION = 200
+MEDIAN = Rule(RuleKind.MEDIAN_COSINE)
+EVERYBODY: tuple[Rule, ...] = ()
+
+
+def named_rounds() -> Iterator[tuple[str, Round]]:
+    """Rounds that a person would think of."""
+    source = np.random.default_rng(8)
+    common = source.normal(0, 300, DIMENSION)
+    honest = [common + source.normal(0, 300, DIMENSION) for _ in range(6)]
+    last, older = source.integers(-(2**25), 2**25, (2, DIMENSION))
+    model = source.integers(-(2**40), 2**40, DIMENSION)
+    public = [last, older, None, model, model]
+    cheats = {
+        "all_honest": honest[5],
+        "sign_flip": -3 * honest[5],
+        "noise": source.normal(0, 400, DIMENSION),
+        "zero": np.zeros(DIMENSION),
+        "replay_of_last_aggregate": last / 2**16,
+        "replay_of_the_model": model / 2**31,
+        "mixture_of_public_rows": last / 2**18 - older / 2**17 + model / 2**32,
+        "copy": honest[0],
+        "tiny_norm": honest[5] / 300,
+        "inner_product_manipulation": -0.5 * np.mean(honest[:5], axis=0),
+    }
+    for name, cheat in cheats.items():
+        gram = _gram([*honest[:5], cheat], public)
+        yield f"median_cosine_{name}", _round(gram, rules=(MEDIAN,))
+        yield f"no_rule_{name}", _round(gram, rules=EVERYBODY, scoring=Scoring.COSINE_TO_MEAN)
+    flipped = _gram([*honest[:5], -3 * honest[5]], public)
+    yield "multi_krum_sign_flip", _round(flipped, rules=(Rule(RuleKind.MULTI_KRUM, 1),))
+    yield "multi_krum_keeps_the_three_nearest", _round(flipped, rules=(Rule(RuleKind.MULTI_KRUM, 1, 3),))
+    yield "multi_krum_ties", _round(_gram([honest[0]] * 6, public), rules=(Rule(RuleKind.MULTI_KRUM, 1, 4),))
+    yield "multi_krum_too_few", _round(flipped, rules=(Rule(RuleKind.MULTI_KRUM, 2),))
+    far = _gram([*honest, *honest, 40 * honest[0]], public)
+    yield "three_sigma_far", _round(far, rules=(Rule(RuleKind.THREE_SIGMA, 3 << 8),))
+    yield "norm_bound_far_counted_four_times", _round(far, shift=2, rules=(Rule(RuleKind.NORM_BOUND, 60_000),))
+    chain = (Rule(RuleKind.NORM_BOUND, 60_000), MEDIAN, Rule(RuleKind.MULTI_KRUM, 2, 5))
+    yield "sequence_of_three", _round(far, rules=chain, step_rule=StepRule.AGREEMENT, step_threshold_q16=ONE_Q16)
+    noise = _gram(list(source.normal(0, 400, (6, DIMENSION))), public)
+    yield "fallback_unpaid", _round(noise, rules=(MEDIAN,), fallback_faults=1, step_rule=StepRule.DECAY)
+    yield "nobody", _round(noise, rules=(MEDIAN,), step_rule=StepRule.DECAY, step_factor_q16=1)
+    equal = {"scoring": Scoring.EQUAL, "weighting": Weighting.EQUAL}
+    yield "equal_parts_step_halved", _round(flipped, step_rule=StepRule.DECAY, step_factor_q16=ONE_Q16 // 2, **equal)
+    yield "norm_floor_above_every_norm", _round(flipped, norm_floor=2**32 - 1)
+    most = gram_matrix(
+        [np.full(2, -32_768, dtype=np.int16)] * 8, [np.full(2, 2**33 - 1)] * 3 + [np.full(2, 2**47 - 1)] * 2
+    )
+    stretched = GramMatrix(*([[x << 29 for x in row] for row in b] for b in (most.updates, most.mixed, most.public)))
+    yield "largest_of_everything", _round(stretched, dimension=1 << 30)
+
+
+def _gram(updates: list[Any], public: list[Any]) -> GramMatrix:
+    return gram_matrix([np.clip(np.rint(row), -32_768, 32_767).astype(np.int16) for row in updates], public)
+
+
+def _round(gram: GramMatrix, shift: int = 0, **terms: Any) -> Round:
+    return Round(RuleTerms(**{"dimension": DIMENSION, **terms}), gram.rows, shift, ONE_Q16, gram.pack())
+
+
+def random_cases() -> Iterator[tuple[str, Round]]:
+    """Rounds that nobody would think of."""
+    rng = random.Random(1_710)
+    for number in range(24):
+        yield f"random_{number}", random_round(rng, most_rows=10)
+
+
+def vector(case: Round) -> dict[str, Any]:
+    """One entry of the file."""
+    types = [TERMS, "uint256", "uint256", "uint256", "bytes"]
+    call = DECIDE + encode(types, [case.terms.to_abi(), case.rows, case.shift, case.step_q16, case.packed])
+    entry: dict[str, Any] = {"terms": str(case.terms), "call": "0x" + call.hex()}
+    try:
+        decision = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+    except Refused as refused:
+        kinds = ERRORS[refused.name]
+        data = function_signature_to_4byte_selector(f"{refused.name}({','.join(kinds)})") + encode(
+            kinds, refused.arguments
+        )
+        return entry | {"refusal": str(refused.args), "outcome": "0x" + data.hex(), "succeeds": False}
+    return entry | {"decision": str(decision), "outcome": "0x" + encode([DECISION], [decision]).hex(), "succeeds": True}
+
+
+if __name__ == "__main__":
+    VECTORS = {name: vector(case) for name, case in [*named_rounds(), *random_cases()]}
+    PATH.write_text(json.dumps(VECTORS, indent=1) + "\n", encoding="utf-8")
