@@ -230,7 +230,10 @@ def test_transaction_whose_nonce_another_took_is_lost_and_can_be_sent_anew(
     # A person runs another program with the same account.
     rival = alice.account.sign_transaction(
         {
-            **{"chainId": devnet.chain_id, "nonce": int(devnet.request("eth_getTransactionCount", alice.address, "latest"), 16)},
+            **{
+                "chainId": devnet.chain_id,
+                "nonce": int(devnet.request("eth_getTransactionCount", alice.address, "latest"), 16),
+            },
             **{"to": alice.address, "value": 1, "gas": 21_000, "data": "0x"},
             **{"type": 2, "maxFeePerGas": 10**13, "maxPriorityFeePerGas": 10**12},
         }
@@ -289,9 +292,7 @@ def test_send_waits_for_the_jobs_confirmation_period(actors: Any, devnet: Any, f
     alice.wait("one", Finality(period_s=1_000), timeout_s=0.1)
 
 
-def test_reorganisation_before_finality_brings_the_same_transaction_back(
-    actors: Any, devnet: Any, faults: str
-) -> None:
+def test_reorganisation_before_finality_brings_the_same_transaction_back(actors: Any, devnet: Any, faults: str) -> None:
     alice = actors["alice"]
     snapshot = devnet.snapshot()
     with pytest.raises(ChainTimeout):
@@ -309,9 +310,7 @@ def test_reorganisation_before_finality_brings_the_same_transaction_back(
     assert count(devnet, faults) == 1
 
 
-def test_done_transaction_is_handed_in_again_after_a_deep_reorganisation(
-    actors: Any, devnet: Any, faults: str
-) -> None:
+def test_done_transaction_is_handed_in_again_after_a_deep_reorganisation(actors: Any, devnet: Any, faults: str) -> None:
     alice = actors["alice"]
     snapshot = devnet.snapshot()
     first = alice.send("one", increment(faults))
@@ -337,7 +336,9 @@ def test_two_accounts_send_from_two_threads(actors: Any, devnet: Any, faults: st
 def test_two_threads_share_one_sender(actors: Any, devnet: Any, faults: str) -> None:
     alice = actors["alice"]
     keys = [[f"thread/{thread}/{number}" for number in range(5)] for thread in range(3)]
-    threads = [threading.Thread(target=lambda own=own: [alice.send(key, increment(faults)) for key in own]) for own in keys]
+    threads = [
+        threading.Thread(target=lambda own=own: [alice.send(key, increment(faults)) for key in own]) for own in keys
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -384,7 +385,9 @@ def test_journal_and_its_files_are_private(actors: Any, faults: str) -> None:
         assert os.stat(file).st_mode & 0o077 == 0
 
 
-def test_transaction_too_large_for_the_chain_is_refused_before_it_is_signed(actors: Any, devnet: Any, faults: str) -> None:
+def test_transaction_too_large_for_the_chain_is_refused_before_it_is_signed(
+    actors: Any, devnet: Any, faults: str
+) -> None:
     anvil_only(devnet, "Ganache takes many seconds to run out of gas")
     alice = actors["alice"]
     # Creation code that never ends: the node's estimate gives up at its limit.
