@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from fedmarket.demo.result import DemoResult, TrainerResult
-from market.protocol.money import format_amount
 
 HEIGHT = 10
 """Lines of the terminal's plot."""
@@ -70,7 +69,7 @@ def _trainers(result: DemoResult) -> Table:
     table = Table(title="Trainers", title_justify="left")
     for column in ("seat", "trainer", "behaviour"):
         table.add_column(column, no_wrap=True)
-    for column in ("accepted rounds", "contribution", "paid", "stake lost"):
+    for column in ("accepted", "score", "paid, ETH", "lost, ETH"):
         table.add_column(column, justify="right")
     for trainer in result.trainers:
         style = "" if trainer.behaviour == "honest" else "red"
@@ -81,21 +80,20 @@ def _trainers(result: DemoResult) -> Table:
 def _cells(trainer: TrainerResult, rounds: int) -> Sequence[str]:
     address = f"{trainer.address[:6]}…{trainer.address[-4:]}"
     accepted = f"{len(trainer.accepted_rounds)} of {rounds}"
-    paid = f"{trainer.paid_wei / 10**18:.4f} ETH"
-    lost = format_amount(trainer.stake_forfeited_wei) if trainer.stake_forfeited_wei else "-"
+    paid = f"{trainer.paid_wei / 10**18:.4f}"
+    lost = f"{trainer.stake_forfeited_wei / 10**18:.4f}" if trainer.stake_forfeited_wei else ""
     return (str(trainer.seat), address, trainer.behaviour, accepted, f"{trainer.contribution:.4f}", paid, lost)
 
 
 def _escrow(result: DemoResult) -> Table:
-    table = Table(title="Escrow, to the wei", title_justify="left", show_header=False)
+    table = Table(title="Escrow: deposited = paid + refunded + burned + locked", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     ledger = result.ledger
     for name in ("deposited", "paid", "refunded", "burned", "locked"):
         amount_wei = getattr(ledger, f"{name}_wei")
         table.add_row(name, f"{amount_wei:,} wei")
-    verdict = "yes" if ledger.is_balanced else "NO"
-    table.add_row("deposited = paid + refunded + burned + locked", verdict, end_section=True)
+    table.add_row("balanced", "yes" if ledger.is_balanced else "NO")
     return table
 
 
