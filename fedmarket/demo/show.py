@@ -86,7 +86,8 @@ def _cells(trainer: TrainerResult, rounds: int) -> Sequence[str]:
 
 
 def _escrow(result: DemoResult) -> Table:
-    table = Table(title="Escrow: deposited = paid + refunded + burned + locked", title_justify="left", show_header=False)
+    title = "Escrow: deposited = paid + refunded + burned + locked"
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     ledger = result.ledger
