@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_utils.crypto import keccak
 
+from fedmarket.devnet import Devnet
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.transactions import Finality, Receipt, SendPolicy, TransactionSender
@@ -267,14 +269,14 @@ def test_transaction_that_is_not_mined_is_repriced_with_the_same_nonce(actors: A
     thread.join()
     versions = alice._journal.get("one").versions
     assert len(versions) >= 2
-    assert all(8 * new.fee_cap_wei >= 9 * old.fee_cap_wei for old, new in zip(versions, versions[1:], strict=False))
+    assert all(8 * new.fee_cap_wei >= 9 * old.fee_cap_wei for old, new in pairwise(versions))
     assert "0x" + results[0].transaction.hex() in {version.hash for version in versions}
     assert count(devnet, faults) == 1
 
 
 def test_send_waits_for_as_many_blocks_as_finality_asks(actors: Any, devnet: Any, faults: str) -> None:
     alice = actors["alice"]
-    with pytest.raises(ChainTimeout, match="mined in block .* but not confirmed after"):
+    with pytest.raises(ChainTimeout, match=r"mined in block .* but not confirmed after"):
         alice.send("one", increment(faults), Finality(blocks=3), timeout_s=0.1)
     devnet.mine(1)
     with pytest.raises(ChainTimeout):
@@ -361,13 +363,12 @@ def test_journal_is_refused_to_another_account(actors: Any, chain: Chain) -> Non
 
 
 def test_journal_is_refused_on_another_chain(actors: Any) -> None:
-    from fedmarket.devnet import Devnet
-
     alice = actors["alice"]
     alice.close()
-    with Devnet() as other, pytest.raises(WrongChain, match="use another work folder"):
-        other.set_next_timestamp(other.timestamp() + 5)
-        TransactionSender(Chain.connect(other.url), alice.account, actors.folder / "alice")
+    with Devnet() as other:
+        elsewhere = Chain.connect(other.url)
+        with pytest.raises(WrongChain, match="use another work folder"):
+            TransactionSender(elsewhere, alice.account, actors.folder / "alice")
 
 
 def test_damaged_journal_is_named(actors: Any, faults: str) -> None:
