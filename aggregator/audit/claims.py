@@ -52,7 +52,7 @@ def check_claims(record: ChainRecord, attempt: int) -> Check:
     claims = [event for event in record.history.of(Claimed) if event.attempt == attempt]
     fees = [event for event in record.history.of(FeeClaimed) if event.attempt == attempt]
     taken_wei = sum(event.amount_wei for event in claims) + sum(event.amount_wei for event in fees)
-    detail = f"{len(claims)} of the pays and {len(fees)} fee taken, {taken_wei} wei"
+    detail = f"{len(claims)} pays and {len(fees)} fees taken, {taken_wei} wei"
     return judge("claims", record.subject(attempt), _problems(record, attempt, claims, fees), detail)
 
 

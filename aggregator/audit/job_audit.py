@@ -10,6 +10,7 @@ from aggregator.audit import documents, ledger, pay, schedule
 from aggregator.audit.chain_record import ChainRecord, read_record
 from aggregator.audit.claims import check_claims, stray_claims
 from aggregator.audit.decisions import check_decision
+from aggregator.audit.ledger import Books
 from aggregator.audit.matrices import Versions, check_exclusions, check_gram
 from aggregator.audit.models import fold_round
 from aggregator.audit.openings import check_openings
@@ -73,13 +74,13 @@ def audit(record: ChainRecord, store: ContentStore, folder: Path) -> Iterator[Ch
         StorageError: this machine's disk refuses.
     """
     vectors = StoredVectors(store, record.terms.rules.dimension, folder)
-    replayed = schedule.replay(record)
+    replayed, books = schedule.replay(record), ledger.Books(record)
     yield documents.check_job_document(record, store)
     yield documents.check_terms(record)
     yield documents.check_stored_model("initial model", record.history.opened.initial_model, vectors)
     yield schedule.check_schedule(record, replayed, None)
-    yield from _Rounds(record, replayed, vectors).checks()
-    yield from _close_checks(record, replayed)
+    yield from _Rounds(record, replayed, books, vectors).checks()
+    yield from _close_checks(record, replayed, books)
     yield documents.check_stored_model("current model", record.state.model, vectors)
     yield ledger.check_conservation(record)
     yield ledger.check_ledger(record)
@@ -87,11 +88,11 @@ def audit(record: ChainRecord, store: ContentStore, folder: Path) -> Iterator[Ch
     yield schedule.check_state(record, replayed)
 
 
-def _close_checks(record: ChainRecord, replayed: Replayed) -> Iterator[Check]:
+def _close_checks(record: ChainRecord, replayed: Replayed, books: Books) -> Iterator[Check]:
     closed = record.history.closed
     if closed:
         yield schedule.check_schedule(record, replayed, closed.attempt)
-        yield pay.check_closing_pay(record, closed, replayed.timeline)
+        yield pay.check_closing_pay(record, books, closed, replayed.timeline)
         yield check_claims(record, closed.attempt)
     for number in stray_claims(record):
         yield check_claims(record, number)
@@ -100,8 +101,8 @@ def _close_checks(record: ChainRecord, replayed: Replayed) -> Iterator[Check]:
 class _Rounds:
     """Goes through a job's attempts, and carries its models along from one to the next."""
 
-    def __init__(self, record: ChainRecord, replayed: Replayed, vectors: StoredVectors) -> None:
-        self._record, self._replayed, self._vectors = record, replayed, vectors
+    def __init__(self, record: ChainRecord, replayed: Replayed, books: Books, vectors: StoredVectors) -> None:
+        self._record, self._replayed, self._books, self._vectors = record, replayed, books, vectors
         self._digest = record.history.opened.initial_model
         self._models: list[ModelVersion | None] = [self._version(self._digest, 0)]
         """The initial model and the last ones, as far as public rows reach back; None for what is not to be had."""
@@ -132,7 +133,7 @@ class _Rounds:
         folded = fold_round(self._record, attempt, settled, self._digest, current, fetched)
         yield folded.check
         self._follow(settled, attempt.started.shift, folded.model)
-        yield pay.check_settled_pay(self._record, attempt, settled)
+        yield pay.check_settled_pay(self._record, self._books, attempt, settled)
         for reveal in attempt.reveals.values():
             self._vectors.forget(reveal.content)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any, Final
 
 from aggregator.audit.chain_record import ChainRecord
@@ -49,18 +50,25 @@ def balances(events: Iterable[Event], terms: JobTerms) -> Iterator[tuple[Event, 
         yield event, ledger
 
 
-def ledger_before(events: Iterable[Event], terms: JobTerms, last: Event) -> Ledger:
-    """The ledger just before an event.
+class Books:
+    """A job's ledger as it was before each round's settlement and before the close."""
 
-    Raises:
-        InvalidInput: a packed pay array is no whole number of entries.
-    """
-    ledger = EMPTY
-    for event, after in balances(events, terms):
-        if event == last:
-            break
-        ledger = after
-    return ledger
+    def __init__(self, record: ChainRecord) -> None:
+        self._record = record
+
+    @cached_property
+    def before(self) -> Mapping[int, Ledger]:
+        """The ledger, by the number of the attempt or of the close.
+
+        Raises:
+            InvalidInput: a packed pay array is no whole number of entries.
+        """
+        found, ledger = {}, EMPTY
+        for event, after in balances(self._record.history.events, self._record.terms):
+            if isinstance(event, RoundSettled | JobClosed):
+                found[event.attempt] = ledger
+            ledger = after
+        return found
 
 
 def _moved(ledger: Ledger, **amounts_wei: int) -> Ledger:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from aggregator import payouts
 from aggregator.audit.chain_record import ChainRecord
-from aggregator.audit.ledger import ledger_before
+from aggregator.audit.ledger import Books
 from aggregator.audit.report import Check, differing, judge
 from aggregator.audit.timeline import Timeline
 from aggregator.payouts import RoundPay
@@ -22,18 +22,18 @@ NOBODY = NATIVE
 NO_HASH = bytes(32)
 
 
-def check_settled_pay(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Check:
+def check_settled_pay(record: ChainRecord, books: Books, attempt: Attempt, settled: RoundSettled) -> Check:
     """The pay array follows from the scores, the exclusions and the carry, and the contract holds its hash."""
 
     def detail() -> str:
         return f"{sum(unpack_pays(settled.pays))} wei paid, {settled.returned_wei} returned"
 
-    return judge("pay", record.subject(attempt.number), _settled_problems(record, attempt, settled), detail)
+    return judge("pay", record.subject(attempt.number), _settled_problems(record, books, attempt, settled), detail)
 
 
-def _settled_problems(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Iterator[str]:
+def _settled_problems(record: ChainRecord, books: Books, attempt: Attempt, settled: RoundSettled) -> Iterator[str]:
     terms, rows = record.terms, attempt.rows
-    carry_wei = ledger_before(record.history.events, terms, settled).carry_wei
+    carry_wei = books.before[attempt.number].carry_wei
     scores = list(settled.scores_q32) if settled.paid else [0] * len(rows)
     pay = _divide(terms, scores, len(rows), len(attempt.exclusions), carry_wei)
     yield from _array_differences(terms.seats, rows, pay.pays_wei, settled.pays)
@@ -71,21 +71,22 @@ def check_skipped_pay(record: ChainRecord, attempt: Attempt) -> Check:
     return judge("pay", record.subject(attempt.number), problems, "skipped: nobody is owed anything")
 
 
-def check_closing_pay(record: ChainRecord, closed: JobClosed, timeline: Timeline) -> Check:
+def check_closing_pay(record: ChainRecord, books: Books, closed: JobClosed, timeline: Timeline) -> Check:
     """The carry is divided by lifetime score; what is left of the budget returns, but for a round that had its minimum.
 
     Args:
         record: the job.
+        books: its ledger so far.
         closed: its close.
         timeline: the job followed to its close: lifetime scores, and whether the current round had its minimum.
     """
     detail = f"{closed.refundable_wei} wei returned, {closed.burned_wei} burned"
-    return judge("pay", record.subject(closed.attempt), _closing_problems(record, closed, timeline), detail)
+    return judge("pay", record.subject(closed.attempt), _closing_problems(record, books, closed, timeline), detail)
 
 
-def _closing_problems(record: ChainRecord, closed: JobClosed, timeline: Timeline) -> Iterator[str]:
+def _closing_problems(record: ChainRecord, books: Books, closed: JobClosed, timeline: Timeline) -> Iterator[str]:
     terms = record.terms
-    before = ledger_before(record.history.events, terms, closed)
+    before = books.before[closed.attempt]
     carried_wei = terms.round_reward_wei if timeline.had_minimum else 0
     closing = payouts.close(timeline.lifetime_q32, before.carry_wei + carried_wei)
     seats = [Seat(seat) for seat in range(terms.seats)]

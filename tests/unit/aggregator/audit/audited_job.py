@@ -257,11 +257,12 @@ class AuditedJob:
 
     def _credit(self, rows: list[int], excluded: int, accepted: list[int], decision: Decision, skim: Any) -> None:
         terms, reward, fee = self.terms, self.terms.round_reward_wei, self.terms.aggregator_fee_wei
-        divide: Any = payouts.pot_round
-        if terms.pay_mode is PayMode.PRICE:
-            divide = lambda *a: payouts.price_round(*a, terms.price_wei, terms.score_target_q32)  # noqa: E731
         scores = decision.scores if decision.paid else [0] * len(rows)
-        pay = divide(scores, len(rows), excluded, reward, self.money["carry"])
+        round_of = (scores, len(rows), excluded, reward, self.money["carry"])
+        if terms.pay_mode is PayMode.PRICE:
+            pay = payouts.price_round(*round_of, terms.price_wei, terms.score_target_q32)
+        else:
+            pay = payouts.pot_round(*round_of)
         pays = [0] * terms.seats
         for seat, amount, score in zip(rows, skim(list(pay.pays_wei)), decision.scores, strict=True):
             pays[seat] = amount
@@ -309,8 +310,8 @@ class AuditedJob:
             self.had_minimum = False
         self.start()
 
-    def expire(self, compensation: Callable[[list[int]], list[int]] = lambda pays: pays) -> None:
-        self.now_s = self.start_s + self.terms.attempt_period_s
+    def expire(self, compensation: Callable[[list[int]], list[int]] = lambda pays: pays, at_s: int = 0) -> None:
+        self.now_s = max(self.start_s + self.terms.attempt_period_s, at_s)
         self._forfeit()
         owed = self.terms.compensation_wei
         pays = compensation([owed * (seat in self.revealed) for seat in range(self.terms.seats)])

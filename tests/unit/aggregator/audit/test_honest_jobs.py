@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from aggregator.audit.report import AuditReport, Check
 from market.chain.records import ExclusionReason
+from market.protocol.identifiers import JobId
 from market.storage import EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import (
     AGGREGATORS,
@@ -102,6 +106,35 @@ def test_a_step_that_shrinks_is_followed(store: EmbeddedStore, checks: Verdicts)
     play_round(job)
     assert job.step_q16 == 1 << 14
     assert mismatches(checks(job)) == set()
+
+
+def test_a_job_longer_than_the_public_rows_reach_back_is_ok(store: EmbeddedStore, checks: Verdicts) -> None:
+    job = AuditedJob(store, {"rounds": 7})
+    job.enrol(0, 1, 2, 3)
+    job.bond(AGGREGATORS[0])
+    for _ in range(7):
+        play_round(job)
+    assert len(job.models) == 8
+    assert {check.verdict for check in checks(job)} == {"ok"}
+
+
+def test_a_job_closed_at_its_deadline_with_an_attempt_open_is_ok(job: AuditedJob, checks: Verdicts) -> None:
+    job.commit(job.updates((0, 1, 2)))
+    job.reveal(0, 1)
+    job.expire(at_s=job.terms.deadline_s)
+    job.close()
+    assert job.money["burned"] > job.terms.round_reward_wei
+    assert mismatches(checks(job)) == set()
+
+
+def test_a_report_names_its_first_mismatch() -> None:
+    fine, false = Check("gram", "round 0, attempt 0", "unproven", ""), Check("pay", "close", "mismatch", "1 is 2")
+    report = AuditReport(JobId(3), 17, (fine, false, replace(false, name="ledger")))
+    assert (report.ok, report.first_mismatch) == (False, false)
+    assert AuditReport(JobId(3), 17, (fine,)).ok
+    shown = report.to_json()
+    assert (shown["job"], shown["ok"], shown["first_mismatch"]["name"]) == (3, False, "pay")
+    assert [check["verdict"] for check in shown["checks"]] == ["unproven", "mismatch", "mismatch"]
 
 
 # ------------------------------------------------------------------ what is not in storage any more
