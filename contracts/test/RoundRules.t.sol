@@ -88,11 +88,19 @@ contract RoundRulesTest is RoundRulesFixture {
         vm.assertEq(decision.scores[CHEAT], 0);
     }
 
+    function test_medianCosine_rejectsAMinorityThatAgreesOnlyWithItself() public view {
+        Vectors memory round = honestRound(7, 1);
+        for (uint256 i = 4; i < 7; ++i) {
+            round.updates[i] = plus(noise(3, "league", 300), noise(i, "own", 50), 1);
+        }
+        vm.assertEq(decide(medianTerms(), round).accepted, 0xf);
+    }
+
     // ---------------------------------------------------------------- crowding, damping, clipping
 
-    /// @dev Among updates as diverse as non-IID data makes them. Without crowding they would have four voices of nine.
+    /// @dev Among updates that have next to nothing in common. Without crowding they would have four voices of nine.
     function test_crowding_fourCopiesShareAboutOneVoice() public view {
-        Vectors memory round = _diverseRound(HONEST + 3);
+        Vectors memory round = _disagreement(HONEST + 3);
         for (uint256 i = HONEST; i < HONEST + 3; ++i) {
             round.updates[i] = round.updates[0];
         }
@@ -100,13 +108,6 @@ contract RoundRulesTest is RoundRulesFixture {
         uint256 copies = uint256(weights[0]) + weights[6] + weights[7] + weights[8];
         uint256 others = uint256(weights[1]) + weights[2] + weights[3] + weights[4] + weights[5];
         vm.assertLt(copies * 5 * 2, others * 3);
-    }
-
-    function _diverseRound(uint256 n) private pure returns (Vectors memory round) {
-        round = honestRound(n, 1);
-        for (uint256 i = 0; i < n; ++i) {
-            round.updates[i] = plus(round.updates[i], noise(i, "data of its own", 450), 1);
-        }
     }
 
     function test_damping_tinyUpdateEarnsAndWeighsLittle() public view {
@@ -202,7 +203,7 @@ contract RoundRulesTest is RoundRulesFixture {
     function test_fallback_acceptsUnpaid() public view {
         RuleTerms memory terms = medianTerms();
         terms.fallbackFaults = 1;
-        Decision memory decision = decide(terms, _disagreement());
+        Decision memory decision = decide(terms, _disagreement(HONEST));
         vm.assertEq(_count(decision.accepted), HONEST - 1);
         vm.assertFalse(decision.paid);
         for (uint256 i = 0; i < HONEST; ++i) {
@@ -214,7 +215,7 @@ contract RoundRulesTest is RoundRulesFixture {
         RuleTerms memory terms = medianTerms();
         terms.stepRule = StepRule.Decay;
         terms.stepFactorQ16 = 1;
-        Decision memory decision = decide(terms, _disagreement());
+        Decision memory decision = decide(terms, _disagreement(HONEST));
         vm.assertEq(decision.accepted, 0);
         vm.assertFalse(decision.paid);
         vm.assertEq(decision.nextStepQ16, ONE);
@@ -225,9 +226,9 @@ contract RoundRulesTest is RoundRulesFixture {
         vm.assertEq(decide(noTerms(), honestRound(3, 1)).accepted, 7);
     }
 
-    function _disagreement() private pure returns (Vectors memory round) {
-        round = honestRound(HONEST, 1);
-        for (uint256 i = 0; i < HONEST; ++i) {
+    function _disagreement(uint256 n) private pure returns (Vectors memory round) {
+        round = honestRound(n, 1);
+        for (uint256 i = 0; i < n; ++i) {
             round.updates[i] = noise(i, "alone", 300);
         }
     }

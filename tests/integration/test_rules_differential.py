@@ -24,7 +24,7 @@ from market.protocol.errors import FedmarketError, InvalidGram, InvalidTerms
 from market.protocol.rule_terms import RuleTerms
 from tests.unit.aggregator.random_rounds import Round, random_round, random_terms
 
-ROUNDS = 24_000
+ROUNDS = 12_000
 TERMS_CHECKED = 2_000
 BATCH = 250
 SEED = 20_230_228
@@ -132,7 +132,7 @@ def test_contract_and_python_decide_random_rounds_alike(rules_anvil: RulesContra
         sizes.update(case.rows for case in cases)
         print(f"{start + BATCH} of {ROUNDS} rounds alike: {dict(kinds)}", flush=True)
     assert set(range(65)) <= set(sizes)
-    assert min(kinds[kind] for kind in ("paid", "fallback", "nobody", "InvalidGram", "InvalidTerms")) > 100
+    assert min(kinds[kind] for kind in ("paid", "fallback", "nobody", "InvalidGram", "InvalidTerms")) > 50
 
 
 def test_contract_and_python_refuse_the_same_terms(rules_anvil: RulesContract) -> None:

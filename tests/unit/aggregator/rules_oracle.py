@@ -132,7 +132,7 @@ def keep(terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, e:
         def above(i: int, j: int) -> bool:
             return min(R[i, i], R[j, j], R[i, j]) > 0 and R[i, j] ** 2 << 64 > T * G[i, i] * R[j, j]
 
-        return [i for i in S if 2 * len([j for j in S if j != i and above(i, j)]) > m - 1]
+        return [i for i in S if len([j for j in S if j != i and above(i, j)]) >= max(1, m // 2)]
     if kind == 3:
         if m < 2 * a + 3:
             return []
