@@ -8,7 +8,7 @@ import {Base} from "./Base.sol";
 contract RoundRulesVectorsTest is Base {
     RoundRules private _rules = new RoundRules();
 
-    function test_sharedVectors_areDecidedAsWritten() public {
+    function test_sharedVectors_areDecidedAsWritten() public view {
         string memory json = vm.readFile("../tests/vectors/rules.json");
         string[] memory names = vm.parseJsonKeys(json, "$");
         vm.assertGt(names.length, 40);
