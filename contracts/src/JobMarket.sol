@@ -10,6 +10,7 @@ import {Aggregators} from "./libraries/Aggregators.sol";
 import {Attempts} from "./libraries/Attempts.sol";
 import {Escrow} from "./libraries/Escrow.sol";
 import {Job} from "./libraries/Jobs.sol";
+import {Lifetimes} from "./libraries/Lifetimes.sol";
 import {PackedArray} from "./libraries/PackedArray.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {SeatMask} from "./libraries/SeatMask.sol";
@@ -30,6 +31,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     using Terms for JobTerms;
 
     /// @inheritdoc IJobMarket
+    // forge-lint: disable-next-line(screaming-snake-case-immutable)
     IRoundRules public immutable rules;
     /// @inheritdoc IJobMarket
     uint256 public jobCount;
@@ -65,6 +67,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         job.state.owner = msg.sender;
         job.state.model = initialModel;
         job.state.stepQ16 = Rounds.FULL_STEP;
+        job.state.lifetimeHash = Lifetimes.noneHash(terms.seats);
         uint256 budget = terms.budget();
         uint128 received = _pull(terms.token, amount, budget);
         job.ledger.open(received, budget.toUint128());
@@ -239,8 +242,10 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function stateOf(JobId id) external view returns (JobState memory state) {
-        state = _job(id).state;
+        Job storage job = _job(id);
+        state = job.state;
         if (state.revealed == 0) state.revealChain = 0;
+        if (state.lifetimeHash == Lifetimes.noneHash(job.terms.seats)) state.lifetimeHash = 0;
     }
 
     /// @inheritdoc IJobMarket
@@ -297,8 +302,8 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     // ------------------------------------------------------------------ internals
 
     function _job(JobId id) private view returns (Job storage job) {
-        if (JobId.unwrap(id) >= jobCount) revert UnknownJob(id);
-        return _jobs[id];
+        job = _jobs[id];
+        if (job.state.owner == address(0)) revert UnknownJob(id);
     }
 
     /// @dev Kept apart so that its code is there once.

@@ -87,7 +87,7 @@ struct JobState {
     uint8 seatsTaken;
     bool hadMinimum; // this round had its minimum of commits in some attempt
     uint32 stepQ16; // this round's step
-    bytes32 revealChain; // rolling hash of this attempt's reveals
+    bytes32 revealChain; // zero before the first reveal, then keccak256(abi.encode(previous, seat, contentId))
     bytes32 model; // content digest of the current model
     bytes32 lifetimeHash; // keccak256 of the packed lifetime scores; zero while all are zero
 }
@@ -105,7 +105,7 @@ struct Outcome {
 struct Settlement {
     uint64 excluded; // seats left out, a subset of the revealed ones
     bytes reasons; // one ExclusionReason a byte, one for each excluded seat in ascending order
-    bytes gram; // packed as IRoundRules asks; rows are the revealed seats not excluded, ascending
+    bytes gram; // packed as IRoundRules asks; rows are the revealed seats not excluded, ascending. With none: not read
     bytes32 model; // content digest of the new model; the current one's where no new model is made
     bytes lifetime; // the packed lifetime scores so far, as `lifetimeHash` fixes them
 }
@@ -188,6 +188,8 @@ interface IJobMarket {
         JobId indexed job, uint256 indexed attempt, address indexed aggregator, address to, uint256 amount
     );
     /// @param attempt the number under which `pays` can be claimed
+    /// @param refundable what the close returned to the owner, beside what it had to take already
+    /// @param burned what could not be divided
     event JobClosed(JobId indexed job, uint256 indexed attempt, uint256 refundable, uint256 burned, bytes pays);
     event Refunded(JobId indexed job, address indexed owner, address to, uint256 amount);
 
@@ -306,6 +308,7 @@ interface IJobMarket {
     /// @return taken whether the account has a seat
     function seatOf(JobId job, address trainer) external view returns (bool taken, uint256 seat);
     function trainerAt(JobId job, uint256 seat) external view returns (address);
+    /// @notice The seat's seal of the running attempt, zero where it has none.
     function sealAt(JobId job, uint256 seat) external view returns (bytes32);
     /// @notice What the contract owes in this token over all jobs, what it burned included.
     function owed(address token) external view returns (uint256);

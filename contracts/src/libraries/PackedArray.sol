@@ -11,8 +11,11 @@ library PackedArray {
         return uint128(bytes16(pays[seat * PAY_BYTES:(seat + 1) * PAY_BYTES]));
     }
 
-    function lifetimeAt(bytes calldata lifetime, uint256 seat) internal pure returns (uint64) {
-        return uint64(bytes8(lifetime[seat * LIFETIME_BYTES:(seat + 1) * LIFETIME_BYTES]));
+    /// @dev As above, an entry for this seat is there.
+    function lifetimeAt(bytes memory lifetime, uint256 seat) internal pure returns (uint256 score) {
+        assembly ("memory-safe") {
+            score := shr(192, mload(add(add(lifetime, 0x20), mul(seat, LIFETIME_BYTES))))
+        }
     }
 
     function setPay(bytes memory pays, uint256 seat, uint256 amount) internal pure {

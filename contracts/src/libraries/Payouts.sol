@@ -49,13 +49,16 @@ library Payouts {
         uint256 rows = scores.length;
         pays = new uint256[](rows);
         uint256 sum = 0;
-        for (uint256 row = 0; row < rows; ++row) {
-            sum += scores[row];
-        }
-        if (sum == 0) return (pays, 0);
-        for (uint256 row = 0; row < rows; ++row) {
-            pays[row] = amount * scores[row] / sum;
-            total += pays[row];
+        unchecked {
+            for (uint256 row = 0; row < rows; ++row) {
+                sum += scores[row];
+            }
+            if (sum == 0) return (pays, 0);
+            for (uint256 row = 0; row < rows; ++row) {
+                uint256 pay = amount * scores[row] / sum;
+                pays[row] = pay;
+                total += pay;
+            }
         }
     }
 
@@ -68,8 +71,9 @@ library Payouts {
         pays = new uint256[](rows);
         for (uint256 row = 0; row < rows; ++row) {
             uint256 score = scores[row];
-            pays[row] = score < target ? price_ * score / target : price_;
-            total += pays[row];
+            uint256 pay = score < target ? price_ * score / target : price_;
+            pays[row] = pay;
+            total += pay;
         }
     }
 }

@@ -25,10 +25,15 @@ library SeatMask {
 
     /// @notice The seats behind a set of rows, where row i is the i-th seat of `seats` in ascending order.
     function select(uint64 seats, uint64 rows) internal pure returns (uint64 selected) {
-        for (uint256 seat = 0; rows != 0 && seat < 64; ++seat) {
-            if (!has(seats, seat)) continue;
-            if (rows & 1 != 0) selected |= only(seat);
-            rows >>= 1;
+        unchecked {
+            if (seats & (seats + 1) == 0) return seats & rows; // no gap: row i is seat i
+            uint64 left = seats;
+            while (left != 0 && rows != 0) {
+                uint64 lowest = left & (~left + 1);
+                if (rows & 1 != 0) selected |= lowest;
+                left ^= lowest;
+                rows >>= 1;
+            }
         }
     }
 }

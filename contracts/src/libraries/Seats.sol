@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IJobMarket, JobState} from "../interfaces/IJobMarket.sol";
-import {Job, Seat} from "./Jobs.sol";
+import {Job} from "./Jobs.sol";
 import {SeatMask} from "./SeatMask.sol";
 
 /// @notice Who sits where, with which stake, and what a seat committed and revealed in the running attempt.

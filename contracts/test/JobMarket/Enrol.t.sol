@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobState, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract EnrolTest is MarketFixture {

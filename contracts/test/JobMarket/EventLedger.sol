@@ -12,6 +12,7 @@ struct Log {
 }
 
 /// @notice The cheat codes that record logs.
+// forge-lint: disable-next-line(interface-naming)
 interface LogVm {
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory logs);

@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
-import {JobId, JobState, JobTerms, Outcome, PayMode, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {JobId, JobState, JobTerms, PayMode, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
@@ -24,11 +24,11 @@ contract MarketActors is EventLedger {
     address private constant OWNER = address(0x0a11ce);
     LogVm private constant LOGS = LogVm(address(vm));
 
-    JobMarket public immutable market;
-    RevertingToken public immutable freezing = new RevertingToken();
+    JobMarket public market;
+    RevertingToken public freezing = new RevertingToken();
     address[JOBS] public tokens;
     bytes[JOBS] private lifetimes;
-    uint256 private immutable deadline = block.timestamp + 50 * PERIOD;
+    uint40 private deadline = uint40(block.timestamp + 50 * PERIOD);
     uint256 private clock;
 
     /// @dev Time is kept here: what a call warps may be forgotten before the next.
@@ -347,8 +347,8 @@ contract MarketActors is EventLedger {
         terms.rounds = 4;
         terms.payMode = mode;
         terms.initialShift = 3;
-        terms.enrolUntil = uint40(block.timestamp);
-        terms.deadline = uint40(deadline);
+        terms.enrolUntil = deadline - 50 * PERIOD;
+        terms.deadline = deadline;
         terms.commitPeriod = PERIOD;
         terms.revealPeriod = PERIOD;
         terms.settlePeriod = PERIOD;

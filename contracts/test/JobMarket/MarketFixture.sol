@@ -8,7 +8,6 @@ import {
     JobState,
     JobTerms,
     Ledger,
-    Outcome,
     PayMode,
     Phase,
     Settlement
@@ -108,6 +107,7 @@ abstract contract MarketFixture is Base {
     // ------------------------------------------------------------------ actions
 
     function _trainer(uint256 seat) internal pure returns (address) {
+        // forge-lint: disable-next-line(unsafe-typecast)
         return address(uint160(0x7000 + seat));
     }
 

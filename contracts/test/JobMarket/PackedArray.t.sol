@@ -22,7 +22,7 @@ contract PackedArrayTest is Base {
         vm.assertEq(this.payAt(pays, count - 1), amounts[count - 1]);
     }
 
-    function testFuzz_lifetimes_areOneBigEndianWordASeat(uint64[64] memory scores, uint256 count) public view {
+    function testFuzz_lifetimes_areOneBigEndianWordASeat(uint64[64] memory scores, uint256 count) public pure {
         count = bound(count, 1, 64);
         bytes memory lifetime = new bytes(count * 8);
         bytes memory expected;
@@ -31,15 +31,13 @@ contract PackedArrayTest is Base {
             expected = bytes.concat(bytes8(scores[seat - 1]), expected);
         }
         vm.assertEq(lifetime, expected);
-        vm.assertEq(this.lifetimeAt(lifetime, 0), scores[0]);
+        for (uint256 seat = 0; seat < count; ++seat) {
+            vm.assertEq(PackedArray.lifetimeAt(lifetime, seat), scores[seat]);
+        }
     }
 
     function payAt(bytes calldata pays, uint256 seat) external pure returns (uint128) {
         return PackedArray.payAt(pays, seat);
-    }
-
-    function lifetimeAt(bytes calldata lifetime, uint256 seat) external pure returns (uint64) {
-        return PackedArray.lifetimeAt(lifetime, seat);
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobId, JobState, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket, JobId, Phase} from "../../src/interfaces/IJobMarket.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract RevealTest is MarketFixture {
