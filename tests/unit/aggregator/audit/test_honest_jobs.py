@@ -17,36 +17,10 @@ from tests.unit.aggregator.audit.audited_job import (
     Verdicts,
     block_file,
     mismatches,
+    play_everything,
     play_round,
     the_mismatch,
 )
-
-
-def play_everything(job: AuditedJob) -> None:
-    """A settled round, an expired attempt, a round with a forfeit and an exclusion, a skipped round, and the end."""
-    play_round(job)
-    updates = job.updates((0, 1, 2, 3))
-    job.commit(updates)
-    job.reveal(0, 1, 2)
-    job.expire()
-    job.claim(0, 1)
-    job.claim_fee(0)
-    job.enrol(3)
-    job.enrol(4)
-    updates = job.updates((0, 1, 2, 3, 4))
-    job.commit(updates)
-    job.reveal(0, 1, 2, 4)
-    gone = job.committed[4][0]
-    job.settle(updates, {4: ExclusionReason.UNAVAILABLE})
-    block_file(job.store, gone, 2 * D).unlink()
-    job.claim(1, 2)
-    job.withdraw_stake(1)
-    job.commit(job.updates((0, 2)))
-    job.skip()
-    job.close()
-    job.claim(job.attempt, 0)
-    job.withdraw_bond(AGGREGATORS[1])
-    job.refund()
 
 
 def test_a_whole_honest_job_is_ok_to_the_last_check(job: AuditedJob, checks: Verdicts) -> None:
