@@ -79,6 +79,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         Job storage job = _job(id);
         if (job.state.closed) revert WrongPhase(Phase.Closed, Phase.Finished);
         uint256 from = job.closeableFrom();
+        // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < from) revert NotCloseable(block.timestamp, from);
 
         Attempts.close(job, id, lifetime);
@@ -149,6 +150,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         Outcome storage outcome = job.outcomes[attempt];
         bytes32 hash = keccak256(pays);
         if (hash != outcome.payHash) revert PayMismatch(hash, outcome.payHash);
+        // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < outcome.vestsAt) revert NotVested(block.timestamp, outcome.vestsAt);
         if (outcome.claimed.has(seat)) revert AlreadyClaimed(attempt, seat);
 
@@ -203,6 +205,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         Outcome storage outcome = job.outcomes[attempt];
         address aggregator = outcome.aggregator;
         if (aggregator == address(0) || msg.sender != aggregator) revert NotAggregator(msg.sender, aggregator);
+        // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < outcome.vestsAt) revert NotVested(block.timestamp, outcome.vestsAt);
         if (outcome.feeClaimed) revert FeeAlreadyClaimed(attempt);
 

@@ -132,9 +132,11 @@ contract MarketActors is EventLedger {
         for (uint256 job = 0; job < JOBS; ++job) {
             uint256 edge = _state(job).attemptStart;
             if (edge == 0) continue;
+            // forge-lint: disable-next-line(block-timestamp)
             for (uint256 i = 0; i < 3 && edge <= block.timestamp; ++i) {
                 edge += PERIOD;
             }
+            // forge-lint: disable-next-line(block-timestamp)
             if (edge > block.timestamp && edge < next) next = edge;
         }
     }
@@ -218,6 +220,7 @@ contract MarketActors is EventLedger {
         bytes memory pays = paysOf[job][attempt];
         if (pays.length == 0 || _entry(pays, seat) == 0) return false;
         bool claimed = (claimedMask[job][attempt] >> seat) & 1 != 0;
+        // forge-lint: disable-next-line(block-timestamp)
         return !claimed && block.timestamp >= market.outcomeOf(JobId.wrap(job), attempt).vestsAt;
     }
 
@@ -287,6 +290,7 @@ contract MarketActors is EventLedger {
     function _reasons(uint256 count) private pure returns (bytes memory reasons) {
         reasons = new bytes(count);
         for (uint256 i = 0; i < count; ++i) {
+            // forge-lint: disable-next-line(unsafe-typecast)
             reasons[i] = bytes1(uint8(1 + i % 3));
         }
     }
@@ -303,6 +307,7 @@ contract MarketActors is EventLedger {
             }
             if (included.has(seat)) sum += scores[row++];
             if (sum > type(uint64).max) sum = type(uint64).max;
+            // forge-lint: disable-next-line(unsafe-typecast)
             sums = bytes.concat(sums, bytes8(uint64(sum)));
         }
         lifetimes[job] = sums;
@@ -315,6 +320,7 @@ contract MarketActors is EventLedger {
     }
 
     function _actor(uint256 actor) private pure returns (address) {
+        // forge-lint: disable-next-line(unsafe-typecast)
         return address(uint160(0x7000 + actor));
     }
 
