@@ -25,7 +25,7 @@ OPENZEPPELIN = "../node_modules/@openzeppelin/contracts/"
 
 COMPILER_SETTINGS: Mapping[str, Any] = {
     "remappings": [f"@openzeppelin/contracts/={OPENZEPPELIN}"],
-    "optimizer": {"enabled": True, "runs": 200},
+    "optimizer": {"enabled": True, "runs": 1000},
     "evmVersion": "shanghai",
     "viaIR": False,
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},

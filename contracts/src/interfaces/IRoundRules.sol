@@ -41,7 +41,7 @@ struct Rule {
 }
 
 /// @notice Everything that a decision depends on beside the Gram matrix. Q8, Q16 and Q32 are fixed point with so many
-/// fractional bits. One storage slot, and one more for the sequence of rules.
+/// fractional bits. Field order packs all but the rules into one storage slot.
 struct RuleTerms {
     uint32 dimension; // d, the length of an update: 1 to 2^30
     Scoring scoring;
