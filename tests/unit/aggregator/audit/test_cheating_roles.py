@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from aggregator.decision import Decision
 from market.chain import events as on_chain
 from market.chain.records import ExclusionReason
+from market.protocol.identifiers import Seat
 from market.storage import Cid, EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import (
     OWNER,
@@ -239,3 +241,48 @@ def test_a_wrong_bond_broken_is_named(job: AuditedJob, checks: Verdicts) -> None
     job.expire()
     found = checks(job.forged(on_chain.AttemptExpired, burned_wei=1))
     assert mismatches(found) == {"schedule", "ledger"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({"seat": Seat(2)}, "without a reveal"), ({"reason": ExclusionReason.NONE}, "without a reason")],
+)
+def test_an_exclusion_that_makes_no_sense_is_named(
+    job: AuditedJob, checks: Verdicts, changes: dict[str, Any], expected: str
+) -> None:
+    updates = job.updates((0, 1, 2))
+    job.commit(updates)
+    job.reveal(0, 1)
+    job.settle(updates, {1: ExclusionReason.UNAVAILABLE})
+    found = checks(job.forged(on_chain.UpdateExcluded, **changes))
+    assert any(check.name == "exclusions" and expected in check.detail for check in found)
+
+
+def test_public_rows_that_are_not_the_jobs_models_are_named(job: AuditedJob, checks: Verdicts) -> None:
+    models = job.models
+    job.models = [replace(models[0], model=models[0].model * 2)]
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates)
+    job.reveal(*updates)
+    job.settle(updates)
+    found = {check.name: check.detail for check in checks(job) if not check.ok}
+    assert set(found) == {"gram", "model"}
+    assert "public row" in found["gram"]
+
+
+def test_a_round_decided_without_a_matrix_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    events = [event for event in job.events if not isinstance(event, on_chain.GramPublished)]
+    assert mismatches(checks(job.record(events))) == {"gram", "decision"}
+
+
+def test_enrolment_that_ended_before_the_opening_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    job.times[job.events[0].block_number] = job.terms.enrol_until_s + 1
+    assert "enrolment ended" in the_mismatch(checks(job), "terms").detail
+
+
+def test_an_opening_without_a_seal_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    sealed = next(event for event in job.events if isinstance(event, on_chain.UpdateCommitted))
+    events = [event for event in job.events if event is not sealed]
+    assert mismatches(checks(job.record(events))) == {"schedule", "openings"}

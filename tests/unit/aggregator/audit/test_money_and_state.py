@@ -13,9 +13,11 @@ from market.protocol.identifiers import Digest, Wei
 from market.storage import EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import (
     AGGREGATORS,
+    OWNER,
     AuditedJob,
     Verdicts,
     mismatches,
+    play_everything,
     play_round,
     the_mismatch,
     trainer,
@@ -113,6 +115,100 @@ def test_a_ledger_that_is_one_wei_off_its_events_is_named(job: AuditedJob, check
 def test_a_contract_that_has_less_than_it_owes_is_named(job: AuditedJob, checks: Verdicts) -> None:
     record = job.record()
     the_mismatch(checks(replace(record, balance_wei=Wei(record.owed_wei - 1))), "balance")
+
+
+def test_a_fee_taken_twice_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    job.claim_fee(0)
+    job.claim_fee(0)
+    assert "2 times" in the_mismatch(checks(job), "claims").detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        (on_chain.FeeClaimed, {"amount_wei": Wei(11)}, "the fee in wei"),
+        (on_chain.Claimed, {"seat": 9, "trainer": trainer(9)}, "the pay array has 5 entries"),
+    ],
+)
+def test_a_claim_that_cannot_be_due_is_named(
+    job: AuditedJob, checks: Verdicts, kind: type[on_chain.Event], changes: dict[str, Any], expected: str
+) -> None:
+    play_round(job)
+    job.claim(0, 1)
+    job.claim_fee(0)
+    first = next(check for check in checks(job.forged(kind, **changes)) if not check.ok)
+    assert first.name == "claims"
+    assert expected in first.detail
+
+
+def test_a_fee_taken_before_it_vests_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    job.claim_fee(0)
+    job.times[job.block] = job.outcomes[0].vests_at_s - 1
+    assert "fee was taken at" in the_mismatch(checks(job), "claims").detail
+
+
+@pytest.mark.parametrize("books", [{"claimed": 0}, {"fee_claimed": False}])
+def test_a_contract_that_forgets_a_claim_is_named(job: AuditedJob, checks: Verdicts, books: dict[str, Any]) -> None:
+    play_round(job)
+    job.claim(0, 1)
+    job.claim_fee(0)
+    job.outcomes[0] = replace(job.outcomes[0], **books)
+    the_mismatch(checks(job), "claims")
+
+
+@pytest.mark.parametrize(
+    ("books", "expected"), [({"aggregator": OWNER}, "whose fee"), ({"vests_at_s": 1}, "when the pay vests")]
+)
+def test_an_outcome_that_the_settlement_does_not_give_is_named(
+    job: AuditedJob, checks: Verdicts, books: dict[str, Any], expected: str
+) -> None:
+    play_round(job)
+    job.outcomes[0] = replace(job.outcomes[0], **books)
+    assert expected in the_mismatch(checks(job), "pay").detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        (on_chain.RoundSettled, {"returned_wei": Wei(1)}, "what returns"),
+        (on_chain.RoundSettled, {"pays": bytes(16 * 6)}, "the length of the pay array"),
+        (on_chain.RoundSettled, {"pays": b"odd"}, "multiple of 16"),
+        (on_chain.JobClosed, {"burned_wei": Wei(9)}, "what the close burns"),
+        (on_chain.JobClosed, {"refundable_wei": Wei(9)}, "what the close returns"),
+    ],
+)
+def test_money_that_an_event_moves_elsewhere_is_named(
+    job: AuditedJob, checks: Verdicts, kind: type[on_chain.Event], changes: dict[str, Any], expected: str
+) -> None:
+    play_everything(job)
+    details = [check.detail for check in checks(job.forged(kind, **changes)) if check.name == "pay" and not check.ok]
+    assert any(expected in detail for detail in details)
+
+
+def test_a_carry_that_nobody_gets_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_everything(job)
+    found = checks(job.forged(on_chain.JobClosed, burned_wei=Wei(0)))
+    assert any(check.name == "conservation" and "neither paid nor burned" in check.detail for check in found)
+
+
+def test_a_refund_of_less_than_is_the_owners_is_named(store: EmbeddedStore, checks: Verdicts) -> None:
+    job = AuditedJob(store)
+    job.close()
+    job.refund(extra=-1)
+    assert "still owed 1 wei" in the_mismatch(checks(job), "conservation").detail
+
+
+def test_a_deposit_that_does_not_cover_the_rounds_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    found = checks(job.forged(on_chain.JobOpened, deposit_wei=Wei(1)))
+    assert any(check.name == "terms" and "1 wei were deposited" in check.detail for check in found)
+    assert any(check.name == "conservation" and "refundable_wei is -" in check.detail for check in found)
+
+
+def test_a_contract_that_owes_less_than_one_job_has_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    record = job.record()
+    the_mismatch(checks(replace(record, owed_wei=Wei(record.owed_wei - 1))), "balance")
 
 
 # ------------------------------------------------------------------ the state
