@@ -217,13 +217,12 @@ class TrainerSession:
         return sealed
 
     def _task(self, state: JobState) -> RoundTask:
-        entropy = np.random.SeedSequence([self.seed, self.job.id, state.attempt])
         return RoundTask(
             job_model=self.model,
             dataset=self.dataset,
             attempt=state.attempt,
             step=state.step_q16 / FULL_STEP_Q16,
-            seed=int(entropy.generate_state(1)[0]),
+            seed=training_seed(self.seed, self.job.id, state.attempt),
             device=self.device,
             should_stop=self._alarm(state),
             progress=self.progress,
@@ -250,6 +249,11 @@ class TrainerSession:
     def _give_up(self, state: JobState, why: str) -> None:
         self._given_up.add(state.attempt)
         self.report(f"round {state.round}: not taking part any more: {why}")
+
+
+def training_seed(seed: int, job: int, attempt: int) -> int:
+    """The seed of one attempt's training: another one in every job and attempt, the same after a restart."""
+    return int(np.random.SeedSequence([seed, job, attempt]).generate_state(1)[0])
 
 
 def _seat(job: PublishedJob, trainer: str) -> Seat:
