@@ -41,12 +41,14 @@ class DevnetOptions:
         chain_id: what the chain calls itself.
         accounts: how many unlocked accounts with 10,000 coins each it has from the start; `fund` serves all others.
         block_time_s: a block every so many seconds; None mines a block for every transaction at once.
+        port: where it listens on 127.0.0.1; 0 for any free port.
     """
 
     kind: Kind = "anvil"
     chain_id: int = CHAIN_ID
     accounts: int = 1
     block_time_s: int | None = None
+    port: int = 0
 
 
 class Devnet:
@@ -188,7 +190,15 @@ def _anvil_program() -> str:
 
 
 def _anvil_command(options: DevnetOptions) -> list[str]:
-    command = [_anvil_program(), "--host", "127.0.0.1", "--port", "0", "--chain-id", str(options.chain_id)]
+    command = [
+        _anvil_program(),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(options.port),
+        "--chain-id",
+        str(options.chain_id),
+    ]
     command += ["--accounts", str(options.accounts), "--enable-tx-gas-limit", "--gas-limit", str(BLOCK_GAS_LIMIT)]
     if options.block_time_s is not None:
         command += ["--block-time", str(options.block_time_s)]
@@ -209,7 +219,14 @@ def _ganache_command(options: DevnetOptions) -> list[str]:
     node = shutil.which("node")
     if node is None:
         raise InvalidInput("ganache needs Node 20 or newer, but there is no `node` on the PATH")
-    command = [node, _ganache_program(), "--server.host", "127.0.0.1", "--server.port", str(_free_port())]
+    command = [
+        node,
+        _ganache_program(),
+        "--server.host",
+        "127.0.0.1",
+        "--server.port",
+        str(options.port or _free_port()),
+    ]
     command += ["--chain.chainId", str(options.chain_id), "--chain.hardfork", "shanghai"]
     command += ["--wallet.totalAccounts", str(max(1, options.accounts)), "--wallet.defaultBalance", "10000"]
     command += ["--miner.blockGasLimit", str(BLOCK_GAS_LIMIT), "--miner.callGasLimit", str(BLOCK_GAS_LIMIT)]
