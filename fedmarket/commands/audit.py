@@ -1,0 +1,46 @@
+"""Auditors: recompute a job from a chain node and the storage, and trust nobody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from rich.text import Text
+
+from fedmarket.commands.options import console, job_argument, network_options
+from fedmarket.connection import Network, NetworkOptions
+from market.protocol.errors import AuditMismatch
+from market.protocol.identifiers import JobId
+
+STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
+
+
+@click.command()
+@job_argument
+@click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@network_options
+def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
+    """Recompute JOB from chain and storage alone, a verdict a line; exit status 1 where something is not as it should.
+
+    `ok`: recomputed, and equal. `unproven`: taken on somebody's word. `mismatch`: not what the chain says.
+    """
+    from aggregator.audit import audit_job
+
+    network = Network.connect(options)
+    screen = console()
+    # A folder of its own: nothing that an earlier command fetched is believed.
+    with TemporaryDirectory() as cache, screen.status("auditing"):
+        report = audit_job(network.market, network.store, JobId(job_number), Path(cache))
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        for check in report.checks:
+            line = Text.assemble(
+                (f"{check.verdict:<9}", STYLES[check.verdict]), f"{check.name}", (f"  {check.subject}", "bold")
+            )
+            screen.print(line.append(f"  {check.detail}", "dim") if check.detail else line, soft_wrap=True)
+    if report.first_mismatch is not None:
+        first = report.first_mismatch
+        raise AuditMismatch(f"audit of job {job_number}: {first.name}: {first.subject}: {first.detail}")

@@ -1,0 +1,196 @@
+"""Project owners: post a job, watch it, take the model, close it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmarket.commands.amounts import money
+from fedmarket.commands.job_overview import JobOverview
+from fedmarket.commands.job_tables import job_list, job_report
+from fedmarket.commands.options import FILE, actor_options, console, job_argument, network_options, to_option
+from fedmarket.connection import Actor, Network, NetworkOptions
+from market.chain.contract import checked_address
+from market.chain.events import JobClosed, Refunded
+from market.chain.packed import pack_lifetime
+from market.job_history import JobHistory
+from market.protocol import integer_model
+from market.protocol.errors import InvalidInput
+from market.protocol.identifiers import Digest, JobId
+from market.published_job import PublishedJob
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "digits.yaml"
+
+
+class JobGroup(click.Group):
+    """Posting alone needs PyTorch, which takes seconds to load: it is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of a job's life."""
+        return ["example", "post", "list", "show", "model", "skip", "expire", "close"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One command."""
+        if cmd_name == "post":
+            from fedmarket.commands.job_post import post
+
+            return post
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, `post` without importing it."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.commands.get(name)
+            rows.append((name, command.get_short_help_str(80) if command else "Publish a job and lock its reward."))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=JobGroup)
+def job() -> None:
+    """Post, watch and close jobs (project owners)."""
+
+
+@job.command()
+def example() -> None:
+    """Print a commented job spec to start from."""
+    click.echo(EXAMPLE.read_text("utf-8"), nl=False)
+
+
+@job.command("list")
+@network_options
+def list_jobs(options: NetworkOptions) -> None:
+    """List the market's jobs."""
+    network = Network.connect(options)
+    count = network.market.job_count()
+    if not count:
+        click.echo("no job has been posted yet")
+        return
+    console().print(job_list(JobOverview.read(network, number) for number in range(count)))
+
+
+@job.command()
+@job_argument
+@click.option("--json", "as_json", is_flag=True, help="As JSON; amounts in wei, times as block timestamps.")
+@network_options
+def show(job_number: int, as_json: bool, options: NetworkOptions) -> None:
+    """Show JOB: its terms, rounds, trainers, and every wei of its money."""
+    overview = JobOverview.read(Network.connect(options), job_number)
+    if as_json:
+        click.echo(json.dumps(overview.to_json(), indent=2))
+        return
+    screen = console()
+    screen.print(job_report(overview, screen))
+
+
+@job.command()
+@job_argument
+@click.argument("file", metavar="FILE.npz", type=FILE)
+@network_options
+def model(job_number: int, file: Path, options: NetworkOptions) -> None:
+    """Fetch JOB's current model, check it, and write its parameters to FILE.npz."""
+    if file.suffix != ".npz":
+        raise InvalidInput(f"{file}: expected the name of a file that ends in .npz")
+    network = Network.connect(options)
+    digest = network.market.state(JobId(job_number)).model
+    # A folder of its own: what is written was fetched and verified just now.
+    with TemporaryDirectory() as cache:
+        published = network.job(job_number, Path(cache))
+        arrays = named_parameters(published, digest)
+    _write_npz(file, arrays)
+    click.echo(f"wrote {len(arrays)} arrays, {published.dimension:,} float32 parameters, to {file}")
+
+
+@job.command()
+@job_argument
+@actor_options
+def skip(job_number: int, actor: Actor) -> None:
+    """Skip JOB's round, whose commits stayed below the minimum."""
+    market, state = actor.network.market, actor.network.market.state(JobId(job_number))
+    call = market.skip_round(JobId(job_number), state.attempt)
+    actor.sender.send(f"skip/{job_number}/{state.attempt}", call)
+    click.echo(f"round {state.round + 1} of job {job_number} is skipped")
+
+
+@job.command()
+@job_argument
+@actor_options
+def expire(job_number: int, actor: Actor) -> None:
+    """Expire JOB's attempt, which was not settled in time: its aggregator loses the bond."""
+    market, state = actor.network.market, actor.network.market.state(JobId(job_number))
+    call = market.expire_round(JobId(job_number), state.attempt)
+    actor.sender.send(f"expire/{job_number}/{state.attempt}", call)
+    click.echo(f"attempt {state.attempt} of job {job_number} is expired; round {state.round + 1} starts again")
+
+
+@job.command()
+@job_argument
+@to_option
+@actor_options
+def close(job_number: int, to: str | None, actor: Actor) -> None:
+    """Close JOB once its rounds are over; its owner gets the unused reward back. Credits stay claimable."""
+    to = checked_address(to) if to else actor.address
+    job, market = JobId(job_number), actor.network.market
+    state = market.state(job)
+    if not state.closed:
+        _close(actor, job)
+    elif state.owner != actor.address:
+        click.echo(f"job {job} was closed before")
+    if state.owner == actor.address:
+        _refund(actor, job, to)
+
+
+def named_parameters(job: PublishedJob, digest: Digest) -> dict[str, NDArray[np.float32]]:
+    """A model's parameters as float32 arrays, by their names in the manifest; no array is a view of a file.
+
+    Raises:
+        StorageError: it is not in this store, damaged, or of another length.
+        InvalidModel: an entry is out of range.
+    """
+    vector = integer_model.to_float32(job.model(digest), job.document.spec.update.scale_exponent)
+    entries = job.document.parameters.entries
+    return {e.name: vector[e.offset : e.offset + e.size].reshape(e.shape).copy() for e in entries}
+
+
+def _write_npz(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Complete or not at all."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
+    try:
+        with draft.open("xb") as stream:
+            # As an archive is read: parameters may have names that `savez` has taken for its own arguments.
+            np.savez(stream, allow_pickle=False, **arrays)
+        draft.replace(file)
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _close(actor: Actor, job: JobId) -> None:
+    market = actor.network.market
+    token = market.terms(job).token
+    history = JobHistory(market.events(job, actor.network.deployment.block))
+    receipt = actor.sender.send(f"close/{job}", market.close_job(job, pack_lifetime(history.lifetime_q32())))
+    for event in market.events_in(receipt.logs):
+        if isinstance(event, JobClosed):
+            returned, burned = money(event.refundable_wei, token), money(event.burned_wei, token)
+            click.echo(f"job {job} is closed; {returned} returned to the owner, {burned} burned")
+
+
+def _refund(actor: Actor, job: JobId, to: str) -> None:
+    market = actor.network.market
+    token, refundable_wei = market.terms(job).token, market.ledger(job).refundable_wei
+    if not refundable_wei:
+        click.echo("nothing is left to refund")
+        return
+    refunds = market.events(job, actor.network.deployment.block, kinds=[Refunded])
+    actor.sender.send(f"refund/{job}/{len(refunds)}", market.refund(job, to))
+    click.echo(f"refunded {money(refundable_wei, token)} to {to}")

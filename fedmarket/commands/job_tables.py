@@ -1,0 +1,199 @@
+"""A job on the terminal: its terms, its rounds, its trainers, its money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fedmarket.commands.amounts import duration, moment, money, short
+from fedmarket.commands.job_overview import AttemptLine, JobOverview, Moment, TrainerLine
+from market.protocol.identifiers import Seat
+from market.protocol.rounds import Phase
+from market.protocol.rule_terms import RuleKind
+from market.protocol.terms import NATIVE, JobTerms, PayMode
+
+WIDE_COLUMNS = 110
+"""From this width on addresses are shown whole."""
+
+WHAT_NEXT = {
+    Phase.AWAITING_AGGREGATOR: "waits for an aggregator to bond",
+    Phase.ENROLMENT: "trainers enrol",
+    Phase.COMMIT: "trainers train, and seal their updates",
+    Phase.REVEAL: "trainers open their seals",
+    Phase.SETTLE: "the aggregator settles the round",
+    Phase.STARVED: "too few commits: anyone may skip the round",
+    Phase.OVERDUE: "not settled in time: anyone may expire the attempt",
+    Phase.FINISHED: "the rounds are over: claim, and close the job",
+    Phase.CLOSED: "the job is closed; credits stay claimable",
+}
+
+
+def phase_text(now: Moment) -> str:
+    """The phase, what it is for, and how long it lasts yet."""
+    left = "" if now.left_s is None else f", {duration(now.left_s)} left"
+    return f"{now.phase.name.lower().replace('_', ' ')}{left}: {WHAT_NEXT[now.phase]}"
+
+
+def job_report(overview: JobOverview, console: Console) -> RenderableType:
+    """Everything about one job."""
+    parts: list[RenderableType] = [Text(f"Job {overview.id}  {overview.name}", style="bold"), _facts(overview)]
+    for title, table in (
+        ("Rounds", _rounds(overview.attempts, overview.terms)),
+        ("Trainers", _trainers(overview.trainers, overview.terms, console.width >= WIDE_COLUMNS)),
+        ("Escrow", _escrow(overview)),
+    ):
+        parts += [Text(f"\n{title}", style="bold"), table]
+    return Group(*parts)
+
+
+def job_list(overviews: Iterable[JobOverview]) -> Table:
+    """One line a job."""
+    table = _table(("job", "right"), "name", "phase", ("round", "right"), ("trainers", "right"), ("reward", "right"))
+    for overview in overviews:
+        terms, state = overview.terms, overview.state
+        table.add_row(
+            str(overview.id),
+            overview.name,
+            overview.moment.phase.name.lower().replace("_", " "),
+            f"{min(state.round + 1, terms.rounds)}/{terms.rounds}",
+            f"{state.seats_taken}/{terms.seats}",
+            money(terms.round_reward_wei * terms.rounds, terms.token),
+        )
+    return table
+
+
+def terms_rows(terms: JobTerms) -> list[tuple[str, str]]:
+    """A job's terms in words."""
+    token = terms.token
+    periods = (terms.commit_period_s, terms.reveal_period_s, terms.settle_period_s)
+    names = ("commit", "reveal", "settle")
+    per_update = "" if terms.pay_mode is PayMode.POT else f", up to {money(terms.price_wei, token)} an update"
+    rows = [
+        ("rules", ", then ".join(_rule(rule.kind) for rule in terms.rules.rules) or "none: every update is accepted"),
+        ("reward", f"{money(terms.round_reward_wei, token)} a round, as {terms.pay_mode.name.lower()}{per_update}"),
+        (
+            "aggregator",
+            f"{money(terms.aggregator_fee_wei, token)} a round; bond {money(terms.aggregator_bond_wei, token)}",
+        ),
+        ("stake", f"{money(terms.trainer_stake_wei, token)} a trainer"),
+        ("seats", f"{terms.seats}, at least {terms.minimum_commits} commits a round"),
+        ("periods", ", ".join(f"{name} {duration(s)}" for name, s in zip(names, periods, strict=True))),
+        ("vesting", f"{duration(terms.vesting_period_s)} after a settlement"),
+        ("first round", f"from {moment(terms.enrol_until_s)}"),
+        ("deadline", moment(terms.deadline_s)),
+    ]
+    return rows if token == NATIVE else [*rows, ("token", token)]
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    """Names and values, side by side."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, Text(value))
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def seats_text(seats: Iterable[Seat]) -> str:
+    """Seat numbers, or a dash."""
+    return " ".join(map(str, seats)) or "-"
+
+
+def _facts(overview: JobOverview) -> RenderableType:
+    state, terms = overview.state, overview.terms
+    now = [
+        ("phase", phase_text(overview.moment)),
+        ("round", f"{min(state.round + 1, terms.rounds)} of {terms.rounds} (attempt {state.attempt})"),
+        ("owner", state.owner),
+        ("aggregators", ", ".join(overview.aggregators) or "none yet"),
+    ]
+    contents = [("document", overview.spec_cid), ("model", overview.model_name)]
+    return facts([*now, *terms_rows(terms), *contents])
+
+
+def _rounds(lines: list[AttemptLine], terms: JobTerms) -> RenderableType:
+    if not lines:
+        return _nothing("no attempt has started")
+    table = _table(
+        ("round", "right"), ("attempt", "right"), "result", ("commits", "right"), ("reveals", "right"),
+        "accepted seats", "excluded", ("paid", "right"),
+    )  # fmt: skip
+    for line in lines:
+        table.add_row(
+            str(line.round + 1),
+            str(line.attempt),
+            Text(line.result, style=_STYLES.get(line.result, "")),
+            str(line.committed),
+            str(line.revealed),
+            "" if line.accepted is None else seats_text(line.accepted),
+            ", ".join(f"{seat} {reason}" for seat, reason in line.excluded.items()),
+            money(line.paid_wei, terms.token),
+        )
+    return table
+
+
+def _trainers(lines: list[TrainerLine], terms: JobTerms, wide: bool) -> RenderableType:
+    if not lines:
+        return _nothing("nobody has enrolled")
+    table = _table(
+        ("seat", "right"), "address", "stake", ("accepted", "right"), ("score", "right"), ("earned", "right"),
+        ("claimed", "right"),
+    )  # fmt: skip
+    for line in lines:
+        table.add_row(
+            str(line.seat),
+            line.address if wide else short(line.address),
+            "in place" if line.staked else Text("none", style="red"),
+            str(line.accepted_rounds),
+            f"{line.score:.3f}",
+            money(line.earned_wei, terms.token),
+            money(line.claimed_wei, terms.token),
+        )
+    return table
+
+
+def _escrow(overview: JobOverview) -> RenderableType:
+    ledger, token = overview.ledger, overview.terms.token
+    table = _table("", ("amount", "right"), "what it is")
+    for name, amount_wei, meaning in (
+        ("deposited", ledger.deposited_wei, "everything that came in"),
+        ("paid", ledger.paid_wei, "pay, fees and compensation that went out"),
+        ("refunded", ledger.refunded_wei, "stakes, bonds and unused reward that went out"),
+        ("burned", ledger.burned_wei, "out of everyone's reach"),
+        ("locked", ledger.locked_wei, "still here, of which:"),
+        ("  budget", ledger.budget_wei, "reward and fees of rounds to come"),
+        ("  carry", ledger.carry_wei, "owed to trainers at the close"),
+        ("  credits", ledger.credits_wei, "earned and not yet claimed"),
+        ("  stakes", ledger.stakes_wei, "the trainers'"),
+        ("  bonds", ledger.bonds_wei, "the aggregators'"),
+        ("  refundable", ledger.refundable_wei, "the owner's to take"),
+    ):
+        table.add_row(name, money(amount_wei, token), Text(meaning, style="dim"))
+    verdict = "deposited = paid + refunded + burned + locked" if ledger.is_balanced else "the sums do not balance"
+    return Group(table, Text(f"  {verdict}", style="green" if ledger.is_balanced else "bold red"))
+
+
+_STYLES = {"settled": "green", "running": "cyan", "expired": "red", "skipped": "yellow"}
+
+
+def _rule(kind: RuleKind) -> str:
+    return kind.name.lower()
+
+
+def _nothing(what: str) -> RenderableType:
+    return Text(f"  {what}", style="dim")
+
+
+def _table(*columns: str | tuple[str, str]) -> Table:
+    table = Table(box=None, pad_edge=True, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        if isinstance(column, tuple):
+            table.add_column(column[0], justify="right", no_wrap=True)
+        else:
+            table.add_column(column)
+    return table

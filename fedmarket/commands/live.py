@@ -1,0 +1,113 @@
+"""What a running trainer or aggregator shows: a status line that moves on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from fedmarket.commands.amounts import duration
+from fedmarket.commands.job_overview import Moment
+from fedmarket.commands.job_tables import WHAT_NEXT
+from market.chain.records import JobState
+from market.published_job import PublishedJob
+
+POLL_S = 1.0
+
+
+class EpochProgress(Protocol):
+    """How far a training is: `trainer_client.training.Progress`."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        ...
+
+    @property
+    def epochs(self) -> int:
+        """Of how many."""
+        ...
+
+    @property
+    def loss(self) -> float:
+        """Mean of the last epoch."""
+        ...
+
+
+class JobMonitor:
+    """Follows one job and shows it. `poll` is to be called again and again; it asks the chain once a second."""
+
+    def __init__(self, job: PublishedJob, console: Console, who: str) -> None:
+        self._job, self._console, self._who = job, console, who
+        self._asked_at = float("-inf")
+        self._moment: Moment | None = None
+        self._training: EpochProgress | None = None
+        self.state: JobState | None = None
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show the status while this lasts, on a terminal only."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self._status, console=self._console, refresh_per_second=4, transient=True):
+            yield
+
+    def poll(self) -> None:
+        """Look where the job is, and say so when its phase has changed."""
+        if time.monotonic() - self._asked_at < POLL_S:
+            return
+        market, job = self._job.market, self._job.id
+        state, phase, now_s = market.state(job), market.phase(job), market.chain.timestamp()
+        before = (self._moment and self._moment.phase, self.state and self.state.attempt)
+        self._asked_at, self.state = time.monotonic(), state
+        self._moment = Moment.of(phase, self._job.terms, state, now_s)
+        if before != (phase, state.attempt):
+            self._training = None
+            self._console.print(Text(f"{self._round()}  {self._phase()}", style="cyan"), soft_wrap=True)
+
+    def report(self, line: str) -> None:
+        """Show what happened, for good."""
+        self._console.print(f"[green]•[/green] {escape(line)}", soft_wrap=True)
+
+    def progress(self, training: EpochProgress) -> None:
+        """Show how far the training is."""
+        self._training = training
+        if not self._console.is_terminal:
+            self.report(f"epoch {training.epoch} of {training.epochs}, loss {training.loss:.4f}")
+
+    def left_s(self) -> int | None:
+        """Seconds to the end of the phase, reckoned on from the last look at the chain."""
+        if self._moment is None or self._moment.left_s is None:
+            return None
+        return max(0, self._moment.left_s - int(time.monotonic() - self._asked_at))
+
+    def _round(self) -> str:
+        number = self.state.round + 1 if self.state else 0
+        return f"round {min(number, self._job.terms.rounds)}/{self._job.terms.rounds}"
+
+    def _phase(self) -> str:
+        if self._moment is None:
+            return "connecting"
+        phase = self._moment.phase
+        left_s = self.left_s()
+        left = "" if left_s is None else f", {duration(left_s)} left"
+        return f"{phase.name.lower().replace('_', ' ')}{left}: {WHAT_NEXT[phase]}"
+
+    def _status(self) -> RenderableType:
+        line = Table.grid(padding=(0, 1))
+        cells: list[RenderableType] = [Spinner("dots"), Text(self._who, "bold"), Text(self._round()), self._phase()]
+        if self._training is not None:
+            done, total = self._training.epoch, self._training.epochs
+            cells += [ProgressBar(total, done, width=12), Text(f"epoch {done}/{total}, loss {self._training.loss:.3f}")]
+        line.add_row(*cells)
+        return line

@@ -1,0 +1,72 @@
+"""What the contract's frequent refusals mean, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fedmarket.commands.amounts import duration
+from market.protocol.errors import ContractRevert, FedmarketError
+
+Arguments = Mapping[str, Any]
+
+
+def _phase(value: object) -> str:
+    return str(value).lower().replace("_", " ")
+
+
+def _wrong_phase(arguments: Arguments) -> str:
+    phase, expected = arguments["phase"], arguments["expected"]
+    if phase == "CLOSED":
+        return "the job is closed"
+    if phase == "FINISHED":
+        return "the job's rounds are over"
+    return f"not now: the job's phase is {_phase(phase)}, this is for the phase {_phase(expected)}"
+
+
+def _time_left(until: str, what: str) -> Callable[[Arguments], str]:
+    return lambda arguments: what.format(duration(max(1, arguments[until] - arguments["timestamp"])))
+
+
+def _text(template: str) -> Callable[[Arguments], str]:
+    return lambda arguments: template.format_map(arguments)
+
+
+SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
+    "UnknownJob": _text("there is no job {job} in this market: `fedmarket job list` shows those there are"),
+    "WrongPhase": _wrong_phase,
+    "WrongAttempt": _text("attempt {attempt} is over; the job is at attempt {current}"),
+    "NotOwner": _text("{caller} is not the job's owner, {owner} is"),
+    "NotAggregator": _text("{caller} is not the aggregator that this belongs to, {aggregator} is"),
+    "NotTrainer": _text("{account} has no seat in this job: `fedmarket trainer enrol` takes one"),
+    "OwnerCannotAggregate": _text("{owner} is the job's owner, who cannot be its aggregator: use another account"),
+    "AlreadyEnrolled": _text("{trainer} has seat {seat} already, with its stake in place"),
+    "SeatsFull": _text("all {seats} seats of this job are taken"),
+    "StakeNotInPlace": _text("seat {seat} has no stake in place: `fedmarket trainer enrol` puts it back"),
+    "AlreadyBonded": _text("{aggregator} has bonded already"),
+    "AggregatorQueueFull": _text("this job has {limit} aggregators already, which is the limit"),
+    "BondInUse": _text("{aggregator} is the active aggregator: its bond is free once the job is closed"),
+    "NotBonded": _text("{account} has no bond in this job"),
+    "AlreadyCommitted": _text("seat {seat} has committed in this attempt, and its stake is held until that ends"),
+    "AlreadyClaimed": _text("seat {seat} has claimed its pay of attempt {attempt} already"),
+    "FeeAlreadyClaimed": _text("the fee of attempt {attempt} was claimed already"),
+    "InsufficientDeposit": _text("the contract received {received} and needs {required}"),
+    "TokenShortfall": _text("the contract holds {balance} of token {token} and owes {owed}: it takes no more of it"),
+    "ERC20InsufficientBalance": _text("{sender} has {balance} of the job's token and needs {needed}"),
+    "NotVested": _time_left("vestsAt", "this has not vested yet: claim it in {}"),
+    "NotCloseable": _time_left("from", "the job cannot be closed yet: it can in {}"),
+    "NothingToPay": _text("there is nothing to pay out"),
+    "TransferFailed": _text("{to} did not accept {amount} wei: name another address with --to"),
+    "InvalidTerm": _text("the contract refuses the job's term {term} = {value}"),
+}
+"""By the name of the custom error; every other is shown as the contract says it."""
+
+
+def sentence(error: FedmarketError) -> str:
+    """An error's one line."""
+    if isinstance(error, ContractRevert) and error.name in SENTENCES:
+        try:
+            return SENTENCES[error.name](error.arguments)
+        except (KeyError, TypeError):
+            return str(error)  # another contract's error of the same name, with other arguments
+    return str(error)
