@@ -19,7 +19,6 @@ from fedmarket.commands.options import FILE, actor_options, console, job_argumen
 from fedmarket.connection import Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
 from market.chain.events import JobClosed, Refunded
-from market.chain.packed import pack_lifetime
 from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import InvalidInput
@@ -117,7 +116,7 @@ def skip(job_number: int, actor: Actor) -> None:
     market, state = actor.network.market, actor.network.market.state(JobId(job_number))
     call = market.skip_round(JobId(job_number), state.attempt)
     actor.sender.send(f"skip/{job_number}/{state.attempt}", call)
-    click.echo(f"round {state.round + 1} of job {job_number} is skipped")
+    click.echo(f"round {state.round} of job {job_number} is skipped")
 
 
 @job.command()
@@ -128,7 +127,7 @@ def expire(job_number: int, actor: Actor) -> None:
     market, state = actor.network.market, actor.network.market.state(JobId(job_number))
     call = market.expire_round(JobId(job_number), state.attempt)
     actor.sender.send(f"expire/{job_number}/{state.attempt}", call)
-    click.echo(f"attempt {state.attempt} of job {job_number} is expired; round {state.round + 1} starts again")
+    click.echo(f"attempt {state.attempt} of job {job_number} is expired; round {state.round} starts again")
 
 
 @job.command()
@@ -178,7 +177,7 @@ def _close(actor: Actor, job: JobId) -> None:
     market = actor.network.market
     token = market.terms(job).token
     history = JobHistory(market.events(job, actor.network.deployment.block))
-    receipt = actor.sender.send(f"close/{job}", market.close_job(job, pack_lifetime(history.lifetime_q32())))
+    receipt = actor.sender.send(f"close/{job}", market.close_job(job, history.packed_lifetime()))
     for event in market.events_in(receipt.logs):
         if isinstance(event, JobClosed):
             returned, burned = money(event.refundable_wei, token), money(event.burned_wei, token)

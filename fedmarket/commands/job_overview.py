@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from typing import Any
 
 from fedmarket.connection import Network
@@ -161,11 +162,13 @@ class JobOverview:
             "aggregators": list(self.aggregators),
             "document": self.spec_cid,
             "model": self.model_name,
-            "terms": asdict(self.terms),
+            "terms": _plain(asdict(self.terms)),
             "rounds": [asdict(line) for line in self.attempts],
             "trainers": [asdict(line) for line in self.trainers],
-            "escrow": {**{name.removesuffix("_wei"): wei for name, wei in asdict(self.ledger).items()}}
-            | {"locked": self.ledger.locked_wei},
+            "escrow": {
+                **{name.removesuffix("_wei"): amount_wei for name, amount_wei in asdict(self.ledger).items()},
+                "locked": self.ledger.locked_wei,
+            },
         }
 
     def _trainer_line(self, seat: Seat, address: str) -> TrainerLine:
@@ -188,6 +191,15 @@ def document_of(store: ContentStore, digest: bytes) -> JobDocument | None:
         return JobDocument.from_bytes(store.read(Cid.from_digest(digest, 0), MAX_SPEC_BYTES))
     except (StorageError, InvalidJobSpec):
         return None
+
+
+def _plain(value: Any) -> Any:
+    """Enumerations by name, everything else as it is."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value.name.lower() if isinstance(value, IntEnum) else value
 
 
 def _attempt_line(attempt: Attempt) -> AttemptLine:

@@ -52,14 +52,16 @@ def job_report(overview: JobOverview, console: Console) -> RenderableType:
 
 def job_list(overviews: Iterable[JobOverview]) -> Table:
     """One line a job."""
-    table = _table(("job", "right"), "name", "phase", ("round", "right"), ("trainers", "right"), ("reward", "right"))
+    table = _table(
+        ("job", "right"), "name", "phase", ("rounds done", "right"), ("trainers", "right"), ("reward", "right")
+    )
     for overview in overviews:
         terms, state = overview.terms, overview.state
         table.add_row(
             str(overview.id),
             overview.name,
             overview.moment.phase.name.lower().replace("_", " "),
-            f"{min(state.round + 1, terms.rounds)}/{terms.rounds}",
+            f"{min(state.round, terms.rounds)} of {terms.rounds}",
             f"{state.seats_taken}/{terms.seats}",
             money(terms.round_reward_wei * terms.rounds, terms.token),
         )
@@ -96,7 +98,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
     grid.add_column(overflow="fold")
     for name, value in rows:
         grid.add_row(name, Text(value))
-    return Padding(grid, (0, 0, 0, 2))
+    return Padding(grid, (0, 0, 0, 2), expand=False)
 
 
 def seats_text(seats: Iterable[Seat]) -> str:
@@ -108,7 +110,7 @@ def _facts(overview: JobOverview) -> RenderableType:
     state, terms = overview.state, overview.terms
     now = [
         ("phase", phase_text(overview.moment)),
-        ("round", f"{min(state.round + 1, terms.rounds)} of {terms.rounds} (attempt {state.attempt})"),
+        ("rounds done", f"{min(state.round, terms.rounds)} of {terms.rounds}"),
         ("owner", state.owner),
         ("aggregators", ", ".join(overview.aggregators) or "none yet"),
     ]
@@ -125,7 +127,7 @@ def _rounds(lines: list[AttemptLine], terms: JobTerms) -> RenderableType:
     )  # fmt: skip
     for line in lines:
         table.add_row(
-            str(line.round + 1),
+            str(line.round),
             str(line.attempt),
             Text(line.result, style=_STYLES.get(line.result, "")),
             str(line.committed),

@@ -92,8 +92,9 @@ class JobMonitor:
         return max(0, self._moment.left_s - int(time.monotonic() - self._asked_at))
 
     def _round(self) -> str:
-        number = self.state.round + 1 if self.state else 0
-        return f"round {min(number, self._job.terms.rounds)}/{self._job.terms.rounds}"
+        number, rounds = self.state.round if self.state else 0, self._job.terms.rounds
+        # Counted from zero, as the chain, the audit and the JSON do.
+        return f"round {number} of {rounds}" if number < rounds else f"{rounds} rounds done"
 
     def _phase(self) -> str:
         if self._moment is None:
