@@ -22,9 +22,10 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 @network_options
 def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
-    """Recompute JOB from chain and storage alone, a verdict a line; exit status 1 where something is not as it should.
+    """Recompute a job from chain and storage (anyone).
 
-    `ok`: recomputed, and equal. `unproven`: taken on somebody's word. `mismatch`: not what the chain says.
+    One verdict a line. ok: recomputed, and equal. unproven: taken on somebody's word. mismatch: not what the chain
+    says; the exit status is 1 then.
     """
     from aggregator.audit import audit_job
 

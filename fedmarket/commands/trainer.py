@@ -16,7 +16,7 @@ from fedmarket.connection import DEFAULT_WORK, Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
 from market.chain.events import StakeWithdrawn, TrainerEnrolled
 from market.chain.transactions import Finality
-from market.protocol.errors import InvalidInput
+from market.protocol.errors import FedmarketError, InvalidInput
 from market.protocol.identifiers import Seat
 from market.published_job import PublishedJob
 from trainer_client.claims import claim as take
@@ -87,7 +87,7 @@ def run(job_number: int, data: Path, device: str, seed: int, actor: Actor) -> No
         monitor.poll()
         return False
 
-    with leaving(lambda: _farewell(job, session.seat, monitor)), monitor.showing():
+    with leaving(lambda: _farewell(job, session.seat, actor)), monitor.showing():
         session.run(should_stop)
     click.echo(f"job {job.id} is over; `fedmarket trainer claim {job.id} --stake` takes what is due, once vested")
 
@@ -159,14 +159,21 @@ def _still_vesting(job: PublishedJob, address: str) -> str:
     return f"; {money(amount_wei, job.terms.token)} more by {moment(later[-1].vests_at_s)}"
 
 
-def _farewell(job: PublishedJob, seat: Seat, monitor: JobMonitor) -> str:
+def _farewell(job: PublishedJob, seat: Seat, actor: Actor) -> str:
     again = f"run the same command again to go on with job {job.id}"
-    state, left_s = monitor.state, monitor.left_s()
-    if state is None or not (state.committed & ~state.revealed) >> seat & 1:
+    try:
+        state, now_s = job.market.state(job.id), job.market.chain.timestamp()
+    except FedmarketError:
+        return f"stopped; {again}"
+    # A commit that was sent counts, mined or not.
+    committed = state.committed >> seat & 1 or actor.sender.knows(f"commit/{job.id}/{state.attempt}")
+    left_s = job.terms.schedule(state.attempt_start_s).reveal_end_s - now_s
+    if not committed or state.revealed >> seat & 1 or left_s <= 0:
         return f"stopped; {again}"
     stake = money(job.terms.trainer_stake_wei, job.terms.token)
-    when = "" if left_s is None else f" ({duration(left_s)} left in this phase)"
-    return f"stopped after a commit that is not revealed: {again} before the reveal phase ends{when}, or lose {stake}"
+    return (
+        f"stopped after a commit that is not revealed: {again} within {duration(left_s)}, or lose the stake of {stake}"
+    )
 
 
 def _finality(job: PublishedJob) -> Finality:

@@ -1,0 +1,428 @@
+"""The command line against a real chain: a job from its posting to its close, by everybody's own commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from fedmarket.cli import main
+from fedmarket.devnet import REPOSITORY, Devnet
+from market.chain import keystore
+from market.chain.deployment import Deployment
+from market.chain.job_market import JobMarket
+from market.protocol.identifiers import JobId
+
+PASSWORD = "a password for tests"
+COIN = 10**18
+JOB = JobId(0)
+TRAINERS = ("trainer-0", "trainer-1", "trainer-2")
+PATIENCE_S = 90
+
+SPEC = """
+name: three blobs
+model: {architecture: logistic_regression, arguments: {features: 4, classes: 3}}
+training: {epochs: 2, batch_size: 16, learning_rate: 0.1}
+rules: {accept: [], score: equal}
+rounds: 1
+seats: 3
+periods:
+  enrol_s: 1000
+  commit_s: 1000
+  reveal_s: 1000
+  settle_s: 1000
+  vesting_s: 500
+  deadline_s: 100000
+  confirmations: 1
+  block_time_s: 1
+money: {round_reward: 3 ether, aggregator_fee: 0.1 ether, trainer_stake: 6 ether, aggregator_bond: 3 ether}
+"""
+
+
+class Mining:
+    """Mines a block every so often, as a chain does: clients wait for confirmations. It can be held up."""
+
+    def __init__(self, devnet: Devnet) -> None:
+        self._devnet, self._going, self._ended = devnet, threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._mine, daemon=True)
+        self._thread.start()
+
+    def _mine(self) -> None:
+        while not self._ended.wait(0.2):
+            with self._going:
+                self._devnet.mine()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        with self._going:
+            self._devnet.set_mining(False)
+            try:
+                yield
+            finally:
+                self._devnet.set_mining(True)
+                self._devnet.mine()
+
+
+@dataclass
+class Terminal:
+    """A folder in which people with keystores run `fedmarket`, in this process or in one of its own."""
+
+    folder: Path
+    url: str
+    mining: Mining
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def environment(self, who: str | None) -> dict[str, str]:
+        settings = {
+            "FEDMARKET_RPC": self.url,
+            "FEDMARKET_DEPLOYMENT": str(self.folder / "deployment.json"),
+            "FEDMARKET_STORE": str(self.folder / "store"),
+            "FEDMARKET_PASSWORD_FILE": str(self.folder / "password"),
+        }
+        if who is not None:
+            settings |= {
+                "FEDMARKET_KEYSTORE": str(self.folder / f"{who}.json"),
+                "FEDMARKET_WORK": str(self.folder / "work" / who),
+            }
+        return settings
+
+    def run(self, *arguments: object, who: str | None = None) -> Result:
+        """Run a command to its end, in this process."""
+        return CliRunner(env=self.environment(who)).invoke(main, [str(a) for a in arguments])
+
+    def told(self, *arguments: object, who: str | None = None) -> str:
+        """What a command that has to succeed prints."""
+        result = self.run(*arguments, who=who)
+        assert (result.exit_code, result.stderr) == (0, "")
+        return result.stdout
+
+    def start(self, *arguments: object, who: str) -> subprocess.Popen[str]:
+        """Start a command in a process of its own."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fedmarket", *map(str, arguments)],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.environment(who), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.running.append(process)
+        return process
+
+    def train(self, who: str) -> subprocess.Popen[str]:
+        return self.start("trainer", "run", JOB, "--data", self.folder / f"{who}.npz", "--device", "cpu", who=who)
+
+    def aggregate(self) -> subprocess.Popen[str]:
+        return self.start("aggregator", "run", JOB, who="aggregator")
+
+    def address(self, who: str) -> str:
+        return self.told("keys", "show", self.folder / f"{who}.json").strip()
+
+
+def kill_all(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def mining(devnet: Devnet) -> Iterator[Mining]:
+    going = Mining(devnet)
+    yield going
+    going.end()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, devnet: Devnet, deployment: Deployment, mining: Mining) -> Iterator[Terminal]:
+    deployment.save(tmp_path / "deployment.json")
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    (tmp_path / "password").chmod(0o600)
+    (tmp_path / "job.yaml").write_text(SPEC)
+    opened = Terminal(tmp_path, devnet.url, mining)
+    for number, who in enumerate(("owner", "aggregator", *TRAINERS)):
+        made = keystore.create(tmp_path / f"{who}.json", PASSWORD, "scrypt-light")
+        devnet.fund(made.address, 100 * COIN)
+        write_blobs(tmp_path / f"{who}.npz", seed=number)
+    yield opened
+    kill_all(opened.running)
+
+
+def write_blobs(path: Path, seed: int) -> None:
+    """Three clouds of points in four dimensions, one a class."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(60) % 3
+    inputs = 3.0 * np.eye(4)[labels] + generator.normal(size=(60, 4))
+    np.savez(path, inputs=inputs.astype(np.float32), labels=labels)
+
+
+@pytest.fixture
+def enrolled(terminal: Terminal) -> Terminal:
+    """A posted job whose three seats are taken."""
+    terminal.told(
+        "job", "post", terminal.folder / "job.yaml", "--warm-start", terminal.folder / "owner.npz", who="owner"
+    )
+    for who in TRAINERS:
+        terminal.told("trainer", "enrol", JOB, who=who)
+    return terminal
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_s, f"waited {PATIENCE_S} s for {what}"
+        time.sleep(0.1)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, output, errors
+
+
+def transactions(devnet: Devnet, address: str, block: str = "latest") -> int:
+    return int(devnet.request("eth_getTransactionCount", address, block), 16)
+
+
+def sent(terminal: Terminal, devnet: Devnet) -> list[int]:
+    """How many transactions everybody has sent."""
+    return [transactions(devnet, terminal.address(who)) for who in ("owner", "aggregator", *TRAINERS)]
+
+
+def reach_reveal(terminal: Terminal, devnet: Devnet, market: JobMarket) -> list[subprocess.Popen[str]]:
+    """Everybody commits; then one is killed and one told to end; both start again in the reveal phase."""
+    aggregator = terminal.aggregate()
+    wait_until(lambda: market.state(JOB).attempt_start_s > 0, "the bond")
+    devnet.advance_to(market.state(JOB).attempt_start_s)
+    trainers = {who: terminal.train(who) for who in TRAINERS}
+    wait_until(lambda: market.state(JOB).committed == 0b111, "three commits")
+    trainers["trainer-0"].kill()
+    assert ended(trainers["trainer-0"])[0] == -signal.SIGKILL
+    trainers["trainer-1"].terminate()
+    status, _, errors = ended(trainers["trainer-1"])
+    assert status == 128 + signal.SIGTERM
+    assert errors.startswith("stopped after a commit that is not revealed: run the same command again")
+    devnet.advance_to(market.terms(JOB).schedule(market.state(JOB).attempt_start_s).commit_end_s)
+    return [aggregator, terminal.train("trainer-0"), terminal.train("trainer-1"), trainers["trainer-2"]]
+
+
+@pytest.mark.timeout(420)  # eight processes, most of which load PyTorch
+def test_a_job_ends_as_it_should_though_everybody_is_killed_on_the_way(
+    enrolled: Terminal, devnet: Devnet, deployed: JobMarket
+) -> None:
+    aggregator, *trainers = reach_reveal(enrolled, devnet, deployed)
+    wait_until(lambda: deployed.state(JOB).revealed == 0b111, "three reveals")
+    address = enrolled.address("aggregator")
+    bonded = transactions(devnet, address)
+    with enrolled.mining.held_up():
+        schedule = deployed.terms(JOB).schedule(deployed.state(JOB).attempt_start_s)
+        devnet.advance_to(schedule.reveal_end_s)
+        wait_until(lambda: transactions(devnet, address, "pending") > bonded, "the settlement to be sent")
+        aggregator.kill()
+        ended(aggregator)
+        aggregator = enrolled.aggregate()
+    assert ended(aggregator)[0] == 0
+    assert all(ended(trainer)[0] == 0 for trainer in trainers)
+
+    # Enrol, commit, reveal; bond, settle: nobody sent anything twice.
+    assert [transactions(devnet, enrolled.address(who)) for who in TRAINERS] == [3, 3, 3]
+    assert transactions(devnet, address) == bonded + 1
+    take_everything(enrolled, devnet)
+
+
+def take_everything(terminal: Terminal, devnet: Devnet) -> None:
+    """Claims, close and refund, by the commands; then nothing may be left in the contract."""
+    early = terminal.run("trainer", "claim", JOB, who="trainer-0")
+    assert "claimed 0 ETH" in early.stdout
+    assert " ETH more by " in early.stdout
+    too_early = terminal.run("job", "close", JOB, who="owner")
+    assert too_early.exit_code == 1
+    assert "the job cannot be closed yet: it can in" in too_early.stderr
+
+    devnet.advance(500)
+    elsewhere = "0x" + "12" * 20
+    assert f"to {elsewhere}" in terminal.told("trainer", "claim", JOB, "--to", elsewhere, who="trainer-0")
+    assert "claimed 0 ETH" in terminal.told("trainer", "claim", JOB, "--to", elsewhere, who="trainer-0")
+    for who in TRAINERS:
+        assert "stake: 6 ETH" in terminal.told("trainer", "claim", JOB, "--stake", who=who)
+    assert "job 0 is closed" in terminal.told("job", "close", JOB, who="owner")
+    claimed = terminal.told("aggregator", "claim", JOB, who="aggregator")
+    assert "bond: 3 ETH" in claimed
+    assert "claimed 0.1 ETH in fees" in claimed
+    check_story(terminal, devnet.balance_wei(elsewhere))
+
+
+def check_story(terminal: Terminal, claimed_elsewhere_wei: int) -> None:
+    story = json.loads(terminal.told("job", "show", JOB, "--json"))
+    assert story["phase"] == "closed"
+    assert [(entry["result"], entry["accepted"]) for entry in story["rounds"]] == [("settled", [0, 1, 2])]
+    earned = [entry["earned_wei"] for entry in story["trainers"]]
+    assert [entry["claimed_wei"] for entry in story["trainers"]] == earned
+    assert earned[0] == claimed_elsewhere_wei
+    assert min(earned) > 0
+    escrow = story["escrow"]
+    assert escrow["locked"] == 0
+    assert escrow["deposited"] == escrow["paid"] + escrow["refunded"] + escrow["burned"] + escrow["locked"]
+    assert sum(earned) + escrow["burned"] == 3 * COIN
+    assert escrow["paid"] == sum(earned) + COIN // 10
+    shown = terminal.told("job", "show", JOB)
+    assert all(words in shown for words in ("three blobs", "settled", "deposited = paid + refunded + burned + locked"))
+    status = terminal.told("trainer", "status", JOB, who="trainer-1")
+    assert "1 of 1 settled rounds" in status
+    assert "NOT in place" in status
+
+    file = terminal.folder / "model.npz"
+    terminal.told("job", "model", JOB, file)
+    with np.load(file) as arrays:
+        shapes = {name: (arrays[name].shape, str(arrays[name].dtype)) for name in arrays}
+    assert sorted(shapes.values()) == [((3,), "float32"), ((3, 4), "float32")]
+
+
+def test_posting_again_opens_the_job_once(terminal: Terminal, deployed: JobMarket) -> None:
+    arguments = ("job", "post", terminal.folder / "job.yaml", "--warm-start", terminal.folder / "owner.npz")
+
+    assert "Job 0 is open" in terminal.told(*arguments, who="owner")
+    assert "Job 0 was posted already" in terminal.told(*arguments, who="owner")
+    assert deployed.job_count() == 1
+
+    assert "Job 1 is open" in terminal.told(*arguments, "--again", who="owner")
+    assert deployed.job_count() == 2
+    assert terminal.told("job", "list").count("three blobs") == 2
+
+
+def test_a_posting_killed_before_it_was_mined_is_not_sent_twice(terminal: Terminal, devnet: Devnet) -> None:
+    arguments = ("job", "post", terminal.folder / "job.yaml", "--warm-start", terminal.folder / "owner.npz", "--again")
+    owner = terminal.address("owner")
+
+    with terminal.mining.held_up():
+        for _ in range(2):
+            process = terminal.start(*arguments, who="owner")
+            wait_until(lambda: transactions(devnet, owner, "pending") > 0, "the opening to be sent")
+            process.kill()
+            ended(process)
+        assert transactions(devnet, owner, "pending") == 1
+
+    assert "Job 0 was posted already" in terminal.told(*arguments, who="owner")
+
+
+def test_enrolling_again_changes_nothing(enrolled: Terminal, devnet: Devnet) -> None:
+    before = devnet.balance_wei(enrolled.address("trainer-0"))
+
+    assert "has seat 0 in job 0 already" in enrolled.told("trainer", "enrol", JOB, who="trainer-0")
+
+    assert devnet.balance_wei(enrolled.address("trainer-0")) == before
+
+
+def test_a_stake_can_be_taken_back_and_put_in_place_again(enrolled: Terminal) -> None:
+    assert "stake: 6 ETH" in enrolled.told("trainer", "claim", JOB, "--stake", who="trainer-1")
+    assert "seat 1 of job 0, stake 6 ETH" in enrolled.told("trainer", "enrol", JOB, who="trainer-1")
+    assert "stake: 6 ETH" in enrolled.told("trainer", "claim", JOB, "--stake", who="trainer-1")
+
+
+MISTAKES: Mapping[str, tuple[tuple[Any, ...], str, int, str]] = {
+    "unknown job": (("job", "show", 7), "owner", 1, "there is no job 7 in this market"),
+    "job that is no number": (("job", "show", "seven"), "owner", 2, "'seven' is not a valid integer range"),
+    "unknown chain": (("job", "list", "--chain-id", 1), "owner", 1, "serves chain 31337, expected chain 1"),
+    "seats full": (("trainer", "enrol", JOB), "owner", 1, "all 3 seats of this job are taken"),
+    "owner aggregates": (("aggregator", "run", JOB), "owner", 1, "cannot be its aggregator"),
+    "no seat": (("trainer", "claim", JOB), "aggregator", 2, "has no seat in job 0"),
+    "wrong phase": (("job", "skip", JOB), "owner", 1, "the job's phase is awaiting aggregator"),
+    "bad address": (("trainer", "claim", JOB, "--to", "0x12"), "trainer-0", 2, "'0x12' is no address"),
+    "no data": (("trainer", "run", JOB, "--data", "nowhere.npz"), "trainer-0", 2, "nowhere.npz does not exist"),
+    "no such device": (
+        ("trainer", "run", JOB, "--data", "nowhere.npz", "--device", "abacus"),
+        "trainer-0",
+        2,
+        "device 'abacus': expected auto",
+    ),
+    "model to another kind of file": (("job", "model", JOB, "model.pt"), "owner", 2, "ends in .npz"),
+    "spec missing": (("job", "post", "nowhere.yaml"), "owner", 2, "job spec: nowhere.yaml: cannot be read"),
+}
+
+
+def test_every_mistake_is_one_line_and_changes_nothing(enrolled: Terminal, devnet: Devnet, tmp_path: Path) -> None:
+    before = sent(enrolled, devnet)
+    for what, (arguments, who, status, words) in MISTAKES.items():
+        refuses(enrolled.run(*arguments, who=who), status, words, what)
+    (tmp_path / "empty").mkdir()
+    empty = enrolled.run("trainer", "run", JOB, "--data", tmp_path / "empty", who="trainer-0")
+    refuses(empty, 2, "is a folder, but the job's model does not take images", "empty data folder")
+    assert sent(enrolled, devnet) == before
+
+
+def test_a_spec_with_a_wrong_field_is_refused_by_its_name(terminal: Terminal, devnet: Devnet) -> None:
+    before = sent(terminal, devnet)
+    spec = terminal.folder / "wrong.yaml"
+    for right, wrong, words in (
+        ("accept: []", "accept: [magic]", "rules.accept[0]: expected one rule of"),
+        ("accept: []", "accept: [{multi_krum: {faults: 3}}]", "multi_krum"),
+        ("rounds: 1", "rounds: many", "rounds:"),
+        ("3 ether, agg", "3 sous, agg", "money.round_reward: expected an amount"),
+        ("logistic_regression", "oracle", "oracle"),
+        ("name: three blobs", "name: [", "is not YAML"),
+    ):
+        spec.write_text(SPEC.replace(right, wrong))
+        refuses(terminal.run("job", "post", spec, who="owner"), 2, words, wrong)
+    assert sent(terminal, devnet) == before
+
+
+def test_an_account_that_cannot_pay_is_told_so(terminal: Terminal, devnet: Devnet) -> None:
+    devnet.fund(terminal.address("owner"), COIN)
+
+    result = terminal.run("job", "post", terminal.folder / "job.yaml", who="owner")
+
+    refuses(result, 2, "has 1000000000000000000 wei, but openJob may need", "poor owner")
+
+
+def test_a_wrong_password_opens_nothing(terminal: Terminal) -> None:
+    (terminal.folder / "password").write_text("another\n")
+
+    result = terminal.run("job", "post", terminal.folder / "job.yaml", who="owner")
+
+    refuses(result, 2, "wrong password, or the file is damaged", "wrong password")
+
+
+def test_a_damaged_document_is_not_believed(enrolled: Terminal) -> None:
+    for block in (enrolled.folder / "store" / "blocks").rglob("*.data"):
+        block.write_bytes(block.read_bytes()[:-1])
+
+    refuses(enrolled.run("aggregator", "run", JOB, who="aggregator"), 1, "is corrupt", "damaged store")
+    assert "its document is not in this store" in enrolled.told("job", "show", JOB)
+
+
+def test_two_processes_cannot_act_for_one_account(enrolled: Terminal, deployed: JobMarket) -> None:
+    aggregator = enrolled.aggregate()
+    wait_until(lambda: bool(deployed.aggregators(JOB)), "the bond")
+
+    refuses(
+        enrolled.run("aggregator", "claim", JOB, who="aggregator"), 2, "in use by another process", "second process"
+    )
+
+    aggregator.send_signal(signal.SIGINT)
+    status, _, errors = ended(aggregator)
+    assert status == 128 + signal.SIGINT
+    assert errors.startswith("stopped; run the same command again")
+    assert len(errors.splitlines()) == 1
+
+
+def refuses(result: Result, status: int, words: str, what: str) -> None:
+    lines = result.stderr.splitlines()
+    assert (len(lines), result.exit_code) == (1, status), (what, result.stderr, result.exception)
+    assert lines[0].startswith("fedmarket: error: "), what
+    assert words in lines[0], (what, lines[0])

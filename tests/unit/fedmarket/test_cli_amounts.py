@@ -1,0 +1,41 @@
+"""Money and time as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedmarket.commands.amounts import duration, moment, money, short
+
+
+@pytest.mark.parametrize(
+    ("period_s", "text"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (252, "4 min 12 s"),
+        (7200, "2 h"),
+        (7260, "2 h 1 min"),
+        (86400, "1 d"),
+        (100_000, "1 d 3 h"),
+    ],
+)
+def test_a_period_is_told_in_its_two_largest_units(period_s: int, text: str) -> None:
+    assert duration(period_s) == text
+
+
+def test_no_wei_is_rounded_away() -> None:
+    assert money(10**18 + 1) == "1.000000000000000001 ETH"
+
+
+def test_a_token_of_unknown_decimals_is_counted_in_units() -> None:
+    assert money(1_234_567, "0x" + "11" * 20) == "1,234,567 units"
+
+
+def test_a_moment_beyond_the_calendar_is_still_told() -> None:
+    assert moment(0) == "1970-01-01 00:00:00 UTC"
+    assert moment((1 << 40) - 1) == f"block timestamp {(1 << 40) - 1}"
+
+
+def test_an_abbreviated_address_keeps_both_ends() -> None:
+    assert short("0x2e1610cE227e940DEbb84378FB5319895E5d19f3") == "0x2e16…19f3"

@@ -1,0 +1,71 @@
+"""The example data and the example spec: what the pages for each role start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from fedmarket.cli import main
+from fedmarket.commands.job import EXAMPLE
+from market.protocol.job_spec import load_spec
+from trainer_client.data import load_dataset
+from trainer_client.job_model import JobModel
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["data", "digits", *map(str, arguments)])
+
+
+def test_the_parts_are_all_digits_each_once(tmp_path: Path) -> None:
+    assert run(tmp_path / "data", "--parts", 3).exit_code == 0
+
+    names = ["owner.npz", "test.npz", "trainer-0.npz", "trainer-1.npz", "trainer-2.npz"]
+    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == names
+    parts = [load_dataset(tmp_path / "data" / name, features=64, classes=10) for name in names]
+    assert len(parts[0]) == 100
+    assert sum(map(len, parts)) == 1797
+    rows = np.concatenate([part.inputs for part in parts])
+    assert len(np.unique(rows, axis=0)) == 1797  # no two of these images are equal
+
+
+def test_the_seed_alone_decides_the_split(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(tmp_path / name, "--parts", 2, "--seed", seed)
+    contents = [(tmp_path / name / "trainer-0.npz").read_bytes() for name in "abc"]
+
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_files_are_replaced_only_by_force(tmp_path: Path) -> None:
+    (tmp_path / "trainer-0.npz").write_bytes(b"somebody's own data")
+
+    refused = run(tmp_path)
+
+    assert refused.exit_code == 2
+    assert "trainer-0.npz exists already" in refused.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["trainer-0.npz"]
+    assert run(tmp_path, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [("--alpha", "0"), ("--alpha", "nan"), ("--parts", "0")])
+def test_a_split_that_cannot_be_is_refused(tmp_path: Path, arguments: tuple[str, str]) -> None:
+    refused = run(tmp_path / "data", *arguments)
+
+    assert refused.exit_code == 2
+    assert len(refused.stderr.splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_example_spec_holds_together_and_fits_the_example_data(tmp_path: Path) -> None:
+    spec = load_spec(EXAMPLE)
+    model = JobModel.of_spec(spec)
+    run(tmp_path, "--parts", spec.seats)
+
+    terms = spec.to_terms(model.manifest.dimension, now_s=1_700_000_000)
+
+    assert terms.seats == 8
+    assert len(model.input.load(tmp_path / "trainer-7.npz")) > 0
+    assert CliRunner().invoke(main, ["job", "example"]).stdout == EXAMPLE.read_text("utf-8")

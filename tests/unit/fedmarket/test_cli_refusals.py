@@ -1,0 +1,42 @@
+"""Every sentence about a refusal of the contract fits the error that it is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedmarket.commands.refusals import SENTENCES, sentence
+from market.chain.reverts import known_errors
+from market.protocol.errors import ContractRevert, InvalidInput
+
+SIGNATURES = {signature.name: signature for signature in known_errors().values()}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_a_sentence_uses_only_arguments_that_its_error_has(name: str) -> None:
+    arguments = {argument: 7 for argument, _, _ in SIGNATURES[name].inputs}
+
+    assert sentence(ContractRevert(name, arguments)) != str(ContractRevert(name, arguments))
+
+
+def test_the_time_left_is_told() -> None:
+    refusal = ContractRevert("NotVested", {"timestamp": 1000, "vestsAt": 1252})
+
+    assert sentence(refusal) == "this has not vested yet: claim it in 4 min 12 s"
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        ("CLOSED", "the job is closed"),
+        ("FINISHED", "the job's rounds are over"),
+        ("COMMIT", "not now: the job's phase is commit, this is for the phase starved"),
+    ],
+)
+def test_a_wrong_phase_is_told_as_what_it_means(phase: str, words: str) -> None:
+    assert sentence(ContractRevert("WrongPhase", {"phase": phase, "expected": "STARVED"})) == words
+
+
+def test_another_error_is_shown_as_it_is() -> None:
+    assert sentence(ContractRevert("Moon", {"size": 3})) == "the contract refused: Moon(size=3)"
+    assert sentence(ContractRevert("SeatsFull", {})) == "the contract refused: SeatsFull()"
+    assert sentence(InvalidInput("seven is none")) == "seven is none"
