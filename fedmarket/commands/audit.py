@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
@@ -13,6 +14,9 @@ from fedmarket.commands.options import console, job_argument, network_options
 from fedmarket.connection import Network, NetworkOptions
 from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
+
+if TYPE_CHECKING:
+    from aggregator.audit import Check
 
 STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 
@@ -24,24 +28,35 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
     """Recompute a job from chain and storage (anyone).
 
-    One verdict a line. ok: recomputed, and equal. unproven: taken on somebody's word. mismatch: not what the chain
-    says; the exit status is 1 then.
+    One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
+    prove it is to be had any more. mismatch: not what the chain says; the exit status is 1 then.
     """
     from aggregator.audit import audit_job
 
     network = Network.connect(options)
     screen = console()
+
+    def show(check: Check) -> None:
+        if not as_json:
+            screen.print(_line(check), soft_wrap=True)
+
     # A folder of its own: nothing that an earlier command fetched is believed.
     with TemporaryDirectory() as cache, screen.status("auditing"):
-        report = audit_job(network.market, network.store, JobId(job_number), Path(cache))
+        report = audit_job(
+            network.market,
+            network.store,
+            JobId(job_number),
+            Path(cache),
+            progress=show,
+            from_block=network.deployment.block,
+        )
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
-    else:
-        for check in report.checks:
-            line = Text.assemble(
-                (f"{check.verdict:<9}", STYLES[check.verdict]), f"{check.name}", (f"  {check.subject}", "bold")
-            )
-            screen.print(line.append(f"  {check.detail}", "dim") if check.detail else line, soft_wrap=True)
     if report.first_mismatch is not None:
         first = report.first_mismatch
-        raise AuditMismatch(f"audit of job {job_number}: {first.name}: {first.subject}: {first.detail}")
+        raise AuditMismatch(f"audit of job {job_number}: mismatch in {first.name}, {first.subject}: {first.detail}")
+
+
+def _line(check: Check) -> Text:
+    verdict = (f"{check.verdict:<9} ", STYLES[check.verdict])
+    return Text.assemble(verdict, f"{check.name:<14} ", (f"{check.subject:<20} ", "bold"), (check.detail, "dim"))

@@ -73,17 +73,19 @@ class JobMonitor:
         self._moment = Moment.of(phase, self._job.terms, state, now_s)
         if before != (phase, state.attempt):
             self._training = None
-            self._console.print(Text(f"{self._round()}  {self._phase()}", style="cyan"), soft_wrap=True)
+            line = f"{self._round()}  {self._phase()}: {WHAT_NEXT[phase]}"
+            self._console.print(Text(line, style="cyan"), soft_wrap=True)
 
     def report(self, line: str) -> None:
         """Show what happened, for good."""
+        self._training = None
         self._console.print(f"[green]•[/green] {escape(line)}", soft_wrap=True)
 
     def progress(self, training: EpochProgress) -> None:
         """Show how far the training is."""
-        self._training = training
         if not self._console.is_terminal:
             self.report(f"epoch {training.epoch} of {training.epochs}, loss {training.loss:.4f}")
+        self._training = training
 
     def left_s(self) -> int | None:
         """Seconds to the end of the phase, reckoned on from the last look at the chain."""
@@ -102,7 +104,7 @@ class JobMonitor:
         phase = self._moment.phase
         left_s = self.left_s()
         left = "" if left_s is None else f", {duration(left_s)} left"
-        return f"{phase.name.lower().replace('_', ' ')}{left}: {WHAT_NEXT[phase]}"
+        return f"{phase.name.lower().replace('_', ' ')}{left}"
 
     def _status(self) -> RenderableType:
         line = Table.grid(padding=(0, 1))
@@ -110,5 +112,7 @@ class JobMonitor:
         if self._training is not None:
             done, total = self._training.epoch, self._training.epochs
             cells += [ProgressBar(total, done, width=12), Text(f"epoch {done}/{total}, loss {self._training.loss:.3f}")]
+        for _ in cells:
+            line.add_column(no_wrap=True)
         line.add_row(*cells)
         return line
