@@ -31,14 +31,6 @@ class Standing:
     crowding_q16: int
 
 
-@dataclass(frozen=True)
-class Pull:
-    """An update's residual against a weighted sum of residuals: inner product N, and square E of that sum."""
-
-    product: int
-    square: int
-
-
 def standings(evidence: Evidence, rows: Rows, terms: RuleTerms) -> list[Standing]:
     """Measure the accepted rows against each other.
 
@@ -61,20 +53,30 @@ def standings(evidence: Evidence, rows: Rows, terms: RuleTerms) -> list[Standing
     ]
 
 
-def crowding_q16(evidence: Evidence, rows: Rows) -> list[int]:
-    """k_i = 1 + Σ_{j ≠ i} max(0, partial cosine of i and j), each at most one.
+def likeness_q16(evidence: Evidence, rows: Rows) -> list[list[int]]:
+    """κ_ij: the partial cosine of every two rows, zero where it is negative, at most one. κ_ii is left at zero.
 
     >>> twins = [[4, 4, 0], [4, 4, 0], [0, 0, 4]]
-    >>> [k / ONE_Q16 for k in crowding_q16(Evidence(twins, twins, 0, 0), (0, 1, 2))]
-    [2.0, 2.0, 1.0]
+    >>> [k / ONE_Q16 for k in likeness_q16(Evidence(twins, twins, 0, 0), (0, 1, 2))[0]]
+    [0.0, 1.0, 0.0]
     """
     norms = {i: isqrt(evidence.residual[i][i] << 32) for i in rows}
 
     def likeness(i: int, j: int) -> int:
         shared, scale = evidence.residual[i][j], norms[i] * norms[j]
-        return min(ONE_Q16, (shared << 48) // scale) if shared > 0 and scale > 0 else 0
+        return min(ONE_Q16, (shared << 48) // scale) if i != j and shared > 0 and scale > 0 else 0
 
-    return [ONE_Q16 + sum(likeness(i, j) for j in rows if j != i) for i in rows]
+    return [[likeness(i, j) for j in rows] for i in rows]
+
+
+def crowding_q16(evidence: Evidence, rows: Rows) -> list[int]:
+    """k_i = 1 + Σ_{j ≠ i} κ_ij: how many times the same thing was said.
+
+    >>> twins = [[4, 4, 0], [4, 4, 0], [0, 0, 4]]
+    >>> [k / ONE_Q16 for k in crowding_q16(Evidence(twins, twins, 0, 0), (0, 1, 2))]
+    [2.0, 2.0, 1.0]
+    """
+    return [ONE_Q16 + sum(likenesses) for likenesses in likeness_q16(evidence, rows)]
 
 
 def weights(among: list[Standing], terms: RuleTerms) -> list[int]:
@@ -117,42 +119,44 @@ def scores_q32(
 def contributions_q16(
     evidence: Evidence, rows: Rows, among: list[Standing], row_weights: list[int], scoring: Scoring
 ) -> list[int]:
-    """c_i: the cosine of q_i⊥ with the weighted sum of the accepted residuals, over the whole norm of q_i.
+    """c_i = N_i / (‖q_i‖·√V): how far an update points where the weighted sum of the accepted residuals points.
 
-    What of an update lies in the span of the public rows adds to its norm and to nothing else: replaying earns nothing.
+    V is the square of that sum. What of an update lies in the span of the public rows adds to its norm and to nothing
+    else: replaying earns nothing.
     """
     if scoring is Scoring.EQUAL:
         return [ONE_Q16] * len(rows)
-    pulls = PULLS[scoring](evidence, rows, row_weights)
-    return [_cosine_q16(pull, s.norm_q16) for pull, s in zip(pulls, among, strict=True)]
-
-
-def _cosine_q16(pull: Pull, norm_q16: int) -> int:
-    if pull.product <= 0 or pull.square <= 0 or norm_q16 == 0:
-        return 0
-    return min(ONE_Q16, (pull.product << 48) // (norm_q16 * isqrt(pull.square << 32)))
-
-
-def _to_mean(evidence: Evidence, rows: Rows, row_weights: list[int]) -> list[Pull]:
-    """N = S_i = Σ_j w_j·R_ij and E = V = Σ_i w_i·S_i: everybody's sum, i's own part included."""
     pairs = list(zip(rows, row_weights, strict=True))
-    products = [sum(w * evidence.residual[i][j] for j, w in pairs) for i in rows]
-    square = sum(w * product for w, product in zip(row_weights, products, strict=True))
-    return [Pull(product, square) for product in products]
+    square = sum(v * w * evidence.residual[i][j] for i, v in pairs for j, w in pairs)
+    length = isqrt(square << 32) if square > 0 else 0
+    pulls = PULLS[scoring](evidence, rows, row_weights)
+    return [_cosine_q16(pull, length * s.norm_q16) for pull, s in zip(pulls, among, strict=True)]
 
 
-def _leave_one_out(evidence: Evidence, rows: Rows, row_weights: list[int]) -> list[Pull]:
-    """N = S_i - w_i·R_ii and E = V - 2·w_i·S_i + w_i²·R_ii: the sum of all others."""
-    return [
-        Pull(
-            product=mean.product - w * evidence.residual[i][i],
-            square=mean.square - 2 * w * mean.product + w * w * evidence.residual[i][i],
-        )
-        for mean, i, w in zip(_to_mean(evidence, rows, row_weights), rows, row_weights, strict=True)
-    ]
+def _cosine_q16(product: int, scale: int) -> int:
+    return min(ONE_Q16, (product << 48) // scale) if product > 0 and scale > 0 else 0
 
 
-PULLS: Final[dict[Scoring, Callable[[Evidence, Rows, list[int]], list[Pull]]]] = {
+def _to_mean(evidence: Evidence, rows: Rows, row_weights: list[int]) -> list[int]:
+    """N_i = Σ_j w_j·R_ij: everybody's sum, i's own part included."""
+    pairs = list(zip(rows, row_weights, strict=True))
+    return [sum(w * evidence.residual[i][j] for j, w in pairs) for i in rows]
+
+
+def _leave_one_out(evidence: Evidence, rows: Rows, row_weights: list[int]) -> list[int]:
+    """N_i = Σ_{j ≠ i} w_j·(1 - κ_ij)·R_ij: what others bring to the sum, and the less of it the more they are like i.
+
+    Without the discount a copy would be a witness for its original, and k seats with one update earned up to 6 times
+    its pay (`make bench`, copies).
+    """
+    pulls = []
+    for i, likenesses in zip(rows, likeness_q16(evidence, rows), strict=True):
+        others = zip(rows, row_weights, likenesses, strict=True)
+        pulls.append(sum(w * (ONE_Q16 - k) * evidence.residual[i][j] for j, w, k in others if j != i) >> 16)
+    return pulls
+
+
+PULLS: Final[dict[Scoring, Callable[[Evidence, Rows, list[int]], list[int]]]] = {
     Scoring.LEAVE_ONE_OUT_COSINE: _leave_one_out,
     Scoring.COSINE_TO_MEAN: _to_mean,
 }

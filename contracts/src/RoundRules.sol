@@ -28,7 +28,8 @@ contract RoundRules is IRoundRules {
         GramMatrix memory matrix = Gram.unpack(gram, rows, terms.dimension, AcceptanceRules.chance(terms));
         (uint256 accepted, bool paid) = AcceptanceRules.accept(terms, matrix, shift);
         if (accepted.count() < TermChecks.MIN_ACCEPTED) return _nobody(rows, stepQ16);
-        (Standing[] memory standings, bool weighed) = Contribution.weigh(terms, matrix, accepted, shift);
+        (Standing[] memory standings, int256[] memory novelties, bool weighed) =
+            Contribution.weigh(terms, matrix, accepted, shift);
         if (!weighed) return _nobody(rows, stepQ16);
 
         // forge-lint: disable-next-line(unsafe-typecast)
@@ -36,7 +37,8 @@ contract RoundRules is IRoundRules {
         decision.paid = paid;
         decision.nextStepQ16 = _nextStep(terms, standings, accepted, stepQ16);
         decision.weights = _weights(standings);
-        decision.scores = paid ? Contribution.score(terms, matrix.residuals, standings, accepted) : new uint64[](rows);
+        decision.scores =
+            paid ? Contribution.score(terms, matrix.residuals, novelties, standings, accepted) : new uint64[](rows);
     }
 
     function _nobody(uint256 rows, uint256 stepQ16) private pure returns (Decision memory decision) {

@@ -15,12 +15,12 @@ struct Standing {
     uint256 damping; // Q16: small updates earn and weigh little
     uint256 crowding; // Q16: how many times the same thing was said, itself included
     uint256 weight; // its integer weight in the average
-    int256 pull; // inner product of its residual with everybody's weighted sum
+    int256 pull; // Q16: inner product of its residual with what the others say that it does not
 }
 
 /// @notice Weights and scores of the accepted updates.
 /// @dev docs/rules.md, section 5. Arithmetic is unchecked where the bounds carry it: norms are at most 2^46, residual norms
-/// 2^50, crowding 2^22, weights sum to at most 2^18, residuals are below 2^67, so |S_i| < 2^85 and |V|, |E| < 2^105.
+/// 2^50, crowding 2^22, weights sum to at most 2^18, residuals are below 2^67, so a pull is below 2^102 and |V| < 2^103.
 library Contribution {
     using AcceptanceRules for uint256;
     using BoundedHeap for uint256[];
@@ -29,16 +29,17 @@ library Contribution {
 
     /// @notice Weighs the accepted rows.
     /// @return standings one a row
+    /// @return novelties 1 - partial cosine of every pair of the accepted, Q16, in the order of the residuals
     /// @return weighed false if nobody has any weight
     function weigh(RuleTerms calldata terms, GramMatrix memory gram, uint256 accepted, uint256 shift)
         internal
         pure
-        returns (Standing[] memory standings, bool weighed)
+        returns (Standing[] memory standings, int256[] memory novelties, bool weighed)
     {
         standings = _measure(gram, accepted);
         uint256 full = Math.max(_lowerMedianNorm(standings, accepted), (uint256(terms.normFloor) << 16) >> shift);
-        if (full == 0) return (standings, false);
-        _crowd(standings, gram.residuals, accepted);
+        if (full == 0) return (standings, novelties, false);
+        novelties = _crowd(standings, gram.residuals, accepted);
         if (terms.weighting == Weighting.Crowding) {
             weighed = _weighByCrowding(standings, accepted, full, terms.serverRateQ16);
         } else {
@@ -48,22 +49,26 @@ library Contribution {
     }
 
     /// @notice Scores the weighed rows, Q32.
-    function score(RuleTerms calldata terms, int256[] memory residuals, Standing[] memory standings, uint256 accepted)
-        internal
-        pure
-        returns (uint64[] memory scores)
-    {
+    /// @param novelties as `weigh` returned them; overwritten
+    function score(
+        RuleTerms calldata terms,
+        int256[] memory residuals,
+        int256[] memory novelties,
+        Standing[] memory standings,
+        uint256 accepted
+    ) internal pure returns (uint64[] memory scores) {
         Scoring scoring = terms.scoring;
         uint256 cap = terms.capQ16;
-        int256 square = scoring == Scoring.Equal ? int256(0) : _pull(standings, residuals, accepted);
+        int256 square = 0;
+        if (scoring == Scoring.CosineToMean) _countInFull(standings, novelties);
+        if (scoring != Scoring.Equal) square = _pull(standings, residuals, novelties, accepted);
+        uint256 length = square > 0 ? Math.sqrt(uint256(square) << 32) : 0;
         scores = new uint64[](standings.length);
         unchecked {
             for (uint256 i = 0; i < scores.length; ++i) {
                 if (!accepted.has(i)) continue;
                 Standing memory s = standings[i];
-                uint256 c = ONE;
-                if (scoring == Scoring.LeaveOneOutCosine) c = _leaveOneOutCosine(s, square);
-                else if (scoring == Scoring.CosineToMean) c = _cosine(s.pull, square, s.norm);
+                uint256 c = scoring == Scoring.Equal ? ONE : _cosine(s.pull >> 16, length * s.norm);
                 if (c > cap) c = cap;
                 // forge-lint: disable-next-line(unsafe-typecast)
                 scores[i] = uint64(c * c * s.damping / s.crowding); // at most 2^32
@@ -113,18 +118,25 @@ library Contribution {
     }
 
     /// @dev Adds every pair's partial cosine to both rows' crowding.
-    function _crowd(Standing[] memory standings, int256[] memory residuals, uint256 accepted) private pure {
+    function _crowd(Standing[] memory standings, int256[] memory residuals, uint256 accepted)
+        private
+        pure
+        returns (int256[] memory novelties)
+    {
+        novelties = new int256[](residuals.length);
         unchecked {
             uint256 n = standings.length;
             uint256 cursor = Gram.start(residuals);
+            uint256 gap = Gram.start(novelties) - cursor;
             for (uint256 i = 0; i < n; ++i) {
-                if (accepted.has(i)) _crowdWithLater(standings, i, cursor);
+                if (accepted.has(i)) _crowdWithLater(standings, i, cursor, gap);
                 cursor += 0x20 * (n - 1 - i);
             }
         }
     }
 
-    function _crowdWithLater(Standing[] memory standings, uint256 i, uint256 cursor) private pure {
+    /// @param gap from a pair's residual to its novelty in memory
+    function _crowdWithLater(Standing[] memory standings, uint256 i, uint256 cursor, uint256 gap) private pure {
         unchecked {
             Standing memory a = standings[i];
             Standing memory b = a;
@@ -137,15 +149,19 @@ library Contribution {
                     b := mload(slot)
                     shared := mload(add(slot, offset))
                 }
-                if (shared <= 0) continue;
-                uint256 scale = norm * b.residualNorm;
-                uint256 likeness;
-                assembly ("memory-safe") {
-                    likeness := div(shl(48, shared), scale) // zero where the scale is: j has no residual or is not accepted
+                uint256 likeness = 0;
+                if (shared > 0) {
+                    uint256 scale = norm * b.residualNorm;
+                    assembly ("memory-safe") {
+                        likeness := div(shl(48, shared), scale) // zero where the scale is: no residual, or not accepted
+                    }
+                    if (likeness > ONE) likeness = ONE;
+                    crowding += likeness;
+                    b.crowding += likeness;
                 }
-                if (likeness > ONE) likeness = ONE;
-                crowding += likeness;
-                b.crowding += likeness;
+                assembly ("memory-safe") {
+                    mstore(add(add(slot, offset), gap), sub(0x10000, likeness))
+                }
             }
             a.crowding = crowding;
         }
@@ -209,8 +225,23 @@ library Contribution {
         }
     }
 
-    /// @dev S_i = Σ_j w_j·R_ij for every accepted row, and the square V = Σ_i w_i·S_i of everybody's weighted sum.
-    function _pull(Standing[] memory standings, int256[] memory residuals, uint256 accepted)
+    /// @dev For the cosine to the mean nothing is discounted: every pair is new, and a row's own part counts.
+    function _countInFull(Standing[] memory standings, int256[] memory novelties) private pure {
+        unchecked {
+            for (uint256 pair = 0; pair < novelties.length; ++pair) {
+                novelties[pair] = int256(ONE);
+            }
+            for (uint256 i = 0; i < standings.length; ++i) {
+                Standing memory s = standings[i];
+                // forge-lint: disable-next-line(unsafe-typecast)
+                s.pull = int256((s.weight * s.residual) << 16);
+            }
+        }
+    }
+
+    /// @dev Adds N_i = Σ_{j≠i} w_j·(1 − κ_ij)·R_ij, Q16, to every accepted row's pull, and returns the square
+    /// V = Σ_ij w_i·w_j·R_ij of everybody's weighted sum.
+    function _pull(Standing[] memory standings, int256[] memory residuals, int256[] memory novelties, uint256 accepted)
         private
         pure
         returns (int256 square)
@@ -218,25 +249,27 @@ library Contribution {
         unchecked {
             uint256 n = standings.length;
             uint256 cursor = Gram.start(residuals);
+            uint256 gap = Gram.start(novelties) - cursor;
             for (uint256 i = 0; i < n; ++i) {
                 if (accepted.has(i)) {
                     Standing memory a = standings[i];
                     // forge-lint: disable-next-line(unsafe-typecast)
-                    a.pull += int256(a.weight * a.residual);
-                    square += _pullWithLater(a, standings, i, cursor);
+                    (int256 weight, int256 own) = (int256(a.weight), int256(a.weight * a.residual));
+                    square += weight * (own + 2 * _pullWithLater(standings, i, cursor, gap));
                 }
                 cursor += 0x20 * (n - 1 - i);
             }
         }
     }
 
-    /// @dev Completes S_i, gives row i's part to the later ones, and returns w_i·S_i.
-    function _pullWithLater(Standing memory a, Standing[] memory standings, uint256 i, uint256 cursor)
+    /// @dev Completes row i's pull, gives its part to the later ones, and returns Σ_{j>i} w_j·R_ij.
+    function _pullWithLater(Standing[] memory standings, uint256 i, uint256 cursor, uint256 gap)
         private
         pure
-        returns (int256)
+        returns (int256 undiscounted)
     {
         unchecked {
+            Standing memory a = standings[i];
             Standing memory b = a;
             // forge-lint: disable-next-line(unsafe-typecast)
             (int256 weight, int256 pull) = (int256(a.weight), a.pull);
@@ -244,34 +277,28 @@ library Contribution {
             uint256 offset = cursor - slot;
             for (; slot < end; slot += 0x20) {
                 int256 shared;
+                int256 fresh;
                 assembly ("memory-safe") {
                     b := mload(slot)
                     shared := mload(add(slot, offset))
+                    fresh := mul(shared, mload(add(add(slot, offset), gap)))
                 }
                 // forge-lint: disable-next-line(unsafe-typecast)
-                pull += int256(b.weight) * shared;
-                b.pull += weight * shared;
+                int256 other = int256(b.weight);
+                undiscounted += other * shared;
+                pull += other * fresh;
+                b.pull += weight * fresh;
             }
             a.pull = pull;
-            return weight * pull;
         }
     }
 
-    /// @dev The cosine with the sum of all others: i's own part is taken out of both.
-    function _leaveOneOutCosine(Standing memory s, int256 square) private pure returns (uint256) {
+    /// @dev product / scale, Q16, at most one; zero if either is not above zero.
+    function _cosine(int256 product, uint256 scale) private pure returns (uint256) {
+        if (product <= 0 || scale == 0) return 0;
         unchecked {
             // forge-lint: disable-next-line(unsafe-typecast)
-            (int256 weight, int256 own) = (int256(s.weight), int256(s.weight * s.residual));
-            return _cosine(s.pull - own, square - 2 * weight * s.pull + weight * own, s.norm);
-        }
-    }
-
-    /// @dev product / (norm·√square), Q16, at most one; zero if any of them is not above zero.
-    function _cosine(int256 product, int256 square, uint256 norm) private pure returns (uint256) {
-        if (product <= 0 || square <= 0 || norm == 0) return 0;
-        unchecked {
-            // forge-lint: disable-next-line(unsafe-typecast)
-            uint256 cosine = (uint256(product) << 48) / (norm * Math.sqrt(uint256(square) << 32));
+            uint256 cosine = (uint256(product) << 48) / scale;
             return cosine < ONE ? cosine : ONE;
         }
     }

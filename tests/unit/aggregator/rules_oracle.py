@@ -38,18 +38,19 @@ def decide(terms: Any, n: int, e: int, step: int, packed: bytes) -> tuple[int, b
     h = {i: min(ONE, (nu[i] << 16) // tau) for i in A}
     b = {i: ONE if nu[i] <= tau else (tau << 16) // nu[i] for i in A}
     rho = {i: isqrt(R[i, i] << 32) for i in A}
-    k = dict.fromkeys(A, ONE)
+    kappa = {(i, j): 0 for i in A for j in A}
     for i in A:
         for j in A:
             if i != j and R[i, j] > 0 and rho[i] * rho[j] > 0:
-                k[i] += min(ONE, (R[i, j] << 48) // (rho[i] * rho[j]))
+                kappa[i, j] = min(ONE, (R[i, j] << 48) // (rho[i] * rho[j]))
+    k = {i: ONE + sum(kappa[i, j] for j in A) for i in A}
     w = weights(terms, A, h, b, k)
     if w is None:
         return nobody
     s = dict.fromkeys(A, 0)
     if paid:
         for i in A:
-            s[i] = min(contribution(terms, A, R, nu, w, i), terms.cap_q16) ** 2 * h[i] // k[i]
+            s[i] = min(contribution(terms, A, R, nu, w, kappa, i), terms.cap_q16) ** 2 * h[i] // k[i]
     mean = sum(k[i] - ONE for i in A) // (len(A) * (len(A) - 1))
     decayed = max(1, (step * terms.step_factor_q16) >> 16)
     next_step = [step, decayed, decayed if mean < terms.step_threshold_q16 else step][terms.step_rule]
@@ -158,13 +159,15 @@ def weights(terms: Any, A: list[int], h: Any, b: Any, k: Any) -> dict[int, int] 
     return {i: terms.server_rate_q16 * omega[i] // total for i in A} if total else None
 
 
-def contribution(terms: Any, A: list[int], R: Any, nu: Any, w: Any, i: int) -> int:
+def contribution(terms: Any, A: list[int], R: Any, nu: Any, w: Any, kappa: Any, i: int) -> int:
     """Section 5's c_i."""
     if terms.scoring == 2:
         return ONE
-    others = A if terms.scoring == 1 else [j for j in A if j != i]
-    N = sum(w[j] * R[i, j] for j in others)
-    E = sum(w[j] * w[x] * R[j, x] for j in others for x in others)
-    if N <= 0 or E <= 0 or nu[i] == 0:
+    V = sum(w[j] * w[x] * R[j, x] for j in A for x in A)
+    if terms.scoring == 1:
+        N = sum(w[j] * R[i, j] for j in A)
+    else:
+        N = sum(w[j] * (ONE - kappa[i, j]) * R[i, j] for j in A if j != i) >> 16
+    if N <= 0 or V <= 0 or nu[i] == 0:
         return 0
-    return min(ONE, (N << 48) // (nu[i] * isqrt(E << 32)))
+    return min(ONE, (N << 48) // (nu[i] * isqrt(V << 32)))

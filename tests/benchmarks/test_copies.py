@@ -1,0 +1,59 @@
+"""What k seats gain by handing in the same update, where there is no reference to measure contribution against."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from aggregator.decision import decide
+from aggregator.gram import gram_matrix
+from market.protocol.rule_terms import ONE_Q16, RuleTerms, Scoring
+
+DIMENSION = 4_000
+HONEST = 6
+COPIES = (2, 4, 8)
+COSINES = (0.5, 0.2, 0.1)
+SEEDS = range(10)
+
+
+def honest_updates(cosine: float, seed: int) -> list[NDArray[np.int16]]:
+    """Updates whose pairwise cosines are about the one given."""
+    random = np.random.default_rng(seed)
+    shared = random.standard_normal(DIMENSION)
+    own = random.standard_normal((HONEST, DIMENSION))
+    return [np.rint(1_000 * (np.sqrt(cosine) * shared + np.sqrt(1 - cosine) * row)).astype(np.int16) for row in own]
+
+
+def share(updates: list[NDArray[np.int16]], copies: int, scoring: Scoring) -> float:
+    """The pot's share of the first update's owner, who holds `copies` seats."""
+    rows = [updates[0]] * copies + updates[1:]
+    terms = replace(RuleTerms(dimension=DIMENSION), scoring=scoring)
+    scores = decide(terms, len(rows), 0, ONE_Q16, gram_matrix(rows, [None] * 5)).scores
+    return sum(scores[:copies]) / sum(scores)
+
+
+def gain(cosine: float, copies: int, scoring: Scoring) -> float:
+    """How many times as much the copies earn together as the one update would: mean over the seeds."""
+    ratios = []
+    for seed in SEEDS:
+        updates = honest_updates(cosine, seed)
+        ratios.append(share(updates, copies, scoring) / share(updates, 1, scoring))
+    return float(np.mean(ratios))
+
+
+@pytest.mark.bench
+def test_copies_gain_less_than_their_number_under_every_scoring() -> None:
+    table = Table(title="Gain in pot share of k equal updates beside 5 others, median_cosine", title_justify="left")
+    for column in ("honest cosine", "score", *(f"k = {copies}" for copies in COPIES)):
+        table.add_column(column, justify="right")
+    for cosine in COSINES:
+        for scoring in Scoring:
+            gains = [gain(cosine, copies, scoring) for copies in COPIES]
+            table.add_row(f"{cosine}", scoring.name.lower(), *(f"{value:.2f}" for value in gains))
+            assert all(value < copies for value, copies in zip(gains, COPIES, strict=True))
+    Console(width=100).print(table)
