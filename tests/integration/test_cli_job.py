@@ -22,7 +22,9 @@ from click.testing import CliRunner, Result
 from fedmarket.cli import main
 from fedmarket.devnet import REPOSITORY, Devnet
 from market.chain import keystore
+from market.chain.calls import PreparedCall
 from market.chain.deployment import Deployment
+from market.chain.erc20 import Erc20
 from market.chain.job_market import JobMarket
 from market.protocol.identifiers import JobId
 
@@ -196,8 +198,16 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def transactions(devnet: Devnet, address: str, block: str = "latest") -> int:
-    return int(devnet.request("eth_getTransactionCount", address, block), 16)
+def transactions(devnet: Devnet, address: str) -> int:
+    """How many of an account's transactions were mined."""
+    return int(devnet.request("eth_getTransactionCount", address, "latest"), 16)
+
+
+def waiting(devnet: Devnet, address: str) -> int:
+    """How many of an account's transactions wait to be mined."""
+    pool = devnet.request("txpool_content")
+    by_account = [entry for state in ("pending", "queued") for entry in pool[state].items()]
+    return sum(len(entries) for account, entries in by_account if account.lower() == address.lower())
 
 
 def sent(terminal: Terminal, devnet: Devnet) -> list[int]:
@@ -233,7 +243,7 @@ def test_a_job_ends_as_it_should_though_everybody_is_killed_on_the_way(
     with enrolled.mining.held_up():
         schedule = deployed.terms(JOB).schedule(deployed.state(JOB).attempt_start_s)
         devnet.advance_to(schedule.reveal_end_s)
-        wait_until(lambda: transactions(devnet, address, "pending") > bonded, "the settlement to be sent")
+        wait_until(lambda: waiting(devnet, address) > 0, "the settlement to be sent")
         aggregator.kill()
         ended(aggregator)
         aggregator = enrolled.aggregate()
@@ -244,6 +254,16 @@ def test_a_job_ends_as_it_should_though_everybody_is_killed_on_the_way(
     assert [transactions(devnet, enrolled.address(who)) for who in TRAINERS] == [3, 3, 3]
     assert transactions(devnet, address) == bonded + 1
     take_everything(enrolled, devnet)
+    check_audit(enrolled)
+
+
+def check_audit(terminal: Terminal) -> None:
+    lines = terminal.told("audit", JOB).splitlines()
+    assert all(line.startswith("ok ") for line in lines)
+    assert {"pay", "claims", "conservation"} <= {line.split()[1] for line in lines}
+    report = json.loads(terminal.told("audit", JOB, "--json"))
+    assert report["ok"]
+    assert len(report["checks"]) == len(lines)
 
 
 def take_everything(terminal: Terminal, devnet: Devnet) -> None:
@@ -311,14 +331,15 @@ def test_a_posting_killed_before_it_was_mined_is_not_sent_twice(terminal: Termin
     owner = terminal.address("owner")
 
     with terminal.mining.held_up():
-        for _ in range(2):
-            process = terminal.start(*arguments, who="owner")
-            wait_until(lambda: transactions(devnet, owner, "pending") > 0, "the opening to be sent")
-            process.kill()
-            ended(process)
-        assert transactions(devnet, owner, "pending") == 1
+        process = terminal.start(*arguments, who="owner")
+        wait_until(lambda: waiting(devnet, owner) > 0, "the opening to be sent")
+        process.kill()
+        ended(process)
+        process = terminal.start(*arguments, who="owner")
 
-    assert "Job 0 was posted already" in terminal.told(*arguments, who="owner")
+    status, output, _ = ended(process)
+    assert (status, output.splitlines()[0]) == (0, "Job 0 was posted already; --again posts it anew")
+    assert transactions(devnet, owner) == 1
 
 
 def test_enrolling_again_changes_nothing(enrolled: Terminal, devnet: Devnet) -> None:
@@ -333,6 +354,28 @@ def test_a_stake_can_be_taken_back_and_put_in_place_again(enrolled: Terminal) ->
     assert "stake: 6 ETH" in enrolled.told("trainer", "claim", JOB, "--stake", who="trainer-1")
     assert "seat 1 of job 0, stake 6 ETH" in enrolled.told("trainer", "enrol", JOB, who="trainer-1")
     assert "stake: 6 ETH" in enrolled.told("trainer", "claim", JOB, "--stake", who="trainer-1")
+
+
+def test_a_job_in_a_token_takes_leave_and_deposits(
+    terminal: Terminal, deployed: JobMarket, actors: Any, compile_solidity: Callable[[str], bytes]
+) -> None:
+    bank = actors["bank"]
+    address = bank.send("coin", PreparedCall(None, compile_solidity("Token"))).contract
+    coin = Erc20(bank.chain, address)
+    for number, who in enumerate(("owner", "trainer-0", "aggregator")):
+        bank.send(f"gift/{number}", coin.transfer(terminal.address(who), 7_000))
+    money = f"money: {{token: '{address}', round_reward: 3000, trainer_stake: 6000, aggregator_bond: 3000}}"
+    terminal.folder.joinpath("job.yaml").write_text(SPEC[: SPEC.index("money:")] + money)
+
+    assert "3,000 units for 1 rounds" in terminal.told("job", "post", terminal.folder / "job.yaml", who="owner")
+    assert "stake 6,000 units" in terminal.told("trainer", "enrol", JOB, who="trainer-0")
+    terminal.aggregate()
+    wait_until(lambda: bool(deployed.aggregators(JOB)), "the bond")
+
+    assert deployed.ledger(JOB).deposited_wei == 12_000
+    left = [coin.balance(terminal.address(who)) for who in ("owner", "trainer-0", "aggregator")]
+    assert left == [4_000, 1_000, 4_000]
+    assert coin.allowance(terminal.address("owner"), deployed.address) == 0
 
 
 MISTAKES: Mapping[str, tuple[tuple[Any, ...], str, int, str]] = {
