@@ -33,6 +33,9 @@ from market.published_job import PublishedJob
 PATIENCE = 0.5
 """Share of the settle phase for which an update that is not in storage yet is waited for before it is excluded."""
 
+REFUSED_S = 5.0
+"""How long to wait after the contract refused before looking again."""
+
 
 @dataclass(frozen=True, eq=False)
 class Collected:
@@ -92,9 +95,8 @@ class AggregatorWorker:
         """
         self.sender.recover()
         while not should_stop():
-            state = self.job.market.state(self.job.id)
-            phase = self.job.market.phase(self.job.id)
-            if state.closed or phase is Phase.FINISHED:
+            state, phase = self.job.now()
+            if phase in (Phase.FINISHED, Phase.CLOSED):
                 return
             if not self.advance(state, phase):
                 time.sleep(self.poll_s)
@@ -114,6 +116,7 @@ class AggregatorWorker:
         except ContractRevert as refusal:
             # Somebody was faster, or the phase ended on the way: the next look at the chain tells what is due.
             self.report(f"round {state.round}: {refusal}")
+            time.sleep(REFUSED_S)
         return False
 
     # ------------------------------------------------------------------ the three acts

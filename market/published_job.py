@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from market.chain.events import JobOpened
 from market.chain.job_market import JobMarket
+from market.chain.records import JobState
 from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import AuditMismatch, ChainError
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
+from market.protocol.rounds import Phase
 from market.protocol.terms import JobTerms
 from market.protocol.update import read_update
 from market.storage import Cid, ContentStore
@@ -48,6 +50,7 @@ class PublishedJob:
             AuditMismatch: document and terms contradict each other.
         """
         self.market, self.store, self.id, self._cache = market, store, job, cache
+        self._fetched: set[Path] = set()
         self.terms = market.terms(job)
         self._opened = _opening(market, job)
         # A document fits one block, whatever its length.
@@ -55,6 +58,11 @@ class PublishedJob:
         self.document = JobDocument.from_bytes(store.read(cid, MAX_SPEC_BYTES))
         self.dimension = self.document.parameters.dimension
         check_document(self.document, self.terms, self._opened.initial_model)
+
+    def now(self) -> tuple[JobState, Phase]:
+        """Where the job stands and what may be done, both as of the latest block."""
+        view = self.market.at(self.market.chain.block_number())
+        return view.state(self.id), view.phase(self.id)
 
     def history(self) -> JobHistory:
         """The job's events up to the latest block."""
@@ -81,9 +89,11 @@ class PublishedJob:
     def _fetch(self, digest: Digest, entry_bytes: int) -> Path:
         expected_bytes = entry_bytes * self.dimension
         path = self._cache / f"{digest.hex()}.i{8 * entry_bytes}"
-        if not path.exists():
+        # What an earlier process left there may have been altered since: only this one's own fetches are trusted.
+        if path not in self._fetched:
             self._cache.mkdir(parents=True, exist_ok=True)
             self.store.copy_to(Cid.from_digest(digest, expected_bytes), path, expected_bytes)
+            self._fetched.add(path)
         return path
 
 

@@ -142,18 +142,17 @@ class TrainerSession:
         """
         self.sender.recover()
         while not should_stop():
-            state = self.job.market.state(self.job.id)
-            if state.closed or not self.advance(state):
-                if state.closed or self.job.market.phase(self.job.id) is Phase.FINISHED:
-                    return
+            state, phase = self.job.now()
+            if phase in (Phase.FINISHED, Phase.CLOSED):
+                return
+            if not self.advance(state, phase):
                 time.sleep(self.poll_s)
 
-    def advance(self, state: JobState) -> bool:
+    def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
         if state.attempt in self._given_up:
             return False
         mine = 1 << self.seat
-        phase = self.job.market.phase(self.job.id)
         try:
             if phase is Phase.COMMIT and not state.committed & mine:
                 return self._commit(state)
@@ -178,7 +177,12 @@ class TrainerSession:
         context = self.job.market.seal_context(self.job.id, state.round, state.attempt)
         folder = AttemptFolder(self._work_folder, context)
         sealed = folder.sealed()
-        if sealed is None or sealed.model != state.model:
+        # A commit that was signed stands for the opening on the disk, whatever a reorganisation did to the model.
+        signed = self.sender.knows(_key("commit", context))
+        if signed and sealed is None:
+            self._give_up(state, f"the opening of this attempt's seal is not in {folder.path}")
+            return False
+        if sealed is None or (sealed.model != state.model and not signed):
             sealed = self._seal_update(state, folder)
         digest = seal(context, self.sender.address, sealed.content, sealed.salt)
         self._send("commit", context, self.job.market.commit(self.job.id, state.attempt, digest))
@@ -244,11 +248,16 @@ class TrainerSession:
     # ------------------------------------------------------------------ small things
 
     def _send(self, act: str, context: SealContext, call: PreparedCall) -> Receipt:
-        return self.sender.send(f"{act}/{context.job}/{context.attempt}", call, self._finality)
+        return self.sender.send(_key(act, context), call, self._finality)
 
     def _give_up(self, state: JobState, why: str) -> None:
         self._given_up.add(state.attempt)
         self.report(f"round {state.round}: not taking part any more: {why}")
+
+
+def _key(act: str, context: SealContext) -> str:
+    """Names an act of this trainer, so that it is sent once."""
+    return f"{act}/{context.job}/{context.attempt}"
 
 
 def training_seed(seed: int, job: int, attempt: int) -> int:

@@ -68,13 +68,12 @@ class ChainRecord:
         return "close" if self.history.closed else f"attempt {attempt}"
 
 
-def read_record(market: JobMarket, job: JobId, from_block: int = 0) -> ChainRecord:
+def read_record(market: JobMarket, job: JobId) -> ChainRecord:
     """Read one job as of the market's block, or as of the latest one.
 
     Args:
         market: the contract.
         job: the job's number.
-        from_block: no event of the contract is older; it saves time on a long chain.
 
     Raises:
         ContractRevert: there is no such job.
@@ -84,7 +83,7 @@ def read_record(market: JobMarket, job: JobId, from_block: int = 0) -> ChainReco
     number = int(header["number"])
     as_of = market.at(number)
     terms, state = as_of.terms(job), as_of.state(job)
-    history = JobHistory(as_of.events(job, from_block=from_block, to_block=number))
+    history = JobHistory(as_of.events(job, to_block=number))
     attempts = [*history.attempts, *([history.closed.attempt] if history.closed else [])]
     record = ChainRecord(
         chain_id=as_of.chain.chain_id,

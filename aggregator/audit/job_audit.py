@@ -32,7 +32,6 @@ def audit_job(
     cache: Path,
     *,
     progress: Callable[[Check], None] | None = None,
-    from_block: int = 0,
 ) -> AuditReport:
     """Recompute everything that can be recomputed of a job, and say where the chain differs.
 
@@ -44,14 +43,13 @@ def audit_job(
         job: the job's number.
         cache: folder for vectors while they are looked at. Nothing that is in it before is believed.
         progress: is told each check as it is made.
-        from_block: no event of the contract is older; it saves time on a long chain.
 
     Raises:
         ContractRevert: there is no such job.
         ChainError: the node's answers are not of one chain, or its events are incomplete.
         StorageError: this machine's disk refuses.
     """
-    record = read_record(market, job, from_block)
+    record = read_record(market, job)
     cache.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with TemporaryDirectory(prefix="audit-", dir=cache, ignore_cleanup_errors=True) as folder:

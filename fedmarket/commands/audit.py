@@ -48,7 +48,6 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
             JobId(job_number),
             Path(cache),
             progress=show,
-            from_block=network.deployment.block,
         )
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))

@@ -47,9 +47,8 @@ class Copier(TrainerSession):
     BETS: Final = (1,)
     """The attempts in which it bets."""
 
-    def advance(self, state: JobState) -> bool:
+    def advance(self, state: JobState, phase: Phase) -> bool:
         """Cheat where the moment has come; returns whether there was anything to do."""
-        phase = self.job.market.phase(self.job.id)
         mine = 1 << self.seat
         bets = state.attempt in self.BETS and bool(state.staked & mine)
         if phase is Phase.COMMIT and bets and not state.committed & mine:

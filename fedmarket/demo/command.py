@@ -84,8 +84,8 @@ def _folder(keep_folder: Path | None) -> Iterator[Path]:
 
 def _perform(console: Console, folder: Path, seed: int, rounds: int | None, kind: Kind, verbose: bool) -> DemoResult:
     import torch
-    from aggregator.audit import audit_job
 
+    from aggregator.audit import audit_job
     from fedmarket.demo.play import Play
     from fedmarket.demo.result import collect
     from fedmarket.demo.scenario import make_scenario
@@ -111,7 +111,7 @@ def _perform(console: Console, folder: Path, seed: int, rounds: int | None, kind
             job = cast.owner.job
             audit = audit_job(job.market, job.store, job.id, folder / "audit")
             progress.update(task, description="measuring")
-            result = collect(scenario, cast, audit, play.first_block)
+            result = collect(scenario, cast, audit)
             progress.update(task, description="done")
     return result
 

@@ -72,7 +72,6 @@ class Play:
     devnet: Devnet
     folder: Path
     report: Callable[[str], None] = lambda line: None
-    first_block: int = 0
     _failures: list[BaseException] = field(default_factory=list)
 
     @contextmanager
@@ -80,7 +79,6 @@ class Play:
         """Deploy, post the job and enrol everybody; accounts and journals are closed at the end."""
         with ExitStack() as journals:
             deployment = deploy(self._sender("deployer", journals))
-            self.first_block = deployment.block
             owner_sender = self._sender("owner", journals)
             job = self._post(deployment, owner_sender)
             owner = self._player("owner", owner_sender, deployment, job)
@@ -213,7 +211,7 @@ class Play:
 
     def _watch(self, owner: Player, watch: Callable[[JobState, Phase], None], stop: threading.Event) -> None:
         while not stop.wait(POLL_S):
-            state, phase = owner.job.market.state(owner.job.id), owner.job.market.phase(owner.job.id)
+            state, phase = owner.job.now()
             watch(state, phase)
             if phase is Phase.FINISHED:
                 return

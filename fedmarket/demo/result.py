@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, cast
 
-from aggregator.audit import AuditReport
 from eth_typing import ABIFunction
 from eth_utils.abi import function_abi_to_4byte_selector
 from hexbytes import HexBytes
 from web3.types import TxData
 
+from aggregator.audit import AuditReport
 from fedmarket.demo.play import Cast
 from fedmarket.demo.scenario import Behaviour, Scenario
 from market.chain import artefacts
@@ -82,18 +82,17 @@ class DemoResult:
         }
 
 
-def collect(scenario: Scenario, cast: Cast, audit: AuditReport, from_block: int) -> DemoResult:
+def collect(scenario: Scenario, cast: Cast, audit: AuditReport) -> DemoResult:
     """Read everything back.
 
     Args:
         scenario: for the held-out samples.
         cast: for who did what; everything else comes from chain and storage.
         audit: the verdict.
-        from_block: the marketplace's first block.
     """
     job = cast.owner.job
     history, market = job.history(), job.market
-    gas = gas_by_call(market, from_block)
+    gas = gas_by_call(market)
     accuracy = Accuracy(job, scenario)
     behaviours = {player.sender.address: behaviour for behaviour, player in cast.trainers}
     return DemoResult(
@@ -123,11 +122,11 @@ class Accuracy:
         return self._known[digest]
 
 
-def gas_by_call(market: JobMarket, from_block: int) -> dict[str, tuple[int, ...]]:
-    """Gas of every transaction to the marketplace since a block, by function."""
+def gas_by_call(market: JobMarket) -> dict[str, tuple[int, ...]]:
+    """Gas of every transaction to the marketplace by function."""
     names = _function_names()
     used: defaultdict[str, list[int]] = defaultdict(list)
-    for number in range(from_block + 1, market.chain.block_number() + 1):
+    for number in range(market.first_block + 1, market.chain.block_number() + 1):
         for transaction in _transactions(market, number):
             if transaction.get("to") == market.address:
                 used[names[bytes(transaction["input"])[:4]]].append(_gas(market, bytes(transaction["hash"])))

@@ -104,7 +104,7 @@ class Deployment:
                 raise ChainError(f"there is no contract at {address} on chain {self.chain_id}: expected the {contract}")
             if self._without_addresses(code) != self._shipped(contract):
                 raise ChainError(f"the contract at {address} is not the {contract} that this version was made with")
-        return JobMarket(chain, self.job_market)
+        return JobMarket(chain, self.job_market, first_block=self.block)
 
     def _without_addresses(self, code: bytes) -> bytes:
         """The code with the addresses zeroed that belong in it; another address stays, and shows."""

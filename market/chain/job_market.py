@@ -26,13 +26,22 @@ class JobMarket(Gateway):
     Whatever the contract refuses is raised as `ContractRevert`. Reading an unknown job raises it too.
     """
 
-    def __init__(self, chain: Chain, address: str, block: BlockIdentifier = "latest") -> None:
+    def __init__(self, chain: Chain, address: str, block: BlockIdentifier = "latest", first_block: int = 0) -> None:
+        """Bind the gateway.
+
+        Args:
+            chain: the connection.
+            address: the contract's.
+            block: reads are as of this block.
+            first_block: the block of its deployment; no event is looked for before it.
+        """
         super().__init__(chain, address, artefacts.load(ARTEFACT).abi, block)
+        self.first_block = first_block
         self._events = EventReader(chain, self._contract)
 
     def at(self, block: BlockIdentifier) -> JobMarket:
         """The same contract, read as of another block."""
-        return JobMarket(self.chain, self.address, block)
+        return JobMarket(self.chain, self.address, block, self.first_block)
 
     # ------------------------------------------------------------------ reads
 
@@ -107,7 +116,7 @@ class JobMarket(Gateway):
     def events(
         self,
         job: JobId | None = None,
-        from_block: int = 0,
+        from_block: int | None = None,
         to_block: int | None = None,
         kinds: Iterable[type[Event]] | None = None,
     ) -> list[Event]:
@@ -115,11 +124,12 @@ class JobMarket(Gateway):
 
         Args:
             job: of this job only; None for all.
-            from_block: first block.
+            from_block: first block; None for the contract's own.
             to_block: last block; None for the latest.
             kinds: only events of these classes; None for all.
         """
-        return self._events.fetch(job, from_block, to_block, kinds)
+        first = self.first_block if from_block is None else from_block
+        return self._events.fetch(job, first, to_block, kinds)
 
     def events_in(self, logs: Iterable[LogReceipt]) -> list[Event]:
         """The contract's events among a receipt's logs."""

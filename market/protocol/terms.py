@@ -116,6 +116,8 @@ def _check_counts(terms: JobTerms) -> None:
 
 
 def _check_periods(terms: JobTerms) -> None:
+    confirmation_s = terms.confirmation_period_s
+    _require(confirmation_s >= 1, "confirmation period", f"{confirmation_s} s", "at least one block of one second")
     for name in ("commit", "reveal", "settle"):
         period_s = getattr(terms, f"{name}_period_s")
         longer = f"longer than the confirmations' {terms.confirmation_period_s} s and at most {MAX_PERIOD_S} s"

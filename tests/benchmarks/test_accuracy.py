@@ -1,4 +1,4 @@
-"""How much the cheats cost: the demo's job, and plain averaging over the honest five alone, from the same start and seeds."""
+"""How much the cheats cost: the demo's job beside plain averaging over the honest five, from the same start and seeds."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def show(comparisons: list[Comparison]) -> None:
     table.add_section()
     table.add_row("median", *(f"{value:.1%}" for value in medians), "", "")
     Console(width=100).print(table)
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, {os.cpu_count()} cores")
+    print(
+        f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, {os.cpu_count()} cores"
+    )
 
 
 @pytest.mark.bench

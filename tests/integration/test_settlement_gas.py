@@ -1,4 +1,4 @@
-"""What a whole settlement costs: gas of the real transaction, everything included, with numbers as large as real ones."""
+"""What a whole settlement costs: gas of the real transaction, everything included, numbers as large as real ones."""
 
 from __future__ import annotations
 

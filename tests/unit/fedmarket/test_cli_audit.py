@@ -26,10 +26,10 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command on a job of which these checks come out."""
 
     def run(*checks: Check, arguments: tuple[str, ...] = ()) -> Result:
-        def audit_job(*network_and_job: Any, progress: Callable[[Check], None], from_block: int) -> AuditReport:
+        def audit_job(*network_and_job: Any, progress: Callable[[Check], None]) -> AuditReport:
             for check in checks:
                 progress(check)
-            return AuditReport(JobId(3), from_block, checks)
+            return AuditReport(JobId(3), 7, checks)
 
         network = SimpleNamespace(market=None, store=None, deployment=SimpleNamespace(block=5))
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
