@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from market.protocol.errors import InvalidUpdate
 from market.protocol.identifiers import Digest
 from market.protocol.seal import SALT_BYTES, SealContext
 from market.protocol.update import EncodedUpdate, read_update
-from market.protocol.vector_file import map_vector_file, write_vector_file
+from market.protocol.vector_file import map_vector_file, slices, write_vector_file
 
 RESIDUAL_DTYPE = np.dtype("<f4")
+RESIDUAL_NAME = "residual.f32"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class AttemptFolder:
 
     @property
     def _residual_path(self) -> Path:
-        return self.path / "residual.f32"
+        return self.path / RESIDUAL_NAME
 
     @property
     def _opening_path(self) -> Path:
@@ -106,15 +108,27 @@ class AttemptFolder:
         """
         return read_update(self.update_path, dimension)
 
+    def repeats(self, content: Digest) -> bool:
+        """Whether an earlier attempt of this job was sealed with the same content."""
+        entry = json.dumps({"content": content.hex()}).strip("{}")
+        return any(entry in opening.read_text("ascii", "replace") for opening in self._earlier_openings())
+
     def residual_before(self, dimension: int) -> NDArray[np.float32] | None:
         """What rounding left over in the latest earlier attempt that was sealed: float32 (d,), or None at first.
 
         Raises:
             InvalidUpdate: it is damaged.
         """
-        earlier = sorted(self._job_folder.glob("attempt-*/opening.json"), reverse=True)
-        for opening in earlier:
-            if opening.parent.name < self.path.name:
-                path = opening.parent / "residual.f32"
-                return map_vector_file(path, RESIDUAL_DTYPE, dimension, InvalidUpdate)
-        return None
+        latest = next(self._earlier_openings(), None)
+        if latest is None:
+            return None
+        path = latest.with_name(RESIDUAL_NAME)
+        residual = map_vector_file(path, RESIDUAL_DTYPE, dimension, InvalidUpdate)
+        if not all(np.isfinite(residual[span]).all() for span in slices(dimension)):
+            raise InvalidUpdate(f"{path} is damaged: expected finite values")
+        return residual
+
+    def _earlier_openings(self) -> Iterator[Path]:
+        """The openings of the attempts before this one, latest first."""
+        openings = sorted(self._job_folder.glob("attempt-*/opening.json"), reverse=True)
+        return (opening for opening in openings if opening.parent.name < self.path.name)

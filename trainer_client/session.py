@@ -6,7 +6,7 @@ Data's path: model M_t -> local training -> counts q -> seal on the chain -> byt
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,21 @@ from numpy.typing import NDArray
 from market.chain.calls import PreparedCall
 from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
-from market.protocol.errors import ContractRevert, InvalidInput, InvalidUpdate
+from market.protocol.errors import (
+    BlockNotFound,
+    ContractRevert,
+    CorruptBlock,
+    InvalidContent,
+    InvalidInput,
+    InvalidUpdate,
+)
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import FULL_STEP_Q16, Phase
 from market.protocol.seal import SealContext, new_salt, seal
 from market.protocol.update import UpdateEncoding, encode
-from market.published_job import PublishedJob
-from market.storage import EmbeddedStore
+from market.published_job import UPDATE_ENTRY_BYTES, PublishedJob
+from market.storage import Cid, EmbeddedStore
+from market.storage.file_dag import walk_blocks
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
 from trainer_client.data import Dataset
 from trainer_client.job_model import JobModel
@@ -159,7 +167,9 @@ class TrainerSession:
             if phase is Phase.REVEAL and state.committed & mine and not state.revealed & mine:
                 return self._reveal(state)
         except ContractRevert as refusal:
-            self._give_up(state, str(refusal))
+            # A commit of ours that the latest block does not show yet: the next look tells.
+            if refusal.name != "AlreadyCommitted":
+                self._give_up(state, str(refusal))
         except InvalidUpdate as problem:
             self._give_up(state, str(problem))
         return False
@@ -196,29 +206,60 @@ class TrainerSession:
         if sealed is None:
             self._give_up(state, f"the opening of this attempt's seal is not in {folder.path}")
             return False
-        with folder.update_path.open("rb") as stream:
-            cid = self.job.store.add(stream)
-        self.job.store.pin(cid, f"job {self.job.id} attempt {state.attempt} seat {self.seat}")
+        cid = self._deliver(state, folder, sealed)
         call = self.job.market.reveal(self.job.id, state.attempt, self.sender.address, sealed.content, sealed.salt)
         self._send("reveal", context, call)
         self.report(f"round {state.round}: revealed {cid}")
         return True
+
+    def _deliver(self, state: JobState, folder: AttemptFolder, sealed: SealedUpdate) -> Cid:
+        """Put the update that was sealed where the aggregator finds it; no other bytes leave, whatever the disk did."""
+        cid = Cid.from_digest(sealed.content, UPDATE_ENTRY_BYTES * self.job.dimension)
+        if folder.update_path.exists():
+            self._keep_sealed(folder)  # in place of a copy that was damaged
+        try:
+            self._own_store.verify(cid)
+        except (BlockNotFound, CorruptBlock, InvalidContent) as problem:
+            # The opening alone still saves the stake.
+            self.report(f"round {state.round}: the update is lost and will be excluded: {problem}")
+            return cid
+        self.job.store.put_blocks((held, self._own_store.get_block(held)) for held in self._blocks(cid))
+        self.job.store.pin(cid, f"job {self.job.id} attempt {state.attempt} seat {self.seat}")
+        return cid
+
+    def _blocks(self, cid: Cid) -> Iterator[Cid]:
+        return (held for held, _ in walk_blocks(cid, self._own_store.get_block, raw_leaves=False))
 
     # ------------------------------------------------------------------ making the update
 
     def _seal_update(self, state: JobState, folder: AttemptFolder) -> SealedUpdate:
         self.model.load(self.job.model(state.model))
         delta = self.craft(self._task(state))
+        if delta.shape != (self.job.dimension,):
+            raise InvalidUpdate(f"the update has shape {delta.shape}, expected ({self.job.dimension},)")
         encoding = UpdateEncoding(self.model.scale_exponent, self.job.terms.shift(state.step_q16))
-        update = encode(delta, folder.residual_before(self.job.dimension), encoding)
+        update = encode(delta, self._residual(state, folder), encoding)
         if update.clipped:
             self.report(f"round {state.round}: {update.clipped} entries were clipped; the rest is sent next time")
         folder.keep(update)
-        with folder.update_path.open("rb") as stream:
-            cid = self._own_store.add(stream)
-        sealed = SealedUpdate(Digest(cid.digest), new_salt(), state.model)
+        content = Digest(self._keep_sealed(folder).digest)
+        # Zeros tell nothing, and their residual has to go on growing until it is worth a count.
+        if update.counts.any() and folder.repeats(content):
+            raise InvalidUpdate("the update is that of an earlier attempt, and none is ever sent twice")
+        sealed = SealedUpdate(content, new_salt(), state.model)
         folder.seal(sealed)
         return sealed
+
+    def _residual(self, state: JobState, folder: AttemptFolder) -> NDArray[np.float32] | None:
+        try:
+            return folder.residual_before(self.job.dimension)
+        except InvalidUpdate as problem:
+            self.report(f"round {state.round}: what rounding left over is lost: {problem}")
+            return None
+
+    def _keep_sealed(self, folder: AttemptFolder) -> Cid:
+        with folder.update_path.open("rb") as stream:
+            return self._own_store.add(stream)
 
     def _task(self, state: JobState) -> RoundTask:
         return RoundTask(
