@@ -1,4 +1,4 @@
-"""How much the cheats cost: the demo's job beside plain averaging over the honest five, from the same start and seeds."""
+"""How much the cheats cost: the demo's job beside plain averaging over its honest five, from the same start."""
 
 from __future__ import annotations
 
