@@ -1,0 +1,375 @@
+"""A small job on a real chain, played a phase at a time by the roles' own code; and ways to be killed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from aggregator.worker import AggregatorWorker
+from fedmarket.devnet import Devnet
+from fedmarket.owner import initial_model, publish
+from market.chain.calls import PreparedCall
+from market.chain.connection import Chain
+from market.chain.erc20 import Erc20
+from market.chain.events import Event, JobOpened, RoundSettled, UpdateCommitted
+from market.chain.job_market import JobMarket
+from market.chain.records import JobState, Ledger
+from market.chain.transactions import Finality, Receipt, TransactionSender
+from market.job_history import Attempt
+from market.protocol.errors import ChainTimeout
+from market.protocol.identifiers import Digest, JobId, Seat
+from market.protocol.job_spec import JobSpec, parse_spec
+from market.protocol.rounds import Phase
+from market.protocol.terms import NATIVE, JobTerms
+from market.published_job import PublishedJob
+from market.storage import EmbeddedStore
+from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
+from trainer_client.data import Dataset
+from trainer_client.session import Craft, RoundTask, TrainerSession
+
+SCALE_EXPONENT = 14
+REWARD_WEI = 10**15
+FEE_WEI = 10**13
+STAKE_WEI = 10**16
+COMPENSATION_WEI = 10**12
+MUCH_WEI = 10**20
+HANDED_IN_AGAIN_S = 0.5
+BALANCE_WEI = 1_000 * 10**18
+
+ON_ANVIL = pytest.mark.parametrize("shared_devnet", ["anvil"], indirect=True, scope="session")
+"""For what is about the roles' own code, or needs blocks at an exact second: Ganache adds nothing but minutes."""
+
+Counts = NDArray[np.int16]
+E = TypeVar("E", bound=Event)
+
+
+def spec(features: int, **changes: Any) -> JobSpec:
+    """A logistic regression of three classes: d = 3·(features + 1)."""
+    fields: dict[str, Any] = {
+        "name": "tiny",
+        "model": {"architecture": "logistic_regression", "arguments": {"features": features, "classes": 3}},
+        "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.5},
+        "update": {"scale_exponent": SCALE_EXPONENT},
+        # With so few parameters three standard deviations of chance are most of the way to one.
+        "rules": {"significance": 1.0},
+        "rounds": 3,
+        "seats": 8,
+        "periods": {
+            "enrol_s": 600,
+            "commit_s": 300,
+            "reveal_s": 300,
+            "settle_s": 300,
+            "vesting_s": 100,
+            "deadline_s": 9_000,
+            "confirmations": 1,
+            "block_time_s": 1,
+        },
+        "money": {
+            "round_reward": REWARD_WEI,
+            "aggregator_fee": FEE_WEI,
+            "trainer_stake": STAKE_WEI,
+            "aggregator_bond": STAKE_WEI,
+            "compensation": COMPENSATION_WEI,
+        },
+    }
+    for name, value in changes.items():
+        fields[name] = {**fields[name], **value} if isinstance(value, dict) else value
+    return parse_spec(fields)
+
+
+def names(count: int) -> list[str]:
+    """Names of trainers, by seat."""
+    return [f"trainer {seat}" for seat in range(count)]
+
+
+def constant(counts: NDArray[Any]) -> Craft:
+    """Hand in these counts, which may have fractions, in every round."""
+    return lambda task: (counts * 2.0**-SCALE_EXPONENT).astype(np.float32)
+
+
+def agreeing(own_seed: int) -> Craft:
+    """An update that agrees with those of all other seeds, and differs in every attempt."""
+
+    def craft(task: RoundTask) -> NDArray[np.float32]:
+        d = task.job_model.manifest.dimension
+        common = np.random.default_rng(task.attempt).integers(-900, 900, d)
+        own = np.random.default_rng([1 + own_seed, task.attempt]).integers(-400, 400, d)
+        return constant(common + own)(task)
+
+    return craft
+
+
+def samples(seed: int, features: int = 4, count: int = 24) -> Dataset:
+    """Three classes that a linear model can tell apart."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    inputs = random.normal(0, 0.3, (count, features)) + np.eye(3, features)[labels]
+    return Dataset(inputs.astype(np.float32), labels.astype(np.int64))
+
+
+class Killed(Exception):
+    """The process ended here."""
+
+
+class Process(TransactionSender):
+    """An actor's sender on a chain that goes on: a block follows every transaction, so that it is soon believed.
+
+    Attributes:
+        devnet: the chain; None where it stands still.
+        killed_before, killed_after: the act, if any, at which the actor's process is killed.
+    """
+
+    devnet: Devnet | None = None
+    killed_before: str | None = None
+    killed_after: str | None = None
+
+    def send(
+        self, key: str, call: PreparedCall, finality: Finality | None = None, timeout_s: float | None = None
+    ) -> Receipt:
+        act = key.split("/")[0]
+        if act == self.killed_before:
+            raise Killed(f"before {key}")
+        receipt = super().send(key, call, finality, timeout_s)
+        if act == self.killed_after:
+            raise Killed(f"after {key}")
+        return receipt
+
+    def wait(self, key: str, finality: Finality | None = None, timeout_s: float | None = None) -> Receipt:
+        if self.devnet is None:
+            return super().wait(key, finality, timeout_s)
+        self.devnet.mine()
+        try:
+            return super().wait(key, finality, HANDED_IN_AGAIN_S)
+        except ChainTimeout:  # a reorganisation had dropped it: it is in the latest block only now
+            self.devnet.mine()
+            return super().wait(key, finality, timeout_s)
+
+
+@dataclass
+class Marketplace:
+    """One job with its actors. Storage is shared; work folders, caches and journals are each actor's own."""
+
+    devnet: Devnet
+    market: JobMarket
+    actors: Any
+    folder: Path
+    features: int = 4
+    token: str = NATIVE
+    told: dict[str, list[str]] = field(default_factory=dict)
+    crafts: dict[str, Craft] = field(default_factory=dict)
+
+    # ------------------------------------------------------------------ setting up
+
+    def post(self, **changes: Any) -> Marketplace:
+        """Publish and open the job."""
+        parsed = spec(self.features, **changes)
+        prepared = publish(parsed, initial_model(parsed, None), self.store)
+        self.document_cid, self.model_cid = prepared.document_cid, prepared.model_cid
+        self.terms: JobTerms = parsed.to_terms(prepared.document.parameters.dimension, self.devnet.timestamp())
+        self.pay_in("owner")
+        call = self.market.open_job(self.terms, Digest(self.document_cid.digest), Digest(self.model_cid.digest))
+        receipt = self.send("owner", "open", call)
+        [opened] = [event for event in self.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
+        self.id: JobId = opened.job
+        return self
+
+    def join(self, trainers: int, aggregators: Iterable[str] = ("alice",)) -> Marketplace:
+        """Let trainers enrol, who from then on agree unless told otherwise, and aggregators bond."""
+        self.trainers = names(trainers)
+        for seat, name in enumerate(self.trainers):
+            self.enrol(name)
+            self.crafts[name] = agreeing(seat)
+        for name in aggregators:
+            self.pay_in(name)
+            self.worker(name).bond()
+        return self
+
+    def enrol(self, name: str) -> None:
+        """Take a seat, or put a stake back."""
+        self.pay_in(name)
+        self.send(name, f"enrol {self.state.attempt}", self.market.enrol(self.id, self.terms))
+
+    def pay_in(self, name: str) -> None:
+        """Give an actor tokens that the contract may take, where the job is paid in some."""
+        if self.token != NATIVE and not self.actor(name).knows("approve"):
+            coin = Erc20(self.market.chain, self.token)
+            self.send("mint", f"give {name}", coin.transfer(self.actor(name).address, MUCH_WEI))
+            self.send(name, "approve", coin.approve(self.market.address, MUCH_WEI))
+
+    # ------------------------------------------------------------------ the actors
+
+    @property
+    def store(self) -> EmbeddedStore:
+        """The storage that everybody shares."""
+        return EmbeddedStore(self.folder / "store")
+
+    def view(self, name: str) -> PublishedJob:
+        """The job as an actor reads it, over its own connection and cache."""
+        market = JobMarket(self.actor(name).chain, self.market.address)
+        return PublishedJob(market, self.store, self.id, self.work_folder(name) / "cache")
+
+    def work_folder(self, name: str) -> Path:
+        """Where an actor keeps what is its own."""
+        return self.folder / "work" / name
+
+    def session(self, name: str, dataset: Dataset | None = None, **settings: Any) -> TrainerSession:
+        """A trainer's session as a new process starts it."""
+        settings = {"craft": self.crafts[name], "report": self.listen(name), "poll_s": 0.01, **settings}
+        return TrainerSession(
+            self.view(name),
+            dataset or samples(self.seat(name), self.features),
+            self.actor(name),
+            self.work_folder(name),
+            **settings,
+        )
+
+    def worker(self, name: str) -> AggregatorWorker:
+        """An aggregator's worker as a new process starts it."""
+        return AggregatorWorker(self.view(name), self.actor(name), report=self.listen(name), poll_s=0.01)
+
+    def listen(self, name: str) -> Callable[[str], None]:
+        """Keep what an actor reports."""
+        return self.told.setdefault(name, []).append
+
+    def actor(self, name: str) -> Process:
+        """An actor's account, funded and with a journal."""
+        if name not in self.actors.senders:
+            self.devnet.fund(self.actors.account(name).address, BALANCE_WEI)
+            self.restart(name)
+        sender: Process = self.actors.senders[name]
+        return sender
+
+    def restart(self, name: str, killed_before: str | None = None, killed_after: str | None = None) -> Process:
+        """Give the actor a new process, on the same journal; it may be killed at an act."""
+        if name in self.actors.senders:
+            self.actors.senders[name].close()
+        chain, account = Chain.connect(self.devnet.url, self.devnet.chain_id), self.actors.account(name)
+        sender = Process(chain, account, self.actors.folder / name, self.actors.policy)
+        sender.devnet, sender.killed_before, sender.killed_after = self.devnet, killed_before, killed_after
+        self.actors.senders[name] = sender
+        return sender
+
+    def send(self, name: str, key: str, call: PreparedCall) -> Receipt:
+        """Send a transaction outside the roles' own code."""
+        receipt: Receipt = self.actor(name).send(key, call)
+        return receipt
+
+    # ------------------------------------------------------------------ playing
+
+    def advance(self, moment: str, offset_s: int = 0) -> None:
+        """Let time pass until a moment of the running attempt's schedule."""
+        schedule = self.terms.schedule(self.state.attempt_start_s)
+        self.devnet.advance_to(getattr(schedule, moment) + offset_s)
+
+    def commit(self, trainers: Iterable[str] | None = None) -> None:
+        """Go to the commit phase and let new sessions act."""
+        self.advance("start_s")
+        self.act(trainers)
+
+    def reveal(self, trainers: Iterable[str] | None = None) -> None:
+        """Go to the reveal phase and let new sessions act."""
+        self.advance("commit_end_s")
+        self.act(trainers)
+
+    def act(self, trainers: Iterable[str] | None = None) -> None:
+        """Let new sessions do what is due."""
+        for name in self.trainers if trainers is None else trainers:
+            self.session(name).advance(*self.now())
+
+    def settle(self, name: str = "alice") -> bool:
+        """Go to the settle phase and let a new worker act; returns whether it did."""
+        if self.phase is not Phase.SETTLE:
+            self.advance("reveal_end_s")
+        return self.worker(name).advance(*self.now())
+
+    def expire(self) -> None:
+        """Let the settle phase pass, and end the attempt as a passer-by."""
+        self.advance("settle_end_s")
+        attempt = self.state.attempt
+        self.send("passer-by", f"expire {attempt}", self.market.expire_round(self.id, attempt))
+
+    def play_round(self, trainers: Iterable[str] | None = None) -> Attempt:
+        """One round from commit to settlement; returns what happened in it."""
+        acting = list(self.trainers if trainers is None else trainers)
+        attempt = self.state.attempt
+        self.commit(acting)
+        self.reveal(acting)
+        assert self.settle()
+        return self.attempt(attempt)
+
+    # ------------------------------------------------------------------ looking
+
+    @property
+    def state(self) -> JobState:
+        """Where the job stands."""
+        return self.market.state(self.id)
+
+    def now(self) -> tuple[JobState, Phase]:
+        """State and phase, as the roles' own loops read them."""
+        return self.state, self.phase
+
+    @property
+    def phase(self) -> Phase:
+        """The job's phase."""
+        return self.market.phase(self.id)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the job's money is."""
+        return self.market.ledger(self.id)
+
+    def seat(self, name: str) -> Seat:
+        """A trainer's seat."""
+        seat = self.market.seat(self.id, self.actor(name).address)
+        assert seat is not None
+        return seat
+
+    def mask(self, *trainers: str) -> int:
+        """The bit mask of some trainers' seats."""
+        return sum(1 << self.seat(name) for name in trainers)
+
+    def attempt(self, number: int) -> Attempt:
+        """What happened in an attempt."""
+        return self.view("onlooker").history().attempt(number)
+
+    def attempt_folder(self, name: str, attempt: int | None = None) -> AttemptFolder:
+        """What a trainer keeps of an attempt, by default the running one."""
+        state = self.state
+        number = state.attempt if attempt is None else attempt
+        return AttemptFolder(self.work_folder(name), self.market.seal_context(self.id, state.round, number))
+
+    def opening(self, name: str, attempt: int | None = None) -> SealedUpdate:
+        """What opens a trainer's seal."""
+        sealed = self.attempt_folder(name, attempt).sealed()
+        assert sealed is not None
+        return sealed
+
+    def counts(self, name: str, attempt: int) -> Counts:
+        """The update that a trainer made in an attempt."""
+        return self.attempt_folder(name, attempt).update(self.terms.rules.dimension)
+
+    def commits_of(self, name: str) -> list[UpdateCommitted]:
+        """Every commit that a trainer ever sent."""
+        return [event for event in self._events(UpdateCommitted) if event.seat == self.seat(name)]
+
+    def settlements(self) -> list[RoundSettled]:
+        """Every settlement of the job."""
+        return self._events(RoundSettled)
+
+    def _events(self, kind: type[E]) -> list[E]:
+        return [event for event in self.market.events(self.id, kinds=[kind]) if isinstance(event, kind)]
+
+    def check_books(self) -> None:
+        """Every wei that came in is accounted for, and the contract holds what it owes."""
+        assert self.ledger.is_balanced
+        owed_wei = self.market.owed_wei(self.token)
+        if self.token == NATIVE:
+            assert self.devnet.balance_wei(self.market.address) == owed_wei
+        else:
+            assert Erc20(self.market.chain, self.token).balance(self.market.address) == owed_wei

@@ -1,0 +1,466 @@
+"""A trainer's session on a real chain: killed at every point, with a damaged disk, and with updates that are none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import trainer_client.session
+from fedmarket.devnet import Devnet
+from market.chain.calls import PreparedCall
+from market.chain.job_market import JobMarket
+from market.chain.records import ExclusionReason, Settlement
+from market.chain.transactions import SendPolicy
+from market.protocol.errors import ChainTimeout, InvalidInput, InvalidUpdate, StorageError
+from market.protocol.identifiers import Seat
+from market.protocol.rounds import Phase
+from market.protocol.seal import seal
+from market.storage import Cid
+from tests.integration.marketplace import ON_ANVIL, STAKE_WEI, Killed, Marketplace, agreeing, constant, names, samples
+from trainer_client.session import RoundTask, train_locally
+
+pytestmark = ON_ANVIL
+
+D = 15
+
+
+@pytest.fixture
+def place(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> Marketplace:
+    return Marketplace(devnet, deployed, actors, tmp_path)
+
+
+def update_cid(place: Marketplace, name: str) -> Cid:
+    return Cid.from_digest(place.opening(name).content, 2 * D)
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def block_file(root: Path, cid: Cid) -> Path:
+    [found] = [path for path in root.rglob("*.data") if Cid.of_block(path.read_bytes(), 0x55).digest == cid.digest]
+    return found
+
+
+# ---------------------------------------------------------------------- killed and started again
+
+
+def test_a_trainer_killed_at_any_point_commits_once_and_finishes_the_round(
+    place: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.post().join(6)
+    [kept, sealed, broadcast, committed, uploaded, revealed] = place.trainers
+    place.advance("start_s")
+    _killed_when_the_update_is_kept(place, kept, monkeypatch)
+    _killed_at(place, sealed, before="commit")
+    with _killed_with_the_commit_unmined(place, broadcast):
+        place.restart(broadcast)
+        _times_out(place, broadcast)
+    _killed_at(place, committed, after="commit")
+    openings = {name: place.opening(name) for name in (sealed, broadcast, committed)}
+    for name in place.trainers:
+        place.restart(name)
+    place.act()
+    assert place.state.committed == place.mask(*place.trainers)
+    assert {name: place.opening(name) for name in openings} == openings
+
+    place.advance("commit_end_s")
+    _killed_at(place, uploaded, before="reveal")
+    assert place.store.has(update_cid(place, uploaded))
+    _killed_at(place, revealed, after="reveal")
+    for name in place.trainers:
+        place.restart(name)
+    place.act()
+    place.settle()
+    attempt = place.attempt(0)
+    assert sorted(attempt.reveals) == [place.seat(name) for name in place.trainers]
+    assert attempt.settled is not None
+    assert not attempt.exclusions
+    assert [len(place.commits_of(name)) for name in place.trainers] == [1] * 6
+
+
+def _killed_at(place: Marketplace, name: str, before: str | None = None, after: str | None = None) -> None:
+    place.restart(name, before, after)
+    with pytest.raises(Killed):
+        place.session(name).advance(*place.now())
+
+
+def _killed_when_the_update_is_kept(place: Marketplace, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed() -> bytes:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer_client.session, "new_salt", killed)
+        with pytest.raises(Killed):
+            place.session(name).advance(*place.now())
+    assert place.attempt_folder(name).update_path.exists()
+    assert place.attempt_folder(name).sealed() is None
+
+
+@contextmanager
+def _killed_with_the_commit_unmined(place: Marketplace, name: str) -> Iterator[None]:
+    """Kill the trainer with its commit at the node; no block comes before the end of this context."""
+    place.restart(name)
+    place.devnet.set_mining(False)
+    _times_out(place, name)
+    yield
+    assert not place.state.committed & place.mask(name)
+    assert place.actor(name).unresolved() == [f"commit/{place.id}/0"]
+    place.devnet.set_mining(True)
+    place.devnet.mine()
+
+
+def _times_out(place: Marketplace, name: str) -> None:
+    sender = place.actor(name)
+    sender.devnet = None
+    sender.policy = SendPolicy(timeout_s=0.05, poll_s=0.01)
+    with pytest.raises(ChainTimeout):
+        place.session(name).advance(*place.now())
+
+
+def test_a_session_that_is_asked_again_does_nothing_twice(place: Marketplace) -> None:
+    place.post().join(3)
+    place.advance("start_s")
+    session = place.session("trainer 0")
+    assert session.advance(*place.now())
+    assert not session.advance(*place.now())
+    place.act(place.trainers[1:])
+    place.advance("commit_end_s")
+    assert session.advance(*place.now())
+    assert not session.advance(*place.now())
+    assert len(place.commits_of("trainer 0")) == 1
+    assert session.is_done(place.state, place.state.revealed)
+
+
+def test_a_commit_seen_too_late_is_not_given_up(place: Marketplace) -> None:
+    """The journal is lost while the commit is on its way: the contract refuses a second one, and the first counts."""
+    place.post().join(3)
+    place.commit()
+    before_commit = place.state
+    before_commit = type(before_commit)(**{**vars(before_commit), "committed": 0})
+    place.actor("trainer 0").close()
+    shutil.rmtree(place.actors.folder / "trainer 0")
+    place.restart("trainer 0")
+    session = place.session("trainer 0")
+    # What the node answered a block ago.
+    assert not session.advance(before_commit, Phase.COMMIT)
+    place.advance("commit_end_s")
+    assert session.advance(*place.now())
+    assert place.state.revealed == place.mask("trainer 0")
+    assert len(place.commits_of("trainer 0")) == 1
+
+
+def test_the_loop_takes_part_and_ends_with_the_job(place: Marketplace) -> None:
+    place.post(rounds=1).join(3)
+    place.advance("start_s")
+    session = place.session("trainer 0")
+    session.run(lambda: bool(place.state.committed & 1))
+    place.act(place.trainers[1:])
+    place.advance("commit_end_s")
+    session.run(lambda: bool(place.state.revealed & 1))
+    place.act(place.trainers[1:])
+    place.settle()
+    assert place.phase is Phase.FINISHED
+    session.run()
+    place.worker("alice").run()
+    assert place.told["trainer 0"][0] == "round 0: committed"
+
+
+def test_an_account_without_a_seat_is_refused(place: Marketplace) -> None:
+    place.post().join(3)
+    place.crafts["stranger"] = agreeing(9)
+    with pytest.raises(InvalidInput, match=r"0x\w+ has no seat in job 0: enrol first"):
+        place.session("stranger", dataset=samples(0))
+
+
+# ---------------------------------------------------------------------- what happens to the disk
+
+
+def test_a_work_folder_lost_after_the_commit_is_told_in_one_line(place: Marketplace) -> None:
+    place.post().join(4)
+    place.commit()
+    shutil.rmtree(place.work_folder("trainer 0"))
+    place.reveal()
+    place.settle()
+    [_, line] = place.told["trainer 0"]
+    assert line.startswith("round 0: not taking part any more: the opening of this attempt's seal is not in ")
+    assert sorted(place.attempt(0).reveals) == [1, 2, 3]
+    assert place.ledger.burned_wei == STAKE_WEI
+    place.act(["trainer 0"])
+    assert place.told["trainer 0"][-1].endswith("the stake is not in place; enrol again to put it back")
+    place.enrol("trainer 0")
+    assert 0 in place.play_round().rows
+    place.check_books()
+
+
+def test_a_work_folder_lost_with_the_commit_on_its_way_makes_no_second_one(place: Marketplace) -> None:
+    place.post().join(3)
+    place.advance("start_s")
+    with _killed_with_the_commit_unmined(place, "trainer 0"):
+        shutil.rmtree(place.work_folder("trainer 0"))
+        place.restart("trainer 0").devnet = None
+        assert not place.session("trainer 0").advance(*place.now())
+    assert len(place.commits_of("trainer 0")) == 1
+    assert "the opening of this attempt's seal is not in" in place.told["trainer 0"][-1]
+
+
+def test_damage_on_the_disk_costs_no_more_than_what_is_damaged(place: Marketplace) -> None:
+    place.post().join(6)
+    place.commit()
+    [update, copy, both, opening, *_] = place.trainers
+    for name in (update, both):
+        overwrite(place.attempt_folder(name).update_path, b"\x01" * 2 * D)
+    for name in (copy, both):
+        overwrite(block_file(place.work_folder(name) / "sealed", update_cid(place, name)), b"\x02" * 2 * D)
+    overwrite(place.attempt_folder(opening).path / "opening.json", b'{"content": "00"}')
+    garbage = [Cid.of_block(bytes([byte]) * 2 * D, 0x55) for byte in (1, 2)]
+    place.reveal()
+    place.advance("reveal_end_s", place.terms.settle_period_s // 2)
+    place.settle()
+    attempt = place.attempt(0)
+    assert sorted(attempt.reveals) == [0, 1, 2, 4, 5]
+    assert {seat: gone.reason for seat, gone in attempt.exclusions.items()} == {
+        place.seat(both): ExclusionReason.UNAVAILABLE
+    }
+    assert "the update is lost and will be excluded" in place.told[both][1]
+    assert "opening.json is damaged" in place.told[opening][1]
+    assert not any(place.store.has(cid) for cid in garbage)
+
+
+def test_a_damaged_residual_costs_the_residual_only(place: Marketplace) -> None:
+    place.post().join(3)
+    place.play_round()
+    folder = place.attempt_folder("trainer 0", attempt=0).path
+    overwrite(folder / "residual.f32", b"short")
+    overwrite(place.attempt_folder("trainer 1", attempt=0).path / "residual.f32", b"\xff" * 4 * D)
+    place.commit()
+    assert place.state.committed == place.mask(*place.trainers)
+    for name in ("trainer 0", "trainer 1"):
+        assert "what rounding left over is lost" in place.told[name][-2]
+        assert place.told[name][-1] == "round 1: committed"
+
+
+def test_a_model_that_is_not_to_be_had_ends_the_session_before_anything_is_committed(place: Marketplace) -> None:
+    place.post().join(3)
+    place.advance("start_s")
+    session = place.session("trainer 0")
+    block_file(place.store.root, place.model_cid).unlink()
+    with pytest.raises(StorageError, match=f"block {place.model_cid} is not in "):
+        session.run()
+    assert place.state.committed == 0
+
+
+# ---------------------------------------------------------------------- attempts and reorganisations
+
+
+def test_after_an_expired_attempt_update_and_salt_are_others(place: Marketplace) -> None:
+    place.post().join(3, aggregators=("alice", "bob"))
+    place.crafts["trainer 0"] = train_locally
+    place.commit()
+    place.reveal()
+    first = {name: place.opening(name) for name in place.trainers}
+    place.expire()
+    assert (place.state.round, place.state.attempt) == (0, 1)
+    place.commit()
+    for name in place.trainers:
+        second = place.opening(name)
+        assert second.model == first[name].model
+        assert second.content != first[name].content
+        assert second.salt != first[name].salt
+    place.reveal()
+    assert place.settle("bob")
+
+
+def test_an_update_is_never_sent_a_second_time(place: Marketplace) -> None:
+    place.post().join(4)
+    place.crafts["trainer 0"] = constant(np.arange(D) - 7)
+    place.crafts["trainer 1"] = constant(np.zeros(D))
+    place.play_round()
+    place.commit()
+    assert place.told["trainer 0"][-1].endswith("the update is that of an earlier attempt, and none is ever sent twice")
+    assert place.state.committed == place.mask("trainer 1", "trainer 2", "trainer 3")
+
+
+def test_a_model_changed_under_the_same_attempt_is_trained_on_unless_the_commit_is_out(place: Marketplace) -> None:
+    """A reorganisation replaces a settlement when one trainer has sealed, and another committed, for the next round."""
+    place.post().join(4)
+    place.commit()
+    place.reveal()
+    place.advance("reveal_end_s")
+    before_settlement = place.devnet.snapshot()
+    place.settle()
+    first_model = place.state.model
+    place.advance("start_s")
+    _killed_at(place, "trainer 0", before="commit")
+    place.act(["trainer 1"])
+    place.devnet.revert(before_settlement)
+    _settle_without(place, Seat(3))
+    second_model = place.state.model
+    assert second_model != first_model
+
+    committed = place.opening("trainer 1", attempt=1)
+    for name in ("trainer 0", "trainer 1"):
+        place.restart(name)
+    place.act()
+    assert place.opening("trainer 0").model == second_model
+    assert place.opening("trainer 1") == committed
+    place.reveal()
+    assert place.state.revealed == place.mask(*place.trainers)
+
+
+def _settle_without(place: Marketplace, seat: Seat) -> None:
+    place.advance("reveal_end_s")
+    worker = place.worker("alice")
+    history = worker.job.history()
+    attempt = history.attempt(0)
+    collected = worker._collect(attempt)
+    assert collected is not None
+    del collected.updates[seat]
+    result = worker._decide(history, attempt, collected)
+    assert result.model is not None
+    model = worker._publish(result.model, place.state)
+    lifetime = history.packed_lifetime()
+    settlement = Settlement({seat: ExclusionReason.UNAVAILABLE}, result.gram.pack(), model, lifetime)
+    call: PreparedCall = place.market.settle_round(place.id, 0, settlement)
+    place.send("alice", "settle otherwise", call)
+
+
+# ---------------------------------------------------------------------- what is sealed, and when it is seen
+
+
+def test_nobody_can_fetch_an_update_before_the_commit_phase_ends(place: Marketplace) -> None:
+    place.post().join(3)
+    place.commit()
+    cids = {name: update_cid(place, name) for name in place.trainers}
+    place.act()
+    assert not any(place.store.has(cid) for cid in cids.values())
+    place.reveal()
+    assert all(place.store.has(cid) for cid in cids.values())
+    assert set(cids.values()) <= set(place.store.pins())
+
+
+def test_what_is_revealed_is_what_was_sealed(place: Marketplace) -> None:
+    place.post().join(3)
+    place.commit()
+    context = place.market.seal_context(place.id, 0, 0)
+    for name in place.trainers:
+        opening, address = place.opening(name), place.actor(name).address
+        assert place.market.sealed(place.id, place.seat(name)) == seal(context, address, opening.content, opening.salt)
+    place.reveal()
+    reveals = place.attempt(0).reveals
+    for name in place.trainers:
+        revealed = reveals[place.seat(name)]
+        assert (revealed.content, revealed.salt) == (place.opening(name, 0).content, place.opening(name, 0).salt)
+        assert np.array_equal(place.view("onlooker").update(revealed.content), place.counts(name, 0))
+
+
+def test_what_rounding_left_over_is_in_the_next_sealed_update(place: Marketplace) -> None:
+    place.post().join(4)
+    first, second = np.linspace(-300.4, 310.3, D), np.linspace(500.2, -410.4, D)
+    steps = {0: first, 2: second}
+
+    def craft(task: RoundTask) -> NDArray[np.float32]:
+        if task.attempt not in steps:
+            raise InvalidUpdate("no data this time")
+        return constant(steps[task.attempt])(task)
+
+    place.crafts["trainer 0"] = craft
+    for _ in range(3):
+        place.play_round()
+    sent = np.rint(first)
+    assert np.array_equal(place.counts("trainer 0", 0), sent)
+    assert np.array_equal(place.counts("trainer 0", 2), np.rint(second + (first - sent)))
+    assert not np.array_equal(place.counts("trainer 0", 2), np.rint(second))
+
+
+# ---------------------------------------------------------------------- updates that are none
+
+
+def test_an_update_that_is_none_is_told_in_one_line_and_commits_nothing(place: Marketplace) -> None:
+    place.post().join(8)
+    honest, odd = place.trainers[:3], place.trainers[3:]
+    nan, infinite, short, failing, late = odd
+    values = np.arange(D, dtype=np.float64)
+    problems = {
+        nan: (constant(np.where(values == 4, np.nan, values)), "the update's entry 4 is nan"),
+        infinite: (constant(np.where(values == 5, np.inf, values)), "the update's entry 5 is inf"),
+        short: (constant(values[:-1]), r"the update has shape (14,), expected (15,)"),
+        failing: (_refusing, "training diverged"),
+        late: (train_locally, "the commit phase leaves no time to train"),
+    }
+    place.advance("start_s")
+    place.act(honest)
+    for name, (craft, _) in problems.items():
+        place.crafts[name] = craft
+    place.act(odd[:-1])
+    place.advance("commit_end_s", -place.terms.commit_period_s // 6)
+    place.act([late])
+    for name, (_, problem) in problems.items():
+        [line] = place.told[name]
+        assert line.startswith("round 0: not taking part any more: ")
+        assert problem in line
+        assert "\n" not in line
+        place.crafts[name] = agreeing(place.seat(name))
+    assert place.state.committed == place.mask(*honest)
+    place.reveal()
+    place.settle()
+    assert place.play_round().rows == list(range(8))
+
+
+def _refusing(task: RoundTask) -> NDArray[np.float32]:
+    raise InvalidUpdate("training diverged in epoch 1: the loss is nan, expected a finite value")
+
+
+def test_a_session_that_gave_an_attempt_up_goes_on_in_the_next(place: Marketplace) -> None:
+    place.post().join(4)
+    session = place.session("trainer 0", craft=_refusing)
+    place.advance("start_s")
+    for _ in range(3):
+        assert not session.advance(*place.now())
+    assert len(place.told["trainer 0"]) == 1
+    assert session.is_done(place.state, 0)
+    place.act(place.trainers[1:])
+    place.reveal(place.trainers[1:])
+    place.settle()
+    session.craft = agreeing(0)
+    place.advance("start_s")
+    assert session.advance(*place.now())
+
+
+def test_a_craft_that_crashes_leaves_nothing_behind_that_is_in_the_way(place: Marketplace) -> None:
+    place.post().join(3)
+
+    def crashing(task: RoundTask) -> NDArray[np.float32]:
+        raise MemoryError
+
+    place.advance("start_s")
+    with pytest.raises(MemoryError):
+        place.session("trainer 0", craft=crashing).advance(*place.now())
+    assert place.state.committed == 0
+    place.act()
+    assert place.state.committed == place.mask(*names(3))
+
+
+def test_entries_beyond_the_range_are_clipped_and_told(place: Marketplace) -> None:
+    place.post().join(3)
+    place.crafts["trainer 0"] = constant(np.full(D, 40_000.0))
+    place.commit(["trainer 0"])
+    assert place.told["trainer 0"][0] == "round 0: 15 entries were clipped; the rest is sent next time"
+    assert set(place.counts("trainer 0", 0)) == {32767}
+
+
+def test_an_opening_is_readable_by_its_owner_alone(place: Marketplace) -> None:
+    place.post().join(3)
+    place.commit(["trainer 0"])
+    file = place.attempt_folder("trainer 0").path / "opening.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert set(json.loads(file.read_text())) == {"content", "salt", "model"}

@@ -1,0 +1,154 @@
+"""What a trainer keeps of an attempt, and what it makes of what the disk did to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from market.protocol.errors import InvalidUpdate
+from market.protocol.identifiers import Digest, JobId
+from market.protocol.seal import SealContext
+from market.protocol.update import EncodedUpdate
+from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
+
+CONTEXT = SealContext(31337, "0x" + "Ab" * 20, JobId(3), round=1, attempt=2)
+D = 4
+
+
+def encoded(value: int) -> EncodedUpdate:
+    return EncodedUpdate(np.full(D, value % 1000, np.int16), np.full(D, value / 8, np.float32), clipped=0)
+
+
+def opening(byte: int) -> SealedUpdate:
+    content, salt, model = (bytes([(byte + offset) % 256]) * 32 for offset in range(3))
+    return SealedUpdate(Digest(content), salt, Digest(model))
+
+
+def folder(work: Path, attempt: int = 2) -> AttemptFolder:
+    return AttemptFolder(work, replace(CONTEXT, attempt=attempt))
+
+
+def kept(work: Path, attempt: int, *, sealed: bool = True) -> AttemptFolder:
+    made = folder(work, attempt)
+    made.keep(encoded(attempt))
+    if sealed:
+        made.seal(opening(attempt))
+    return made
+
+
+def test_naming_a_folder_creates_nothing(tmp_path: Path) -> None:
+    assert folder(tmp_path).sealed() is None
+    assert folder(tmp_path).residual_before(D) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_kept_and_sealed_comes_back(tmp_path: Path) -> None:
+    kept(tmp_path, 2)
+    again = folder(tmp_path)
+    assert again.sealed() == opening(2)
+    assert again.update(D).tolist() == [2] * D
+    assert again.update_path.read_bytes() == b"\x02\x00" * D
+
+
+def test_an_update_without_its_opening_is_not_sealed(tmp_path: Path) -> None:
+    made = kept(tmp_path, 2, sealed=False)
+    (made.path / "opening.part").write_text('{"content"')
+    assert made.sealed() is None
+
+
+def test_sealing_again_replaces_the_opening(tmp_path: Path) -> None:
+    made = kept(tmp_path, 2)
+    made.keep(encoded(9))
+    made.seal(opening(9))
+    assert made.sealed() == opening(9)
+    assert made.update(D).tolist() == [9] * D
+
+
+def test_an_opening_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    made = kept(tmp_path, 2)
+    assert (made.path / "opening.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", '{"content": 1, "salt": 2, "model": 3}', '{"content": "00", "salt": "", "model": ""}'],
+)
+def test_a_damaged_opening_is_told_from_a_missing_one(tmp_path: Path, text: str) -> None:
+    made = kept(tmp_path, 2)
+    (made.path / "opening.json").write_text(text)
+    with pytest.raises(InvalidUpdate, match=r"opening\.json is damaged"):
+        made.sealed()
+
+
+def test_bytes_that_are_no_text_are_a_damaged_opening(tmp_path: Path) -> None:
+    made = kept(tmp_path, 2)
+    (made.path / "opening.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidUpdate, match=r"opening\.json is damaged"):
+        made.sealed()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x00\x80" * D])
+def test_a_damaged_update_is_refused(tmp_path: Path, data: bytes) -> None:
+    made = kept(tmp_path, 2)
+    made.update_path.write_bytes(data)
+    with pytest.raises(InvalidUpdate):
+        made.update(D)
+
+
+def test_the_residual_is_that_of_the_latest_earlier_attempt_that_was_sealed(tmp_path: Path) -> None:
+    kept(tmp_path, 1)
+    kept(tmp_path, 5)
+    kept(tmp_path, 8, sealed=False)
+    kept(tmp_path, 12)
+    residuals = {attempt: folder(tmp_path, attempt).residual_before(D) for attempt in (1, 5, 9, 12, 13)}
+    assert {attempt: None if left is None else left[0] for attempt, left in residuals.items()} == {
+        1: None,
+        5: 1 / 8,
+        9: 5 / 8,
+        12: 5 / 8,
+        13: 12 / 8,
+    }
+
+
+def test_attempts_are_in_the_order_of_their_numbers_however_long(tmp_path: Path) -> None:
+    for attempt in (9, 10, 99_999):
+        kept(tmp_path, attempt)
+    left = folder(tmp_path, 100_000).residual_before(D)
+    assert left is not None
+    assert left[0] == np.float32(99_999 / 8)
+
+
+def test_the_residual_of_another_job_contract_or_chain_is_not_taken(tmp_path: Path) -> None:
+    kept(tmp_path, 1)
+    for other in (
+        replace(CONTEXT, job=JobId(4)),
+        replace(CONTEXT, chain_id=1),
+        replace(CONTEXT, contract="0x" + "cd" * 20),
+    ):
+        assert AttemptFolder(tmp_path, other).residual_before(D) is None
+    same = replace(CONTEXT, contract=CONTEXT.contract.lower(), round=7)
+    assert AttemptFolder(tmp_path, same).residual_before(D) is not None
+
+
+@pytest.mark.parametrize("data", [None, b"short", b"\xff" * 4 * D], ids=["missing", "truncated", "not finite"])
+def test_a_damaged_residual_is_refused(tmp_path: Path, data: bytes | None) -> None:
+    path = kept(tmp_path, 1).path / "residual.f32"
+    path.unlink()
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(InvalidUpdate, match=r"residual\.f32"):
+        folder(tmp_path).residual_before(D)
+
+
+def test_a_repeated_content_is_recognised_among_earlier_attempts_only(tmp_path: Path) -> None:
+    kept(tmp_path, 1)
+    kept(tmp_path, 3)
+    damaged = kept(tmp_path, 0)
+    (damaged.path / "opening.json").write_bytes(b"\xff")
+    assert folder(tmp_path, 2).repeats(opening(1).content)
+    assert folder(tmp_path, 4).repeats(opening(3).content)
+    assert not folder(tmp_path, 2).repeats(opening(3).content)
+    assert not folder(tmp_path, 3).repeats(opening(3).content)
