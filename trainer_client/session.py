@@ -166,6 +166,8 @@ class TrainerSession:
                 return self._commit(state)
             if phase is Phase.REVEAL and state.committed & mine and not state.revealed & mine:
                 return self._reveal(state)
+            if phase is Phase.OVERDUE and state.revealed & mine:
+                return self._expire(state)
         except ContractRevert as refusal:
             # A commit of ours that the latest block does not show yet: the next look tells.
             if refusal.name != "AlreadyCommitted":
@@ -229,6 +231,13 @@ class TrainerSession:
 
     def _blocks(self, cid: Cid) -> Iterator[Cid]:
         return (held for held, _ in walk_blocks(cid, self._own_store.get_block, raw_leaves=False))
+
+    def _expire(self, state: JobState) -> bool:
+        """End an attempt that nobody settled: whoever revealed in it has a compensation to gain."""
+        context = self.job.market.seal_context(self.job.id, state.round, state.attempt)
+        self._send("expire", context, self.job.market.expire_round(self.job.id, state.attempt))
+        self.report(f"round {state.round}: attempt {state.attempt} was not settled in time and has expired")
+        return True
 
     # ------------------------------------------------------------------ making the update
 

@@ -1,4 +1,4 @@
-"""What k seats gain by handing in the same update, where there is no reference to measure contribution against."""
+"""What is gained by k seats with one update, and by noise on one's own: where no reference measures contribution."""
 
 from __future__ import annotations
 
@@ -44,6 +44,29 @@ def gain(cosine: float, copies: int, scoring: Scoring) -> float:
         updates = honest_updates(cosine, seed)
         ratios.append(share(updates, copies, scoring) / share(updates, 1, scoring))
     return float(np.mean(ratios))
+
+
+def share_with_noise(cosine: float, noise: float, seed: int) -> float:
+    """The pot's share of a trainer among equals who adds noise of this part of its update's variance, at equal norm."""
+    updates = honest_updates(cosine, seed)
+    random = np.random.default_rng(seed + 1_000)
+    noisy = updates[0] + np.sqrt(noise) * 1_000 * random.standard_normal(DIMENSION)
+    updates[0] = np.rint(noisy / np.sqrt(1 + noise)).astype(np.int16)
+    return share(updates, 1, Scoring.LEAVE_ONE_OUT_COSINE)
+
+
+@pytest.mark.bench
+def test_noise_on_ones_own_update_does_not_pay_where_honest_updates_are_unlike() -> None:
+    table = Table(
+        title=f"Pot share of 1 of {HONEST} trainers who adds noise (fair: {1 / HONEST:.3f})", title_justify="left"
+    )
+    for column in ("honest cosine", "no noise", "0.25 x variance", "1 x variance"):
+        table.add_column(column, justify="right")
+    for cosine in (0.1, 0.2, 0.35, 0.5, 0.65, 0.8):
+        shares = [float(np.mean([share_with_noise(cosine, noise, seed) for seed in SEEDS])) for noise in (0, 0.25, 1)]
+        table.add_row(f"{cosine}", *(f"{value:.3f}" for value in shares))
+        assert cosine > 0.35 or shares[2] < shares[0]
+    Console(width=100).print(table)
 
 
 @pytest.mark.bench

@@ -26,7 +26,7 @@ BEGINNING = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
 """Whatever happens, the chain ends with the shell."""
 
 ENDING = """
-set -- $(jobs -p); shift; wait "$@"  # the trainers; the first is the chain
+for process in $(jobs -p | tail -n +2); do wait $process; done  # the trainers; the first is the chain
 sleep 8
 fedmarket job close 0 --keystore keys/owner.json
 fedmarket job model 0 model.npz
