@@ -24,10 +24,13 @@ from market.protocol.errors import (
     CorruptBlock,
     InvalidContent,
     InvalidInput,
+    InvalidModel,
     InvalidUpdate,
 )
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
+from market.protocol.terms import JobTerms
+from market.protocol.update import UPDATE_LIMIT
 from market.published_job import PublishedJob
 
 PATIENCE = 0.5
@@ -77,9 +80,11 @@ class AggregatorWorker:
 
         Raises:
             ContractRevert: the owner's account, a full queue, or a job that is over.
+            InvalidModel: the job's models could leave their range, and no settlement would then be possible.
         """
         if self.job.market.bond_wei(self.job.id, self.sender.address):
             return
+        check_headroom(self.job.model(self.job.history().opened.initial_model), self.job.terms)
         bonded_before = len(self._bondings())
         call = self.job.market.bond(self.job.id, self.job.terms)
         self.sender.send(f"bond/{self.job.id}/{bonded_before}", call, self._finality)
@@ -214,6 +219,25 @@ def fetch_update(job: PublishedJob, content: Digest) -> NDArray[np.int16] | Excl
         return ExclusionReason.UNAVAILABLE
     except (InvalidContent, InvalidUpdate):
         return ExclusionReason.UNREADABLE
+
+
+def check_headroom(initial_model: NDArray[np.int64], terms: JobTerms) -> None:
+    """Refuse a job in which honest rounds could drive the model out of its range: settling would be impossible.
+
+    Args:
+        initial_model: M_0, int64 (d,).
+        terms: how far a round can move an entry: server rate · 32767 · 2^e counts of 2^-16 base counts.
+
+    Raises:
+        InvalidModel: naming the entry that has come too close.
+    """
+    furthest = terms.rounds * terms.rules.server_rate_q16 * UPDATE_LIMIT << terms.initial_shift
+    largest = int(np.abs(initial_model).max())
+    if largest + furthest > integer_model.MODEL_LIMIT:
+        raise InvalidModel(
+            f"the initial model has an entry of magnitude {largest}, and {terms.rounds} rounds can add {furthest}: "
+            f"expected at most {integer_model.MODEL_LIMIT} together; a round beyond could not be settled"
+        )
 
 
 def model_versions(job: PublishedJob, history: JobHistory, before: int) -> list[ModelVersion]:

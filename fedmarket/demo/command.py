@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 @click.option(
     "--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), help="Write everything as JSON."
 )
-@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the plot as PNG.")
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".fedmarket/demo.png"),
+    show_default=True,
+    help="Write accuracy and pay as PNG.",
+)
 @click.option(
     "--keep", "keep_folder", type=click.Path(file_okay=False, path_type=Path), help="Leave storage and work there."
 )
@@ -41,7 +48,7 @@ def demo(
     rounds: int | None,
     kind: Kind,
     report_file: Path | None,
-    plot_file: Path | None,
+    plot_file: Path,
     keep_folder: Path | None,
     verbose: bool,
 ) -> None:
@@ -59,9 +66,9 @@ def demo(
         if report_file:
             report_file.write_text(json.dumps(result.to_json(), indent=2) + "\n", "utf-8")
             console.print(f"Report: {report_file}")
-        if plot_file:
-            draw(result, plot_file)
-            console.print(f"Plot: {plot_file}")
+        plot_file.parent.mkdir(parents=True, exist_ok=True)
+        draw(result, plot_file)
+        console.print(f"Plot: {plot_file}")
         if keep_folder:
             console.print(f"Storage and work folders: {keep_folder}")
     if not result.audit.ok:

@@ -280,6 +280,23 @@ def test_after_an_expired_attempt_update_and_salt_are_others(place: Marketplace)
     assert place.settle("bob")
 
 
+def test_a_trainer_who_revealed_ends_an_attempt_that_nobody_settled(place: Marketplace) -> None:
+    place.post().join(4)
+    place.commit(names(3))
+    place.reveal(names(3))
+    place.advance("settle_end_s", offset_s=-1)
+    place.act(["trainer 0"])
+    assert place.state.attempt == 0  # the aggregator still has a second
+    place.advance("settle_end_s")
+    place.act(["trainer 3"])
+    assert place.state.attempt == 0  # nothing to gain without a reveal
+    place.act(["trainer 0", "trainer 1"])
+    assert place.phase is Phase.AWAITING_AGGREGATOR
+    assert place.told["trainer 0"][-1] == "round 0: attempt 0 was not settled in time and has expired"
+    assert place.ledger.credits_wei > 0
+    place.check_books()
+
+
 def test_an_update_is_never_sent_a_second_time(place: Marketplace) -> None:
     place.post().join(4)
     place.crafts["trainer 0"] = constant(np.arange(D) - 7)

@@ -62,6 +62,7 @@ library Contribution {
         int256 square = 0;
         if (scoring == Scoring.CosineToMean) _countInFull(standings, novelties);
         if (scoring != Scoring.Equal) square = _pull(standings, residuals, novelties, accepted);
+        // forge-lint: disable-next-line(unsafe-typecast)
         uint256 length = square > 0 ? Math.sqrt(uint256(square) << 32) : 0;
         scores = new uint64[](standings.length);
         unchecked {
@@ -229,6 +230,7 @@ library Contribution {
     function _countInFull(Standing[] memory standings, int256[] memory novelties) private pure {
         unchecked {
             for (uint256 pair = 0; pair < novelties.length; ++pair) {
+                // forge-lint: disable-next-line(unsafe-typecast)
                 novelties[pair] = int256(ONE);
             }
             for (uint256 i = 0; i < standings.length; ++i) {
