@@ -20,6 +20,13 @@ ALPHA = 0.5
 """Dirichlet concentration: small is far from identically distributed."""
 
 
+PERIODS = {
+    **{"enrol_s": 300, "commit_s": 600, "reveal_s": 300, "settle_s": 300, "vesting_s": 120, "deadline_s": 86_400},
+    **{"confirmations": 1, "block_time_s": 1},
+}
+"""Long, so that a slow machine misses none: the demo's clock skips what is left once everybody has acted."""
+
+
 class Behaviour(StrEnum):
     """What a trainer of the demo does."""
 
@@ -52,19 +59,20 @@ class Scenario:
 
 
 def make_scenario(seed: int, rounds: int | None = None) -> Scenario:
-    """Split the handwritten digits among owner, test and trainers, unevenly, and read the job's spec.
+    """Split the handwritten digits among owner, test and trainers, unevenly, and take the example's spec.
 
     Args:
         seed: of the split, the model and the trainings.
-        rounds: in place of the spec's.
+        rounds: in place of the example's.
     """
     training, test = train_test_split(digits(), TEST_FRACTION, seed)
     warm = training.subset(np.arange(WARM_SAMPLES))
     pool = training.subset(np.arange(WARM_SAMPLES, len(training)))
     parts = dirichlet_split(pool.labels, TRAINERS, ALPHA, seed)
-    fields = yaml.safe_load(files("fedmarket.demo").joinpath("digits.yaml").read_text("utf-8"))
+    fields = yaml.safe_load(files("fedmarket").joinpath("examples", "digits.yaml").read_text("utf-8"))
     fields["model"]["seed"] = seed
     fields["rounds"] = rounds or fields["rounds"]
+    fields["periods"] = PERIODS
     return Scenario(seed, parse_spec(fields), warm, test, tuple(pool.subset(part) for part in parts))
 
 
