@@ -9,6 +9,8 @@ from market.protocol.identifiers import Wei
 
 UNITS = {"wei": 1, "gwei": 10**9, "ether": 10**18}
 MAX_AMOUNT = (1 << 128) - 1
+MAX_DIGITS = 60
+"""More than any amount has, before the point or behind it."""
 
 
 def parse_amount(text: object) -> Wei:
@@ -23,7 +25,11 @@ def parse_amount(text: object) -> Wei:
     if unit not in UNITS:
         raise ValueError(f"{expectation}; known units are {', '.join(UNITS)}")
     try:
-        amount = Fraction(Decimal(number)) * UNITS[unit]
+        decimal = Decimal(number)
+        # Made a fraction, "1e999999999" has a thousand million digits.
+        if abs(decimal.adjusted()) > MAX_DIGITS:
+            raise ValueError(f"its exponent is beyond {MAX_DIGITS}")
+        amount = Fraction(decimal) * UNITS[unit]
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise ValueError(expectation) from error
     if amount.denominator != 1 or not 0 <= amount <= MAX_AMOUNT:

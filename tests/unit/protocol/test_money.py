@@ -36,6 +36,9 @@ def test_amounts_are_read_exactly(text: object, wei: int) -> None:
         True,
         None,
         str(1 << 128),
+        "1e999999999",
+        "0.5e-999999999 ether",
+        "0e999999999",
     ],
 )
 def test_what_is_no_amount_is_refused_with_its_value(text: object) -> None:
