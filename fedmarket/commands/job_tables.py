@@ -59,7 +59,7 @@ def job_list(overviews: Iterable[JobOverview]) -> Table:
         terms, state = overview.terms, overview.state
         table.add_row(
             str(overview.id),
-            overview.name,
+            Text(overview.name),
             overview.moment.phase.name.lower().replace("_", " "),
             f"{min(state.round, terms.rounds)} of {terms.rounds}",
             f"{state.seats_taken}/{terms.seats}",

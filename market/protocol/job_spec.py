@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,9 @@ from market.protocol.terms import NATIVE, JobTerms, PayMode
 MAX_SPEC_BYTES = 256 * 1024
 """A published spec is one block of storage, so that its digest alone names it."""
 
+MAX_DEPTH = 32
+"""Of a published document's lists and mappings; a spec needs six."""
+
 FORMAT: Literal["fedmarket/job/1"] = "fedmarket/job/1"
 
 
@@ -30,6 +34,12 @@ def _token_address(text: str) -> str:
     if not is_address(text):
         raise ValueError(f"expected 'native' or a token's address, got {text!r}")
     return to_checksum_address(text)
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"expected printable characters, got {text!r}")
+    return text
 
 
 Amount = Annotated[Wei, BeforeValidator(parse_amount)]
@@ -206,7 +216,7 @@ class PaySection(_Section):
 class JobSpec(_Section):
     """Everything that an owner decides about a job."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
     description: Annotated[str, Field(max_length=10_000)] = ""
     model: ModelSection
     training: TrainingSection = TrainingSection()
@@ -297,6 +307,15 @@ def _first_problem(error: ValidationError) -> InvalidJobSpec:
     return InvalidJobSpec(field or "the file", f"{message[0].lower()}{message[1:]}{shown}")
 
 
+def _check_depth(unverified_data: bytes) -> None:
+    """Refuse JSON nested so deeply that the parser, which recurses, would leave the stack: that ends the process."""
+    depth = 0
+    for bracket in re.findall(rb"[][{}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", unverified_data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"is nested more than {MAX_DEPTH} levels deep")
+
+
 class JobDocument(_Section):
     """What storage holds of a job: the spec and what follows from it. Its digest is on-chain.
 
@@ -339,6 +358,7 @@ class JobDocument(_Section):
             InvalidJobSpec: not JSON, or a field is wrong; the manifest is checked, too.
         """
         try:
+            _check_depth(unverified_data)
             document = cls.model_validate(json.loads(unverified_data))
             _ = document.parameters
         except (ValueError, InvalidModel) as error:

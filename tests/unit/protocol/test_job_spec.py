@@ -75,6 +75,7 @@ def test_terms_survive_the_way_to_the_contract_and_back(spec: JobSpec) -> None:
         ("rounds", "many", "rounds"),
         ("round", 5, "round: is not a known field"),
         ("seats", 65, "seats"),
+        ("name", "digits\x1b[2J", "name: expected printable characters"),
         ("model", 3, "model: expected a mapping"),
         ("model.seed", -1, "model.seed"),
         ("periods.commit_s", -1, "periods.commit_s"),
@@ -148,7 +149,7 @@ def test_a_published_document_reads_back_as_it_was_written(spec: JobSpec) -> Non
     assert again.parameters == manifest
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"format":"other"}'])
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"format":"other"}', b"[" * MAX_SPEC_BYTES])
 def test_a_document_that_is_none_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidJobSpec):
         JobDocument.from_bytes(data)
