@@ -307,11 +307,11 @@ def _first_problem(error: ValidationError) -> InvalidJobSpec:
     return InvalidJobSpec(field or "the file", f"{message[0].lower()}{message[1:]}{shown}")
 
 
-def _check_depth(unverified_data: bytes) -> None:
+def _check_depth(unverified_text: str) -> None:
     """Refuse JSON nested so deeply that the parser, which recurses, would leave the stack: that ends the process."""
     depth = 0
-    for bracket in re.findall(rb"[][{}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", unverified_data)):
-        depth += 1 if bracket in b"[{" else -1
+    for bracket in re.findall(r"[][{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", unverified_text)):
+        depth += 1 if bracket in "[{" else -1
         if depth > MAX_DEPTH:
             raise ValueError(f"is nested more than {MAX_DEPTH} levels deep")
 
@@ -358,8 +358,9 @@ class JobDocument(_Section):
             InvalidJobSpec: not JSON, or a field is wrong; the manifest is checked, too.
         """
         try:
-            _check_depth(unverified_data)
-            document = cls.model_validate(json.loads(unverified_data))
+            unverified_text = unverified_data.decode("utf-8")
+            _check_depth(unverified_text)
+            document = cls.model_validate(json.loads(unverified_text))
             _ = document.parameters
         except (ValueError, InvalidModel) as error:
             if isinstance(error, ValidationError):
