@@ -20,12 +20,15 @@ from market.job_history import Attempt, JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import (
     BlockNotFound,
+    ChainTimeout,
+    ChainUnreachable,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
     InvalidInput,
     InvalidModel,
     InvalidUpdate,
+    TransactionLost,
 )
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
@@ -94,16 +97,26 @@ class AggregatorWorker:
         """Work until the job's rounds are over or `should_stop` says so.
 
         Raises:
-            ChainUnreachable: the node stopped answering.
+            ChainUnreachable: the node does not answer at the start; later it is waited for.
             StorageError: a model is not to be had, or the disk refuses.
             InvalidInput: this account's bond is gone, because an attempt of its expired.
         """
         self.sender.recover()
-        while not should_stop():
-            state, phase = self.job.now()
-            if phase in (Phase.FINISHED, Phase.CLOSED):
-                return
-            if not self.advance(state, phase):
+        told = ""
+        while True:
+            try:
+                if should_stop():
+                    return
+                state, phase = self.job.now()
+                if phase in (Phase.FINISHED, Phase.CLOSED):
+                    return
+                if not self.advance(state, phase):
+                    time.sleep(self.poll_s)
+            except (ChainTimeout, ChainUnreachable, TransactionLost) as problem:
+                # What is at stake is lost to whoever leaves: the journal knows what was sent, the chain what is due.
+                if str(problem) != told:
+                    told = str(problem)
+                    self.report(told)
                 time.sleep(self.poll_s)
 
     def advance(self, state: JobState, phase: Phase) -> bool:
@@ -140,7 +153,9 @@ class AggregatorWorker:
             lifetime=history.packed_lifetime(before=state.attempt),
         )
         call = self.job.market.settle_round(self.job.id, state.attempt, settlement)
-        self.sender.send(f"settle/{self.job.id}/{state.attempt}", call, self._finality)
+        # Confirmed or not: the next round's settle phase is not to pass in waiting for this one's confirmations.
+        timeout_s = min(self.sender.policy.timeout_s, self.job.terms.commit_period_s)
+        self.sender.send(f"settle/{self.job.id}/{state.attempt}", call, self._finality, timeout_s)
         self._tell(state, collected, result)
         return True
 

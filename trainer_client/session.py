@@ -19,11 +19,14 @@ from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.protocol.errors import (
     BlockNotFound,
+    ChainTimeout,
+    ChainUnreachable,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
     InvalidInput,
     InvalidUpdate,
+    TransactionLost,
 )
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import FULL_STEP_Q16, Phase
@@ -145,15 +148,25 @@ class TrainerSession:
         """Take part until the job is closed or `should_stop` says so.
 
         Raises:
-            ChainUnreachable: the node stopped answering.
+            ChainUnreachable: the node does not answer at the start; later it is waited for.
             StorageError: a model is not to be had, or the disk refuses.
         """
         self.sender.recover()
-        while not should_stop():
-            state, phase = self.job.now()
-            if phase in (Phase.FINISHED, Phase.CLOSED):
-                return
-            if not self.advance(state, phase):
+        told = ""
+        while True:
+            try:
+                if should_stop():
+                    return
+                state, phase = self.job.now()
+                if phase in (Phase.FINISHED, Phase.CLOSED):
+                    return
+                if not self.advance(state, phase):
+                    time.sleep(self.poll_s)
+            except (ChainTimeout, ChainUnreachable, TransactionLost) as problem:
+                # What is at stake is lost to whoever leaves: the journal knows what was sent, the chain what is due.
+                if str(problem) != told:
+                    told = str(problem)
+                    self.report(told)
                 time.sleep(self.poll_s)
 
     def advance(self, state: JobState, phase: Phase) -> bool:
@@ -197,7 +210,9 @@ class TrainerSession:
         if sealed is None or (sealed.model != state.model and not signed):
             sealed = self._seal_update(state, folder)
         digest = seal(context, self.sender.address, sealed.content, sealed.salt)
-        self._send("commit", context, self.job.market.commit(self.job.id, state.attempt, digest))
+        schedule = self.job.terms.schedule(state.attempt_start_s)
+        call = self.job.market.commit(self.job.id, state.attempt, digest)
+        self._send("commit", context, call, schedule.commit_end_s)
         self.report(f"round {state.round}: committed")
         return True
 
@@ -210,7 +225,7 @@ class TrainerSession:
             return False
         cid = self._deliver(state, folder, sealed)
         call = self.job.market.reveal(self.job.id, state.attempt, self.sender.address, sealed.content, sealed.salt)
-        self._send("reveal", context, call)
+        self._send("reveal", context, call, self.job.terms.schedule(state.attempt_start_s).reveal_end_s)
         self.report(f"round {state.round}: revealed {cid}")
         return True
 
@@ -297,8 +312,12 @@ class TrainerSession:
 
     # ------------------------------------------------------------------ small things
 
-    def _send(self, act: str, context: SealContext, call: PreparedCall) -> Receipt:
-        return self.sender.send(_key(act, context), call, self._finality)
+    def _send(self, act: str, context: SealContext, call: PreparedCall, until_s: int | None = None) -> Receipt:
+        """Send, and wait for the job's confirmations: not beyond the phase's end, for then the next act is due."""
+        timeout_s = self.sender.policy.timeout_s
+        if until_s is not None:
+            timeout_s = min(timeout_s, max(1, until_s - self.job.market.chain.timestamp()))
+        return self.sender.send(_key(act, context), call, self._finality, timeout_s)
 
     def _give_up(self, state: JobState, why: str) -> None:
         self._given_up.add(state.attempt)

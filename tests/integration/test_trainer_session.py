@@ -19,7 +19,7 @@ from market.chain.calls import PreparedCall
 from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason, Settlement
 from market.chain.transactions import SendPolicy
-from market.protocol.errors import ChainTimeout, InvalidInput, InvalidUpdate, StorageError
+from market.protocol.errors import ChainTimeout, ChainUnreachable, InvalidInput, InvalidUpdate, StorageError
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.protocol.seal import seal
@@ -125,6 +125,34 @@ def _times_out(place: Marketplace, name: str) -> None:
     sender.policy = SendPolicy(timeout_s=0.05, poll_s=0.01)
     with pytest.raises(ChainTimeout):
         place.session(name).advance(*place.now())
+
+
+def test_a_commit_that_is_not_confirmed_before_the_reveals_is_revealed_all_the_same(place: Marketplace) -> None:
+    place.post(periods={"confirmations": 200}).join(3, aggregators=())
+    place.send("alice", "bond", place.market.bond(place.id, place.terms))
+    for moment, acted in (("start_s", "committed"), ("commit_end_s", "revealed")):
+        place.advance(moment)
+        for name in place.trainers:
+            sender = place.restart(name)
+            sender.devnet, sender.policy = None, SendPolicy(timeout_s=0.05, poll_s=0.01)
+            mask = place.mask(name)
+            place.session(name).run(lambda mask=mask, acted=acted: bool(getattr(place.state, acted) & mask))
+    assert place.state.revealed == place.mask(*place.trainers)
+
+
+def test_a_trainer_outlasts_a_node_that_is_away(place: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.post().join(3)
+    place.advance("start_s")
+    session, now, outages = place.session("trainer 0"), place.view("trainer 0").now, iter(range(3))
+
+    def sometimes() -> Any:
+        if next(outages, None) is not None:
+            raise ChainUnreachable("no node answers")
+        return now()
+
+    monkeypatch.setattr(session.job, "now", sometimes)
+    session.run(lambda: bool(place.state.committed))
+    assert place.told["trainer 0"].count("no node answers") == 1
 
 
 def test_a_session_that_is_asked_again_does_nothing_twice(place: Marketplace) -> None:
