@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,12 @@ def test_a_commit_that_is_not_confirmed_before_the_reveals_is_revealed_all_the_s
         for name in place.trainers:
             sender = place.restart(name)
             sender.devnet, sender.policy = None, SendPolicy(timeout_s=0.05, poll_s=0.01)
-            mask = place.mask(name)
-            place.session(name).run(lambda mask=mask, acted=acted: bool(getattr(place.state, acted) & mask))
+            place.session(name).run(partial(_has_acted, place, name, acted))
     assert place.state.revealed == place.mask(*place.trainers)
+
+
+def _has_acted(place: Marketplace, name: str, acted: str) -> bool:
+    return bool(getattr(place.state, acted) & place.mask(name))
 
 
 def test_a_trainer_outlasts_a_node_that_is_away(place: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
