@@ -36,6 +36,12 @@ class SealedUpdate:
     model: Digest
 
 
+def make_private(folder: Path) -> None:
+    """Create a folder that this user alone can look into: who reads an update before its reveal can copy it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
 class AttemptFolder:
     """One attempt of one job: the update, the rounding residual, and the opening, which is written last.
 
@@ -64,7 +70,7 @@ class AttemptFolder:
 
     def keep(self, update: EncodedUpdate) -> None:
         """Put the update and its residual on the disk."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_private(self.path)
         update.write(self.update_path)
         write_vector_file(self._residual_path, update.residual.astype(RESIDUAL_DTYPE, copy=False))
 

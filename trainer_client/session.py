@@ -35,7 +35,7 @@ from market.protocol.update import UpdateEncoding, encode
 from market.published_job import UPDATE_ENTRY_BYTES, PublishedJob
 from market.storage import Cid, EmbeddedStore
 from market.storage.file_dag import walk_blocks
-from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
+from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, make_private
 from trainer_client.data import Dataset
 from trainer_client.job_model import JobModel
 from trainer_client.training import CPU, Progress, train
@@ -266,6 +266,7 @@ class TrainerSession:
         if update.clipped:
             self.report(f"round {state.round}: {update.clipped} entries were clipped; the rest is sent next time")
         folder.keep(update)
+        make_private(self._own_store.root)
         content = Digest(self._keep_sealed(folder).digest)
         # Zeros tell nothing, and their residual has to go on growing until it is worth a count.
         if update.counts.any() and folder.repeats(content):

@@ -140,6 +140,13 @@ def test_a_commit_that_is_not_confirmed_before_the_reveals_is_revealed_all_the_s
     assert place.state.revealed == place.mask(*place.trainers)
 
 
+def test_nobody_else_on_the_machine_reads_an_update_before_its_reveal(place: Marketplace) -> None:
+    place.post().join(3)
+    place.commit()
+    for folder in (place.attempt_folder("trainer 0").path, place.work_folder("trainer 0") / "sealed"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def _has_acted(place: Marketplace, name: str, acted: str) -> bool:
     return bool(getattr(place.state, acted) & place.mask(name))
 
