@@ -80,15 +80,26 @@ def _enrolled(timeline: Timeline, event: TrainerEnrolled, time_s: int) -> Proble
     if timeline.closed:
         yield f"{event.trainer} enrolled in a closed job"
     if event.trainer not in timeline.trainers:
-        timeline.trainers.append(event.trainer)
-    yield from differing(f"the seat of {event.trainer}", event.seat, timeline.trainers.index(event.trainer))
-    if len(timeline.trainers) > timeline.terms.seats:
-        yield f"{len(timeline.trainers)} trainers where the job has {timeline.terms.seats} seats"
+        yield from _seat_given(timeline, event.trainer)
+    if event.trainer in timeline.trainers:
+        yield from differing(f"the seat of {event.trainer}", event.seat, timeline.trainers.index(event.trainer))
     if event.seat in timeline.stakes:
         yield f"seat {event.seat} staked twice"
     if event.stake_wei < timeline.terms.trainer_stake_wei:
         yield f"seat {event.seat} staked {event.stake_wei} wei, the terms ask {timeline.terms.trainer_stake_wei}"
     timeline.stakes[event.seat] = event.stake_wei
+
+
+def _seat_given(timeline: Timeline, trainer: str) -> Problems:
+    """A new trainer sits down on the next seat, or on the first that was given up before it ever committed."""
+    if len(timeline.trainers) < timeline.terms.seats:
+        timeline.trainers.append(trainer)
+        return
+    for seat in range(timeline.terms.seats):
+        if seat not in timeline.stakes and seat not in timeline.ever_committed:
+            timeline.trainers[seat] = trainer
+            return
+    yield f"{trainer} enrolled where all {timeline.terms.seats} seats of the job are taken"
 
 
 def _stake_withdrawn(timeline: Timeline, event: StakeWithdrawn, time_s: int) -> Problems:

@@ -43,6 +43,7 @@ class Timeline:
         stakes: wei in place, by seat.
         bonds: wei bonded, by aggregator, the active one first.
         committed: seats of this attempt.
+        ever_committed: seats of any attempt; only others are handed on.
         revealed: seats of this attempt.
         excluded: seats of this attempt.
         forfeited: seats of this attempt whose stake burned.
@@ -65,6 +66,7 @@ class Timeline:
     stakes: dict[Seat, int] = field(default_factory=dict)
     bonds: dict[str, int] = field(default_factory=dict)
     committed: set[Seat] = field(default_factory=set)
+    ever_committed: set[Seat] = field(default_factory=set)
     revealed: set[Seat] = field(default_factory=set)
     excluded: set[Seat] = field(default_factory=set)
     forfeited: set[Seat] = field(default_factory=set)
@@ -116,6 +118,7 @@ class Timeline:
     def commit(self, seat: Seat) -> None:
         """A seat sealed an update."""
         self.committed.add(seat)
+        self.ever_committed.add(seat)
         self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
 
     def reveal(self, seat: Seat, content: Digest) -> None:

@@ -255,6 +255,7 @@ interface IJobMarket {
     // ------------------------------------------------------------------ trainers
 
     /// @notice Takes a seat, or puts a forfeited or withdrawn stake back in place on the same seat.
+    /// @dev Where all seats are taken, one whose stake was withdrawn before it ever committed is handed on.
     function enrol(JobId job, uint256 amount) external payable;
 
     /// @notice Takes the stake back: any time but between one's commit and the end of that attempt.

@@ -20,18 +20,33 @@ library Seats {
     function requireEnrollable(Job storage job, address trainer) internal view {
         uint256 seatPlusOne = job.seatNumbers[trainer];
         if (seatPlusOne == 0) {
-            if (job.state.seatsTaken >= job.terms.seats) revert IJobMarket.SeatsFull(job.terms.seats);
+            nextSeat(job);
         } else if (job.state.staked.has(seatPlusOne - 1)) {
             revert IJobMarket.AlreadyEnrolled(trainer, seatPlusOne - 1);
         }
     }
 
-    /// @notice Puts a stake in place, on the trainer's old seat or on the next free one.
+    /// @notice The seat that a new trainer gets: the next one, or where all are taken the first that was given up before it
+    /// ever committed. Nothing can have been earned there, so that nobody's credit changes hands; and one stake that moves
+    /// from address to address cannot take every seat.
+    function nextSeat(Job storage job) internal view returns (uint256 seat) {
+        uint256 seats = job.terms.seats;
+        if (job.state.seatsTaken < seats) return job.state.seatsTaken;
+        uint64 staked = job.state.staked;
+        for (; seat < seats; ++seat) {
+            if (!staked.has(seat) && job.seats[seat].seal == 0) return seat;
+        }
+        revert IJobMarket.SeatsFull(seats);
+    }
+
+    /// @notice Puts a stake in place, on the trainer's old seat or on the next one.
     function enrol(Job storage job, address trainer, uint128 stake) internal returns (uint256 seat) {
         JobState storage state = job.state;
         uint256 seatPlusOne = job.seatNumbers[trainer];
-        seat = seatPlusOne == 0 ? state.seatsTaken++ : seatPlusOne - 1;
+        seat = seatPlusOne == 0 ? nextSeat(job) : seatPlusOne - 1;
         if (seatPlusOne == 0) {
+            if (seat == state.seatsTaken) ++state.seatsTaken;
+            else delete job.seatNumbers[job.seats[seat].trainer];
             job.seatNumbers[trainer] = seat + 1;
             job.seats[seat].trainer = trainer;
         }

@@ -50,6 +50,37 @@ contract EnrolTest is MarketFixture {
         _assertConserved();
     }
 
+    function test_enrol_oneStakeCannotTakeEverySeat() public {
+        uint256 seats = market.termsOf(job).seats;
+        for (uint256 i = 5; market.stateOf(job).seatsTaken < seats; ++i) {
+            _enrol(_trainer(i));
+            vm.prank(_trainer(i));
+            market.withdrawStake(job, stranger);
+        }
+        _enrol(_trainer(63));
+        (bool taken, uint256 seat) = market.seatOf(job, _trainer(63));
+        vm.assertTrue(taken && seat == 5);
+        vm.assertEq(market.trainerAt(job, 5), _trainer(63));
+        (taken,) = market.seatOf(job, _trainer(5));
+        vm.assertTrue(!taken);
+        vm.assertEq(market.stateOf(job).seatsTaken, seats);
+        _assertConserved();
+    }
+
+    function test_enrol_failsIfTheOnlySeatsGivenUpHaveCommitted() public {
+        uint256 seats = market.termsOf(job).seats;
+        for (uint256 i = 5; i < seats; ++i) {
+            _enrol(_trainer(i));
+        }
+        _playRound(5, 1 << 30);
+        vm.prank(_trainer(0));
+        market.withdrawStake(job, stranger);
+        vm.deal(_trainer(63), STAKE);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, seats));
+        vm.prank(_trainer(63));
+        market.enrol{value: STAKE}(job, STAKE);
+    }
+
     function test_enrol_duringARound() public {
         _warpToCommit();
         _enrol(_trainer(5));
@@ -79,19 +110,6 @@ contract EnrolTest is MarketFixture {
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, SEATS));
         market.enrol{value: STAKE}(job, STAKE);
-    }
-
-    function test_enrol_aWithdrawnSeatIsNotGivenAway() public {
-        for (uint256 seat = 5; seat < SEATS; ++seat) {
-            _enrol(_trainer(seat));
-        }
-        vm.prank(_trainer(0));
-        market.withdrawStake(job, _trainer(0));
-        vm.deal(stranger, STAKE);
-        vm.prank(stranger);
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, SEATS));
-        market.enrol{value: STAKE}(job, STAKE);
-        _enrol(_trainer(0));
     }
 
     function test_enrol_failsIfClosed() public {
