@@ -16,19 +16,17 @@ from aggregator.round import ModelVersion, RoundResult, run_round
 from market.chain.events import AggregatorBonded
 from market.chain.records import ExclusionReason, JobState, Settlement
 from market.chain.transactions import Finality, TransactionSender
+from market.following import follow
 from market.job_history import Attempt, JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import (
     BlockNotFound,
-    ChainTimeout,
-    ChainUnreachable,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
     InvalidInput,
     InvalidModel,
     InvalidUpdate,
-    TransactionLost,
 )
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
@@ -102,22 +100,7 @@ class AggregatorWorker:
             InvalidInput: this account's bond is gone, because an attempt of its expired.
         """
         self.sender.recover()
-        told = ""
-        while True:
-            try:
-                if should_stop():
-                    return
-                state, phase = self.job.now()
-                if phase in (Phase.FINISHED, Phase.CLOSED):
-                    return
-                if not self.advance(state, phase):
-                    time.sleep(self.poll_s)
-            except (ChainTimeout, ChainUnreachable, TransactionLost) as problem:
-                # What is at stake is lost to whoever leaves: the journal knows what was sent, the chain what is due.
-                if str(problem) != told:
-                    told = str(problem)
-                    self.report(told)
-                time.sleep(self.poll_s)
+        follow(self.job, self.advance, should_stop, self.report, self.poll_s)
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""

@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 from market.chain.calls import PreparedCall
 from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
+from market.following import follow
 from market.protocol.errors import (
     BlockNotFound,
-    ChainTimeout,
-    ChainUnreachable,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
     InvalidInput,
     InvalidUpdate,
-    TransactionLost,
 )
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import FULL_STEP_Q16, Phase
@@ -152,22 +150,7 @@ class TrainerSession:
             StorageError: a model is not to be had, or the disk refuses.
         """
         self.sender.recover()
-        told = ""
-        while True:
-            try:
-                if should_stop():
-                    return
-                state, phase = self.job.now()
-                if phase in (Phase.FINISHED, Phase.CLOSED):
-                    return
-                if not self.advance(state, phase):
-                    time.sleep(self.poll_s)
-            except (ChainTimeout, ChainUnreachable, TransactionLost) as problem:
-                # What is at stake is lost to whoever leaves: the journal knows what was sent, the chain what is due.
-                if str(problem) != told:
-                    told = str(problem)
-                    self.report(told)
-                time.sleep(self.poll_s)
+        follow(self.job, self.advance, should_stop, self.report, self.poll_s)
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
@@ -182,8 +165,9 @@ class TrainerSession:
             if phase is Phase.OVERDUE and state.revealed & mine:
                 return self._expire(state)
         except ContractRevert as refusal:
-            # A commit of ours that the latest block does not show yet: the next look tells.
-            if refusal.name != "AlreadyCommitted":
+            # A commit of ours that the latest block does not show yet, or somebody who expired the attempt before us:
+            # the next look at the chain tells.
+            if refusal.name != "AlreadyCommitted" and phase is not Phase.OVERDUE:
                 self._give_up(state, str(refusal))
         except InvalidUpdate as problem:
             self._give_up(state, str(problem))
