@@ -13,6 +13,8 @@ from fedmarket.demo.result import DemoResult, TrainerResult
 
 HEIGHT = 10
 """Lines of the terminal's plot."""
+WIDTH = 72
+"""Characters of its columns together."""
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
@@ -25,16 +27,20 @@ def show(result: DemoResult, console: Console) -> None:
 
 
 def plot_lines(result: DemoResult) -> str:
-    """The held-out accuracy after every round as columns, the initial model's first."""
+    """The held-out accuracy after every round as columns, the initial model's first; at most 80 characters wide."""
     values = [result.initial_accuracy, *(entry.accuracy for entry in result.rounds)]
     low = max(0.0, min(values) - 0.1)
+    width = max(1, min(6, WIDTH // len(values)))
+    bar = max(1, width - 2)
     lines = ["", "Accuracy on held-out digits, after each round"]
     for level in range(HEIGHT - 1, -1, -1):
-        label = f"{low + (1 - low) * (level + 1) / HEIGHT:5.0%} " if level % 3 == 0 or level == HEIGHT - 1 else " " * 6
-        lines.append(label + "│" + "".join(f"  {_cell(value, low, level) * 3} " for value in values))
-    lines.append(" " * 6 + "└" + "──────" * len(values))
-    lines.append(" " * 7 + "".join(f"{value:5.1%} " for value in values))
-    lines.append(" " * 7 + "start " + "".join(f"{'r' + str(entry.round):^6}" for entry in result.rounds))
+        label = f"{low + (1 - low) * (level + 1) / HEIGHT:5.0%} " if level % 3 == 0 else " " * 6
+        lines.append(label + "│" + "".join((_cell(value, low, level) * bar).center(width) for value in values))
+    lines.append(" " * 6 + "└" + "─" * width * len(values))
+    if width > 3:
+        names = ["-", *(str(entry.round) for entry in result.rounds)]
+        lines.append(" " * 7 + "".join(f"{value:.0%}".center(width) for value in values))
+        lines.append(" round " + "".join(name.center(width) for name in names))
     return "\n".join(lines)
 
 
@@ -86,8 +92,7 @@ def _cells(trainer: TrainerResult, rounds: int) -> Sequence[str]:
 
 
 def _escrow(result: DemoResult) -> Table:
-    title = "Escrow: deposited = paid + refunded + burned + locked"
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(title="Escrow, to the wei", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     ledger = result.ledger
