@@ -88,11 +88,6 @@ class JobState:
     lifetime_hash: bytes
 
     @property
-    def committed_seats(self) -> list[Seat]:
-        """The seats that committed in this attempt, ascending."""
-        return seats_in(self.committed)
-
-    @property
     def revealed_seats(self) -> list[Seat]:
         """The seats that revealed in this attempt, ascending."""
         return seats_in(self.revealed)

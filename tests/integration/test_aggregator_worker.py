@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import tests.integration.marketplace
 from aggregator.gram import GramMatrix
 from aggregator.payouts import pot_round
 from fedmarket.devnet import Devnet
@@ -18,8 +20,9 @@ from market.chain.events import BondWithdrawn, UpdateExcluded
 from market.chain.job_market import JobMarket
 from market.chain.packed import unpack_pays
 from market.chain.records import ExclusionReason, Settlement
-from market.protocol.errors import ChainTimeout, ContractRevert, InvalidInput
+from market.protocol.errors import BlockNotFound, ChainTimeout, ContractRevert, InvalidInput, InvalidModel
 from market.protocol.identifiers import Digest, Seat
+from market.protocol.integer_model import MODEL_LIMIT
 from market.protocol.rounds import Phase
 from market.protocol.seal import new_salt, seal
 from market.storage import Cid
@@ -233,6 +236,26 @@ def test_a_settlement_on_its_way_is_not_signed_again(place: Marketplace) -> None
     place.devnet.mine()
     assert len(place.settlements()) == 1
     assert place.state.round == 1
+
+
+def test_an_owner_cannot_trap_a_bond_with_a_model_that_leaves_no_room_for_an_update(
+    place: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tests.integration.marketplace, "initial_model", lambda *_: np.full(D, MODEL_LIMIT))
+    place.post()
+    with pytest.raises(InvalidModel, match="could not be settled"):
+        place.join(0)
+    assert place.ledger.bonds_wei == 0
+
+
+def test_an_owner_cannot_trap_a_bond_with_a_model_that_is_in_no_store(place: Marketplace) -> None:
+    place.post()
+    blocks = place.store.root.rglob("*.data")
+    [model] = [path for path in blocks if sha256(path.read_bytes()).digest() == place.model_cid.digest]
+    model.unlink()
+    with pytest.raises(BlockNotFound):
+        place.join(0)
+    assert place.ledger.bonds_wei == 0
 
 
 def test_bonding_again_changes_nothing(place: Marketplace) -> None:
