@@ -189,20 +189,22 @@ _p_sum = _operation(_emit_sum(P))
 _p_difference = _operation(_emit_difference(P))
 
 
-def _tuple(words: Words) -> Limbs:
+def constant(value: int) -> Limbs:
+    """Return an integer below 2^256 as a tuple of words, for kernels to use as a global constant."""
+    words = limbs(value)
     return words[0], words[1], words[2], words[3]
 
 
 # Constants of kernels: one and 2^512 (which takes an integer to Montgomery form) in each field, and the exponents of
 # inversion by Fermat's little theorem.
-ZERO = _tuple(limbs(0))
-R_ONE = _tuple(r_element(1))
-R_LIFT = _tuple(r_element(1 << _WIDTH))
-P_ONE = _tuple(p_element(1))
-P_LIFT = _tuple(p_element(1 << _WIDTH))
-_UNIT = _tuple(limbs(1))
-_R_FERMAT = _tuple(limbs(R - 2))
-_P_FERMAT = _tuple(limbs(P - 2))
+ZERO = constant(0)
+R_ONE = constant((1 << _WIDTH) % R)
+R_LIFT = constant((1 << 2 * _WIDTH) % R)
+P_ONE = constant((1 << _WIDTH) % P)
+P_LIFT = constant((1 << 2 * _WIDTH) % P)
+_UNIT = constant(1)
+_R_FERMAT = constant(R - 2)
+_P_FERMAT = constant(P - 2)
 
 
 @kernel
