@@ -17,6 +17,7 @@ import click
 
 from fedmarket.commands.refusals import sentence
 from market.protocol.errors import FedmarketError, InvalidInput
+from zk.errors import InvalidSrs, ZkError
 
 PROGRAM = "fedmarket"
 OWN_PACKAGES = frozenset({"aggregator", "fedmarket", "market", "trainer_client", "zk"})
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "trainer": LazyCommand("fedmarket.commands.trainer", "trainer", "Enrol, train and claim (trainers)."),
     "aggregator": LazyCommand("fedmarket.commands.aggregator", "aggregator", "Settle rounds (aggregators)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
+    "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),
     "keys": LazyCommand("fedmarket.commands.keys", "keys", "Make and read keystore files."),
     "data": LazyCommand("fedmarket.commands.data", "data", "Prepare example data."),
     "dev": LazyCommand("fedmarket.commands.dev", "dev", "Run a development chain of one's own."),
@@ -88,6 +90,8 @@ def _status(run: Callable[[], Any]) -> int:
         return _fail(_usage(error), error.exit_code)
     except FedmarketError as error:
         return _fail(sentence(error), 2 if isinstance(error, InvalidInput) else 1)
+    except ZkError as error:
+        return _fail(str(error), 2 if isinstance(error, InvalidSrs) else 1)
     except ModuleNotFoundError as error:
         return _fail(_missing_package(error), 1)
     except OSError as error:

@@ -28,6 +28,7 @@ HOME = Path(".fedmarket")
 DEFAULT_RPC = "http://127.0.0.1:8545"
 DEFAULT_DEPLOYMENT = HOME / "deployment.json"
 DEFAULT_STORE = HOME / "store"
+DEFAULT_SRS = HOME / "srs"
 DEFAULT_WORK = HOME / "work"
 
 LIGHT_SCRYPT_N = 1 << 14

@@ -14,6 +14,7 @@ from rich.console import Console
 from fedmarket.connection import (
     DEFAULT_DEPLOYMENT,
     DEFAULT_RPC,
+    DEFAULT_SRS,
     DEFAULT_STORE,
     AccountOptions,
     Actor,
@@ -59,6 +60,7 @@ def _option(name: str, help_text: str, **settings: Any) -> Callable[[Command], C
 deployment_option = _option(
     "--deployment", "The file that names the contracts.", type=FILE, metavar="FILE", default=DEFAULT_DEPLOYMENT
 )
+srs_option = _option("--srs", "Folder of the reference strings.", type=FILE, metavar="DIR", default=DEFAULT_SRS)
 _NETWORK = (
     _option("--rpc", "Address of a node.", metavar="URL", default=DEFAULT_RPC),
     deployment_option,
