@@ -71,7 +71,7 @@ snapshots: $(NODE_READY) ## write contracts/snapshots anew: review the differenc
 clean: ## remove what was built; .venv and node_modules stay
 	rm -rf build dist *.egg-info contracts/out contracts/cache .hypothesis .import_linter_cache .mypy_cache
 	rm -rf .pytest_cache .ruff_cache
-	find aggregator fedmarket market tests trainer_client -name __pycache__ -type d -prune -exec rm -rf {} +
+	find aggregator fedmarket market tests trainer_client zk -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PYTHON_READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(RECENT)' >/dev/null 2>&1 || { echo "fedmarket needs Python 3.11 or newer, but '$(PYTHON)' is" \

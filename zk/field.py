@@ -242,7 +242,7 @@ def is_equal(left: Limbs, right: Limbs) -> bool:
 
 @kernel
 def r_mul(left: Limbs, right: Limbs) -> Limbs:
-    """Return the product of two scalars."""
+    """Return the product of two scalars; the second factor may be any integer below 2^256."""
     return _r_product(left, right)
 
 
@@ -285,7 +285,7 @@ def r_plain(element: Limbs) -> Limbs:
 
 @kernel
 def p_mul(left: Limbs, right: Limbs) -> Limbs:
-    """Return the product of two coordinates."""
+    """Return the product of two coordinates; the second factor may be any integer below 2^256."""
     return _p_product(left, right)
 
 
