@@ -18,7 +18,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 
@@ -26,14 +25,11 @@ from zk.curve import Points, add, infinity, multiply_sum, parse_points, point_by
 from zk.errors import InvalidScalar, InvalidSrs, InvalidVector, SecretReused
 from zk.field import IOTA, SCALAR_BYTES, R, parse_scalar
 from zk.msm import msm_small
-from zk.polynomial import Integers
 from zk.srs import Srs
 from zk.transcript import BLINDER_PAIRS
+from zk.vectors import VALUE_LIMIT, Values
 
 __all__ = ["BLINDER_PAIRS", "Blinders", "Layout", "commit", "weighted_sum"]
-
-VALUE_LIMIT: Final = 1 << 47
-"""|x| is below it for every coordinate: the inner product of any two vectors of 2^30 of them fits an int128."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,7 @@ class Blinders:
         return not any(r for chunk in self.values for r in chunk)
 
 
-def commit(srs: Srs, layout: Layout, values: Integers, blinders: Blinders) -> bytes:
+def commit(srs: Srs, layout: Layout, values: Values, blinders: Blinders) -> bytes:
     """Commit to a vector, chunk by chunk; a memory map is read in order and never held whole.
 
     Args:
@@ -199,7 +195,7 @@ def weighted_sum(commitments: Sequence[bytes], weights: Sequence[int]) -> bytes:
     return b"".join(point_bytes(multiply_sum(rows[:, j], weights)) for j in range(rows.shape[1]))
 
 
-def check_vector(layout: Layout, values: Integers) -> None:
+def check_vector(layout: Layout, values: Values) -> None:
     """Refuse a vector of another shape, type or range than the layout's.
 
     Raises:
@@ -239,7 +235,7 @@ def check_blinders(layout: Layout, blinders: Blinders) -> None:
         raise InvalidScalar(f"blinders for {len(blinders.values)} chunks, expected {layout.chunks}")
 
 
-def _commit_chunk(srs: Srs, layout: Layout, values: Integers, tail: Sequence[int]) -> Points:
+def _commit_chunk(srs: Srs, layout: Layout, values: Values, tail: Sequence[int]) -> Points:
     point = msm_small(srs.points[: len(values)], values) if len(values) else infinity()
     if not any(tail):
         return point

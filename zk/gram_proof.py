@@ -30,20 +30,10 @@ import numpy as np
 from zk.commitment import Blinders, Layout, check_blinders, check_srs, check_vector, commit
 from zk.curve import Points, generator, is_infinity, multiply_sum, negate, parse_points, point_bytes
 from zk.errors import InvalidPoint, InvalidProof, InvalidScalar, InvalidVector, SecretReused
-from zk.field import SCALAR_BYTES, R, Words, parse_scalar
+from zk.field import SCALAR_BYTES, R, Words, limbs_of, parse_scalar
 from zk.msm import msm
-from zk.ntt import autocorrelation
+from zk.ntt import Autocorrelation
 from zk.pairing import pairing_check
-from zk.polynomial import (
-    Integers,
-    add_multiple,
-    coefficients,
-    divide_at_pair,
-    evaluate,
-    linear_combination,
-    plain,
-    squared_norm,
-)
 from zk.srs import Srs
 from zk.transcript import (
     POINT,
@@ -61,6 +51,7 @@ from zk.transcript import (
     seed_digest,
 )
 from zk.twist import G2_GENERATOR
+from zk.vectors import Values, add_multiple, combine, divide, evaluate, from_montgomery, to_montgomery, zeros
 
 __all__ = [
     "CommittedRow",
@@ -87,7 +78,7 @@ class CommittedRow:
         commitment: 64·c bytes
     """
 
-    values: Integers
+    values: Values
     blinders: Blinders
     commitment: bytes
 
@@ -206,9 +197,12 @@ class _Prover:
         Raises:
             InvalidProof: Σ_j ⟨a_j, a_j⟩ is not v, so the rows have another Gram matrix
         """
-        norms: list[int] = []
-        product = autocorrelation(self._measured(norms), self._layout.slots)
-        if sum(norms) % R != self._norm:
+        sums, squares = Autocorrelation(self._layout.slots), 0
+        for j in range(self._layout.chunks):
+            sums.add(self._combined(j))
+            squares += evaluate(self._combined(j), 1) ** 2
+        product = sums.coefficients()
+        if (squares - 2 * evaluate(product, 1) - self._norm) % R:  # (1) at X = 1
             raise InvalidProof("the Gram matrix is not that of the rows")
         return product
 
@@ -221,18 +215,12 @@ class _Prover:
         values.append(evaluate(s, z))
         evaluations = b"".join(value.to_bytes(SCALAR_BYTES, "big") for value in values)
         gamma = absorb_evaluations(state, evaluations)
-        folded = np.zeros((self._layout.slots, 4), np.uint64)
+        folded = zeros(self._layout.slots)
         for j in chunks:
-            add_multiple(folded, pow(gamma, j, R), self._combined(j))
-        add_multiple(folded, pow(gamma, self._layout.chunks, R), s)
+            add_multiple(folded, self._combined(j), pow(gamma, j, R))
+        add_multiple(folded, s, pow(gamma, self._layout.chunks, R))
         self._kept = None
-        return evaluations, divide_at_pair(folded, z)
-
-    def _measured(self, norms: list[int]) -> Iterator[Words]:
-        """Every a_j in turn; note its ⟨a_j, a_j⟩."""
-        for j in range(self._layout.chunks):
-            norms.append(squared_norm(self._combined(j)))
-            yield self._combined(j)
+        return evaluations, divide(folded, sum(points) % R)
 
     def proof(self, argument: bytes) -> GramProof:
         """The proof with this argument."""
@@ -243,11 +231,11 @@ class _Prover:
         if self._kept and self._kept[0] == chunk:
             return self._kept[1]
         self._kept = None
-        polynomial = np.zeros((self._layout.slots, 4), np.uint64)
+        polynomial = zeros(self._layout.slots)
         window = self._layout.slice(chunk)
-        parts = [values[window] for values in self._values]
-        polynomial[: len(parts[0])] = linear_combination(self._alphas[1:], parts)
-        polynomial[self._layout.chunk_length :] = coefficients(self._blinders.tail(chunk))
+        combine([values[window] for values in self._values], self._alphas[1:], polynomial)
+        tail = to_montgomery(limbs_of(self._blinders.tail(chunk)))
+        polynomial[self._layout.chunk_length :] = tail
         self._kept = chunk, polynomial
         return polynomial
 
@@ -288,7 +276,7 @@ def _name(row: int, statement: Statement) -> str:
 
 
 def _commit(srs: Srs, polynomial: Words) -> bytes:
-    return point_bytes(msm(srs.points[: len(polynomial)], plain(polynomial)))
+    return point_bytes(msm(srs.points[: len(polynomial)], from_montgomery(polynomial)))
 
 
 def _verify_own(srs: Srs, layout: Layout, statement: Statement, rows: Sequence[CommittedRow], proof: GramProof) -> None:

@@ -1,243 +1,270 @@
-"""Autocorrelation of vectors of scalars by number-theoretic transforms.
+"""Autocorrelations by the number-theoretic transform: the fast Fourier transform over BN254's scalars.
 
-A transform of N = 2^k values is their polynomial's values at the powers of a primitive N-th root of unity ω
-(J. W. Cooley, J. W. Tukey, Mathematics of Computation 19 (1965), 297-301, over the scalars' field, whose r - 1 is a
-multiple of 2^28). Going forward, values come out with their index's bits reversed; going back, they go in so. What lies
-between is pointwise, so that nothing is ever reordered.
+Forwards by decimation in frequency, which leaves the spectrum in bit-reversed order; back by decimation in time, which
+takes it so: nothing is ever reordered. An autocorrelation's spectrum is symmetric, so the way back needs no inverse
+roots either.
+
+J. Cooley, J. Tukey, An algorithm for the machine calculation of complex Fourier series, Mathematics of Computation 19
+(1965), 297-301; W. Gentleman, G. Sande, Fast Fourier transforms: for fun and profit, AFIPS 1966.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
 from zk.cores import kernel, on_all_cores, ranges
 from zk.errors import InvalidVector
-from zk.field import R_ONE, Limbs, R, Words, load, r_add, r_element, r_mul, r_sub, single, store
+from zk.field import R, Words, load, r_add, r_element, r_mul, r_sub, single, store
+from zk.vectors import powers, zeros
 
-MAX_LOG_SIZE = 28
-"""The largest transform has 2^28 values."""
+_Stage = Callable[[Words, Words, int, int, int], None]
 
-_GENERATOR = 5
-_WRAPPED = 1024
-"""So many of the longest lags may wrap round and are computed one by one, where that halves the transform."""
+MAX_SIZE = 1 << 28
+"""The scalars have roots of unity of this order, and of no higher power of two."""
 
-_BLOCK = 1 << 12
-"""Values that are transformed together: 128 KiB, which a core keeps at hand."""
+_GRAIN = 1 << 12
+_BLOCK = 1 << 14
+"""Elements that are transformed in one go, inside a core's cache."""
 
-_GRAIN = 1 << 11
+_MAX_WRAPPED = 1 << 9
+"""Lags that may be computed term by term rather than with a transform of twice the size."""
 
 
-def autocorrelation(chunks: Iterable[Words], length: int) -> Words:
-    """Return S of Σ_j a_j(X)·a_j(1/X) = v + X·S(X) + S(1/X)/X: S_m = Σ_j Σ_x a_j,x · a_j,x+m+1.
+def autocorrelation(vector: Words) -> Words:
+    """Return Σ_x a_x·a_(x+m+1) for m = 0..n-2, shape (n - 1, 4), of a vector of n elements in Montgomery form."""
+    sums = Autocorrelation(len(vector))
+    sums.add(vector)
+    return sums.coefficients()
 
-    The transform of a_j(X)·a_j(1/X) is the product of a_j's values at ω^k and ω^-k. It is the same at k and -k, and for
-    such values the way back is the way forward, divided by N.
+
+class Autocorrelation:
+    """The sum of the autocorrelations of several vectors, for one transform each and one back.
+
+    The transform is cyclic, of a power of two N. Where a vector is longer than N/2 by a few elements only (as a
+    million entries with their blinders are), its few lags from N/2 on, which have few terms, are computed directly and
+    subtracted from those that they wrap around to: that halves N.
 
     Args:
-        chunks: the coefficients of each a_j, uint64 (length, 4) in Montgomery form; read once, one after the other
-        length: of every chunk
-
-    Returns:
-        The length - 1 coefficients of S, uint64 (length - 1, 4) in Montgomery form.
+        length: n, the longest vector's length.
 
     Raises:
-        InvalidVector: a chunk of another shape, or more coefficients than the largest transform takes.
+        InvalidVector: longer than the roots of unity reach.
     """
-    size = _transform_size(length)
-    first_wrapped = size // 2 + 1
-    longest = np.zeros((max(0, length - first_wrapped), 4), np.uint64)  # lags first_wrapped .. length - 1
-    total: Words | None = None
-    for chunk in chunks:
-        spectrum = _power_spectrum(_checked(chunk, length), size)
-        _spread(_add_lags, (longest, chunk, first_wrapped), len(longest), 16)
-        if total is None:
-            total = spectrum
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._size = _transform_size(length)
+        if self._size > MAX_SIZE:
+            raise InvalidVector(f"a vector of {length} elements needs a transform longer than {MAX_SIZE}")
+        self._spectrum: Words | None = None
+        self._wrapped = zeros(max(length - self._size // 2, 0))
+
+    def add(self, vector: Words) -> None:
+        """Add a vector's autocorrelation.
+
+        Raises:
+            InvalidVector: longer than was said.
+        """
+        if len(vector) > self._length:
+            raise InvalidVector(f"a vector of {len(vector)} elements, where at most {self._length} were to come")
+        work = zeros(self._size)
+        work[: len(vector)] = vector
+        transform(work)
+        size = len(work)
+        on_all_cores(lambda part: _square(work, part[0], part[1]), ranges(size // 2, _GRAIN))
+        _add_lags(np.ascontiguousarray(vector), self._size // 2, self._wrapped)
+        if self._spectrum is None:
+            self._spectrum = work
         else:
-            _spread(_add, (total, spectrum), size)
-    if total is None:
-        return np.zeros((max(0, length - 1), 4), np.uint64)
-    _transform_back(total)
-    return _unwrap(total, longest, length)
+            sums = self._spectrum
+            on_all_cores(lambda part: _add(sums, work, part[0], part[1]), ranges(size, _GRAIN))
+
+    def coefficients(self) -> Words:
+        """Return the sums for the lags 1..n-1, shape (n - 1, 4); this ends the object's use."""
+        result = zeros(max(self._length - 1, 0))
+        cyclic, self._spectrum = self._spectrum, None
+        if cyclic is None:
+            return result
+        transform_back(cyclic)
+        scale = r_element(pow(self._size, -1, R))
+        on_all_cores(lambda part: _scale_lags(cyclic, scale, part[0], part[1], result), ranges(len(result), _GRAIN))
+        _unwrap(result, self._wrapped, self._size // 2)
+        return result
 
 
-def _spread(task: Callable[..., None], arguments: tuple[object, ...], size: int, grain: int = _GRAIN) -> None:
-    """Run a kernel that takes a range last over 0 … size, on all cores."""
-    on_all_cores(lambda span: task(*arguments, *span), ranges(size, grain))
+def transform(vector: Words) -> None:
+    """Replace a vector, whose length N is a power of two, by its values at the N-th roots of unity.
+
+    The value at root^k lands at the index that has k's bits in reverse.
+    """
+    size, block = len(vector), min(len(vector), _BLOCK)
+    if size < 2:
+        return
+    roots, short = _roots(size), _short_roots(size)
+    distance = size // 2
+    while distance >= block:
+        _on_stage(_spread_stage, vector, roots, distance)
+        distance //= 2
+    on_all_cores(lambda part: _spread_blocks(vector, short, block, part[0], part[1]), ranges(size // block, 1))
 
 
-def _checked(chunk: Words, length: int) -> Words:
-    if chunk.shape != (length, 4) or chunk.dtype != np.uint64:
-        raise InvalidVector(f"a chunk is {chunk.dtype}{list(chunk.shape)}, expected uint64[{length}, 4]")
-    return chunk
+def transform_back(spectrum: Words) -> None:
+    """Replace a spectrum in bit-reversed order by N·a_(-x mod N) at index x, a being what `transform` was given."""
+    size, block = len(spectrum), min(len(spectrum), _BLOCK)
+    if size < 2:
+        return
+    roots, short = _roots(size), _short_roots(size)
+    on_all_cores(lambda part: _gather_blocks(spectrum, short, block, part[0], part[1]), ranges(size // block, 1))
+    distance = block
+    while distance < size:
+        _on_stage(_gather_stage, spectrum, roots, distance)
+        distance *= 2
 
 
 def _transform_size(length: int) -> int:
-    """The smallest power of two in which at most a few lags wrap round, and none twice."""
-    size = 1 << (max(length, 2 * (length - 1 - _WRAPPED), 2) - 1).bit_length()
-    if size > 1 << MAX_LOG_SIZE:
-        raise InvalidVector(f"{length} coefficients need a transform of {size} values, at most 2^{MAX_LOG_SIZE} exist")
+    """Return the least power of two for which at most a few lags of a vector of this length wrap around."""
+    size = 2
+    while length > size // 2 + min(_MAX_WRAPPED, size // 8):
+        size *= 2
     return size
-
-
-def _power_spectrum(chunk: Words, size: int) -> Words:
-    """The values of a(X)·a(1/X) at the powers of ω, with their indices' bits reversed."""
-    values = np.zeros((size, 4), np.uint64)
-    values[: len(chunk)] = chunk
-    roots = _roots(size)
-    half = size // 2
-    while half >= _BLOCK:  # whole stages, until blocks are small
-        _spread(_stage_forward, (values, roots, half), size // 2)
-        half //= 2
-    block = 2 * half
-    _spread(_blocks_forward, (values, roots, block), size // block, 1)
-    product = np.empty_like(values)
-    _spread(_multiply_by_mirrored, (product, values), size)
-    return product
-
-
-def _transform_back(values: Words) -> None:
-    """From bit-reversed values that are the same at k and -k to N times the coefficients, in their place."""
-    size = len(values)
-    roots = _roots(size)
-    block = min(size, _BLOCK)
-    _spread(_blocks_back, (values, roots, block), size // block, 1)
-    half = block
-    while half < size:
-        _spread(_stage_back, (values, roots, half), size // 2)
-        half *= 2
-
-
-def _unwrap(cyclic: Words, longest: Words, length: int) -> Words:
-    """Take from the cyclic sums what wrapped round: lag m of N also counts lag N - m."""
-    size = len(cyclic)
-    lags = np.empty((length - 1, 4), np.uint64)
-    direct = min(length - 1, size // 2)
-    scale = r_element(pow(size, -1, R))
-    _spread(_scale, (lags, cyclic, scale), direct)
-    if direct == size // 2:  # lag N/2 met itself
-        _scale(lags, cyclic, r_element(pow(2 * size, -1, R)), direct - 1, direct)
-    lags[direct:] = longest
-    _subtract_mirrored(lags, longest, size)
-    return lags
 
 
 @lru_cache(maxsize=2)
 def _roots(size: int) -> Words:
-    """For every h = N/2, N/4 … 1 the first h powers of a primitive 2h-th root, from row h on: uint64 (N, 4)."""
-    roots = np.zeros((size, 4), np.uint64)
-    half = size // 2
-    _write_powers(roots, half, size, r_element(pow(_GENERATOR, (R - 1) // size, R)))
-    while half > 1:
-        roots[half // 2 : half] = roots[half : 2 * half : 2]
-        half //= 2
+    """Return root^0 … root^(size/2 - 1) for a root of unity of order `size`."""
+    roots = powers(pow(5, (R - 1) // size, R), size // 2)
+    roots.flags.writeable = False
     return roots
 
 
-@kernel
-def _write_powers(powers: Words, start: int, stop: int, base: Words) -> None:
-    power, factor = R_ONE, single(base)
-    for row in range(start, stop):
-        store(powers, row, power)
-        power = r_mul(power, factor)
+@lru_cache(maxsize=2)
+def _short_roots(size: int) -> Words:
+    """Return the roots for each distance d inside a block, at rows d to 2d - 1: close together, unlike in `_roots`."""
+    roots = _roots(size)
+    short = zeros(min(size, _BLOCK))
+    distance = 1
+    while distance < len(short):
+        short[distance : 2 * distance] = roots[:: size // (2 * distance)]
+        distance *= 2
+    short.flags.writeable = False
+    return short
+
+
+def _on_stage(stage: _Stage, vector: Words, roots: Words, distance: int) -> None:
+    """Run one stage, all pairs at a distance, on all cores."""
+    on_all_cores(
+        lambda part: stage(vector, roots, distance, part[0], part[1]),
+        ranges(len(vector) // 2, _GRAIN),
+    )
 
 
 @kernel
-def _forward(values: Words, low: int, high: int, root: Limbs) -> None:
-    """The butterfly u + v, (u - v)·root."""
-    u, v = load(values, low), load(values, high)
-    store(values, low, r_add(u, v))
-    store(values, high, r_mul(r_sub(u, v), root))
+def _spread_stage(vector: Words, roots: Words, distance: int, start: int, stop: int) -> None:
+    """Turn (u, v) into (u + v, (u - v)·root) for the pairs start..stop at a distance."""
+    stride = len(roots) // distance
+    for pair in range(start, stop):
+        at = pair & (distance - 1)
+        low = 2 * pair - at
+        u, v = load(vector, low), load(vector, low + distance)
+        store(vector, low, r_add(u, v))
+        store(vector, low + distance, r_mul(r_sub(u, v), load(roots, at * stride)))
 
 
 @kernel
-def _back(values: Words, low: int, high: int, root: Limbs) -> None:
-    """The butterfly u + v·root, u - v·root."""
-    u, v = load(values, low), r_mul(load(values, high), root)
-    store(values, low, r_add(u, v))
-    store(values, high, r_sub(u, v))
+def _gather_stage(vector: Words, roots: Words, distance: int, start: int, stop: int) -> None:
+    """Turn (u, v) into (u + v·root, u - v·root) for the pairs start..stop at a distance."""
+    stride = len(roots) // distance
+    for pair in range(start, stop):
+        at = pair & (distance - 1)
+        low = 2 * pair - at
+        u, v = load(vector, low), r_mul(load(vector, low + distance), load(roots, at * stride))
+        store(vector, low, r_add(u, v))
+        store(vector, low + distance, r_sub(u, v))
 
 
 @kernel
-def _stage_forward(values: Words, roots: Words, half: int, start: int, stop: int) -> None:
-    """Butterflies start … stop of the stage whose partners are `half` apart."""
-    for index in range(start, stop):
-        j = index & (half - 1)
-        low = 2 * (index - j) + j
-        _forward(values, low, low + half, load(roots, half + j))
-
-
-@kernel
-def _stage_back(values: Words, roots: Words, half: int, start: int, stop: int) -> None:
-    for index in range(start, stop):
-        j = index & (half - 1)
-        low = 2 * (index - j) + j
-        _back(values, low, low + half, load(roots, half + j))
-
-
-@kernel
-def _blocks_forward(values: Words, roots: Words, block: int, first: int, last: int) -> None:
-    """All the stages of some blocks, one block after the other."""
+def _spread_blocks(vector: Words, short: Words, block: int, first: int, last: int) -> None:
+    """Run the stages that stay inside a block, for the blocks first..last."""
     for start in range(first * block, last * block, block):
-        half = block // 2
-        while half >= 1:
-            for low in range(start, start + block, 2 * half):
-                for j in range(half):
-                    _forward(values, low + j, low + j + half, load(roots, half + j))
-            half //= 2
+        distance = block // 2
+        while distance > 0:
+            for low in range(start, start + block, 2 * distance):
+                for at in range(distance):
+                    u, v = load(vector, low + at), load(vector, low + at + distance)
+                    store(vector, low + at, r_add(u, v))
+                    store(vector, low + at + distance, r_mul(r_sub(u, v), load(short, distance + at)))
+            distance //= 2
 
 
 @kernel
-def _blocks_back(values: Words, roots: Words, block: int, first: int, last: int) -> None:
+def _gather_blocks(vector: Words, short: Words, block: int, first: int, last: int) -> None:
+    """Run the stages of the way back that stay inside a block, for the blocks first..last."""
     for start in range(first * block, last * block, block):
-        half = 1
-        while half < block:
-            for low in range(start, start + block, 2 * half):
-                for j in range(half):
-                    _back(values, low + j, low + j + half, load(roots, half + j))
-            half *= 2
+        distance = 1
+        while distance < block:
+            for low in range(start, start + block, 2 * distance):
+                for at in range(distance):
+                    u = load(vector, low + at)
+                    v = r_mul(load(vector, low + at + distance), load(short, distance + at))
+                    store(vector, low + at, r_add(u, v))
+                    store(vector, low + at + distance, r_sub(u, v))
+            distance *= 2
 
 
 @kernel
-def _multiply_by_mirrored(product: Words, values: Words, start: int, stop: int) -> None:
-    """Where index i holds the value at ω^k, i ^ (2^⌊log₂ i⌋ - 1) holds the one at ω^-k."""
-    top = 1
+def _square(spectrum: Words, start: int, stop: int) -> None:
+    """Multiply the values at root^k and root^-k, and put the product at both.
+
+    In bit-reversed order the index of -k has all bits below k's highest flipped. Each pair is met once: at its even
+    index, 2·start to 2·stop. 0 and 1 are their own partners.
+    """
+    for index in range(2 * start, 2 * stop, 2):
+        if index == 0:
+            store(spectrum, 0, r_mul(load(spectrum, 0), load(spectrum, 0)))
+            store(spectrum, 1, r_mul(load(spectrum, 1), load(spectrum, 1)))
+            continue
+        highest = 1
+        while 2 * highest <= index:
+            highest *= 2
+        partner = index ^ (highest - 1)
+        product = r_mul(load(spectrum, index), load(spectrum, partner))
+        store(spectrum, index, product)
+        store(spectrum, partner, product)
+
+
+@kernel
+def _add(into: Words, vector: Words, start: int, stop: int) -> None:
     for row in range(start, stop):
-        while 2 * top <= row:
-            top *= 2
-        mirrored = row ^ (top - 1) if row > 0 else 0
-        store(product, row, r_mul(load(values, row), load(values, mirrored)))
+        store(into, row, r_add(load(into, row), load(vector, row)))
 
 
 @kernel
-def _add(sums: Words, summands: Words, start: int, stop: int) -> None:
-    for row in range(start, stop):
-        store(sums, row, r_add(load(sums, row), load(summands, row)))
+def _add_lags(vector: Words, first: int, sums: Words) -> None:
+    """Add Σ_x a_x·a_(x+lag), term by term, for the lags from `first` on."""
+    for index in range(len(sums)):
+        total = load(sums, index)
+        for row in range(len(vector) - first - index):
+            total = r_add(total, r_mul(load(vector, row), load(vector, row + first + index)))
+        store(sums, index, total)
 
 
 @kernel
-def _add_lags(lags: Words, chunk: Words, first_lag: int, start: int, stop: int) -> None:
-    """Add to rows start … stop the sums over x of a_x · a_(x + first_lag + row)."""
-    for row in range(start, stop):
-        total, lag = load(lags, row), first_lag + row
-        for x in range(chunk.shape[0] - lag):
-            total = r_add(total, r_mul(load(chunk, x), load(chunk, x + lag)))
-        store(lags, row, total)
-
-
-@kernel
-def _scale(lags: Words, cyclic: Words, scale: Words, start: int, stop: int) -> None:
-    """Rows start … stop of the lags, lag row + 1 each, times a scale."""
+def _scale_lags(cyclic: Words, scale: Words, start: int, stop: int, out: Words) -> None:
     factor = single(scale)
     for row in range(start, stop):
-        store(lags, row, r_mul(load(cyclic, row + 1), factor))
+        store(out, row, r_mul(load(cyclic, row + 1), factor))
 
 
 @kernel
-def _subtract_mirrored(lags: Words, longest: Words, size: int) -> None:
-    """Lags m > N/2, which are known, out of the sums at N - m."""
-    for index in range(longest.shape[0]):
-        row = size - (size // 2 + 1 + index) - 1
-        store(lags, row, r_sub(load(lags, row), load(longest, index)))
+def _unwrap(out: Words, wrapped: Words, half: int) -> None:
+    """Put the lags from `half` on in their places, and take them from those that they wrapped around to."""
+    for index in range(len(wrapped)):
+        lag = half + index
+        if 0 < lag <= len(out):
+            store(out, lag - 1, load(wrapped, index))
+        if index > 0:
+            mirrored = half - index - 1
+            store(out, mirrored, r_sub(load(out, mirrored), load(wrapped, index)))

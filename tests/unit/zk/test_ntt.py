@@ -1,74 +1,110 @@
-"""Autocorrelations: the same sums as by definition, whatever wraps round in the transform."""
-
 from __future__ import annotations
 
 import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from zk import ntt, vectors
 from zk.errors import InvalidVector
-from zk.field import R, Words, integers, limbs_of, r_element
-from zk.ntt import autocorrelation
+from zk.field import R, Words, integers, limbs_of
 
-BACK = pow(1 << 256, -1, R)
-
-
-def elements(values: list[int]) -> Words:
-    return limbs_of(value * (1 << 256) % R for value in values)
+SCALARS = st.sampled_from([0, 1, R - 1]) | st.integers(0, R - 1)
 
 
-def values(words: Words) -> list[int]:
-    return [value * BACK % R for value in integers(words)]
+def _vector(values: list[int]) -> Words:
+    return vectors.to_montgomery(limbs_of(values).reshape(-1, 4))
 
 
-def by_definition(chunks: list[list[int]], length: int) -> list[int]:
-    return [sum(a[x] * a[x + m] for a in chunks for x in range(length - m)) % R for m in range(1, length)]
+def _integers(vector: Words) -> list[int]:
+    return integers(vectors.from_montgomery(vector))
 
 
-def vector(length: int, seed: int) -> list[int]:
-    source = random.Random(seed)
-    return [source.choice([0, 1, R - 1, source.randrange(R), source.randrange(1 << 16)]) for _ in range(length)]
+def _lag(values: list[int], lag: int) -> int:
+    return sum(values[at] * values[at + lag] for at in range(len(values) - lag)) % R
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 64, 65, 100, 129, 300])
-def test_every_lag_is_the_sum_that_defines_it(length: int) -> None:
-    a = vector(length, length)
-    assert values(autocorrelation([elements(a)], length)) == by_definition([a], length)
+def _lags(values: list[int]) -> list[int]:
+    return [_lag(values, lag) for lag in range(1, len(values))]
 
 
-def test_several_chunks_add_up() -> None:
-    chunks = [vector(70, seed) for seed in range(3)]
-    assert values(autocorrelation((elements(a) for a in chunks), 70)) == by_definition(chunks, 70)
+def _random(size: int) -> list[int]:
+    drawn = random.Random(size)
+    return [drawn.randrange(R) for _ in range(size)]
 
 
-@pytest.mark.parametrize("extra", [-2, -1, 0, 1, 2, 12, 1024, 1025])
-def test_lags_that_wrap_round_beyond_a_power_of_two_are_taken_apart_again(extra: int) -> None:
-    # Twelve blinder slots after 2^k coordinates are the usual case; with 1,026 the transform doubles.
-    length = 8192 + extra + 1
-    source = np.random.default_rng(length)
-    a = [int(x) for x in source.integers(0, 1 << 62, length)]
-    sums = values(autocorrelation([elements(a)], length))
-    vector_a = np.array(a, dtype=object)
-    for m in [1, 2, 4095, 4096, 8190 - 1024, 8190 - 12, 8179, 8180, 8191, 8192, 8193, length - 2, length - 1]:
-        if 1 <= m < length:
-            assert sums[m - 1] == int((vector_a[: length - m] * vector_a[m:]).sum()) % R, m
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SCALARS, max_size=40))
+def test_an_autocorrelation_is_what_its_definition_says(values: list[int]) -> None:
+    assert _integers(ntt.autocorrelation(_vector(values))) == _lags(values)
 
 
-def test_no_chunk_has_no_products() -> None:
-    assert not autocorrelation([], 5).any()
+@pytest.mark.parametrize("size", [63, 64, 65, 72, 79, 80, 81, 140, 512, 524, 639, 641])
+def test_lags_that_wrap_around_are_told_apart(size: int) -> None:
+    values = _random(size)
+    assert _integers(ntt.autocorrelation(_vector(values))) == _lags(values)
 
 
-def test_a_chunk_of_another_shape_is_refused() -> None:
-    with pytest.raises(InvalidVector, match=r"uint64\[3, 4\], expected uint64\[4, 4\]"):
-        autocorrelation([np.zeros((3, 4), np.uint64)], 4)
+@pytest.mark.parametrize("size", [16384 + 12, 32768 + 12, 32768 + 512, 32768 + 513])
+def test_vectors_longer_than_a_block(size: int) -> None:
+    values = _random(size)
+    got = _integers(ntt.autocorrelation(_vector(values)))
+    half = 1 << (size.bit_length() - 1)
+    edges = [1, 2, 12, 13, half - 513, half - 13, half - 12, half - 11, half - 1, half, half + 1, half + 11, size - 1]
+    assert all(got[lag - 1] == _lag(values, lag) for lag in edges if 0 < lag < size)
 
 
-def test_more_coefficients_than_the_field_has_roots_for_are_refused() -> None:
-    with pytest.raises(InvalidVector, match="at most 2\\^28"):
-        autocorrelation([], (1 << 27) + 2048)
+def test_a_vector_of_a_power_of_two_and_some_blinders_needs_no_larger_transform() -> None:
+    spectrum = ntt.Autocorrelation((1 << 12) + 12)
+    spectrum.add(vectors.zeros(1 << 12))
+    assert spectrum._size == 1 << 13
 
 
-def test_the_order_of_the_coefficients_is_that_of_the_vector() -> None:
-    a = np.stack([r_element(1), r_element(2), r_element(3)])
-    assert values(autocorrelation([a], 3)) == [1 * 2 + 2 * 3, 1 * 3]
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(SCALARS, max_size=12), max_size=4))
+def test_autocorrelations_of_several_vectors_are_summed(chunks: list[list[int]]) -> None:
+    length = 12
+    sums = ntt.Autocorrelation(length)
+    for chunk in chunks:
+        sums.add(_vector(chunk))
+    padded = [chunk + [0] * (length - len(chunk)) for chunk in chunks]
+    expected = [sum(_lag(chunk, lag) for chunk in padded) % R for lag in range(1, length)]
+    assert _integers(sums.coefficients()) == expected
+
+
+def test_a_vector_longer_than_announced_is_refused() -> None:
+    sums = ntt.Autocorrelation(4)
+    with pytest.raises(InvalidVector, match="5 elements, where at most 4"):
+        sums.add(vectors.zeros(5))
+    with pytest.raises(InvalidVector, match="longer than 268435456"):
+        ntt.Autocorrelation(1 << 28)
+
+
+def test_the_vector_is_not_changed() -> None:
+    vector = _vector(_random(100))
+    before = vector.copy()
+    ntt.autocorrelation(vector)
+    assert np.array_equal(vector, before)
+
+
+@pytest.mark.parametrize("bits", range(7))
+def test_a_transform_is_the_values_at_the_roots_of_unity(bits: int) -> None:
+    size, values = 1 << bits, _random(1 << bits)
+    root = pow(5, (R - 1) // size, R)
+    vector = _vector(values)
+    ntt.transform(vector)
+    got = _integers(vector)
+    for power in range(size):
+        reverse = int(format(power, f"0{bits}b")[::-1], 2) if bits else 0
+        assert got[reverse] == sum(value * pow(root, power * at, R) for at, value in enumerate(values)) % R
+
+
+@pytest.mark.parametrize("bits", [0, 1, 5, 14, 15, 16])
+def test_there_and_back_reverses_the_order_and_multiplies_by_the_length(bits: int) -> None:
+    size, values = 1 << bits, _random(1 << bits)
+    vector = _vector(values)
+    ntt.transform(vector)
+    ntt.transform_back(vector)
+    assert _integers(vector) == [values[-at % size] * size % R for at in range(size)]
