@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
+import {IGramVerifier} from "./interfaces/IGramVerifier.sol";
 import {IJobMarket, JobId, JobState, JobTerms, Ledger, Outcome, Phase, Settlement} from "./interfaces/IJobMarket.sol";
 import {IRoundRules} from "./interfaces/IRoundRules.sol";
 import {Aggregators} from "./libraries/Aggregators.sol";
@@ -12,6 +13,7 @@ import {Escrow} from "./libraries/Escrow.sol";
 import {Job} from "./libraries/Jobs.sol";
 import {Lifetimes} from "./libraries/Lifetimes.sol";
 import {PackedArray} from "./libraries/PackedArray.sol";
+import {Provenance} from "./libraries/Provenance.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {SeatMask} from "./libraries/SeatMask.sol";
 import {Seats} from "./libraries/Seats.sol";
@@ -24,6 +26,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     using Aggregators for Job;
     using Escrow for Ledger;
     using PackedArray for bytes;
+    using Provenance for Job;
     using Rounds for Job;
     using SafeCast for uint256;
     using SeatMask for uint64;
@@ -34,6 +37,9 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     // forge-lint: disable-next-line(screaming-snake-case-immutable)
     IRoundRules public immutable rules;
     /// @inheritdoc IJobMarket
+    // forge-lint: disable-next-line(screaming-snake-case-immutable)
+    IGramVerifier public immutable verifier;
+    /// @inheritdoc IJobMarket
     uint256 public jobCount;
     /// @inheritdoc IJobMarket
     mapping(address token => uint256) public owed;
@@ -41,20 +47,24 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     mapping(JobId id => Job) private _jobs;
 
     /// @param rules_ decides the rounds of all jobs
-    constructor(IRoundRules rules_) {
-        if (address(rules_) == address(0)) revert ZeroAddress();
+    /// @param verifier_ verifies them
+    constructor(IRoundRules rules_, IGramVerifier verifier_) {
+        if (address(rules_) == address(0) || address(verifier_) == address(0)) revert ZeroAddress();
         rules = rules_;
+        verifier = verifier_;
     }
 
     // ------------------------------------------------------------------ the owner
 
     /// @inheritdoc IJobMarket
-    function openJob(JobTerms calldata unverifiedTerms, bytes32 specDigest, bytes32 initialModel, uint256 amount)
-        external
-        payable
-        nonReentrant
-        returns (JobId id)
-    {
+    function openJob(
+        JobTerms calldata unverifiedTerms,
+        bytes32 specDigest,
+        bytes32 initialModel,
+        bytes calldata initialCommitment,
+        bytes32 srsId,
+        uint256 amount
+    ) external payable nonReentrant returns (JobId id) {
         id = JobId.wrap(jobCount++);
         Job storage job = _jobs[id];
         job.terms = unverifiedTerms; // first, so that the one copy of their code reads them from storage
@@ -63,15 +73,17 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         rules.check(terms.rules, terms.minimumCommits);
         if (specDigest == 0) revert InvalidTerm("specDigest", 0);
         if (initialModel == 0) revert EmptyModel();
+        _requireSrs(srsId);
 
         job.state.owner = msg.sender;
         job.state.model = initialModel;
         job.state.stepQ16 = Rounds.FULL_STEP;
         job.state.lifetimeHash = Lifetimes.noneHash(terms.seats);
+        job.begin(initialCommitment);
         uint256 budget = terms.budget();
         uint128 received = _pull(terms.token, amount, budget);
         job.ledger.open(received, budget.toUint128());
-        emit JobOpened(id, msg.sender, specDigest, initialModel, received, terms);
+        emit JobOpened(id, msg.sender, specDigest, initialModel, initialCommitment, srsId, received, terms);
     }
 
     /// @inheritdoc IJobMarket
@@ -133,14 +145,19 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     /// @inheritdoc IJobMarket
-    function reveal(JobId id, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt) external nonReentrant {
+    function reveal(
+        JobId id,
+        uint256 attempt,
+        address trainer,
+        bytes32 contentId,
+        bytes calldata commitment,
+        bytes32 salt
+    ) external nonReentrant {
         Job storage job = _job(id);
         job.requireAttempt(attempt);
         job.requirePhase(Phase.Reveal);
-        uint256 seat = job.seatOf(trainer);
 
-        job.reveal(seat, sealOf(id, job.state.round, attempt, trainer, contentId, salt), contentId);
-        emit UpdateRevealed(id, attempt, trainer, seat, contentId, salt);
+        Attempts.reveal(job, id, trainer, contentId, commitment, salt);
     }
 
     /// @inheritdoc IJobMarket
@@ -196,7 +213,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         job.requirePhase(Phase.Settle);
         job.requireActive(msg.sender);
 
-        Attempts.settle(job, id, rules, settlement);
+        Attempts.settle(job, id, rules, verifier, settlement);
     }
 
     /// @inheritdoc IJobMarket
@@ -294,12 +311,16 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     /// @inheritdoc IJobMarket
-    function sealOf(JobId id, uint256 round, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt)
-        public
-        view
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(block.chainid, address(this), id, round, attempt, trainer, contentId, salt));
+    function sealOf(
+        JobId id,
+        uint256 round,
+        uint256 attempt,
+        address trainer,
+        bytes32 commitmentHash,
+        bytes32 contentId,
+        bytes32 salt
+    ) external view returns (bytes32) {
+        return Seats.sealOf(id, round, attempt, trainer, commitmentHash, contentId, salt);
     }
 
     // ------------------------------------------------------------------ internals
@@ -312,6 +333,11 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     /// @dev Kept apart so that its code is there once.
     function _terms(Job storage job) private view returns (JobTerms memory) {
         return job.terms;
+    }
+
+    function _requireSrs(bytes32 srsId) private view {
+        bytes32 expected = verifier.srsId();
+        if (srsId != expected) revert WrongSrs(srsId, expected);
     }
 
     /// @dev Takes at least `required` from the caller.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from market.chain import artefacts
 from market.chain.calls import PreparedCall
@@ -21,7 +22,12 @@ from market.protocol.errors import ChainError, InvalidInput, WrongChain
 
 JOB_MARKET = "JobMarket"
 ROUND_RULES = "RoundRules"
+GRAM_VERIFIER = "GramVerifier"
 ATTEMPTS = "Attempts"
+
+WORD_BYTES = 32
+POWERS_BYTES = 320
+"""[τ] in the first group, then [τ] and [τ²] in the second, as the EVM writes points: 2 + 4 + 4 words."""
 
 _PLACEHOLDER = re.compile(r"__\$[0-9a-f]{34}\$__")
 
@@ -34,15 +40,24 @@ class Deployment:
         chain_id: on which chain.
         job_market: address of the marketplace.
         round_rules: address of the contract that decides its rounds.
+        gram_verifier: address of the contract that verifies them.
         attempts: address of the library that it is linked with.
+        powers_of_tau: what that contract verifies with, in hex: `POWERS_BYTES` bytes.
         block: the block that the marketplace was deployed in: no event of it is older.
     """
 
     chain_id: int
     job_market: str
     round_rules: str
+    gram_verifier: str
     attempts: str
+    powers_of_tau: str
     block: int
+
+    @property
+    def srs_id(self) -> bytes:
+        """The name of the powers of tau: every commitment of this marketplace's jobs is made under them."""
+        return keccak(keccak(text="fedmarket/srs/1") + bytes.fromhex(self.powers_of_tau))
 
     def save(self, path: Path) -> None:
         """Write it as JSON.
@@ -79,7 +94,9 @@ class Deployment:
         parsed: dict[str, Any] = {}
         for name, kind in names.items():
             value = unverified_fields[name]
-            if kind == "str":
+            if name == "powers_of_tau":
+                value = _checked_powers(value).hex()
+            elif kind == "str":
                 value = checked_address(str(value))
             elif type(value) is not int or value < 0:
                 raise InvalidInput(f"deployment {path}: {name} is {value!r}, expected a whole number")
@@ -97,23 +114,31 @@ class Deployment:
             raise WrongChain(
                 f"the marketplace is on chain {self.chain_id}, the node at {chain.place} serves {chain.chain_id}"
             )
-        addresses = {ROUND_RULES: self.round_rules, ATTEMPTS: self.attempts, JOB_MARKET: self.job_market}
+        addresses = {
+            ROUND_RULES: self.round_rules,
+            GRAM_VERIFIER: self.gram_verifier,
+            ATTEMPTS: self.attempts,
+            JOB_MARKET: self.job_market,
+        }
         for contract, address in addresses.items():
             code = chain.code(address)
             if not code:
                 raise ChainError(f"there is no contract at {address} on chain {self.chain_id}: expected the {contract}")
-            if self._without_addresses(code) != self._shipped(contract):
+            if self._without_own(code) != self._shipped(contract):
                 raise ChainError(f"the contract at {address} is not the {contract} that this version was made with")
         return JobMarket(chain, self.job_market, first_block=self.block)
 
-    def _without_addresses(self, code: bytes) -> bytes:
-        """The code with the addresses zeroed that belong in it; another address stays, and shows."""
-        immutable = b"\x7f" + bytes(12)  # PUSH32 of an address
-        own = b"\x73"  # PUSH20: a linked library's address, and a library's own, by which it refuses to be called
-        for address in (self.round_rules, self.attempts):
-            digits = bytes.fromhex(address[2:])
-            for before in (immutable, own):
-                code = code.replace(before + digits, before + bytes(20))
+    def _without_own(self, code: bytes) -> bytes:
+        """The code with the addresses and powers of tau zeroed that belong in it; others stay, and show."""
+        immutable = b"\x7f"  # PUSH32
+        library = b"\x73"  # PUSH20: a linked library's address, and a library's own, by which it refuses to be called
+        addresses = [bytes.fromhex(a[2:]) for a in (self.round_rules, self.gram_verifier, self.attempts)]
+        powers = bytes.fromhex(self.powers_of_tau)
+        words = [powers[at : at + WORD_BYTES] for at in range(0, POWERS_BYTES, WORD_BYTES)]
+        for word in [*(address.rjust(WORD_BYTES, b"\0") for address in addresses), *words, self.srs_id]:
+            code = code.replace(immutable + word, immutable + bytes(WORD_BYTES))
+        for address in addresses:
+            code = code.replace(library + address, library + bytes(len(address)))
         return code
 
     @staticmethod
@@ -122,18 +147,38 @@ class Deployment:
         return bytes.fromhex(_PLACEHOLDER.sub("00" * 20, code))
 
 
-def deploy(sender: TransactionSender, key: str = "deploy") -> Deployment:
+def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy") -> Deployment:
     """Put a marketplace on the chain; killed half-way and called again, it goes on where it was.
 
     Args:
         sender: who pays for it. The deployer has no power over it afterwards.
+        powers_of_tau: what proofs are verified with: [τ] in the first group, [τ] and [τ²] in the second, as the EVM
+            writes points.
         key: names this marketplace among those that the sender deployed.
+
+    Raises:
+        InvalidInput: the powers of tau have another length.
+        ContractRevert: they are no points, or not powers of one number.
     """
+    powers = _checked_powers(powers_of_tau.hex())
     rules = _create(sender, f"{key}/{ROUND_RULES}", ROUND_RULES)
+    verifier = _create(sender, f"{key}/{GRAM_VERIFIER}", GRAM_VERIFIER, arguments=powers)
     attempts = _create(sender, f"{key}/{ATTEMPTS}", ATTEMPTS)
-    arguments = encode(["address"], [rules.address])
+    arguments = encode(["address", "address"], [rules.address, verifier.address])
     market = _create(sender, f"{key}/{JOB_MARKET}", JOB_MARKET, {ATTEMPTS: attempts.address}, arguments)
-    return Deployment(sender.chain.chain_id, market.address, rules.address, attempts.address, market.block)
+    addresses = (market.address, rules.address, verifier.address, attempts.address)
+    return Deployment(sender.chain.chain_id, *addresses, powers.hex(), market.block)
+
+
+def _checked_powers(unverified_powers: object) -> bytes:
+    """The powers of tau out of hex; whether they are points is for the contract to say."""
+    try:
+        powers = bytes.fromhex(unverified_powers) if isinstance(unverified_powers, str) else b""
+    except ValueError:
+        powers = b""
+    if len(powers) != POWERS_BYTES:
+        raise InvalidInput(f"powers of tau: got {len(powers)} bytes in hex, expected {POWERS_BYTES}")
+    return powers
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class JobOpened(Event):
     owner: str = field(metadata=of("owner"))
     spec: Digest = field(metadata=of("specDigest", Digest))
     initial_model: Digest = field(metadata=of("initialModel", Digest))
+    initial_commitment: bytes = field(metadata=of("initialCommitment", bytes))
+    srs_id: bytes = field(metadata=of("srsId", bytes))
     deposit_wei: Wei = field(metadata=of("deposit", Wei))
     terms: JobTerms = field(metadata=of("terms", JobTerms.from_abi))
 
@@ -125,6 +127,7 @@ class UpdateRevealed(Event):
     trainer: str = field(metadata=of("trainer"))
     seat: Seat = field(metadata=of("seat", Seat))
     content: Digest = field(metadata=of("contentId", Digest))
+    commitment: bytes = field(metadata=of("commitment", bytes))
     salt: bytes = field(metadata=of("salt", bytes))
 
 
@@ -152,6 +155,19 @@ class GramPublished(Event):
 
     attempt: int = field(metadata=of("attempt"))
     gram: bytes = field(metadata=of("gram", bytes))
+
+
+@dataclass(frozen=True)
+class ModelCommitted(Event):
+    """A round made a new model: commitments of the accepted updates' weighted sum and of the model, 64 bytes a chunk.
+
+    `blinders`, six scalars of 32 bytes a chunk, open the aggregate if the aggregator told the truth.
+    """
+
+    attempt: int = field(metadata=of("attempt"))
+    aggregate: bytes = field(metadata=of("aggregate", bytes))
+    model: bytes = field(metadata=of("model", bytes))
+    blinders: bytes = field(metadata=of("blinders", bytes))
 
 
 @dataclass(frozen=True)
@@ -236,8 +252,8 @@ EVENTS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         *(JobOpened, TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn, AttemptStarted, UpdateCommitted),
-        *(UpdateRevealed, StakesForfeited, UpdateExcluded, GramPublished, RoundSettled, RoundSkipped, AttemptExpired),
-        *(Claimed, FeeClaimed, JobClosed, Refunded),
+        *(UpdateRevealed, StakesForfeited, UpdateExcluded, GramPublished, ModelCommitted, RoundSettled, RoundSkipped),
+        *(AttemptExpired, Claimed, FeeClaimed, JobClosed, Refunded),
     )
 }
 """Every event of `IJobMarket`, by its name there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from eth_utils.crypto import keccak
 from web3.types import BlockIdentifier, LogReceipt
 
 from market.chain import artefacts
@@ -52,6 +53,10 @@ class JobMarket(Gateway):
     def rules(self) -> str:
         """Address of the contract that decides rounds."""
         return str(self._read("rules"))
+
+    def verifier(self) -> str:
+        """Address of the contract that verifies rounds."""
+        return str(self._read("verifier"))
 
     def terms(self, job: JobId) -> JobTerms:
         """The job's terms."""
@@ -102,10 +107,10 @@ class JobMarket(Gateway):
         """What the contract owes in a token over all jobs, what it burned included."""
         return Wei(self._read("owed", checked_address(token)))
 
-    def seal_of(self, context: SealContext, trainer: str, content: Digest, salt: bytes) -> bytes:
+    def seal_of(self, context: SealContext, trainer: str, commitment: bytes, content: Digest, salt: bytes) -> bytes:
         """The contract's own computation of `market.protocol.seal.seal`."""
-        arguments = (context.job, context.round, context.attempt, checked_address(trainer), content, salt)
-        return bytes(self._read("sealOf", *arguments))
+        place = (context.job, context.round, context.attempt)
+        return bytes(self._read("sealOf", *place, checked_address(trainer), keccak(commitment), content, salt))
 
     def seal_context(self, job: JobId, round_number: int, attempt: int) -> SealContext:
         """What binds a seal to this contract, this round and this attempt."""
@@ -138,12 +143,28 @@ class JobMarket(Gateway):
     # ------------------------------------------------------------------ the owner's calls
 
     def open_job(
-        self, terms: JobTerms, spec: Digest, initial_model: Digest, amount_wei: int | None = None
+        self,
+        terms: JobTerms,
+        spec: Digest,
+        initial_model: Digest,
+        initial_commitment: bytes,
+        srs_id: bytes,
+        amount_wei: int | None = None,
     ) -> PreparedCall:
-        """Open a job and deposit its reward; `amount_wei` None deposits exactly what it needs."""
+        """Open a job and deposit its reward.
+
+        Args:
+            terms: the job's.
+            spec: content digest of its spec.
+            initial_model: content digest of the initial model.
+            initial_commitment: the initial model's, without blinders, 64 bytes a chunk.
+            srs_id: names the powers of tau that it is made under.
+            amount_wei: the deposit; None for exactly what the terms need.
+        """
         amount_wei = terms.deposit_wei if amount_wei is None else amount_wei
+        model = (initial_model, initial_commitment, srs_id)
         value_wei = _value(terms.token, amount_wei)
-        return self._prepare("openJob", terms.to_abi(), spec, initial_model, amount_wei, value_wei=value_wei)
+        return self._prepare("openJob", terms.to_abi(), spec, *model, amount_wei, value_wei=value_wei)
 
     def close_job(self, job: JobId, lifetime: bytes) -> PreparedCall:
         """End a job whose rounds are over or whose deadline has passed; by anyone."""
@@ -168,9 +189,11 @@ class JobMarket(Gateway):
         """Commit to an update, sealed."""
         return self._prepare("commit", job, attempt, seal)
 
-    def reveal(self, job: JobId, attempt: int, trainer: str, content: Digest, salt: bytes) -> PreparedCall:
-        """Open a trainer's seal."""
-        return self._prepare("reveal", job, attempt, checked_address(trainer), content, salt)
+    def reveal(
+        self, job: JobId, attempt: int, trainer: str, commitment: bytes, content: Digest, salt: bytes
+    ) -> PreparedCall:
+        """Open a trainer's seal; the commitment has 64 bytes a chunk."""
+        return self._prepare("reveal", job, attempt, checked_address(trainer), content, commitment, salt)
 
     def claim(self, job: JobId, attempt: int, pays: bytes, to: str) -> PreparedCall:
         """Take the sender's credit of an ended attempt."""
@@ -188,7 +211,7 @@ class JobMarket(Gateway):
         return self._prepare("withdrawBond", job, checked_address(to))
 
     def settle_round(self, job: JobId, attempt: int, settlement: Settlement) -> PreparedCall:
-        """Hand in the Gram matrix and the new model."""
+        """Hand in the Gram matrix, its proof and the new model."""
         return self._prepare("settleRound", job, attempt, settlement.to_abi())
 
     def claim_fee(self, job: JobId, attempt: int, to: str) -> PreparedCall:

@@ -70,6 +70,7 @@ class JobState:
         reveal_chain: rolling hash of this attempt's reveals.
         model: content digest of the current model.
         lifetime_hash: keccak256 of the packed lifetime scores; zero while all are zero.
+        public_rows: keccak256 of the public rows' commitments.
     """
 
     owner: str
@@ -86,6 +87,7 @@ class JobState:
     reveal_chain: bytes
     model: Digest
     lifetime_hash: bytes
+    public_rows: bytes
 
     @property
     def revealed_seats(self) -> list[Seat]:
@@ -123,6 +125,38 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class RoundProof:
+    """What proves a Gram matrix on the chain. Points have 64 bytes, scalars 32; one point or six scalars a chunk.
+
+    Attributes:
+        order: the revealed seats in the order of their reveals.
+        commitments: what they revealed, in that order, excluded ones too.
+        public_rows: the commitments of the last three aggregates (latest first), the current and the initial model.
+        mask: the commitment of the aggregator's own row of blinders.
+        sums: A, the rows' sum under the challenges, then D, the updates' sum under the weights.
+        blinders: those of D.
+        argument: S, W and the evaluations.
+    """
+
+    order: tuple[Seat, ...] = ()
+    commitments: bytes = b""
+    public_rows: bytes = b""
+    mask: bytes = b""
+    sums: bytes = b""
+    blinders: bytes = b""
+    argument: bytes = b""
+
+    def to_abi(self) -> tuple[bytes, bytes, bytes, bytes, tuple[bytes, bytes, bytes]]:
+        """The last fields of the settlement, in the contract's order."""
+        argued = (self.sums, self.blinders, self.argument)
+        return bytes(self.order), self.commitments, self.public_rows, self.mask, argued
+
+
+NO_PROOF = RoundProof()
+"""For a round of which every update is excluded: there is nothing to prove."""
+
+
+@dataclass(frozen=True)
 class Settlement:
     """What an aggregator hands in.
 
@@ -131,15 +165,18 @@ class Settlement:
         gram: the packed Gram matrix; its rows are the revealed seats that are not excluded, ascending.
         model: content digest of the new model, or of the current one where no new model is made.
         lifetime: the packed lifetime scores so far.
+        proof: that the matrix is the one of what was revealed.
     """
 
     exclusions: Mapping[Seat, ExclusionReason]
     gram: bytes
     model: Digest
     lifetime: bytes
+    proof: RoundProof = NO_PROOF
 
-    def to_abi(self) -> tuple[int, bytes, bytes, Digest, bytes]:
-        """The struct as a tuple, in the contract's order."""
+    def to_abi(self) -> tuple[Any, ...]:
+        """The struct as nested tuples, in the contract's order."""
         seats = sorted(self.exclusions)
         reasons = bytes(self.exclusions[seat] for seat in seats)
-        return sum(1 << seat for seat in seats), reasons, self.gram, self.model, self.lifetime
+        excluded = sum(1 << seat for seat in seats)
+        return excluded, reasons, self.gram, self.model, self.lifetime, *self.proof.to_abi()

@@ -20,7 +20,7 @@ from market.chain.records import ExclusionReason
 from market.protocol.errors import ContractRevert
 from market.protocol.rounds import Phase
 
-CONTRACTS = ("JobMarket", "RoundRules")
+CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier")
 
 LIBRARY_ERRORS = (
     "Error(string message)",

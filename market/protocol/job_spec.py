@@ -229,8 +229,8 @@ class JobSpec(_Section):
     money: MoneySection
     pay: PaySection = PaySection()
 
-    def to_terms(self, dimension: int, now_s: int) -> JobTerms:
-        """The terms that the contract holds, for a job posted at this block timestamp.
+    def to_terms(self, dimension: int, now_s: int, chunks: int = 1) -> JobTerms:
+        """The terms that the contract holds, for a job posted at this block timestamp and vectors cut into `chunks`.
 
         Raises:
             InvalidTerms: values that are well formed but cannot hold together.
@@ -244,6 +244,7 @@ class JobSpec(_Section):
             pay_mode=PayMode[self.pay.mode.upper()],
             scale_exponent=self.update.scale_exponent,
             initial_shift=self.update.initial_shift,
+            chunks=chunks,
             enrol_until_s=now_s + periods.enrol_s,
             deadline_s=now_s + periods.deadline_s,
             commit_period_s=periods.commit_s,

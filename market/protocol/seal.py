@@ -29,15 +29,16 @@ def new_salt() -> bytes:
     return secrets.token_bytes(SALT_BYTES)
 
 
-def seal(context: SealContext, trainer: str, content: Digest, salt: bytes) -> bytes:
-    """keccak256 of the ABI encoding of context, trainer, content digest and salt; the contract's `sealOf`.
+def seal(context: SealContext, trainer: str, commitment: bytes, content: Digest, salt: bytes) -> bytes:
+    """keccak256 of the ABI encoding of all that a seal binds: the contract's `sealOf`.
 
     Args:
         context: chain, contract, job, round and attempt.
         trainer: the address that commits.
+        commitment: the update's, 64 bytes a chunk.
         content: sha2-256 digest of the update's CID.
         salt: 32 random bytes; without them a small model's update could be guessed.
     """
-    types = ["uint256", "address", "uint256", "uint256", "uint256", "address", "bytes32", "bytes32"]
-    values = [context.chain_id, context.contract, context.job, context.round, context.attempt, trainer, content, salt]
-    return keccak(encode(types, values))
+    types = ["uint256", "address", "uint256", "uint256", "uint256", "address", "bytes32", "bytes32", "bytes32"]
+    place = [context.chain_id, context.contract, context.job, context.round, context.attempt]
+    return keccak(encode(types, [*place, trainer, keccak(commitment), content, salt]))

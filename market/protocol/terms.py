@@ -33,6 +33,7 @@ class JobTerms:
     pay_mode: PayMode
     scale_exponent: int
     initial_shift: int
+    chunks: int
     enrol_until_s: int
     deadline_s: int
     commit_period_s: int
@@ -98,7 +99,17 @@ class JobTerms:
 
 
 MAX_SEATS = 64
+MAX_CHUNKS = 64
+MAX_POINTS = 1024
+"""Of one round: every row's commitment has a point a chunk."""
+OWN_ROWS = 6
+"""A round's rows beside the updates: the aggregator's mask and the five public rows."""
 MAX_PERIOD_S = 90 * 24 * 3600
+
+
+def most_chunks(seats: int) -> int:
+    """Into how many pieces the vectors of a job may be cut, so that a settlement fits a block."""
+    return min(MAX_CHUNKS, MAX_POINTS // (seats + OWN_ROWS))
 
 
 def _require(holds: bool, term: str, value: object, expected: str) -> None:
@@ -113,6 +124,8 @@ def _check_counts(terms: JobTerms) -> None:
     _require(1 <= terms.rounds < 1 << 16, "rounds", terms.rounds, "1 to 65535")
     _require(0 <= terms.scale_exponent <= 30, "scale_exponent", terms.scale_exponent, "0 to 30")
     _require(0 <= terms.initial_shift <= 8, "initial_shift", terms.initial_shift, "0 to 8")
+    most = most_chunks(terms.seats)
+    _require(1 <= terms.chunks <= most, "chunks", terms.chunks, f"1 to {most} with {terms.seats} seats")
 
 
 def _check_periods(terms: JobTerms) -> None:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {GramProof, IGramVerifier} from "./IGramVerifier.sol";
 import {IRoundRules, RuleTerms} from "./IRoundRules.sol";
 
 /// @notice A job's number, counted from zero.
@@ -42,6 +43,7 @@ struct JobTerms {
     PayMode payMode;
     uint8 scaleExponent; // k: one base count of an update is 2^-k
     uint8 initialShift; // e of the first round
+    uint8 chunks; // into how many pieces vectors are cut for their commitments: 1 to 64, (seats + 6) * chunks <= 1024
     uint40 enrolUntil; // the first commit phase begins no earlier
     uint40 deadline; // no attempt that would end later is begun; from here on anyone may close
     uint32 commitPeriod;
@@ -87,9 +89,10 @@ struct JobState {
     uint8 seatsTaken;
     bool hadMinimum; // this round had its minimum of commits in some attempt
     uint32 stepQ16; // this round's step
-    bytes32 revealChain; // zero before the first reveal, then keccak256(abi.encode(previous, seat, contentId))
+    bytes32 revealChain; // zero before the first reveal, then keccak256(previous, seat as a word, commitment)
     bytes32 model; // content digest of the current model
     bytes32 lifetimeHash; // keccak256 of the packed lifetime scores; zero while all are zero
+    bytes32 publicRows; // keccak256 of the public rows' commitments
 }
 
 /// @notice How an attempt ended. Credits are the entries of the packed array that `payHash` fixes.
@@ -101,18 +104,26 @@ struct Outcome {
     uint64 claimed; // seats that claimed
 }
 
-/// @notice What an aggregator hands in.
+/// @notice What an aggregator hands in. With every revealed seat excluded, what is behind `lifetime` is not read, nor is
+/// `gram`.
 struct Settlement {
     uint64 excluded; // seats left out, a subset of the revealed ones
     bytes reasons; // one ExclusionReason a byte, one for each excluded seat in ascending order
-    bytes gram; // packed as IRoundRules asks; rows are the revealed seats not excluded, ascending. With none: not read
+    bytes gram; // packed as IRoundRules asks; rows are the revealed seats not excluded, ascending
     bytes32 model; // content digest of the new model; the current one's where no new model is made
     bytes lifetime; // the packed lifetime scores so far, as `lifetimeHash` fixes them
+    bytes order; // the revealed seats in the order of their reveals, a byte each
+    bytes commitments; // what they revealed, in that order
+    bytes publicRows; // the public rows' commitments, as `publicRows` of the state fixes them
+    bytes mask; // the commitment of the aggregator's own row of blinders
+    GramProof proof;
 }
 
 /// @title The marketplace: escrow, rounds, decisions, payouts.
 /// @notice One contract holds every job. Packed arrays: pay is one uint128 a seat, lifetime scores are one uint64 (Q32,
-/// summed over paid rounds) a seat, both for all `seats` of the terms, big-endian.
+/// summed over paid rounds) a seat, both for all `seats` of the terms, big-endian. A commitment is one point of BN254 for
+/// each chunk of its vector, 64 bytes a point. Public rows: the last three aggregates (latest first), the current model,
+/// the initial model; an aggregate that does not exist yet is the point at infinity.
 /// @dev Tokens: counted by balance difference. Tokens whose balances change without a transfer (rebasing) are refused where
 /// it shows: a deposit reverts when the contract holds less than it owes. Fee-on-transfer tokens work, the sender pays the fee.
 interface IJobMarket {
@@ -123,6 +134,8 @@ interface IJobMarket {
         address indexed owner,
         bytes32 indexed specDigest,
         bytes32 initialModel,
+        bytes initialCommitment,
+        bytes32 srsId,
         uint256 deposit,
         JobTerms terms
     );
@@ -148,11 +161,17 @@ interface IJobMarket {
         address indexed trainer,
         uint256 seat,
         bytes32 contentId,
+        bytes commitment,
         bytes32 salt
     );
     event StakesForfeited(JobId indexed job, uint256 indexed attempt, uint256 seats, uint256 burned);
     event UpdateExcluded(JobId indexed job, uint256 indexed attempt, uint256 seat, ExclusionReason reason);
     event GramPublished(JobId indexed job, uint256 indexed attempt, bytes gram);
+    /// @notice A round made a new model: these are exact sums of what was committed, whoever aggregated.
+    /// @param aggregate commitment of the weighted sum of the accepted updates
+    /// @param model commitment of the new model
+    /// @param blinders what opens the aggregate, if the aggregator tells the truth: c times 6 scalars
+    event ModelCommitted(JobId indexed job, uint256 indexed attempt, bytes aggregate, bytes model, bytes blinders);
     /// @param accepted seats in the average
     /// @param weights one a revealed and not excluded seat, ascending, as `Decision`
     /// @param scores likewise
@@ -223,6 +242,9 @@ interface IJobMarket {
     error InvalidReason(uint256 seat, uint256 reason);
     error EmptyModel();
     error ModelMustStay(bytes32 model, bytes32 current);
+    error WrongSrs(bytes32 srsId, bytes32 expected);
+    error HistoryMismatch(bytes32 hash, bytes32 expected);
+    error PublicRowsMismatch(bytes32 hash, bytes32 expected);
     error LifetimeMismatch(bytes32 hash, bytes32 expected);
     error PayMismatch(bytes32 hash, bytes32 expected);
     error NotVested(uint256 timestamp, uint256 vestsAt);
@@ -238,11 +260,17 @@ interface IJobMarket {
     /// @notice Opens a job and locks its whole reward: rounds * (roundReward + aggregatorFee).
     /// @param specDigest content digest of the job's spec
     /// @param initialModel content digest of the initial model
+    /// @param initialCommitment the initial model's commitment, without blinders: whoever enrols checks it
+    /// @param srsId names the powers of tau that commitments are made under: the verifier's
     /// @param amount what is deposited; what arrives beyond the reward can be taken back at once
-    function openJob(JobTerms calldata terms, bytes32 specDigest, bytes32 initialModel, uint256 amount)
-        external
-        payable
-        returns (JobId job);
+    function openJob(
+        JobTerms calldata terms,
+        bytes32 specDigest,
+        bytes32 initialModel,
+        bytes calldata initialCommitment,
+        bytes32 srsId,
+        uint256 amount
+    ) external payable returns (JobId job);
 
     /// @notice Ends a job whose rounds are over and whose last credits have vested, or whose deadline has passed. By anyone.
     /// @dev An attempt that is still open is concluded first, as `skipRound` or `expireRound` would.
@@ -265,7 +293,16 @@ interface IJobMarket {
     function commit(JobId job, uint256 attempt, bytes32 seal) external;
 
     /// @notice Opens a trainer's seal. By anyone who knows the opening.
-    function reveal(JobId job, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt) external;
+    /// @param contentId content digest of the update
+    /// @param commitment the update's commitment: points of the curve, none of them at infinity
+    function reveal(
+        JobId job,
+        uint256 attempt,
+        address trainer,
+        bytes32 contentId,
+        bytes calldata commitment,
+        bytes32 salt
+    ) external;
 
     /// @notice Pays the caller's credit of an ended attempt (or of the close).
     /// @param pays the packed pay array
@@ -279,7 +316,8 @@ interface IJobMarket {
     /// @notice Takes a bond back: any time as a successor, after the close as the aggregator.
     function withdrawBond(JobId job, address to) external;
 
-    /// @notice Settles the attempt. The contract decides from the Gram matrix, credits and starts the next round.
+    /// @notice Settles the attempt. The contract decides from the Gram matrix, verifies that it is the one of what was
+    /// revealed, credits and starts the next round.
     function settleRound(JobId job, uint256 attempt, Settlement calldata settlement) external;
 
     /// @notice Pays the caller's fee of a settled attempt.
@@ -297,6 +335,8 @@ interface IJobMarket {
 
     /// @notice Decides the rounds of every job.
     function rules() external view returns (IRoundRules);
+    /// @notice Verifies the rounds of every job.
+    function verifier() external view returns (IGramVerifier);
     function jobCount() external view returns (uint256);
     function termsOf(JobId job) external view returns (JobTerms memory);
     function stateOf(JobId job) external view returns (JobState memory);
@@ -315,9 +355,14 @@ interface IJobMarket {
     function owed(address token) external view returns (uint256);
 
     /// @notice The seal of an update: keccak256 of the ABI encoding of chain id, contract, job, round, attempt, trainer,
-    /// content digest and salt.
-    function sealOf(JobId job, uint256 round, uint256 attempt, address trainer, bytes32 contentId, bytes32 salt)
-        external
-        view
-        returns (bytes32);
+    /// the commitment's keccak256, content digest and salt.
+    function sealOf(
+        JobId job,
+        uint256 round,
+        uint256 attempt,
+        address trainer,
+        bytes32 commitmentHash,
+        bytes32 contentId,
+        bytes32 salt
+    ) external view returns (bytes32);
 }

@@ -3,18 +3,21 @@ pragma solidity 0.8.30;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
+import {IGramVerifier} from "../interfaces/IGramVerifier.sol";
 import {IJobMarket, JobId, JobState, Ledger, Phase, Settlement} from "../interfaces/IJobMarket.sol";
 import {IRoundRules} from "../interfaces/IRoundRules.sol";
 import {Aggregators} from "./Aggregators.sol";
+import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
 import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Outcomes} from "./Outcomes.sol";
 import {Rounds} from "./Rounds.sol";
 import {SeatMask} from "./SeatMask.sol";
+import {Seats} from "./Seats.sol";
 import {Settlements} from "./Settlements.sol";
 
-/// @notice How attempts start and end. Whether they may is checked by the marketplace.
+/// @notice How attempts start and end, and how updates are revealed. Whether they may is checked by the marketplace.
 /// @dev Linked, not inlined: the marketplace alone would be larger than a contract may be. It runs in the
 /// marketplace's storage, and its events are the marketplace's.
 library Attempts {
@@ -26,6 +29,7 @@ library Attempts {
     using Rounds for JobState;
     using SafeCast for uint256;
     using SeatMask for uint64;
+    using Seats for Job;
     using Settlements for Job;
 
     /// @notice Starts the next attempt, where one can.
@@ -38,9 +42,33 @@ library Attempts {
         );
     }
 
+    /// @notice Opens a trainer's seal in the current attempt.
+    function reveal(
+        Job storage job,
+        JobId id,
+        address trainer,
+        bytes32 contentId,
+        bytes calldata commitment,
+        bytes32 salt
+    ) external {
+        uint256 seat = job.seatOf(trainer);
+        Commitments.requireBlinded(commitment, job.terms.chunks);
+        (uint256 round, uint256 attempt) = (job.state.round, job.state.attempt);
+        bytes32 opened = Seats.sealOf(id, round, attempt, trainer, keccak256(commitment), contentId, salt);
+
+        job.reveal(seat, opened, commitment);
+        emit IJobMarket.UpdateRevealed(id, attempt, trainer, seat, contentId, commitment, salt);
+    }
+
     /// @notice Concludes the round as the rules decide, and starts the next one.
-    function settle(Job storage job, JobId id, IRoundRules rules, Settlement calldata settlement) external {
-        job.settle(id, rules, settlement);
+    function settle(
+        Job storage job,
+        JobId id,
+        IRoundRules rules,
+        IGramVerifier verifier,
+        Settlement calldata settlement
+    ) external {
+        job.settle(id, rules, verifier, settlement);
         job.state.conclude(true);
         start(job, id);
     }

@@ -57,7 +57,7 @@ library Gram {
         if (n > MAX_ROWS) revert IRoundRules.TooManyRows(n, MAX_ROWS);
         unchecked {
             uint256 triangle = 4 * n * (n + 1);
-            uint256 expected = triangle + 16 * (PUBLIC_ROWS * n + PUBLIC_ROWS * (PUBLIC_ROWS + 1) / 2);
+            uint256 expected = packedLength(n);
             if (packed.length != expected) revert IRoundRules.GramLength(packed.length, expected);
 
             uint256 products;
@@ -70,6 +70,11 @@ library Gram {
             gram.audible = _project(gram.rows, _factorise(mixed + 16 * PUBLIC_ROWS * n, n, dimension), mixed);
             gram.residuals = _compareAll(gram.rows, products);
         }
+    }
+
+    /// @notice How many bytes the packed matrix of n updates has.
+    function packedLength(uint256 n) internal pure returns (uint256) {
+        return 4 * n * (n + 1) + 16 * (PUBLIC_ROWS * n + PUBLIC_ROWS * (PUBLIC_ROWS + 1) / 2);
     }
 
     /// @notice The integer that the calldata holds there in eight bytes.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobState} from "../interfaces/IJobMarket.sol";
+import {IJobMarket, JobId, JobState} from "../interfaces/IJobMarket.sol";
+import {Commitments} from "./Commitments.sol";
 import {Job} from "./Jobs.sol";
 import {SeatMask} from "./SeatMask.sol";
 
@@ -14,6 +15,21 @@ library Seats {
         uint256 seatPlusOne = job.seatNumbers[trainer];
         if (seatPlusOne == 0) revert IJobMarket.NotTrainer(trainer);
         return seatPlusOne - 1;
+    }
+
+    /// @notice The seal of an update in this contract: `IJobMarket.sealOf`.
+    function sealOf(
+        JobId id,
+        uint256 round,
+        uint256 attempt,
+        address trainer,
+        bytes32 commitmentHash,
+        bytes32 contentId,
+        bytes32 salt
+    ) internal view returns (bytes32) {
+        return keccak256(
+            abi.encode(block.chainid, address(this), id, round, attempt, trainer, commitmentHash, contentId, salt)
+        );
     }
 
     /// @notice Refuses a trainer whose stake is in place, and a new one where no seat is left.
@@ -75,7 +91,7 @@ library Seats {
     }
 
     /// @param opened the seal that the opening makes
-    function reveal(Job storage job, uint256 seat, bytes32 opened, bytes32 contentId) internal {
+    function reveal(Job storage job, uint256 seat, bytes32 opened, bytes calldata commitment) internal {
         JobState storage state = job.state;
         if (!state.committed.has(seat)) revert IJobMarket.NotCommitted(seat);
         if (state.revealed.has(seat)) revert IJobMarket.AlreadyRevealed(seat);
@@ -83,7 +99,7 @@ library Seats {
         if (opened != seal) revert IJobMarket.SealMismatch(opened, seal);
         // What an earlier attempt left in the slot is overwritten, never cleared: that is cheaper.
         bytes32 chain = state.revealed == 0 ? bytes32(0) : state.revealChain;
-        state.revealChain = keccak256(abi.encode(chain, seat, contentId));
+        state.revealChain = Commitments.extended(chain, seat, commitment);
         state.revealed |= SeatMask.only(seat);
     }
 

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
+import {IGramVerifier} from "../interfaces/IGramVerifier.sol";
 import {
     ExclusionReason,
     IJobMarket,
@@ -19,6 +20,7 @@ import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Outcomes} from "./Outcomes.sol";
 import {Payouts, Shares} from "./Payouts.sol";
+import {Provenance} from "./Provenance.sol";
 import {Rounds} from "./Rounds.sol";
 import {SeatMask} from "./SeatMask.sol";
 
@@ -27,27 +29,38 @@ struct Settled {
     uint64 revealed;
     uint64 included; // revealed and not excluded: the rows of the matrix
     uint64 accepted; // in the average
+    uint256 shift; // e: one count of this round is worth 2^e base counts
     Decision decision;
     bytes pays;
     uint256 returned;
     uint256 vestsAt;
 }
 
-/// @notice How a round is settled: exclusions, decision, model, forfeits, pay, lifetime scores.
+/// @notice How a round is settled: exclusions, decision, proof, model, forfeits, pay, lifetime scores.
 library Settlements {
     using Escrow for Ledger;
     using Lifetimes for Job;
     using Outcomes for Job;
+    using Provenance for Job;
     using SafeCast for uint256;
     using SeatMask for uint64;
 
-    function settle(Job storage job, JobId id, IRoundRules rules, Settlement calldata settlement) internal {
+    function settle(
+        Job storage job,
+        JobId id,
+        IRoundRules rules,
+        IGramVerifier verifier,
+        Settlement calldata settlement
+    ) internal {
         job.requireMatch(settlement.lifetime);
         Settled memory settled;
         settled.revealed = job.state.revealed;
         settled.included = _exclude(job, id, settled.revealed, settlement);
-        _decide(job, rules, settled, settlement.gram);
-        _adoptModel(job.state, settled.accepted, settlement.model);
+        if (settled.included != 0) {
+            _decide(job, rules, settled, settlement.gram);
+            job.requireProven(id, verifier, settlement, settled.included, settled.decision.weights);
+        }
+        _adoptModel(job, id, settled, settlement);
 
         emit IJobMarket.GramPublished(id, job.state.attempt, settlement.gram);
         job.forfeit(id);
@@ -81,25 +94,28 @@ library Settlements {
         return ExclusionReason(reason);
     }
 
-    /// @dev With nobody left there is nothing to decide: no new model, and the step stays.
+    /// @dev Comes before the proof: it refuses entries that no vectors in range have, and gives the weights. With nobody
+    /// left there is nothing to decide or prove: no new model, and the step stays.
     function _decide(Job storage job, IRoundRules rules, Settled memory settled, bytes calldata gram) private {
-        uint256 rows = settled.included.count();
-        if (rows == 0) return;
         uint32 stepQ16 = job.state.stepQ16;
-        uint256 shift = Rounds.shift(job.terms.initialShift, stepQ16);
-        Decision memory decision = rules.decide(job.terms.rules, rows, shift, stepQ16, gram);
+        settled.shift = Rounds.shift(job.terms.initialShift, stepQ16);
+        uint256 rows = settled.included.count();
+        Decision memory decision = rules.decide(job.terms.rules, rows, settled.shift, stepQ16, gram);
         settled.decision = decision;
         settled.accepted = settled.included.select(decision.accepted);
         if (decision.nextStepQ16 != stepQ16) job.state.stepQ16 = decision.nextStepQ16;
     }
 
-    function _adoptModel(JobState storage state, uint64 accepted, bytes32 model) private {
-        if (accepted == 0) {
+    function _adoptModel(Job storage job, JobId id, Settled memory settled, Settlement calldata settlement) private {
+        JobState storage state = job.state;
+        bytes32 model = settlement.model;
+        if (settled.accepted == 0) {
             if (model != state.model) revert IJobMarket.ModelMustStay(model, state.model);
             return;
         }
         if (model == 0) revert IJobMarket.EmptyModel();
         state.model = model;
+        job.advance(id, settlement, settled.shift);
     }
 
     /// @dev Divides the round's reward, and credits the pays and the caller's fee.

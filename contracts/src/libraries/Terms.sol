@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import {IJobMarket, JobTerms, PayMode} from "../interfaces/IJobMarket.sol";
 
 /// @notice What a job's terms must satisfy, and what follows from them.
@@ -11,6 +13,9 @@ library Terms {
     uint256 internal constant MAX_DURATION = 5 * 365 days;
     uint256 internal constant MAX_SCALE_EXPONENT = 30;
     uint256 internal constant MAX_SHIFT = 8;
+    uint256 internal constant MAX_CHUNKS = 64;
+    uint256 internal constant MAX_POINTS = 1024; // of a round: every row's commitment
+    uint256 internal constant OWN_ROWS = 6; // a round's rows beside the updates: the mask and the public ones
 
     /// @notice Reverts with the name and the value of the first term that is out of range. The rules' terms are not
     /// looked at here.
@@ -35,6 +40,7 @@ library Terms {
         _atLeast("rounds", terms.rounds, 1);
         _within("scaleExponent", terms.scaleExponent, 0, MAX_SCALE_EXPONENT);
         _within("initialShift", terms.initialShift, 0, MAX_SHIFT);
+        _within("chunks", terms.chunks, 1, Math.min(MAX_CHUNKS, MAX_POINTS / (terms.seats + OWN_ROWS)));
     }
 
     function _checkTimes(JobTerms memory terms) private view {
