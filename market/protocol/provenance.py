@@ -1,6 +1,6 @@
 """What the contract keeps of a round's commitments: the rolling hash of its reveals, and the public rows.
 
-A commitment is bytes: one point a chunk, 64 bytes a point. The public rows are the last three aggregates (latest first),
+A commitment is bytes: one point a chunk, 64 bytes a point. The public rows are the last three aggregates, latest first,
 the current model and the initial model.
 """
 

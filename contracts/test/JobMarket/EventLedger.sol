@@ -65,7 +65,8 @@ abstract contract EventLedger is Base {
     function _absorbDeposits(bytes32 signature, uint256 job, Log memory log) private {
         Ledger storage ledger = rebuilt[job];
         if (signature == IJobMarket.JobOpened.selector) {
-            (, uint256 deposit, JobTerms memory terms) = abi.decode(log.data, (bytes32, uint256, JobTerms));
+            (,,, uint256 deposit, JobTerms memory terms) =
+                abi.decode(log.data, (bytes32, bytes, bytes32, uint256, JobTerms));
             uint256 budget = terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee);
             ledger.deposited = _u128(deposit);
             ledger.budget = _u128(budget);

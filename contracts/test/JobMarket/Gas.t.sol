@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {JobMarket} from "../../src/JobMarket.sol";
 import {RoundRules} from "../../src/RoundRules.sol";
 import {JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {RuleTerms, StepRule} from "../../src/interfaces/IRoundRules.sol";
@@ -27,23 +26,23 @@ contract GasTest is MarketFixture {
 
     function setUp() public override {
         vm.warp(NOW);
-        market = new JobMarket(new RoundRules());
+        _deploy(new RoundRules());
         rounds = new HonestRounds();
     }
 
     /// forge-config: default.isolate = true
     function test_settleRound_of16StaysWithinBudget() public {
-        _measureSettle(16, 550_000, "settleRound_median_cosine_16");
+        _measureSettle(16, 900_000, "settleRound_median_cosine_16");
     }
 
     /// forge-config: default.isolate = true
     function test_settleRound_of32StaysWithinBudget() public {
-        _measureSettle(32, 1_500_000, "settleRound_median_cosine_32");
+        _measureSettle(32, 2_000_000, "settleRound_median_cosine_32");
     }
 
     /// forge-config: default.isolate = true
     function test_settleRound_of64StaysWithinBudget() public {
-        _measureSettle(64, 5_000_000, "settleRound_median_cosine_64");
+        _measureSettle(64, 6_000_000, "settleRound_median_cosine_64");
     }
 
     /// forge-config: default.isolate = true
@@ -89,13 +88,11 @@ contract GasTest is MarketFixture {
     function _measureSettle(uint8 seats, uint256 budget, string memory name) private {
         _openFor(seats);
         _toSettle(seats, seats);
-        Settlement memory settlement = Settlement({
-            excluded: 0,
-            reasons: "",
-            gram: rounds.packed(seats),
-            model: keccak256("new model"),
-            lifetime: new bytes(uint256(seats) * 8)
-        });
+        Settlement memory settlement;
+        settlement.gram = rounds.packed(seats);
+        settlement.model = keccak256("new model");
+        settlement.lifetime = new bytes(uint256(seats) * 8);
+        _prove(market, job, settlement);
         vm.prank(aggregator);
         market.settleRound(job, 0, settlement);
         uint256 gas = vm.snapshotGasLastCall("JobMarket", name);

@@ -6,6 +6,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {JobMarket} from "../../src/JobMarket.sol";
 import {IJobMarket, JobId, Ledger} from "../../src/interfaces/IJobMarket.sol";
 import {Base} from "../Base.sol";
+import {TrapdoorProver} from "../TrapdoorProver.sol";
 import {MarketActors} from "./MarketActors.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
 
@@ -15,7 +16,7 @@ contract InvariantTest is Base {
 
     function setUp() public {
         vm.warp(1_700_000_000);
-        market = new JobMarket(new ProgrammedRules());
+        market = new JobMarket(new ProgrammedRules(), TrapdoorProver.newVerifier());
         actors = new MarketActors(market);
         targetContract(address(actors));
     }

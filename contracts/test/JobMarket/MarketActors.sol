@@ -9,10 +9,12 @@ import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {FeeToken} from "../tokens/FeeToken.sol";
 import {RevertingToken} from "../tokens/HostileToken.sol";
 import {EventLedger, LogVm} from "./EventLedger.sol";
+import {programmed} from "./ProgrammedRules.sol";
+import {RoundProver} from "./RoundProver.sol";
 
 /// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token, in a
 /// token with a fee (paying by price) and in a token that is frozen from time to time.
-contract MarketActors is EventLedger {
+contract MarketActors is EventLedger, RoundProver {
     using SeatMask for uint64;
 
     uint256 public constant JOBS = 4;
@@ -148,8 +150,11 @@ contract MarketActors is EventLedger {
         termsOf[job] = _stored(job, terms);
         lifetimes[job] = new bytes(SEATS * 8);
         uint256 amount = terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee) * 11 / 10;
+        bytes memory commitment = _initialCommitment(terms.chunks);
+        bytes32 srs = market.verifier().srsId();
         vm.prank(OWNER);
-        market.openJob{value: terms.token == address(0) ? amount : 0}(terms, "spec", "model", amount);
+        market.openJob{value: terms.token == address(0) ? amount : 0}(terms, "spec", "model", commitment, srs, amount);
+        _noteOpened(job, terms.chunks);
         for (uint256 actor = 0; actor < 4; ++actor) {
             _enrol(job, actor, 0);
         }
@@ -239,7 +244,8 @@ contract MarketActors is EventLedger {
         for (uint256 seat = 0; seat < state.seatsTaken; ++seat) {
             if ((actors >> seat) & 1 == 0 || !state.staked.has(seat) || state.committed.has(seat)) continue;
             address trainer = market.trainerAt(id, seat);
-            bytes32 seal = market.sealOf(id, state.round, state.attempt, trainer, bytes32(seat), "salt");
+            bytes32 hash = keccak256(_commitmentOf(job, state.attempt, seat, 1));
+            bytes32 seal = market.sealOf(id, state.round, state.attempt, trainer, hash, bytes32(seat), "salt");
             vm.prank(trainer);
             market.commit(id, state.attempt, seal);
         }
@@ -250,7 +256,9 @@ contract MarketActors is EventLedger {
         JobState memory state = market.stateOf(id);
         for (uint256 seat = 0; seat < state.seatsTaken; ++seat) {
             if ((actors >> seat) & 1 == 0 || !state.committed.has(seat) || state.revealed.has(seat)) continue;
-            market.reveal(id, state.attempt, market.trainerAt(id, seat), bytes32(seat), "salt");
+            bytes memory commitment = _commitmentOf(job, state.attempt, seat, 1);
+            market.reveal(id, state.attempt, market.trainerAt(id, seat), bytes32(seat), commitment, "salt");
+            _noteRevealed(job, state.attempt, seat);
         }
     }
 
@@ -261,16 +269,16 @@ contract MarketActors is EventLedger {
         uint64 included = state.revealed & ~excluded;
         Decision memory decision = _decision(included.count(), seed);
         bool accepted = included.select(decision.accepted) != 0;
-        Settlement memory settlement = Settlement({
-            excluded: excluded,
-            reasons: _reasons(excluded.count()),
-            gram: abi.encode(decision),
-            model: accepted ? keccak256(abi.encode(seed)) : state.model,
-            lifetime: lifetimes[job]
-        });
+        Settlement memory settlement;
+        (settlement.excluded, settlement.reasons) = (excluded, _reasons(excluded.count()));
+        settlement.gram = programmed(decision);
+        settlement.model = accepted ? keccak256(abi.encode(seed)) : state.model;
+        settlement.lifetime = lifetimes[job];
+        _prove(market, id, settlement);
         address active = market.aggregatorsOf(id)[0];
         vm.prank(active);
         market.settleRound(id, state.attempt, settlement);
+        _noteSettled(market, id, state, settlement);
         if (decision.paid) _addLifetimes(job, included, decision.scores);
     }
 
@@ -283,6 +291,7 @@ contract MarketActors is EventLedger {
         decision.scores = new uint64[](rows);
         for (uint256 row = 0; row < rows; ++row) {
             uint256 random = uint256(keccak256(abi.encode(seed, row)));
+            decision.weights[row] = (decision.accepted >> row) & 1 == 0 ? 0 : uint32(random >> 72);
             decision.scores[row] = uint64((random >> 8) & type(uint64).max) >> (random % 80);
         }
     }
@@ -353,6 +362,7 @@ contract MarketActors is EventLedger {
         terms.rounds = 4;
         terms.payMode = mode;
         terms.initialShift = 3;
+        terms.chunks = 1;
         terms.enrolUntil = deadline - 50 * PERIOD;
         terms.deadline = deadline;
         terms.commitPeriod = PERIOD;

@@ -12,14 +12,16 @@ import {
     Phase,
     Settlement
 } from "../../src/interfaces/IJobMarket.sol";
-import {Decision, Scoring, StepRule, Weighting} from "../../src/interfaces/IRoundRules.sol";
+import {Decision, IRoundRules, Scoring, StepRule, Weighting} from "../../src/interfaces/IRoundRules.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Base} from "../Base.sol";
+import {TrapdoorProver} from "../TrapdoorProver.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
-import {ProgrammedRules} from "./ProgrammedRules.sol";
+import {ProgrammedRules, programmed} from "./ProgrammedRules.sol";
+import {RoundProver} from "./RoundProver.sol";
 
 /// @notice One job with the default terms, five enrolled trainers and two bonded aggregators, before its first commit.
-abstract contract MarketFixture is Base {
+abstract contract MarketFixture is Base, RoundProver {
     uint40 internal constant NOW = 1_700_000_000;
     uint40 internal constant ENROLMENT = 1000;
     uint32 internal constant COMMIT = 100;
@@ -46,6 +48,8 @@ abstract contract MarketFixture is Base {
 
     JobMarket internal market;
     JobId internal job;
+    bytes internal initialCommitment;
+    bytes32 internal srs;
     address internal owner = address(0x0a11ce);
     address internal aggregator = address(0xa99);
     address internal successor = address(0x5cc);
@@ -54,11 +58,18 @@ abstract contract MarketFixture is Base {
 
     function setUp() public virtual {
         vm.warp(NOW);
-        market = new JobMarket(new ProgrammedRules());
+        _deploy(new ProgrammedRules());
         job = _open(_terms());
         _enrol(5);
         _bond(aggregator);
         _bond(successor);
+    }
+
+    /// @dev A market with these rules and a real verifier.
+    function _deploy(IRoundRules rules) internal {
+        market = new JobMarket(rules, TrapdoorProver.newVerifier());
+        srs = market.verifier().srsId();
+        initialCommitment = _initialCommitment(1);
     }
 
     // ------------------------------------------------------------------ terms
@@ -70,6 +81,7 @@ abstract contract MarketFixture is Base {
         terms.payMode = PayMode.Pot;
         terms.scaleExponent = 16;
         terms.initialShift = 2;
+        terms.chunks = 1;
         terms.enrolUntil = FIRST_COMMIT;
         terms.deadline = DEADLINE;
         terms.commitPeriod = COMMIT;
@@ -124,10 +136,12 @@ abstract contract MarketFixture is Base {
         vm.prank(account);
     }
 
-    function _open(JobTerms memory terms) internal returns (JobId) {
+    function _open(JobTerms memory terms) internal returns (JobId id) {
         uint256 amount = _deposit(terms);
+        bytes memory commitment = _initialCommitment(terms.chunks);
         uint256 value = _fund(owner, terms.token, amount);
-        return market.openJob{value: value}(terms, SPEC, MODEL, amount);
+        id = market.openJob{value: value}(terms, SPEC, MODEL, commitment, srs, amount);
+        _noteOpened(JobId.unwrap(id), terms.chunks);
     }
 
     function _enrol(uint256 count) internal {
@@ -156,7 +170,9 @@ abstract contract MarketFixture is Base {
     }
 
     function _reveal(uint256 seat) internal {
-        market.reveal(job, _attempt(), _trainer(seat), _contentId(seat), _salt(seat));
+        uint256 attempt = _attempt();
+        market.reveal(job, attempt, _trainer(seat), _contentId(seat), _commitment(seat), _salt(seat));
+        _noteRevealed(JobId.unwrap(job), attempt, seat);
     }
 
     /// @dev The trainers of the first seats commit.
@@ -181,9 +197,25 @@ abstract contract MarketFixture is Base {
         _warpToSettle();
     }
 
+    /// @dev Proves the settlement and hands it in.
     function _settle(Settlement memory settlement) internal {
+        _prove(market, job, settlement);
+        _handIn(settlement);
+    }
+
+    function _handIn(Settlement memory settlement) internal {
+        JobState memory before = market.stateOf(job);
+        address active = market.aggregatorsOf(job)[0];
+        vm.prank(active);
+        market.settleRound(job, before.attempt, settlement);
+        _noteSettled(market, job, before, settlement);
+    }
+
+    /// @dev Hands in a settlement as it is, and expects this refusal.
+    function _refuse(Settlement memory settlement, bytes memory expected) internal {
         uint256 attempt = _attempt();
         address active = market.aggregatorsOf(job)[0];
+        vm.expectRevert(expected);
         vm.prank(active);
         market.settleRound(job, attempt, settlement);
     }
@@ -242,9 +274,23 @@ abstract contract MarketFixture is Base {
         return keccak256(abi.encode("salt", _attempt(), seat));
     }
 
+    /// @dev The commitment of a seat's update in the running attempt.
+    function _commitment(uint256 seat) internal view returns (bytes memory) {
+        return _commitmentOf(JobId.unwrap(job), _attempt(), seat, market.termsOf(job).chunks);
+    }
+
     function _seal(uint256 seat) internal view returns (bytes32) {
+        return _sealOf(_trainer(seat), keccak256(_commitment(seat)), _contentId(seat), _salt(seat));
+    }
+
+    /// @dev A seal for the running attempt.
+    function _sealOf(address trainer, bytes32 commitmentHash, bytes32 contentId, bytes32 salt)
+        internal
+        view
+        returns (bytes32)
+    {
         JobState memory state = market.stateOf(job);
-        return market.sealOf(job, state.round, state.attempt, _trainer(seat), _contentId(seat), _salt(seat));
+        return market.sealOf(job, state.round, state.attempt, trainer, commitmentHash, contentId, salt);
     }
 
     function _firstSeats(uint256 count) internal pure returns (uint64 mask) {
@@ -253,12 +299,16 @@ abstract contract MarketFixture is Base {
         }
     }
 
-    /// @dev A decision that accepts every row.
+    /// @dev A decision that accepts every row, each with a weight of its own.
     function _decision(uint64[] memory scores) internal pure returns (Decision memory decision) {
         decision.accepted = _firstSeats(scores.length);
         decision.paid = true;
         decision.nextStepQ16 = 1 << 16;
         decision.weights = new uint32[](scores.length);
+        for (uint256 row = 0; row < scores.length; ++row) {
+            // forge-lint: disable-next-line(unsafe-typecast)
+            decision.weights[row] = uint32(1000 + row);
+        }
         decision.scores = scores;
     }
 
@@ -268,7 +318,7 @@ abstract contract MarketFixture is Base {
     }
 
     function _settlement(Decision memory decision) internal pure returns (Settlement memory settlement) {
-        settlement.gram = abi.encode(decision);
+        settlement.gram = programmed(decision);
         settlement.model = keccak256("new model");
         settlement.lifetime = new bytes(SEATS * 8);
     }

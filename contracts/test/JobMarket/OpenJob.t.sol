@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
+import {IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
 import {IJobMarket, JobId, JobState, JobTerms, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
 import {IRoundRules, RuleKind} from "../../src/interfaces/IRoundRules.sol";
 import {MarketFixture} from "./MarketFixture.sol";
@@ -13,9 +14,9 @@ contract OpenJobTest is MarketFixture {
         uint256 owedBefore = market.owed(address(0));
         vm.deal(owner, amount);
         vm.expectEmit(address(market));
-        emit IJobMarket.JobOpened(JobId.wrap(1), owner, SPEC, MODEL, amount, terms);
+        emit IJobMarket.JobOpened(JobId.wrap(1), owner, SPEC, MODEL, initialCommitment, srs, amount, terms);
         vm.prank(owner);
-        job = market.openJob{value: amount}(terms, SPEC, MODEL, amount);
+        job = market.openJob{value: amount}(terms, SPEC, MODEL, initialCommitment, srs, amount);
 
         vm.assertEq(JobId.unwrap(job), 1);
         vm.assertEq(market.jobCount(), 2);
@@ -47,7 +48,7 @@ contract OpenJobTest is MarketFixture {
         uint256 amount = _deposit(terms) + 5;
         vm.deal(owner, amount);
         vm.prank(owner);
-        job = market.openJob{value: amount}(terms, SPEC, MODEL, amount);
+        job = market.openJob{value: amount}(terms, SPEC, MODEL, initialCommitment, srs, amount);
         vm.assertEq(market.ledgerOf(job).refundable, 5);
         vm.prank(owner);
         market.refund(job, owner);
@@ -61,7 +62,7 @@ contract OpenJobTest is MarketFixture {
         vm.deal(owner, amount);
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.InsufficientDeposit.selector, amount, amount + 1));
-        market.openJob{value: amount}(terms, SPEC, MODEL, amount);
+        market.openJob{value: amount}(terms, SPEC, MODEL, initialCommitment, srs, amount);
     }
 
     function test_openJob_failsIfTheValueDiffers() public {
@@ -70,29 +71,32 @@ contract OpenJobTest is MarketFixture {
         vm.deal(owner, amount);
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.WrongValue.selector, amount - 1, amount));
-        market.openJob{value: amount - 1}(terms, SPEC, MODEL, amount);
+        market.openJob{value: amount - 1}(terms, SPEC, MODEL, initialCommitment, srs, amount);
     }
 
     function test_openJob_failsIfTheSpecIsEmpty() public {
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.InvalidTerm.selector, "specDigest", 0));
-        market.openJob(_terms(), 0, MODEL, 0);
+        market.openJob(_terms(), 0, MODEL, initialCommitment, srs, 0);
     }
 
     function test_openJob_failsIfTheModelIsEmpty() public {
         vm.expectRevert(IJobMarket.EmptyModel.selector);
-        market.openJob(_terms(), SPEC, 0, 0);
+        market.openJob(_terms(), SPEC, 0, initialCommitment, srs, 0);
     }
 
     function test_openJob_failsIfTheRulesRefuseTheirTerms() public {
         JobTerms memory terms = _terms();
         terms.rules.dimension = 0;
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.InvalidRuleTerms.selector, "dimension", 0));
-        market.openJob(terms, SPEC, MODEL, 0);
+        market.openJob(terms, SPEC, MODEL, initialCommitment, srs, 0);
     }
 
-    function test_constructor_failsWithoutRules() public {
+    function test_constructor_failsWithoutRulesOrVerifier() public {
+        (IRoundRules rules, IGramVerifier verifier) = (market.rules(), market.verifier());
         vm.expectRevert(IJobMarket.ZeroAddress.selector);
-        new JobMarket(IRoundRules(address(0)));
+        new JobMarket(IRoundRules(address(0)), verifier);
+        vm.expectRevert(IJobMarket.ZeroAddress.selector);
+        new JobMarket(rules, IGramVerifier(address(0)));
     }
 
     function test_views_failIfTheJobIsUnknown() public {
@@ -275,11 +279,11 @@ contract OpenJobTest is MarketFixture {
         bool valid = reward > 0 && reward <= type(uint128).max / 2 && uint256(compensation) * SEATS < 1 << 128;
         if (!valid) vm.expectPartialRevert(IJobMarket.InvalidTerm.selector);
         else vm.expectRevert(abi.encodeWithSelector(IJobMarket.InsufficientDeposit.selector, 0, required));
-        market.openJob(terms, SPEC, MODEL, 0);
+        market.openJob(terms, SPEC, MODEL, initialCommitment, srs, 0);
     }
 
     function _refuse(JobTerms memory terms, string memory term, uint256 value) private {
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.InvalidTerm.selector, term, value));
-        market.openJob(terms, SPEC, MODEL, 0);
+        market.openJob(terms, SPEC, MODEL, initialCommitment, srs, 0);
     }
 }

@@ -115,7 +115,11 @@ contract ReentrancyTest is MarketFixture {
     function _actorOwns() private {
         uint256 amount = _deposit(_terms());
         vm.deal(address(actor), amount);
-        actor.act(address(market), amount, abi.encodeCall(market.openJob, (_terms(), SPEC, MODEL, amount)));
+        actor.act(
+            address(market),
+            amount,
+            abi.encodeCall(market.openJob, (_terms(), SPEC, MODEL, initialCommitment, srs, amount))
+        );
         job = JobId.wrap(1);
         _bond(aggregator);
     }
@@ -132,13 +136,15 @@ contract ReentrancyTest is MarketFixture {
         for (uint256 seat = 1; seat < 4; ++seat) {
             _commit(seat);
         }
-        bytes32 seal = market.sealOf(job, 0, 0, address(actor), SPEC, MODEL);
+        bytes memory commitment = _commitment(4);
+        bytes32 seal = _sealOf(address(actor), keccak256(commitment), SPEC, MODEL);
         actor.act(address(market), 0, abi.encodeCall(market.commit, (job, 0, seal)));
         _warpToReveal();
         for (uint256 seat = 1; seat < 4; ++seat) {
             _reveal(seat);
         }
-        market.reveal(job, 0, address(actor), SPEC, MODEL);
+        market.reveal(job, 0, address(actor), SPEC, commitment, MODEL);
+        _noteRevealed(JobId.unwrap(job), 0, 4);
         _warpToSettle();
         uint64[] memory scores = new uint64[](4);
         (scores[0], scores[1], scores[2], scores[3]) = (ONE, ONE, ONE, ONE);

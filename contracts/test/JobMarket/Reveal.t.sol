@@ -7,10 +7,11 @@ import {MarketFixture} from "./MarketFixture.sol";
 contract RevealTest is MarketFixture {
     function test_reveal_opensASeal() public {
         _committed(3);
+        bytes memory commitment = _commitment(2);
         vm.expectEmit(address(market));
-        emit IJobMarket.UpdateRevealed(job, 0, _trainer(2), 2, _contentId(2), _salt(2));
+        emit IJobMarket.UpdateRevealed(job, 0, _trainer(2), 2, _contentId(2), commitment, _salt(2));
         vm.prank(_trainer(2));
-        market.reveal(job, 0, _trainer(2), _contentId(2), _salt(2));
+        market.reveal(job, 0, _trainer(2), _contentId(2), commitment, _salt(2));
         vm.assertEq(market.stateOf(job).revealed, 4);
     }
 
@@ -18,8 +19,9 @@ contract RevealTest is MarketFixture {
         _committed(3);
         bytes32 contentId = _contentId(0);
         bytes32 salt = _salt(0);
+        bytes memory commitment = _commitment(0);
         vm.prank(stranger);
-        market.reveal(job, 0, _trainer(0), contentId, salt);
+        market.reveal(job, 0, _trainer(0), contentId, commitment, salt);
         vm.assertEq(market.stateOf(job).revealed, 1);
     }
 
@@ -27,10 +29,10 @@ contract RevealTest is MarketFixture {
         _committed(3);
         vm.assertEq(market.stateOf(job).revealChain, 0);
         _reveal(2);
-        bytes32 first = keccak256(abi.encode(bytes32(0), 2, _contentId(2)));
+        bytes32 first = keccak256(bytes.concat(bytes32(0), bytes32(uint256(2)), _commitment(2)));
         vm.assertEq(market.stateOf(job).revealChain, first);
         _reveal(0);
-        vm.assertEq(market.stateOf(job).revealChain, keccak256(abi.encode(first, 0, _contentId(0))));
+        vm.assertEq(market.stateOf(job).revealChain, keccak256(bytes.concat(first, bytes32(0), _commitment(0))));
     }
 
     function test_reveal_theRollingHashBeginsAnewInTheNextAttempt() public {
@@ -41,7 +43,9 @@ contract RevealTest is MarketFixture {
         _commitFirst(3);
         _warpToReveal();
         _reveal(1);
-        vm.assertEq(market.stateOf(job).revealChain, keccak256(abi.encode(bytes32(0), 1, _contentId(1))));
+        vm.assertEq(
+            market.stateOf(job).revealChain, keccak256(bytes.concat(bytes32(0), bytes32(uint256(1)), _commitment(1)))
+        );
     }
 
     function test_reveal_inTheFirstAndTheLastSecond() public {
@@ -57,20 +61,20 @@ contract RevealTest is MarketFixture {
         _commitFirst(3);
         vm.warp(FIRST_REVEAL - 1);
         _expectWrongPhase(Phase.Commit, Phase.Reveal);
-        market.reveal(job, 0, _trainer(0), 0, 0);
+        market.reveal(job, 0, _trainer(0), 0, "", 0);
     }
 
     function test_reveal_failsInTheFirstSecondAfter() public {
         _committed(3);
         vm.warp(FIRST_SETTLE);
         _expectWrongPhase(Phase.Settle, Phase.Reveal);
-        market.reveal(job, 0, _trainer(0), 0, 0);
+        market.reveal(job, 0, _trainer(0), 0, "", 0);
     }
 
     function test_reveal_failsIfStarved() public {
         _committed(2);
         _expectWrongPhase(Phase.Starved, Phase.Reveal);
-        market.reveal(job, 0, _trainer(0), 0, 0);
+        market.reveal(job, 0, _trainer(0), 0, "", 0);
     }
 
     function test_reveal_failsTwice() public {
@@ -78,36 +82,39 @@ contract RevealTest is MarketFixture {
         _reveal(0);
         bytes32 contentId = _contentId(0);
         bytes32 salt = _salt(0);
+        bytes memory commitment = _commitment(0);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyRevealed.selector, 0));
-        market.reveal(job, 0, _trainer(0), contentId, salt);
+        market.reveal(job, 0, _trainer(0), contentId, commitment, salt);
     }
 
     function test_reveal_failsWithoutACommit() public {
         _committed(3);
         bytes32 contentId = _contentId(3);
         bytes32 salt = _salt(3);
+        bytes memory commitment = _commitment(3);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotCommitted.selector, 3));
-        market.reveal(job, 0, _trainer(3), contentId, salt);
+        market.reveal(job, 0, _trainer(3), contentId, commitment, salt);
     }
 
     function test_reveal_failsWithoutASeat() public {
         _committed(3);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotTrainer.selector, stranger));
-        market.reveal(job, 0, stranger, 0, 0);
+        market.reveal(job, 0, stranger, 0, "", 0);
     }
 
     function test_reveal_failsWithAnotherAttemptsNumber() public {
         _committed(3);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.WrongAttempt.selector, 1, 0));
-        market.reveal(job, 1, _trainer(0), 0, 0);
+        market.reveal(job, 1, _trainer(0), 0, "", 0);
     }
 
-    function testFuzz_reveal_failsIfAnythingOfTheOpeningDiffers(bytes32 contentId, bytes32 salt) public {
+    function testFuzz_reveal_failsIfAnythingOfTheOpeningDiffers(bytes32 contentId, bool own, bytes32 salt) public {
         _committed(3);
-        vm.assume(contentId != _contentId(0) || salt != _salt(0));
-        bytes32 opened = market.sealOf(job, 0, 0, _trainer(0), contentId, salt);
+        vm.assume(contentId != _contentId(0) || !own || salt != _salt(0));
+        bytes memory commitment = _commitment(own ? 0 : 1);
+        bytes32 opened = _sealOf(_trainer(0), keccak256(commitment), contentId, salt);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.SealMismatch.selector, opened, _seal(0)));
-        market.reveal(job, 0, _trainer(0), contentId, salt);
+        market.reveal(job, 0, _trainer(0), contentId, commitment, salt);
     }
 
     // ------------------------------------------------------------------ copies and replays
@@ -116,16 +123,17 @@ contract RevealTest is MarketFixture {
     function test_reveal_failsForACopierOfRevealedContent() public {
         _warpToCommit();
         _commitFirst(3);
-        bytes32 guess = market.sealOf(job, 0, 0, _trainer(3), keccak256("guess"), _salt(3));
+        bytes32 guess = _sealOf(_trainer(3), keccak256(_commitment(3)), keccak256("guess"), _salt(3));
         vm.prank(_trainer(3));
         market.commit(job, 0, guess);
         _warpToReveal();
         _reveal(0);
         bytes32 stolen = _contentId(0);
         bytes32 salt = _salt(0);
+        bytes memory commitment = _commitment(0);
         vm.prank(_trainer(3));
         vm.expectPartialRevert(IJobMarket.SealMismatch.selector);
-        market.reveal(job, 0, _trainer(3), stolen, salt);
+        market.reveal(job, 0, _trainer(3), stolen, commitment, salt);
     }
 
     /// @dev One who copies the seal itself cannot open it either: it names the trainer.
@@ -139,8 +147,9 @@ contract RevealTest is MarketFixture {
         _reveal(0);
         bytes32 contentId = _contentId(0);
         bytes32 salt = _salt(0);
+        bytes memory commitment = _commitment(0);
         vm.expectPartialRevert(IJobMarket.SealMismatch.selector);
-        market.reveal(job, 0, _trainer(3), contentId, salt);
+        market.reveal(job, 0, _trainer(3), contentId, commitment, salt);
     }
 
     function test_reveal_failsWithASealOfAnEarlierAttempt() public {
@@ -148,10 +157,11 @@ contract RevealTest is MarketFixture {
         bytes32 old = _seal(0);
         bytes32 contentId = _contentId(0);
         bytes32 salt = _salt(0);
+        bytes memory commitment = _commitment(0);
         _toSettle(3, 3);
         _warpToOverdue();
         market.expireRound(job, 0);
-        _replay(old, contentId, salt);
+        _replay(old, contentId, commitment, salt);
     }
 
     function test_reveal_failsWithASealOfAnEarlierRound() public {
@@ -159,31 +169,34 @@ contract RevealTest is MarketFixture {
         bytes32 old = _seal(0);
         bytes32 contentId = _contentId(0);
         bytes32 salt = _salt(0);
+        bytes memory commitment = _commitment(0);
         _playRound(3, ONE);
-        _replay(old, contentId, salt);
+        _replay(old, contentId, commitment, salt);
     }
 
     function test_reveal_failsWithASealOfAnotherJob() public {
         bytes32 old = _seal(0);
         bytes32 contentId = _contentId(0);
         bytes32 salt = _salt(0);
+        bytes memory commitment = _commitment(0);
         job = _open(_terms());
         _enrol(3);
         _bond(aggregator);
         _warpToCommit();
-        _replay(old, contentId, salt);
+        _replay(old, contentId, commitment, salt);
     }
 
     function test_sealOf_dependsOnEverything() public {
-        bytes32 seal = market.sealOf(job, 1, 2, owner, SPEC, MODEL);
+        bytes32 seal = market.sealOf(job, 1, 2, owner, srs, SPEC, MODEL);
         vm.assertEq(
-            seal, keccak256(abi.encode(block.chainid, address(market), JobId.unwrap(job), 1, 2, owner, SPEC, MODEL))
+            seal,
+            keccak256(abi.encode(block.chainid, address(market), JobId.unwrap(job), 1, 2, owner, srs, SPEC, MODEL))
         );
-        vm.assertNotEq(seal, market.sealOf(JobId.wrap(9), 1, 2, owner, SPEC, MODEL));
-        vm.assertNotEq(seal, market.sealOf(job, 9, 2, owner, SPEC, MODEL));
-        vm.assertNotEq(seal, market.sealOf(job, 1, 9, owner, SPEC, MODEL));
+        vm.assertNotEq(seal, market.sealOf(JobId.wrap(9), 1, 2, owner, srs, SPEC, MODEL));
+        vm.assertNotEq(seal, market.sealOf(job, 9, 2, owner, srs, SPEC, MODEL));
+        vm.assertNotEq(seal, market.sealOf(job, 1, 9, owner, srs, SPEC, MODEL));
         vm.chainId(5);
-        vm.assertNotEq(seal, market.sealOf(job, 1, 2, owner, SPEC, MODEL));
+        vm.assertNotEq(seal, market.sealOf(job, 1, 2, owner, srs, SPEC, MODEL));
     }
 
     function _committed(uint256 count) private {
@@ -193,7 +206,7 @@ contract RevealTest is MarketFixture {
     }
 
     /// @dev The first trainer commits an old seal in the running attempt and tries its old opening.
-    function _replay(bytes32 old, bytes32 contentId, bytes32 salt) private {
+    function _replay(bytes32 old, bytes32 contentId, bytes memory commitment, bytes32 salt) private {
         uint256 attempt = _attempt();
         vm.prank(_trainer(0));
         market.commit(job, attempt, old);
@@ -201,6 +214,6 @@ contract RevealTest is MarketFixture {
         _commit(2);
         _warpToReveal();
         vm.expectPartialRevert(IJobMarket.SealMismatch.selector);
-        market.reveal(job, attempt, _trainer(0), contentId, salt);
+        market.reveal(job, attempt, _trainer(0), contentId, commitment, salt);
     }
 }

@@ -13,6 +13,7 @@ import {
 } from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {MarketFixture} from "./MarketFixture.sol";
+import {programmed} from "./ProgrammedRules.sol";
 
 contract SettleRoundTest is MarketFixture {
     function test_settleRound_dividesTheRewardByScore() public {
@@ -365,6 +366,7 @@ contract SettleRoundTest is MarketFixture {
         _toSettle(3, 3);
         Settlement memory settlement = _settlement(_scores(ONE, ONE, ONE));
         settlement.model = 0;
+        _prove(market, job, settlement);
         _refuse(settlement, abi.encodeWithSelector(IJobMarket.EmptyModel.selector));
     }
 
@@ -428,7 +430,7 @@ contract SettleRoundTest is MarketFixture {
         for (uint256 row = 0; row < left; ++row) {
             rows[row] = scores[row];
         }
-        settlement.gram = abi.encode(_decision(rows));
+        settlement.gram = programmed(_decision(rows));
         settlement.lifetime = new bytes(SEATS * 8);
     }
 
@@ -444,6 +446,7 @@ contract SettleRoundTest is MarketFixture {
         uint64[] memory scores = new uint64[](3);
         Decision memory decision = _decision(scores);
         decision.accepted = 0;
+        decision.weights = new uint32[](3);
         Settlement memory settlement = _settlement(decision);
         settlement.model = MODEL;
         _settle(settlement);
@@ -456,11 +459,5 @@ contract SettleRoundTest is MarketFixture {
 
     function _lifetimeMismatch(bytes memory given, bytes memory kept) private pure returns (bytes memory) {
         return abi.encodeWithSelector(IJobMarket.LifetimeMismatch.selector, keccak256(given), keccak256(kept));
-    }
-
-    function _refuse(Settlement memory settlement, bytes memory expected) private {
-        vm.expectRevert(expected);
-        vm.prank(aggregator);
-        market.settleRound(job, 0, settlement);
     }
 }

@@ -35,12 +35,12 @@ contract TokensTest is MarketFixture {
         vm.deal(owner, 1);
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.WrongValue.selector, 1, 0));
-        market.openJob{value: 1}(terms, SPEC, MODEL, _deposit(terms));
+        market.openJob{value: 1}(terms, SPEC, MODEL, initialCommitment, srs, _deposit(terms));
     }
 
     function test_token_failsWhereThereIsNone() public {
         vm.expectRevert();
-        market.openJob(_in(stranger), SPEC, MODEL, 10 ether);
+        market.openJob(_in(stranger), SPEC, MODEL, initialCommitment, srs, 10 ether);
     }
 
     /// @dev The same deposit opens no second job: it is owed.
@@ -50,7 +50,7 @@ contract TokensTest is MarketFixture {
         _open(terms);
         vm.expectRevert();
         vm.prank(stranger);
-        market.openJob(terms, SPEC, MODEL, _deposit(terms));
+        market.openJob(terms, SPEC, MODEL, initialCommitment, srs, _deposit(terms));
         _open(terms);
         vm.assertEq(market.owed(address(token)), 2 * _deposit(terms));
     }
@@ -63,10 +63,10 @@ contract TokensTest is MarketFixture {
         uint256 required = _deposit(terms);
         _fund(owner, address(token), 2 * required);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.InsufficientDeposit.selector, required * 99 / 100, required));
-        market.openJob(terms, SPEC, MODEL, required);
+        market.openJob(terms, SPEC, MODEL, initialCommitment, srs, required);
 
         vm.prank(owner);
-        job = market.openJob(terms, SPEC, MODEL, required * 2);
+        job = market.openJob(terms, SPEC, MODEL, initialCommitment, srs, required * 2);
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.deposited, required * 2 * 99 / 100);
         vm.assertEq(ledger.budget, required);
@@ -78,7 +78,7 @@ contract TokensTest is MarketFixture {
         FeeToken token = new FeeToken();
         JobTerms memory terms = _in(address(token));
         _fund(owner, address(token), 2 * _deposit(terms));
-        job = market.openJob(terms, SPEC, MODEL, 2 * _deposit(terms));
+        job = market.openJob(terms, SPEC, MODEL, initialCommitment, srs, 2 * _deposit(terms));
         _fund(_trainer(0), address(token), 2 * STAKE);
         market.enrol(job, 2 * STAKE);
         vm.assertEq(market.ledgerOf(job).stakes, uint256(2) * STAKE * 99 / 100);
@@ -95,7 +95,7 @@ contract TokensTest is MarketFixture {
         JobTerms memory terms = _in(address(token));
         for (uint256 i = 0; i < 2; ++i) {
             _fund(owner, address(token), 2 * _deposit(terms));
-            job = market.openJob(terms, SPEC, MODEL, _deposit(terms) + 1 ether);
+            job = market.openJob(terms, SPEC, MODEL, initialCommitment, srs, _deposit(terms) + 1 ether);
         }
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.TransferFailed.selector, owner, 1 ether));
@@ -110,7 +110,7 @@ contract TokensTest is MarketFixture {
         JobTerms memory terms = _in(address(token));
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.InsufficientDeposit.selector, 0, _deposit(terms)));
-        market.openJob(terms, SPEC, MODEL, _deposit(terms));
+        market.openJob(terms, SPEC, MODEL, initialCommitment, srs, _deposit(terms));
     }
 
     function test_lyingToken_moreThanWasSentIsNotCounted() public {

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {JobMarket} from "../../src/JobMarket.sol";
+import {GramStatement} from "../../src/interfaces/IGramVerifier.sol";
+import {JobId, JobState, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {Rounds} from "../../src/libraries/Rounds.sol";
+import {SeatMask} from "../../src/libraries/SeatMask.sol";
+import {TrapdoorProver} from "../TrapdoorProver.sol";
+
+/// @notice Keeps what a prover has to know of a market's jobs, in logs of points, and proves their settlements.
+abstract contract RoundProver {
+    using SeatMask for uint64;
+
+    uint256 private constant R = TrapdoorProver.R;
+    uint256 private constant MODEL = 3;
+
+    mapping(uint256 job => mapping(uint256 chunk => uint256[5])) private _publicLogs;
+    mapping(uint256 job => mapping(uint256 attempt => bytes)) private _orders;
+
+    // ------------------------------------------------------------------ what is committed
+
+    function _initialCommitment(uint256 chunks) internal view returns (bytes memory) {
+        return TrapdoorProver.commit(_logs("initial model", 0, 0, chunks));
+    }
+
+    function _commitmentOf(uint256 job, uint256 attempt, uint256 seat, uint256 chunks)
+        internal
+        view
+        returns (bytes memory)
+    {
+        return TrapdoorProver.commit(_logs(job, attempt, seat, chunks));
+    }
+
+    function _publicRowsOf(uint256 job, uint256 chunks) internal view returns (bytes memory rows) {
+        for (uint256 k = 0; k < TrapdoorProver.PUBLIC_ROWS; ++k) {
+            for (uint256 chunk = 0; chunk < chunks; ++chunk) {
+                rows = bytes.concat(rows, TrapdoorProver.point(_publicLogs[job][chunk][k]));
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------ what happened
+
+    /// @dev A job was opened with `_initialCommitment`.
+    function _noteOpened(uint256 job, uint256 chunks) internal {
+        uint256[] memory initial = _logs("initial model", 0, 0, chunks);
+        for (uint256 chunk = 0; chunk < chunks; ++chunk) {
+            _publicLogs[job][chunk][MODEL] = initial[chunk];
+            _publicLogs[job][chunk][MODEL + 1] = initial[chunk];
+        }
+    }
+
+    function _noteRevealed(uint256 job, uint256 attempt, uint256 seat) internal {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _orders[job][attempt] = bytes.concat(_orders[job][attempt], bytes1(uint8(seat)));
+    }
+
+    /// @dev The attempt that `before` was the state of was settled with this.
+    function _noteSettled(JobMarket market, JobId id, JobState memory before, Settlement memory settlement) internal {
+        uint64 included = before.revealed & ~settlement.excluded;
+        if (included == 0) return;
+        JobTerms memory terms = market.termsOf(id);
+        Decision memory decision = _decide(market, terms, before, included, settlement.gram);
+        if (included.select(decision.accepted) == 0) return;
+        uint256 factor = 1 << Rounds.shift(terms.initialShift, before.stepQ16);
+        uint256 job = JobId.unwrap(id);
+        for (uint256 chunk = 0; chunk < terms.chunks; ++chunk) {
+            uint256 aggregate = _aggregate(job, before.attempt, included, decision.weights, chunk);
+            uint256[5] storage logs = _publicLogs[job][chunk];
+            (logs[0], logs[1], logs[2]) = (aggregate, logs[0], logs[1]);
+            logs[MODEL] = addmod(logs[MODEL], mulmod(factor, aggregate, R), R);
+        }
+    }
+
+    // ------------------------------------------------------------------ proving
+
+    /// @dev Fills in what proves the settlement's matrix in the running attempt.
+    function _prove(JobMarket market, JobId id, Settlement memory settlement) internal view {
+        JobState memory state = market.stateOf(id);
+        uint64 included = state.revealed & ~settlement.excluded;
+        if (included == 0) return;
+        JobTerms memory terms = market.termsOf(id);
+        uint256 job = JobId.unwrap(id);
+        settlement.order = _orders[job][state.attempt];
+        settlement.commitments = "";
+        for (uint256 i = 0; i < settlement.order.length; ++i) {
+            bytes memory commitment = _commitmentOf(job, state.attempt, uint8(settlement.order[i]), terms.chunks);
+            settlement.commitments = bytes.concat(settlement.commitments, commitment);
+        }
+        settlement.publicRows = _publicRowsOf(job, terms.chunks);
+        uint256[] memory logs = _rowLogs(job, state.attempt, included, terms.chunks);
+        settlement.mask = TrapdoorProver.commit(_logs("mask", state.attempt, 0, terms.chunks));
+
+        GramStatement memory statement;
+        statement.context = _context(market, id, state, settlement.excluded);
+        statement.dimension = terms.rules.dimension;
+        statement.chunks = terms.chunks;
+        statement.rows = TrapdoorProver.commit(logs);
+        statement.weights = _decide(market, terms, state, included, settlement.gram).weights;
+        settlement.proof = TrapdoorProver.prove(statement, settlement.gram, logs, market.verifier().srsId());
+    }
+
+    function _context(JobMarket market, JobId id, JobState memory state, uint64 excluded)
+        internal
+        view
+        returns (bytes32)
+    {
+        bytes32 tag = keccak256("fedmarket/round/1");
+        return keccak256(
+            abi.encode(tag, block.chainid, address(market), id, state.round, state.attempt, state.revealed, excluded)
+        );
+    }
+
+    function _decide(JobMarket market, JobTerms memory terms, JobState memory state, uint64 included, bytes memory gram)
+        private
+        view
+        returns (Decision memory)
+    {
+        uint256 shift = Rounds.shift(terms.initialShift, state.stepQ16);
+        return market.rules().decide(terms.rules, included.count(), shift, state.stepQ16, gram);
+    }
+
+    // ------------------------------------------------------------------ logs
+
+    /// @dev All rows of a round: the mask, the included updates, the public rows.
+    function _rowLogs(uint256 job, uint256 attempt, uint64 included, uint256 chunks)
+        private
+        view
+        returns (uint256[] memory rows)
+    {
+        rows = _logs("mask", attempt, 0, chunks);
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            if (included.has(seat)) rows = _concat(rows, _logs(job, attempt, seat, chunks));
+        }
+        for (uint256 k = 0; k < TrapdoorProver.PUBLIC_ROWS; ++k) {
+            uint256[] memory row = new uint256[](chunks);
+            for (uint256 chunk = 0; chunk < chunks; ++chunk) {
+                row[chunk] = _publicLogs[job][chunk][k];
+            }
+            rows = _concat(rows, row);
+        }
+    }
+
+    function _aggregate(uint256 job, uint256 attempt, uint64 included, uint32[] memory weights, uint256 chunk)
+        private
+        pure
+        returns (uint256 sum)
+    {
+        uint256 row = 0;
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            if (!included.has(seat)) continue;
+            sum = addmod(sum, mulmod(weights[row++], _log(job, attempt, seat, chunk), R), R);
+        }
+    }
+
+    function _logs(bytes32 what, uint256 attempt, uint256 seat, uint256 chunks)
+        private
+        pure
+        returns (uint256[] memory logs)
+    {
+        return _logs(uint256(what), attempt, seat, chunks);
+    }
+
+    function _logs(uint256 job, uint256 attempt, uint256 seat, uint256 chunks)
+        private
+        pure
+        returns (uint256[] memory logs)
+    {
+        logs = new uint256[](chunks);
+        for (uint256 chunk = 0; chunk < chunks; ++chunk) {
+            logs[chunk] = _log(job, attempt, seat, chunk);
+        }
+    }
+
+    function _log(uint256 job, uint256 attempt, uint256 seat, uint256 chunk) private pure returns (uint256) {
+        return uint256(keccak256(abi.encode("log", job, attempt, seat, chunk))) % R;
+    }
+
+    function _concat(uint256[] memory a, uint256[] memory b) private pure returns (uint256[] memory all) {
+        all = new uint256[](a.length + b.length);
+        for (uint256 i = 0; i < all.length; ++i) {
+            all[i] = i < a.length ? a[i] : b[i - a.length];
+        }
+    }
+}
