@@ -13,19 +13,20 @@ import {Transcript} from "./libraries/Transcript.sol";
 contract GramVerifier is IGramVerifier {
     using Bn254 for Bn254.Sum;
     using Bn254 for bytes;
-    using Bn254 for uint256[];
 
     /// @dev What the opening comes down to: f(X) - r1·X - r0 is divisible by X² - (z + 1/z)·X + 1.
     struct Opening {
         uint256 r0;
         uint256 r1;
-        uint256 doubleMean; // z + 1/z
+        uint256 middle; // z + 1/z
         uint256 gamma;
     }
 
     uint256 private constant R = Bn254.R;
-    uint256 private constant BLINDERS = 6; // pairs of slots, so scalars, a chunk
-    uint256 private constant EVALUATIONS = 2 * Bn254.POINT_BYTES; // where they begin: after S and W
+    uint256 private constant SCALAR_BYTES = 32;
+    uint256 private constant WEIGHT_BYTES = 4;
+    uint256 private constant BLINDER_PAIRS = 6; // a chunk
+    uint256 private constant EVALUATIONS = 2 * Bn254.POINT_BYTES; // where they begin in the argument: after S and W
 
     /// @inheritdoc IGramVerifier
     // forge-lint: disable-next-line(screaming-snake-case-immutable)
@@ -47,9 +48,11 @@ contract GramVerifier is IGramVerifier {
     /// @param tau2 [τ] in the second
     /// @param tauSquared2 [τ²] in the second
     constructor(G1Point memory tau, G2Point memory tau2, G2Point memory tauSquared2) {
-        Bn254.requireFinitePoint(tau.x, tau.y, "tau");
-        G1Point memory one = Bn254.generator();
-        G2Point memory one2 = Bn254.generator2();
+        if (Bn254.isInfinity(tau.x, tau.y)) revert PointAtInfinity("tau");
+        Bn254.requirePoint(tau.x, tau.y);
+        G1Point memory one = G1Point(Bn254.ONE_X, Bn254.ONE_Y);
+        G2Point memory one2 =
+            G2Point(Bn254.ONE2_X_IMAGINARY, Bn254.ONE2_X_REAL, Bn254.ONE2_Y_IMAGINARY, Bn254.ONE2_Y_REAL);
         if (!_isSameProduct(tau, one2, one, tau2) || !_isSameProduct(tau, tau2, one, tauSquared2)) revert InvalidSrs();
 
         srsId = Transcript.srsId(tau, tau2, tauSquared2);
@@ -63,22 +66,24 @@ contract GramVerifier is IGramVerifier {
     /// @inheritdoc IGramVerifier
     function verify(GramStatement calldata statement, bytes calldata gram, GramProof calldata proof) external view {
         uint256 chunks = statement.chunks;
-        uint256 n = statement.weights.length;
-        _checkLengths(statement, gram, proof);
-        _checkPoints(statement.rows, proof, n, chunks);
+        bytes calldata weights = statement.weights;
+        uint256 n = weights.length / WEIGHT_BYTES;
+        if (n == 0 || chunks == 0 || statement.dimension == 0) revert EmptyStatement();
+        _checkLengths(statement, gram, proof, n);
         _checkScalars(proof.blinders);
-        _checkScalars(proof.argument[EVALUATIONS:]);
 
-        bytes32 seed = Transcript.seed(statement, gram, srsId);
-        uint256[] memory alphas = Transcript.alphas(seed, 1 + n + Gram.PUBLIC_ROWS);
-        (bytes32 state, uint256 beta) = Transcript.sums(seed, proof);
+        bytes32 state = Transcript.seed(statement, gram, n, srsId);
+        uint256[] memory alphas = Transcript.alphas(state, 1 + n + Gram.PUBLIC_ROWS);
         uint256 v = GramForm.evaluate(gram, n, alphas);
-        _checkSums(statement, proof.sums, alphas, beta);
-        _checkOpening(proof, chunks, state, v);
+        uint256 beta;
+        (state, beta) = Transcript.sums(state, proof);
+        _addWeights(alphas, weights, beta);
+        _checkSums(statement.rows, proof.sums, alphas, beta);
+        _checkOpening(proof.argument, proof.sums, state, v);
     }
 
     /// @inheritdoc IGramVerifier
-    function powersOfTau() public view returns (G1Point memory, G2Point memory, G2Point memory) {
+    function powersOfTau() external view returns (G1Point memory, G2Point memory, G2Point memory) {
         return (
             G1Point(TAU_X, TAU_Y),
             G2Point(TAU2_X_IMAGINARY, TAU2_X_REAL, TAU2_Y_IMAGINARY, TAU2_Y_REAL),
@@ -88,55 +93,35 @@ contract GramVerifier is IGramVerifier {
 
     // ------------------------------------------------------------------ form
 
-    /// @dev With no chunk there would be nothing to prove anything with.
-    function _checkLengths(GramStatement calldata statement, bytes calldata gram, GramProof calldata proof)
+    function _checkLengths(GramStatement calldata statement, bytes calldata gram, GramProof calldata proof, uint256 n)
         private
         pure
     {
-        (uint256 chunks, uint256 n) = (statement.chunks, statement.weights.length);
-        if (chunks == 0) revert InvalidLength("chunks", 0, 1);
-        uint256 point = Bn254.POINT_BYTES * chunks;
-        _requireLength("rows", statement.rows, (1 + n + Gram.PUBLIC_ROWS) * point);
-        _requireLength("gram", gram, Gram.packedLength(n));
-        _requireLength("sums", proof.sums, 2 * point);
-        _requireLength("blinders", proof.blinders, 32 * BLINDERS * chunks);
-        _requireLength("argument", proof.argument, EVALUATIONS + point + 32);
-    }
-
-    function _requireLength(string memory part, bytes calldata bytes_, uint256 expected) private pure {
-        if (bytes_.length != expected) revert InvalidLength(part, bytes_.length, expected);
-    }
-
-    /// @dev Infinity may stand for a sum and for a public row, which may be zero; never for what someone chooses alone.
-    function _checkPoints(bytes calldata rows, GramProof calldata proof, uint256 n, uint256 chunks) private pure {
-        _checkFinitePoints(rows, 0, chunks, "mask");
-        _checkFinitePoints(rows, chunks, (1 + n) * chunks, "update");
-        _checkAnyPoints(rows, (1 + n) * chunks);
-        _checkAnyPoints(proof.sums, 0);
-        _checkFinitePoints(proof.argument, 0, 1, "S");
-        _checkFinitePoints(proof.argument, 1, 2, "W");
-    }
-
-    function _checkFinitePoints(bytes calldata points, uint256 from, uint256 to, string memory part) private pure {
-        for (uint256 i = from; i < to; ++i) {
-            (uint256 x, uint256 y) = points.pointAt(i);
-            Bn254.requireFinitePoint(x, y, part);
+        uint256 size = Bn254.POINT_BYTES * statement.chunks; // of one commitment
+        uint256 length = statement.weights.length;
+        if (length != WEIGHT_BYTES * n) revert InvalidLength("weights", length, WEIGHT_BYTES * n);
+        length = statement.rows.length;
+        if (length != (1 + n + Gram.PUBLIC_ROWS) * size) {
+            revert InvalidLength("rows", length, (1 + n + Gram.PUBLIC_ROWS) * size);
         }
-    }
-
-    function _checkAnyPoints(bytes calldata points, uint256 from) private pure {
-        for (uint256 i = from; i < points.length / Bn254.POINT_BYTES; ++i) {
-            (uint256 x, uint256 y) = points.pointAt(i);
-            Bn254.requirePoint(x, y);
-        }
+        if (gram.length != Gram.packedLength(n)) revert InvalidLength("gram", gram.length, Gram.packedLength(n));
+        length = proof.sums.length;
+        if (length != 2 * size) revert InvalidLength("sums", length, 2 * size);
+        length = proof.blinders.length;
+        if (length != BLINDER_PAIRS * size / 2) revert InvalidLength("blinders", length, BLINDER_PAIRS * size / 2);
+        length = proof.argument.length;
+        uint256 expected = EVALUATIONS + size + SCALAR_BYTES;
+        if (length != expected) revert InvalidLength("argument", length, expected);
     }
 
     function _checkScalars(bytes calldata scalars) private pure {
-        for (uint256 i = 0; i < scalars.length / 32; ++i) {
+        uint256 count = scalars.length / SCALAR_BYTES;
+        for (uint256 i = 0; i < count; ++i) {
             Bn254.requireScalar(_scalarAt(scalars, i));
         }
     }
 
+    /// @dev The caller has checked that there are as many.
     function _scalarAt(bytes calldata scalars, uint256 index) private pure returns (uint256 scalar) {
         assembly ("memory-safe") {
             scalar := calldataload(add(scalars.offset, shl(5, index)))
@@ -145,113 +130,144 @@ contract GramVerifier is IGramVerifier {
 
     // ------------------------------------------------------------------ sums
 
-    /// @dev Both sums at once: Σ_i (α_i + β·w_i)·C_i = A + β·D for every chunk. Factors are below 2^161.
-    function _checkSums(GramStatement calldata statement, bytes calldata sums, uint256[] memory alphas, uint256 beta)
-        private
-        view
-    {
-        uint32[] calldata weights = statement.weights;
-        for (uint256 i = 0; i < weights.length; ++i) {
-            alphas[1 + i] += beta * weights[i];
-        }
-        uint256 chunks = statement.chunks;
-        for (uint256 chunk = 0; chunk < chunks; ++chunk) {
-            Bn254.Sum memory rows = _weigh(statement.rows, chunk, chunks, alphas);
-            Bn254.Sum memory claimed = _sum(sums, chunk);
-            (uint256 x, uint256 y) = sums.pointAt(chunks + chunk);
-            claimed.addMultiple(x, y, beta);
-            if (rows.x != claimed.x || rows.y != claimed.y) revert SumsMismatch(chunk);
+    /// @dev The factors of both sums at once: α_i + β·w_i, below 2^161.
+    function _addWeights(uint256[] memory alphas, bytes calldata weights, uint256 beta) private pure {
+        assembly ("memory-safe") {
+            let factor := add(alphas, 0x40) // after the length and the mask's
+            let end := add(weights.offset, weights.length)
+            for { let at := weights.offset } lt(at, end) { at := add(at, 4) } {
+                mstore(factor, add(mload(factor), mul(beta, shr(224, calldataload(at)))))
+                factor := add(factor, 0x20)
+            }
         }
     }
 
+    /// @dev Σ_i (α_i + β·w_i)·C_i = A + β·D for every chunk.
+    function _checkSums(bytes calldata rows, bytes calldata sums, uint256[] memory factors, uint256 beta) private view {
+        uint256 chunks = sums.length / (2 * Bn254.POINT_BYTES);
+        for (uint256 chunk = 0; chunk < chunks; ++chunk) {
+            Bn254.Sum memory weighed = _weigh(rows, chunk, chunks, factors);
+            Bn254.Sum memory claimed;
+            (claimed.x, claimed.y) = sums.pointAt(chunk);
+            Bn254.requirePoint(claimed.x, claimed.y);
+            (uint256 x, uint256 y) = sums.pointAt(chunks + chunk);
+            Bn254.requirePoint(x, y);
+            claimed.addMultiple(x, y, beta);
+            if (weighed.x != claimed.x || weighed.y != claimed.y) revert SumsMismatch(chunk);
+        }
+    }
+
+    /// @dev Every row is checked here. Only public rows may be infinity: nobody chooses them alone, and they may be zero.
     function _weigh(bytes calldata rows, uint256 chunk, uint256 chunks, uint256[] memory factors)
         private
         view
         returns (Bn254.Sum memory sum)
     {
-        for (uint256 i = 0; i < factors.length; ++i) {
-            (uint256 x, uint256 y) = rows.pointAt(i * chunks + chunk);
-            if (!Bn254.isInfinity(x, y)) sum.addMultiple(x, y, factors[i]);
+        unchecked {
+            uint256 chosen = factors.length - Gram.PUBLIC_ROWS;
+            for (uint256 i = 0; i < factors.length; ++i) {
+                (uint256 x, uint256 y) = rows.pointAt(i * chunks + chunk);
+                if ((x | y) != 0) {
+                    Bn254.requireFinitePoint(x, y);
+                    sum.addMultiple(x, y, factors[i]);
+                } else if (i < chosen) {
+                    revert PointAtInfinity(i == 0 ? "mask" : "update");
+                }
+            }
         }
-    }
-
-    function _sum(bytes calldata points, uint256 index) private pure returns (Bn254.Sum memory sum) {
-        (sum.x, sum.y) = points.pointAt(index);
     }
 
     // ------------------------------------------------------------------ opening
 
     /// @dev e(F - W, [1])·e((z + 1/z)·W, [τ])·e(-W, [τ²]) = 1
-    function _checkOpening(GramProof calldata proof, uint256 chunks, bytes32 state, uint256 v) private view {
-        Opening memory opening = _open(proof.argument, chunks, state, v);
-        (uint256 x, uint256 y) = proof.argument.pointAt(1);
-        uint256 negated = Bn254.P - y;
-        Bn254.Sum memory remainder = _combine(proof, chunks, opening);
-        remainder.add(x, negated);
-        Bn254.Sum memory quotient;
-        quotient.addMultiple(x, y, opening.doubleMean);
-
-        (, G2Point memory tau2, G2Point memory tauSquared2) = powersOfTau();
-        uint256[] memory pairs = Bn254.pairs(3);
-        pairs.setPair(0, remainder.x, remainder.y, Bn254.generator2());
-        pairs.setPair(1, quotient.x, quotient.y, tau2);
-        pairs.setPair(2, x, negated, tauSquared2);
-        if (!pairs.isProductOne()) revert OpeningMismatch();
+    function _checkOpening(bytes calldata argument, bytes calldata sums, bytes32 state, uint256 v) private view {
+        Opening memory opening = _open(argument, state, v);
+        Bn254.Sum memory remainder = _combine(argument, sums, opening);
+        (uint256 x, uint256 y) = argument.pointAt(1);
+        if (Bn254.isInfinity(x, y)) revert PointAtInfinity("W");
+        Bn254.requireFinitePoint(x, y);
+        Bn254.Sum memory shifted;
+        shifted.addMultiple(x, y, opening.middle);
+        y = Bn254.P - y; // -W from here on
+        remainder.add(x, y);
+        bool holds = Bn254.isProductOne(
+            [
+                remainder.x,
+                remainder.y,
+                Bn254.ONE2_X_IMAGINARY,
+                Bn254.ONE2_X_REAL,
+                Bn254.ONE2_Y_IMAGINARY,
+                Bn254.ONE2_Y_REAL,
+                shifted.x,
+                shifted.y,
+                TAU2_X_IMAGINARY,
+                TAU2_X_REAL,
+                TAU2_Y_IMAGINARY,
+                TAU2_Y_REAL,
+                x,
+                y,
+                TAU_SQUARED2_X_IMAGINARY,
+                TAU_SQUARED2_X_REAL,
+                TAU_SQUARED2_Y_IMAGINARY,
+                TAU_SQUARED2_Y_REAL
+            ]
+        );
+        if (!holds) revert OpeningMismatch();
     }
 
     /// @dev F = Σ_j γ^j·A_j + γ^c·S - r0·[1] - r1·[τ]
-    function _combine(GramProof calldata proof, uint256 chunks, Opening memory opening)
+    function _combine(bytes calldata argument, bytes calldata sums, Opening memory opening)
         private
         view
         returns (Bn254.Sum memory f)
     {
-        f = _sum(proof.sums, 0);
+        (f.x, f.y) = sums.pointAt(0);
         uint256 power = opening.gamma;
         (uint256 x, uint256 y) = (0, 0);
-        for (uint256 chunk = 1; chunk < chunks; ++chunk) {
-            (x, y) = proof.sums.pointAt(chunk);
+        for (uint256 chunk = 1; chunk < sums.length / (2 * Bn254.POINT_BYTES); ++chunk) {
+            (x, y) = sums.pointAt(chunk);
             f.addMultiple(x, y, power);
             power = mulmod(power, opening.gamma, R);
         }
-        (x, y) = proof.argument.pointAt(0);
+        (x, y) = argument.pointAt(0);
+        if (Bn254.isInfinity(x, y)) revert PointAtInfinity("S");
+        Bn254.requireFinitePoint(x, y);
         f.addMultiple(x, y, power);
-        G1Point memory one = Bn254.generator();
-        f.addMultiple(one.x, one.y, R - opening.r0);
+        f.addMultiple(Bn254.ONE_X, Bn254.ONE_Y, R - opening.r0);
         f.addMultiple(TAU_X, TAU_Y, R - opening.r1);
     }
 
     /// @dev The line through (z, u) and (1/z, ū), the values of f there.
-    function _open(bytes calldata argument, uint256 chunks, bytes32 state, uint256 v)
-        private
-        view
-        returns (Opening memory opening)
-    {
+    function _open(bytes calldata argument, bytes32 state, uint256 v) private view returns (Opening memory opening) {
+        bytes calldata evaluations = argument[EVALUATIONS:];
+        _checkScalars(evaluations);
         bytes32 product = Transcript.product(state, argument[:Bn254.POINT_BYTES]);
         uint256 z = uint256(product) % R;
-        uint256 squareLessOne = _checkedPoint(z);
-        opening.gamma = Transcript.opening(product, argument[EVALUATIONS:]);
-        (uint256 u, uint256 uInverse) = _fold(argument[EVALUATIONS:], chunks, z, opening.gamma, v);
+        uint256 squareLessOne = _squareLessOne(z);
+        opening.gamma = Transcript.opening(product, evaluations);
+        (uint256 u, uint256 uInverse) = _fold(evaluations, z, opening.gamma, v);
 
         uint256 inverse = Bn254.inverse(mulmod(z, squareLessOne, R)); // 1/z = inverse·(z² - 1), 1/(z - 1/z) = inverse·z²
         uint256 slope = mulmod(inverse, mulmod(z, z, R), R);
-        opening.doubleMean = addmod(z, mulmod(inverse, squareLessOne, R), R);
+        opening.middle = addmod(z, mulmod(inverse, squareLessOne, R), R);
         opening.r1 = mulmod(Bn254.subtract(u, uInverse), slope, R);
         opening.r0 = Bn254.subtract(u, mulmod(opening.r1, z, R));
     }
 
-    /// @dev Refuses z at which z and 1/z do not exist or are the same, and returns z² - 1.
-    function _checkedPoint(uint256 z) internal pure returns (uint256 squareLessOne) {
-        squareLessOne = addmod(mulmod(z, z, R), R - 1, R);
-        if (z == 0 || squareLessOne == 0) revert DegenerateChallenge(z);
+    /// @dev z² - 1. Refuses z at which z and 1/z do not exist or are the same.
+    function _squareLessOne(uint256 z) internal pure returns (uint256 result) {
+        result = addmod(mulmod(z, z, R), R - 1, R);
+        if (z == 0 || result == 0) revert DegenerateChallenge(z);
     }
 
     /// @dev The values of f = Σ_j γ^j·a_j + γ^c·S at z and at 1/z. S(1/z) is what the Laurent identity
     /// Σ_j a_j(z)·a_j(1/z) = v + z·S(z) + S(1/z)/z leaves it to be.
-    function _fold(bytes calldata evaluations, uint256 chunks, uint256 z, uint256 gamma, uint256 v)
+    function _fold(bytes calldata evaluations, uint256 z, uint256 gamma, uint256 v)
         private
         pure
         returns (uint256 u, uint256 uInverse)
     {
+        uint256 chunks = evaluations.length / Bn254.POINT_BYTES;
         uint256 products = 0;
         uint256 power = 1;
         for (uint256 chunk = 0; chunk < chunks; ++chunk) {
@@ -267,14 +283,19 @@ contract GramVerifier is IGramVerifier {
         uInverse = addmod(uInverse, mulmod(power, sInverse, R), R);
     }
 
+    // ------------------------------------------------------------------ powers of tau
+
+    /// @dev e(a, a2) = e(b, b2); the third pair is one whatever they are.
     function _isSameProduct(G1Point memory a, G2Point memory a2, G1Point memory b, G2Point memory b2)
         private
         view
         returns (bool)
     {
-        uint256[] memory pairs = Bn254.pairs(2);
-        pairs.setPair(0, a.x, a.y, a2);
-        pairs.setPair(1, b.x, Bn254.P - b.y, b2);
-        return pairs.isProductOne();
+        uint256[18] memory pairs;
+        (pairs[0], pairs[1]) = (a.x, a.y);
+        (pairs[2], pairs[3], pairs[4], pairs[5]) = (a2.xImaginary, a2.xReal, a2.yImaginary, a2.yReal);
+        (pairs[6], pairs[7]) = (b.x, Bn254.P - b.y);
+        (pairs[8], pairs[9], pairs[10], pairs[11]) = (b2.xImaginary, b2.xReal, b2.yImaginary, b2.yReal);
+        return Bn254.isProductOne(pairs);
     }
 }

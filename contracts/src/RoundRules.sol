@@ -5,6 +5,7 @@ import {Decision, IRoundRules, RuleTerms, StepRule} from "./interfaces/IRoundRul
 import {AcceptanceRules} from "./libraries/AcceptanceRules.sol";
 import {Contribution, Standing} from "./libraries/Contribution.sol";
 import {Gram, GramMatrix} from "./libraries/Gram.sol";
+import {PackedArray} from "./libraries/PackedArray.sol";
 import {TermChecks} from "./libraries/TermChecks.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
@@ -12,6 +13,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// @dev The text is docs/rules.md; each of its sections has its library.
 contract RoundRules is IRoundRules {
     using AcceptanceRules for uint256;
+    using PackedArray for bytes;
 
     /// @inheritdoc IRoundRules
     function check(RuleTerms calldata terms, uint256 minimum) external pure {
@@ -38,14 +40,18 @@ contract RoundRules is IRoundRules {
         decision.nextStepQ16 = _nextStep(terms, standings, accepted, stepQ16);
         decision.weights = _weights(standings);
         decision.scores =
-            paid ? Contribution.score(terms, matrix.residuals, novelties, standings, accepted) : new uint64[](rows);
+            paid ? Contribution.score(terms, matrix.residuals, novelties, standings, accepted) : _zeros(rows);
     }
 
     function _nobody(uint256 rows, uint256 stepQ16) private pure returns (Decision memory decision) {
         // forge-lint: disable-next-line(unsafe-typecast)
         decision.nextStepQ16 = uint32(stepQ16); // at most one
-        decision.weights = new uint32[](rows);
-        decision.scores = new uint64[](rows);
+        decision.weights = new bytes(rows * PackedArray.WEIGHT_BYTES);
+        decision.scores = _zeros(rows);
+    }
+
+    function _zeros(uint256 rows) private pure returns (bytes memory scores) {
+        return new bytes(rows * PackedArray.SCORE_BYTES);
     }
 
     /// @dev Constant keeps the step, Decay multiplies it, Agreement multiplies it while the accepted disagree.
@@ -61,12 +67,12 @@ contract RoundRules is IRoundRules {
         return uint32(shrinks ? Math.max(1, (stepQ16 * terms.stepFactorQ16) >> 16) : stepQ16);
     }
 
-    function _weights(Standing[] memory standings) private pure returns (uint32[] memory weights) {
-        weights = new uint32[](standings.length);
+    /// @dev A weight is at most the server rate, 2^18.
+    function _weights(Standing[] memory standings) private pure returns (bytes memory weights) {
+        weights = new bytes(standings.length * PackedArray.WEIGHT_BYTES);
         unchecked {
-            for (uint256 i = 0; i < weights.length; ++i) {
-                // forge-lint: disable-next-line(unsafe-typecast)
-                weights[i] = uint32(standings[i].weight); // at most the server rate, 2^18
+            for (uint256 i = 0; i < standings.length; ++i) {
+                weights.setWeight(i, standings[i].weight);
             }
         }
     }

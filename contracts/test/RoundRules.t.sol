@@ -26,8 +26,8 @@ contract RoundRulesTest is RoundRulesFixture {
         vm.assertEq(decision.accepted, (uint256(1) << HONEST) - 1);
         vm.assertTrue(decision.paid);
         for (uint256 i = 0; i < HONEST; ++i) {
-            vm.assertGt(decision.scores[i], 0);
-            vm.assertGt(decision.weights[i], 0);
+            vm.assertGt(scoreOf(decision, i), 0);
+            vm.assertGt(weightOf(decision, i), 0);
         }
     }
 
@@ -59,7 +59,7 @@ contract RoundRulesTest is RoundRulesFixture {
             round.updates[CHEAT] = scaled(round.publicRows[k], 1, k < 3 ? int256(1 << 15) : int256(1 << 31));
             Decision memory decision = decide(medianTerms(), round);
             vm.assertFalse(isAccepted(decision, CHEAT));
-            vm.assertEq(decision.scores[CHEAT], 0);
+            vm.assertEq(scoreOf(decision, CHEAT), 0);
         }
     }
 
@@ -84,8 +84,8 @@ contract RoundRulesTest is RoundRulesFixture {
         round.updates[CHEAT] = cheat;
         Decision memory decision = decide(medianTerms(), round);
         vm.assertEq(decision.accepted, (uint256(1) << HONEST) - 1);
-        vm.assertEq(decision.weights[CHEAT], 0);
-        vm.assertEq(decision.scores[CHEAT], 0);
+        vm.assertEq(weightOf(decision, CHEAT), 0);
+        vm.assertEq(scoreOf(decision, CHEAT), 0);
     }
 
     function test_medianCosine_rejectsAMinorityThatAgreesOnlyWithItself() public view {
@@ -104,9 +104,12 @@ contract RoundRulesTest is RoundRulesFixture {
         for (uint256 i = HONEST; i < HONEST + 3; ++i) {
             round.updates[i] = round.updates[0];
         }
-        uint32[] memory weights = decide(noTerms(), round).weights;
-        uint256 copies = uint256(weights[0]) + weights[6] + weights[7] + weights[8];
-        uint256 others = uint256(weights[1]) + weights[2] + weights[3] + weights[4] + weights[5];
+        Decision memory decision = decide(noTerms(), round);
+        (uint256 copies, uint256 others) = (weightOf(decision, 0), 0);
+        for (uint256 i = 1; i < 9; ++i) {
+            if (i < 6) others += weightOf(decision, i);
+            else copies += weightOf(decision, i);
+        }
         vm.assertLt(copies * 5 * 2, others * 3);
     }
 
@@ -115,8 +118,8 @@ contract RoundRulesTest is RoundRulesFixture {
         round.updates[CHEAT] = scaled(round.updates[CHEAT], 1, 20);
         Decision memory decision = decide(medianTerms(), round);
         vm.assertTrue(isAccepted(decision, CHEAT));
-        vm.assertLt(decision.scores[CHEAT] * 10, decision.scores[0]);
-        vm.assertLt(decision.weights[CHEAT] * 10, decision.weights[0]);
+        vm.assertLt(scoreOf(decision, CHEAT) * 10, scoreOf(decision, 0));
+        vm.assertLt(weightOf(decision, CHEAT) * 10, weightOf(decision, 0));
     }
 
     function test_clipping_largeUpdateMovesTheModelNoFurther() public view {
@@ -124,7 +127,7 @@ contract RoundRulesTest is RoundRulesFixture {
         round.updates[CHEAT] = scaled(round.updates[CHEAT], 20, 1);
         Decision memory decision = decide(medianTerms(), round);
         vm.assertTrue(isAccepted(decision, CHEAT));
-        vm.assertLt(decision.weights[CHEAT] * 10, decision.weights[0]);
+        vm.assertLt(weightOf(decision, CHEAT) * 10, weightOf(decision, 0));
     }
 
     function test_normFloor_pausesWhereEveryUpdateIsBelowIt() public view {
@@ -142,7 +145,7 @@ contract RoundRulesTest is RoundRulesFixture {
         Decision memory decision = decide(terms, honestRound(HONEST, 1));
         uint256 sum = 0;
         for (uint256 i = 0; i < HONEST; ++i) {
-            sum += decision.weights[i];
+            sum += weightOf(decision, i);
         }
         vm.assertLe(sum, 3 * ONE);
         vm.assertGt(sum + HONEST, 3 * ONE);
@@ -207,7 +210,7 @@ contract RoundRulesTest is RoundRulesFixture {
         vm.assertEq(_count(decision.accepted), HONEST - 1);
         vm.assertFalse(decision.paid);
         for (uint256 i = 0; i < HONEST; ++i) {
-            vm.assertEq(decision.scores[i], 0);
+            vm.assertEq(scoreOf(decision, i), 0);
         }
     }
 
@@ -247,9 +250,9 @@ contract RoundRulesTest is RoundRulesFixture {
         Vectors memory round = honestRound(3, 1);
         (round.updates[1], round.updates[2]) = (round.updates[0], round.updates[0]);
         Decision memory decision = decide(terms, round);
-        vm.assertEq(decision.weights[0], ONE / 3);
-        vm.assertEq(decision.scores[0], decision.scores[1]);
-        vm.assertApproxEqAbs(decision.scores[0], (uint256(1) << 32) / 3, 1 << 16);
+        vm.assertEq(weightOf(decision, 0), ONE / 3);
+        vm.assertEq(scoreOf(decision, 0), scoreOf(decision, 1));
+        vm.assertApproxEqAbs(scoreOf(decision, 0), (uint256(1) << 32) / 3, 1 << 16);
     }
 
     function test_cap_boundsEveryScore() public view {
@@ -258,7 +261,7 @@ contract RoundRulesTest is RoundRulesFixture {
         terms.capQ16 = uint32(ONE / 4);
         Decision memory decision = decide(terms, honestRound(HONEST, 1));
         for (uint256 i = 0; i < HONEST; ++i) {
-            vm.assertLe(decision.scores[i], (1 << 32) / 16);
+            vm.assertLe(scoreOf(decision, i), (1 << 32) / 16);
         }
     }
 
@@ -307,9 +310,9 @@ contract RoundRulesTest is RoundRulesFixture {
         Decision memory decision = rules.decide(terms, n, shift, ONE, pack(round));
         uint256 sum = 0;
         for (uint256 i = 0; i < n; ++i) {
-            sum += decision.weights[i];
-            vm.assertLe(decision.scores[i], 1 << 32);
-            if (!isAccepted(decision, i)) vm.assertEq(decision.weights[i] + decision.scores[i], 0);
+            sum += weightOf(decision, i);
+            vm.assertLe(scoreOf(decision, i), 1 << 32);
+            if (!isAccepted(decision, i)) vm.assertEq(weightOf(decision, i) + scoreOf(decision, i), 0);
         }
         vm.assertLe(sum, ONE);
     }

@@ -4,9 +4,12 @@ pragma solidity 0.8.30;
 import {RoundRules} from "../src/RoundRules.sol";
 import {Decision, NO_FALLBACK, Rule, RuleKind, RuleTerms} from "../src/interfaces/IRoundRules.sol";
 import {Base} from "./Base.sol";
+import {Packed} from "./Packed.sol";
 
 /// @notice Rounds of small integer vectors: a common direction that the honest share, noise of their own, public rows.
 abstract contract RoundRulesFixture is Base {
+    using Packed for bytes;
+
     uint256 internal constant DIMENSION = 64;
     uint256 internal constant PUBLIC_ROWS = 5;
     uint256 internal constant ONE = 1 << 16;
@@ -121,6 +124,14 @@ abstract contract RoundRulesFixture is Base {
 
     function decide(RuleTerms memory terms, Vectors memory round) internal view returns (Decision memory) {
         return rules.decide(terms, round.updates.length, 0, ONE, pack(round));
+    }
+
+    function weightOf(Decision memory decision, uint256 row) internal pure returns (uint256) {
+        return decision.weights.entryAt(row, 4);
+    }
+
+    function scoreOf(Decision memory decision, uint256 row) internal pure returns (uint256) {
+        return decision.scores.entryAt(row, 8);
     }
 
     function isAccepted(Decision memory decision, uint256 row) internal pure returns (bool) {

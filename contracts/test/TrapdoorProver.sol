@@ -4,11 +4,14 @@ pragma solidity 0.8.30;
 import {GramVerifier} from "../src/GramVerifier.sol";
 import {G1Point, G2Point, GramProof, GramStatement} from "../src/interfaces/IGramVerifier.sol";
 import {Bn254} from "../src/libraries/Bn254.sol";
+import {Packed} from "./Packed.sol";
 
 /// @notice Proves any matrix for any rows, true or not, because it knows tau: a commitment is then one scalar, the value of
 /// its polynomial at tau ("log"), and a quotient need not exist to be committed to. Its proofs are as good as real ones to
 /// a verifier with these powers of tau. The transcript and the quadratic form are written out here once more.
 library TrapdoorProver {
+    using Packed for bytes;
+
     uint256 internal constant R = Bn254.R;
     uint256 internal constant PUBLIC_ROWS = 5;
 
@@ -69,7 +72,7 @@ library TrapdoorProver {
     {
         Challenges memory c;
         bytes32 seed = seedOf(statement, gram, srsId);
-        c.alphas = alphasOf(seed, 1 + statement.weights.length + PUBLIC_ROWS);
+        c.alphas = alphasOf(seed, 1 + statement.weights.length / 4 + PUBLIC_ROWS);
         uint256[] memory a = _weigh(logs, c.alphas, statement.chunks);
         proof.sums = bytes.concat(commit(a), commit(_weigh(logs, rowWeights(statement.weights), statement.chunks)));
         proof.blinders = _scalars(seed, "blinders", 6 * statement.chunks);
@@ -95,7 +98,7 @@ library TrapdoorProver {
     // ------------------------------------------------------------------ transcript
 
     function seedOf(GramStatement memory statement, bytes memory gram, bytes32 srsId) internal pure returns (bytes32) {
-        bytes memory sizes = abi.encode(statement.dimension, statement.chunks, statement.weights.length);
+        bytes memory sizes = abi.encode(statement.dimension, statement.chunks, statement.weights.length / 4);
         return keccak256(
             abi.encodePacked(
                 keccak256("fedmarket/gram/1"),
@@ -116,10 +119,10 @@ library TrapdoorProver {
     }
 
     /// @notice The weights of all rows: nothing for the mask and the public ones.
-    function rowWeights(uint32[] memory weights) internal pure returns (uint256[] memory all) {
-        all = new uint256[](1 + weights.length + PUBLIC_ROWS);
-        for (uint256 i = 0; i < weights.length; ++i) {
-            all[1 + i] = weights[i];
+    function rowWeights(bytes memory weights) internal pure returns (uint256[] memory all) {
+        all = new uint256[](1 + weights.length / 4 + PUBLIC_ROWS);
+        for (uint256 i = 0; i < weights.length / 4; ++i) {
+            all[1 + i] = weights.entryAt(i, 4);
         }
     }
 

@@ -11,6 +11,7 @@ from web3.contract import Contract
 from web3.types import FilterParams, LogReceipt
 
 from market.chain.connection import Chain
+from market.chain.packed import unpack_scores, unpack_weights
 from market.chain.records import ExclusionReason
 from market.protocol.errors import ChainError, ChainUnreachable
 from market.protocol.identifiers import Digest, JobId, Seat, Wei, seats_in
@@ -180,8 +181,8 @@ class RoundSettled(Event):
     model: Digest = field(metadata=of("model", Digest))
     accepted: tuple[Seat, ...] = field(metadata=of("accepted", _seats))
     paid: bool = field(metadata=of("paid"))
-    weights: tuple[int, ...] = field(metadata=of("weights", tuple))
-    scores_q32: tuple[int, ...] = field(metadata=of("scores", tuple))
+    weights: tuple[int, ...] = field(metadata=of("weights", unpack_weights))
+    scores_q32: tuple[int, ...] = field(metadata=of("scores", unpack_scores))
     pays: bytes = field(metadata=of("pays", bytes))
     returned_wei: Wei = field(metadata=of("returned", Wei))
     vests_at_s: int = field(metadata=of("vestsAt"))

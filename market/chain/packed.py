@@ -1,4 +1,4 @@
-"""Arrays of one big-endian integer a seat, without padding: what the contract's pay and lifetime hashes fix."""
+"""Arrays of one big-endian integer a seat or a row, without padding: as the contract hashes and emits them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from market.protocol.identifiers import Wei
 
 PAY_BYTES = 16
 LIFETIME_BYTES = 8
+WEIGHT_BYTES = 4
+SCORE_BYTES = 8
 
 
 def pack_pays(pays_wei: Sequence[int]) -> bytes:
@@ -47,6 +49,24 @@ def unpack_lifetime(unverified_lifetime: bytes) -> list[int]:
         InvalidInput: the array is no whole number of entries.
     """
     return list(_unpack(unverified_lifetime, LIFETIME_BYTES, "lifetime score"))
+
+
+def unpack_weights(unverified_weights: bytes) -> tuple[int, ...]:
+    """The weight of every row of a decision.
+
+    Raises:
+        InvalidInput: the array is no whole number of entries.
+    """
+    return tuple(_unpack(unverified_weights, WEIGHT_BYTES, "weight"))
+
+
+def unpack_scores(unverified_scores: bytes) -> tuple[int, ...]:
+    """The score of every row of a decision, with 32 fractional bits.
+
+    Raises:
+        InvalidInput: the array is no whole number of entries.
+    """
+    return tuple(_unpack(unverified_scores, SCORE_BYTES, "score"))
 
 
 def hash_of(packed: bytes) -> bytes:

@@ -7,7 +7,7 @@ import random
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from market.chain.artefacts import compile_contracts
 from market.protocol.errors import FedmarketError, InvalidGram, InvalidTerms
 from market.protocol.rule_terms import RuleTerms
 from tests.unit.aggregator.random_rounds import Round, random_round, random_terms
+from tests.vectors.make_rules import DECIDE, DECISION, TERMS, as_returned
 
 ROUNDS = 12_000
 TERMS_CHECKED = 2_000
@@ -30,9 +31,6 @@ BATCH = 250
 SEED = 20_230_228
 
 RULES_ADDRESS = "0x" + "11" * 20
-TERMS = "(uint32,uint8,uint8,uint16,uint16,uint32,uint32,uint32,uint8,uint8,uint32,uint32,(uint8,uint32,uint32)[3])"
-DECISION = "(uint64,bool,uint32,uint32[],uint64[])"
-DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,uint256,uint256,bytes)")
 CHECK = function_signature_to_4byte_selector(f"check({TERMS},uint256)")
 
 REFUSALS = {
@@ -96,11 +94,6 @@ def decide_data(case: Round) -> bytes:
     return DECIDE + encode(types, [case.terms.to_abi(), case.rows, case.shift, case.step_q16, case.packed])
 
 
-def as_returned(decision: Decision) -> bytes:
-    fields = (decision.accepted, decision.paid, decision.next_step_q16, decision.weights, decision.scores)
-    return encode([DECISION], [fields])
-
-
 def mirrored(case: Round) -> Decision | FedmarketError:
     """What the Python decides, or why it refuses."""
     try:
@@ -117,7 +110,7 @@ def assert_alike(case: Round, returned: bytes | str) -> str:
         assert str(mirror).startswith(returned), f"{mirror} is not {returned}\n{case}"
         return type(mirror).__name__
     assert isinstance(returned, bytes), f"only the contract refuses: {returned}\n{case}"
-    assert returned == as_returned(mirror), f"{decode([DECISION], returned)} is not {mirror}\n{case}"
+    assert returned == as_returned(astuple(mirror)), f"{decode([DECISION], returned)} is not {mirror}\n{case}"
     return "paid" if mirror.paid else "fallback" if mirror.accepted else "nobody"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.unit.aggregator.rules_oracle import Refused, decide
 
 PATH = Path(__file__).with_name("rules.json")
 TERMS = "(uint32,uint8,uint8,uint16,uint16,uint32,uint32,uint32,uint8,uint8,uint32,uint32,(uint8,uint32,uint32)[3])"
-DECISION = "(uint64,bool,uint32,uint32[],uint64[])"
+DECISION = "(uint64,bool,uint32,bytes,bytes)"
 DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,uint256,uint256,bytes)")
 ERRORS = {
     "GramLength": ["uint256", "uint256"],
@@ -102,6 +102,13 @@ def random_cases() -> Iterator[tuple[str, Round]]:
         yield f"random_{number}", random_round(rng, most_rows=10)
 
 
+def as_returned(decision: Sequence[Any]) -> bytes:
+    """A decision as the contract returns it: weights in four bytes each, scores in eight."""
+    *fields, weights, scores = decision
+    packed = [b"".join(value.to_bytes(size, "big") for value in row) for row, size in ((weights, 4), (scores, 8))]
+    return encode([DECISION], [(*fields, *packed)])
+
+
 def vector(case: Round) -> dict[str, Any]:
     """One entry of the file."""
     types = [TERMS, "uint256", "uint256", "uint256", "bytes"]
@@ -115,7 +122,7 @@ def vector(case: Round) -> dict[str, Any]:
             kinds, refused.arguments
         )
         return entry | {"refusal": str(refused.args), "outcome": "0x" + data.hex(), "succeeds": False}
-    return entry | {"decision": str(decision), "outcome": "0x" + encode([DECISION], [decision]).hex(), "succeeds": True}
+    return entry | {"decision": str(decision), "outcome": "0x" + as_returned(decision).hex(), "succeeds": True}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ struct GramStatement {
     uint256 dimension; // d, the length of the vectors
     uint256 chunks; // c, into how many pieces they are cut
     bytes rows; // the commitments of all 1 + n + 5 rows
-    uint32[] weights; // one an update, zero where it is not in the sum: their number is n
+    bytes weights; // one uint32 an update, big-endian, zero where it is not in the sum: this says how large n is
 }
 
 /// @notice The proof. Points are 64 bytes, scalars 32, big-endian.
@@ -39,6 +39,8 @@ struct GramProof {
 /// are in range for vectors of the job's kind is what `IRoundRules.decide` checks, before this.
 /// @dev The matrix is packed as `IRoundRules` says.
 interface IGramVerifier {
+    /// @notice There is no update, no coordinate or no chunk: nothing to prove.
+    error EmptyStatement();
     /// @notice A part of the statement or the proof has another length than rows and chunks ask for.
     error InvalidLength(string part, uint256 length, uint256 expected);
     /// @notice The coordinates are not reduced, or not on the curve.

@@ -173,7 +173,7 @@ interface IJobMarket {
     /// @param blinders what opens the aggregate, if the aggregator tells the truth: c times 6 scalars
     event ModelCommitted(JobId indexed job, uint256 indexed attempt, bytes aggregate, bytes model, bytes blinders);
     /// @param accepted seats in the average
-    /// @param weights one a revealed and not excluded seat, ascending, as `Decision`
+    /// @param weights packed, one a revealed and not excluded seat, ascending, as `Decision`
     /// @param scores likewise
     /// @param pays the packed pay array
     event RoundSettled(
@@ -184,8 +184,8 @@ interface IJobMarket {
         bytes32 model,
         uint256 accepted,
         bool paid,
-        uint32[] weights,
-        uint64[] scores,
+        bytes weights,
+        bytes scores,
         bytes pays,
         uint256 returned,
         uint256 vestsAt

@@ -58,13 +58,13 @@ struct RuleTerms {
     Rule[3] rules; // applied in this order, each to what the one before left
 }
 
-/// @notice What a round's Gram matrix decides. Arrays have one entry a row of the matrix.
+/// @notice What a round's Gram matrix decides. Packed arrays have one entry a row of the matrix, big-endian.
 struct Decision {
     uint64 accepted; // bit i: row i is in the average
     bool paid; // false where nobody passed the rules and only the fallback accepted
     uint32 nextStepQ16;
-    uint32[] weights; // integers, their sum at most serverRateQ16
-    uint64[] scores; // Q32, zero for those who are not paid
+    bytes weights; // one uint32 a row: integers, their sum at most serverRateQ16; zero for those who are not accepted
+    bytes scores; // one uint64 a row: Q32, zero for those who are not paid
 }
 
 /// @title Decides a round from its Gram matrix: acceptance, weights, scores and the next step.

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {NO_FALLBACK, Rule, RuleKind, RuleTerms} from "../interfaces/IRoundRules.sol";
 import {BoundedHeap} from "./BoundedHeap.sol";
 import {Gram, GramMatrix, Row} from "./Gram.sol";
+import {SquareRoot} from "./SquareRoot.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice The acceptance rules: which updates are in the average. A set of rows is a word with bit i for row i.
@@ -196,7 +197,7 @@ library AcceptanceRules {
                 // forge-lint: disable-next-line(unsafe-typecast)
                 int256 square = int256(m * m * gram.rows[i].square) - 2 * int256(m) * withSum[i] + sumSquare;
                 // forge-lint: disable-next-line(unsafe-typecast)
-                if (square > 0) distances[i] = Math.sqrt(uint256(square));
+                if (square > 0) distances[i] = SquareRoot.floor(uint256(square));
             }
         }
     }

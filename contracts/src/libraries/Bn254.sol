@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {G1Point, G2Point, IGramVerifier} from "../interfaces/IGramVerifier.sol";
+import {IGramVerifier} from "../interfaces/IGramVerifier.sol";
 
 /// @notice The curve BN254 (alt_bn128) as the EVM's precompiles know it, and the field of its scalars.
 /// @dev A precompile that fails, returns nothing or has too little gas ends the call: what lies in the memory that it
@@ -13,11 +13,19 @@ library Bn254 {
     uint256 internal constant R = 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001;
     uint256 internal constant POINT_BYTES = 64;
 
+    /// @notice The first group's generator.
+    uint256 internal constant ONE_X = 1;
+    uint256 internal constant ONE_Y = 2;
+    /// @notice The second group's generator.
+    uint256 internal constant ONE2_X_IMAGINARY = 0x198e9393920d483a7260bfb731fb5d25f1aa493335a9e71297e485b7aef312c2;
+    uint256 internal constant ONE2_X_REAL = 0x1800deef121f1e76426a00665e5c4479674322d4f75edadd46debd5cd992f6ed;
+    uint256 internal constant ONE2_Y_IMAGINARY = 0x090689d0585ff075ec9e99ad690c3395bc4b313370b38ef355acdadcd122975b;
+    uint256 internal constant ONE2_Y_REAL = 0x12c85ea5db8c6deb4aab71808dcb408fe3d1e7690c43d37b4ce6cc0166fa7daa;
+
     uint256 private constant MODEXP = 5;
     uint256 private constant ADD = 6;
     uint256 private constant MULTIPLY = 7;
     uint256 private constant PAIRING = 8;
-    uint256 private constant PAIR_WORDS = 6;
 
     /// @notice A sum of points and, behind it, the term that is added next: the precompiles read them where they lie.
     struct Sum {
@@ -26,21 +34,6 @@ library Bn254 {
         uint256 termX;
         uint256 termY;
         uint256 factor;
-    }
-
-    /// @notice The first group's generator.
-    function generator() internal pure returns (G1Point memory) {
-        return G1Point(1, 2);
-    }
-
-    /// @notice The second group's generator.
-    function generator2() internal pure returns (G2Point memory) {
-        return G2Point(
-            0x198e9393920d483a7260bfb731fb5d25f1aa493335a9e71297e485b7aef312c2,
-            0x1800deef121f1e76426a00665e5c4479674322d4f75edadd46debd5cd992f6ed,
-            0x090689d0585ff075ec9e99ad690c3395bc4b313370b38ef355acdadcd122975b,
-            0x12c85ea5db8c6deb4aab71808dcb408fe3d1e7690c43d37b4ce6cc0166fa7daa
-        );
     }
 
     // ------------------------------------------------------------------ points
@@ -56,16 +49,14 @@ library Bn254 {
 
     /// @notice Refuses coordinates that are not reduced or not on the curve. Infinity passes.
     function requirePoint(uint256 x, uint256 y) internal pure {
-        if (isInfinity(x, y)) return;
-        bool valid = x < P && y < P && mulmod(y, y, P) == addmod(mulmod(mulmod(x, x, P), x, P), 3, P);
-        if (!valid) revert IGramVerifier.InvalidPoint(x, y);
+        if (!isInfinity(x, y)) requireFinitePoint(x, y);
     }
 
-    /// @notice Also refuses infinity.
-    /// @param part what stands there, for the message
-    function requireFinitePoint(uint256 x, uint256 y, string memory part) internal pure {
-        if (isInfinity(x, y)) revert IGramVerifier.PointAtInfinity(part);
-        requirePoint(x, y);
+    /// @notice Refuses infinity, too, as if it were any other pair of coordinates that is not on the curve.
+    function requireFinitePoint(uint256 x, uint256 y) internal pure {
+        uint256 p = P;
+        bool valid = x < p && y < p && mulmod(y, y, p) == addmod(mulmod(mulmod(x, x, p), x, p), 3, p);
+        if (!valid) revert IGramVerifier.InvalidPoint(x, y);
     }
 
     function isInfinity(uint256 x, uint256 y) internal pure returns (bool) {
@@ -83,48 +74,37 @@ library Bn254 {
     /// @notice sum + factor · point
     function addMultiple(Sum memory sum, uint256 x, uint256 y, uint256 factor) internal view {
         (sum.termX, sum.termY, sum.factor) = (x, y, factor);
-        uint256 term;
+        bool done;
         assembly ("memory-safe") {
-            term := add(sum, 0x40)
+            let term := add(sum, 0x40)
+            done := staticcall(gas(), MULTIPLY, term, 0x60, term, 0x40)
+            done := and(done, eq(returndatasize(), 0x40))
         }
-        _call(MULTIPLY, term, 0x60, term, 0x40);
+        if (!done) revert IGramVerifier.PrecompileFailed(MULTIPLY);
         _addTerm(sum);
     }
 
     function _addTerm(Sum memory sum) private view {
-        uint256 start;
+        bool done;
         assembly ("memory-safe") {
-            start := sum
+            done := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
+            done := and(done, eq(returndatasize(), 0x40))
         }
-        _call(ADD, start, 0x80, start, 0x40);
+        if (!done) revert IGramVerifier.PrecompileFailed(ADD);
     }
 
     // ------------------------------------------------------------------ pairings
 
-    /// @notice A list of that many pairs of points, for `setPair` and `isProductOne`.
-    function pairs(uint256 count) internal pure returns (uint256[] memory list) {
-        return new uint256[](count * PAIR_WORDS);
-    }
-
-    /// @notice Puts a pair into the list.
-    function setPair(uint256[] memory list, uint256 index, uint256 x, uint256 y, G2Point memory point) internal pure {
-        uint256 at = index * PAIR_WORDS;
-        (list[at], list[at + 1]) = (x, y);
-        (list[at + 2], list[at + 3]) = (point.xImaginary, point.xReal);
-        (list[at + 4], list[at + 5]) = (point.yImaginary, point.yReal);
-    }
-
-    /// @notice Whether the product of the pairings is one. The precompile checks every point, the second group's order
-    /// included.
-    function isProductOne(uint256[] memory list) internal view returns (bool) {
-        uint256[1] memory result;
-        (uint256 input, uint256 output) = (0, 0);
+    /// @notice Whether the product of three pairings is one.
+    /// @param pairs of each the first group's point, then the second's. The precompile checks them all, their order included
+    function isProductOne(uint256[18] memory pairs) internal view returns (bool) {
+        bool done;
         assembly ("memory-safe") {
-            input := add(list, 0x20)
-            output := result
+            done := staticcall(gas(), PAIRING, pairs, 0x240, pairs, 0x20)
+            done := and(done, eq(returndatasize(), 0x20))
         }
-        _call(PAIRING, input, 0x20 * list.length, output, 0x20);
-        return result[0] == 1;
+        if (!done) revert IGramVerifier.PrecompileFailed(PAIRING);
+        return pairs[0] == 1;
     }
 
     // ------------------------------------------------------------------ scalars
@@ -136,31 +116,20 @@ library Bn254 {
 
     /// @notice a - b mod r, both reduced.
     function subtract(uint256 a, uint256 b) internal pure returns (uint256) {
-        return addmod(a, R - b, R);
+        unchecked {
+            return addmod(a, R - b, R);
+        }
     }
 
     /// @notice 1 / scalar mod r, as its power of r - 2; zero for zero.
     function inverse(uint256 scalar) internal view returns (uint256) {
         uint256[6] memory words = [0x20, 0x20, 0x20, scalar, R - 2, R];
-        uint256 start;
-        assembly ("memory-safe") {
-            start := words
-        }
-        _call(MODEXP, start, 0xc0, start, 0x20);
-        return words[0];
-    }
-
-    // ------------------------------------------------------------------ internals
-
-    function _call(uint256 precompile, uint256 input, uint256 inputBytes, uint256 output, uint256 outputBytes)
-        private
-        view
-    {
         bool done;
         assembly ("memory-safe") {
-            done := staticcall(gas(), precompile, input, inputBytes, output, outputBytes)
-            done := and(done, eq(returndatasize(), outputBytes))
+            done := staticcall(gas(), MODEXP, words, 0xc0, words, 0x20)
+            done := and(done, eq(returndatasize(), 0x20))
         }
-        if (!done) revert IGramVerifier.PrecompileFailed(precompile);
+        if (!done) revert IGramVerifier.PrecompileFailed(MODEXP);
+        return words[0];
     }
 }

@@ -33,7 +33,8 @@ library Commitments {
         requireLength("commitment", commitment, size(chunks));
         for (uint256 chunk = 0; chunk < chunks; ++chunk) {
             (uint256 x, uint256 y) = commitment.pointAt(chunk);
-            Bn254.requireFinitePoint(x, y, "commitment");
+            if (Bn254.isInfinity(x, y)) revert IGramVerifier.PointAtInfinity("commitment");
+            Bn254.requirePoint(x, y);
         }
     }
 

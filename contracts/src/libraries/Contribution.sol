@@ -5,6 +5,8 @@ import {RuleTerms, Scoring, Weighting} from "../interfaces/IRoundRules.sol";
 import {AcceptanceRules} from "./AcceptanceRules.sol";
 import {BoundedHeap} from "./BoundedHeap.sol";
 import {Gram, GramMatrix, Row} from "./Gram.sol";
+import {PackedArray} from "./PackedArray.sol";
+import {SquareRoot} from "./SquareRoot.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice An accepted update among the accepted. All zero for a row that is not: it then drops out of every sum.
@@ -24,6 +26,7 @@ struct Standing {
 library Contribution {
     using AcceptanceRules for uint256;
     using BoundedHeap for uint256[];
+    using PackedArray for bytes;
 
     uint256 internal constant ONE = 1 << 16;
 
@@ -56,23 +59,22 @@ library Contribution {
         int256[] memory novelties,
         Standing[] memory standings,
         uint256 accepted
-    ) internal pure returns (uint64[] memory scores) {
+    ) internal pure returns (bytes memory scores) {
         Scoring scoring = terms.scoring;
         uint256 cap = terms.capQ16;
         int256 square = 0;
         if (scoring == Scoring.CosineToMean) _countInFull(standings, novelties);
         if (scoring != Scoring.Equal) square = _pull(standings, residuals, novelties, accepted);
         // forge-lint: disable-next-line(unsafe-typecast)
-        uint256 length = square > 0 ? Math.sqrt(uint256(square) << 32) : 0;
-        scores = new uint64[](standings.length);
+        uint256 length = square > 0 ? SquareRoot.floor(uint256(square) << 32) : 0;
+        scores = new bytes(standings.length * PackedArray.SCORE_BYTES);
         unchecked {
-            for (uint256 i = 0; i < scores.length; ++i) {
+            for (uint256 i = 0; i < standings.length; ++i) {
                 if (!accepted.has(i)) continue;
                 Standing memory s = standings[i];
                 uint256 c = scoring == Scoring.Equal ? ONE : _cosine(s.pull >> 16, length * s.norm);
                 if (c > cap) c = cap;
-                // forge-lint: disable-next-line(unsafe-typecast)
-                scores[i] = uint64(c * c * s.damping / s.crowding); // at most 2^32
+                scores.setScore(i, c * c * s.damping / s.crowding); // at most 2^32
             }
         }
     }
@@ -97,10 +99,10 @@ library Contribution {
                 if (!accepted.has(i)) continue;
                 Row memory row = gram.rows[i];
                 Standing memory s = standings[i];
-                s.norm = Math.sqrt(row.square << 32);
+                s.norm = SquareRoot.floor(row.square << 32);
                 uint256 residual = row.residual;
                 s.residual = residual;
-                s.residualNorm = Math.sqrt(residual << 32);
+                s.residualNorm = SquareRoot.floor(residual << 32);
                 s.crowding = ONE;
             }
         }

@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IRoundRules} from "../interfaces/IRoundRules.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SquareRoot} from "./SquareRoot.sol";
 
 /// @notice An update's row of the matrix.
 struct Row {
@@ -74,7 +74,10 @@ library Gram {
 
     /// @notice How many bytes the packed matrix of n updates has.
     function packedLength(uint256 n) internal pure returns (uint256) {
-        return 4 * n * (n + 1) + 16 * (PUBLIC_ROWS * n + PUBLIC_ROWS * (PUBLIC_ROWS + 1) / 2);
+        unchecked {
+            // Of n entries that a caller brought along: nothing overflows.
+            return 4 * n * (n + 1) + 16 * (PUBLIC_ROWS * n + PUBLIC_ROWS * (PUBLIC_ROWS + 1) / 2);
+        }
     }
 
     /// @notice The integer that the calldata holds there in eight bytes.
@@ -139,7 +142,7 @@ library Gram {
                 // forge-lint: disable-next-line(unsafe-typecast)
                 int256 left = int256(square) - (_dot(along, along) >> 32);
                 // forge-lint: disable-next-line(unsafe-typecast)
-                if (left > int256(square >> DEPENDENT_SHIFT)) along[k] = int256(Math.sqrt(uint256(left) << 32));
+                if (left > int256(square >> DEPENDENT_SHIFT)) along[k] = int256(SquareRoot.floor(uint256(left) << 32));
             }
         }
     }

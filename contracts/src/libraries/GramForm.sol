@@ -6,92 +6,108 @@ import {Gram} from "./Gram.sol";
 
 /// @notice The quadratic form of a packed Gram matrix: v = αᵀGα mod r.
 /// @dev Holds for any matrix of the packed format, in range or not. Challenges are below 2^128, so a product with an int64
-/// is below 2^191 and 64 of them add up to less than 2^197; products with an int128 are reduced one by one.
+/// is below 2^191, and a row's sum of them far below r; an int128 is far below r, too. Such a number plus r is above zero
+/// and has the same residue. Five residues add up to less than 2^256.
 library GramForm {
-    uint256 private constant R = Bn254.R;
+    uint256 private constant R = 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001; // Bn254.R, for assembly
     uint256 private constant UPDATE_BYTES = 8;
     uint256 private constant PUBLIC_BYTES = 16;
+    uint256 private constant LANES = 4; // how many int64 a word of calldata holds
 
     /// @param gram the packed matrix, of the length that n asks for
     /// @param n number of updates
     /// @param alphas one challenge a row: the mask's, which has no part in this, then the updates', then the public rows'
     function evaluate(bytes calldata gram, uint256 n, uint256[] memory alphas) internal pure returns (uint256 v) {
+        uint256[] memory updates = _padded(alphas, n);
         uint256 products;
+        uint256 alpha; // where the current row's challenge lies in memory
+        uint256 end;
         assembly ("memory-safe") {
             products := gram.offset
+            alpha := add(updates, 0x20)
+            end := add(alpha, shl(5, n))
         }
         unchecked {
             uint256 mixed = products + UPDATE_BYTES * (n * (n + 1) / 2);
-            for (uint256 i = 0; i < n; ++i) {
-                uint256 withPublic = _sumOfPublic(mixed, alphas, n + 1, Gram.PUBLIC_ROWS);
-                uint256 row = addmod(_rowOfUpdate(products, alphas, i + 1, n), 2 * withPublic, R);
-                v = addmod(v, mulmod(alphas[i + 1], row, R), R);
-                products += UPDATE_BYTES * (n - i);
+            uint256 publicAlphas = _publicAlphas(alphas);
+            for (; alpha < end; alpha += 0x20) {
+                uint256 row = _updateSum(products, alpha, end) + _mixedSum(mixed, publicAlphas);
+                assembly ("memory-safe") {
+                    v := addmod(v, mulmod(mload(alpha), row, R), R)
+                }
+                products += (end - alpha) / 4;
                 mixed += PUBLIC_BYTES * Gram.PUBLIC_ROWS;
             }
-            return addmod(v, _publicForm(mixed, alphas, n + 1), R);
+            return addmod(v, _publicForm(mixed, publicAlphas), R);
         }
     }
 
-    /// @dev α_i·G_ii + 2·Σ_{j>i} α_j·G_ij mod r, from the i-th row of the triangle.
-    function _rowOfUpdate(uint256 position, uint256[] memory alphas, uint256 i, uint256 n)
-        private
-        pure
-        returns (uint256)
-    {
-        unchecked {
-            // forge-lint: disable-next-line(unsafe-typecast)
-            int256 own = int256(alphas[i]) * Gram.int64At(position);
-            int256 withLater = 0;
-            assembly ("memory-safe") {
-                let alpha := add(add(alphas, 0x20), shl(5, i))
-                let end := add(add(alphas, 0x20), shl(5, n))
-                for {} lt(alpha, end) {} {
-                    alpha := add(alpha, 0x20)
-                    position := add(position, 8)
-                    withLater := add(withLater, mul(mload(alpha), sar(192, calldataload(position))))
-                }
-            }
-            return _reduce(own + 2 * withLater);
-        }
-    }
-
-    /// @dev Σ_k α_k·P_k over the public rows among themselves, from their triangle.
-    function _publicForm(uint256 position, uint256[] memory alphas, uint256 first) private pure returns (uint256 v) {
-        unchecked {
-            for (uint256 k = 0; k < Gram.PUBLIC_ROWS; ++k) {
-                uint256 own = _sumOfPublic(position, alphas, first + k, 1);
-                uint256 all = _sumOfPublic(position, alphas, first + k, Gram.PUBLIC_ROWS - k);
-                uint256 row = addmod(2 * all, R - own, R);
-                v = addmod(v, mulmod(alphas[first + k], row, R), R);
-                position += PUBLIC_BYTES * (Gram.PUBLIC_ROWS - k);
-            }
-        }
-    }
-
-    /// @dev Σ α_k·x_k mod r over `count` entries from this position on, and as many challenges from `first` on.
-    function _sumOfPublic(uint256 position, uint256[] memory alphas, uint256 first, uint256 count)
-        private
-        pure
-        returns (uint256 sum)
-    {
-        uint256 r = R;
+    /// @dev The updates' challenges and so many zeros that a word of calldata may reach beyond a row's end.
+    function _padded(uint256[] memory alphas, uint256 n) private pure returns (uint256[] memory updates) {
+        updates = new uint256[](n + LANES - 1);
         assembly ("memory-safe") {
-            let alpha := add(add(alphas, 0x20), shl(5, first))
-            for { let end := add(alpha, shl(5, count)) } lt(alpha, end) { alpha := add(alpha, 0x20) } {
-                let entry := sar(128, calldataload(position))
-                entry := add(entry, mul(r, slt(entry, 0))) // its residue
-                sum := addmod(sum, mulmod(mload(alpha), entry, r), r)
-                position := add(position, 16)
+            for { let at := shl(5, n) } at { at := sub(at, 0x20) } {
+                mstore(add(updates, at), mload(add(add(alphas, 0x20), at)))
             }
         }
     }
 
-    /// @dev The residue of a signed number.
-    function _reduce(int256 value) private pure returns (uint256) {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        int256 remainder = value % int256(R);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return remainder < 0 ? uint256(remainder + int256(R)) : uint256(remainder);
+    /// @dev Where the public rows' challenges lie in memory.
+    function _publicAlphas(uint256[] memory alphas) private pure returns (uint256 position) {
+        assembly ("memory-safe") {
+            position := add(alphas, shl(5, sub(mload(alphas), 4)))
+        }
+    }
+
+    /// @dev α_i·G_ii + 2·Σ_{j>i} α_j·G_ij, plus r, from the i-th row of the triangle: twice all of the row less the diagonal.
+    function _updateSum(uint256 position, uint256 alpha, uint256 end) private pure returns (uint256 sum) {
+        assembly ("memory-safe") {
+            let own := mul(mload(alpha), sar(192, calldataload(position)))
+            for {} lt(alpha, end) { alpha := add(alpha, 0x80) } {
+                let lanes := calldataload(position)
+                sum := add(sum, mul(mload(alpha), sar(192, lanes)))
+                sum := add(sum, mul(mload(add(alpha, 0x20)), sar(192, shl(64, lanes))))
+                sum := add(sum, mul(mload(add(alpha, 0x40)), sar(192, shl(128, lanes))))
+                sum := add(sum, mul(mload(add(alpha, 0x60)), signextend(7, lanes)))
+                position := add(position, 0x20)
+            }
+            sum := add(sub(add(sum, sum), own), R)
+        }
+    }
+
+    /// @dev 2·Σ_k α_k·x_k mod r over an update's products with the five public rows.
+    function _mixedSum(uint256 position, uint256 alphas) private pure returns (uint256 sum) {
+        assembly ("memory-safe") {
+            let r := R // once: a constant of this size is not cheap to load
+            let pair := calldataload(position)
+            sum := mulmod(mload(alphas), add(sar(128, pair), r), r)
+            sum := add(sum, mulmod(mload(add(alphas, 0x20)), add(signextend(15, pair), r), r))
+            pair := calldataload(add(position, 0x20))
+            sum := add(sum, mulmod(mload(add(alphas, 0x40)), add(sar(128, pair), r), r))
+            sum := add(sum, mulmod(mload(add(alphas, 0x60)), add(signextend(15, pair), r), r))
+            pair := calldataload(add(position, 0x40))
+            sum := add(sum, mulmod(mload(add(alphas, 0x80)), add(sar(128, pair), r), r))
+            sum := mulmod(sum, 2, r)
+        }
+    }
+
+    /// @dev The form of the public rows among themselves, from their triangle.
+    function _publicForm(uint256 position, uint256 alphas) private pure returns (uint256 v) {
+        assembly ("memory-safe") {
+            let r := R
+            let end := add(alphas, 0xa0)
+            for { let a := alphas } lt(a, end) { a := add(a, 0x20) } {
+                // The diagonal's entry once, the later ones twice.
+                let alpha := mload(a)
+                let own := mulmod(alpha, add(sar(128, calldataload(position)), r), r)
+                let row := 0
+                for { let b := add(a, 0x20) } lt(b, end) { b := add(b, 0x20) } {
+                    position := add(position, 0x10)
+                    row := add(row, mulmod(mload(b), add(sar(128, calldataload(position)), r), r))
+                }
+                position := add(position, 0x10)
+                v := addmod(v, mulmod(alpha, addmod(own, mulmod(row, 2, r), r), r), r)
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ library Lifetimes {
     /// @notice The hash of scores that are all zero. It stands in storage from the start, which makes the first
     /// settlement as cheap as the others.
     function noneHash(uint256 seats) internal pure returns (bytes32) {
-        return keccak256(new bytes(seats * PackedArray.LIFETIME_BYTES));
+        return keccak256(new bytes(seats * PackedArray.SCORE_BYTES));
     }
 
     /// @notice Refuses an array that is not the one whose hash is kept.
@@ -29,16 +29,18 @@ library Lifetimes {
     }
 
     /// @notice Adds one score a seat of `mask`, in ascending order. A sum stays at its largest value rather than revert.
-    function add(Job storage job, bytes calldata lifetime, uint64 mask, uint64[] memory scores) internal {
+    function add(Job storage job, bytes calldata lifetime, uint64 mask, bytes memory scores) internal {
         bytes memory sums = lifetime;
         bool changed = false;
-        uint256 seat = 0;
-        for (uint256 row = 0; row < scores.length; ++seat) {
-            if (!mask.has(seat)) continue;
-            uint256 score = scores[row++];
-            if (score == 0) continue;
-            sums.setLifetime(seat, Math.min(sums.lifetimeAt(seat) + score, type(uint64).max));
-            changed = true;
+        unchecked {
+            uint256 row = 0;
+            for (uint256 seat = 0; mask != 0; (++seat, mask >>= 1)) {
+                if (mask & 1 == 0) continue;
+                uint256 score = scores.scoreAt(row++);
+                if (score == 0) continue;
+                sums.setScore(seat, Math.min(sums.scoreAt(seat) + score, type(uint64).max));
+                changed = true;
+            }
         }
         if (changed) job.state.lifetimeHash = keccak256(sums);
     }
@@ -49,13 +51,8 @@ library Lifetimes {
         pure
         returns (bytes memory pays, uint256 total)
     {
-        uint64[] memory scores = new uint64[](seats);
-        for (uint256 seat = 0; seat < seats; ++seat) {
-            // forge-lint: disable-next-line(unsafe-typecast)
-            scores[seat] = uint64(lifetime.lifetimeAt(seat));
-        }
         uint256[] memory shares;
-        (shares, total) = Payouts.byScore(amount, scores);
+        (shares, total) = Payouts.byScore(amount, lifetime);
         pays = Outcomes.spread(seats, type(uint64).max, shares);
     }
 }

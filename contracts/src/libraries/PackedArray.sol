@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-/// @notice Arrays of one big-endian integer a seat, without padding: what stands behind a pay or lifetime hash.
+/// @notice Arrays of one big-endian integer a seat or a row, without padding: what stands behind a pay or lifetime hash,
+/// and what rules decide.
 library PackedArray {
     uint256 internal constant PAY_BYTES = 16;
-    uint256 internal constant LIFETIME_BYTES = 8;
+    uint256 internal constant SCORE_BYTES = 8; // of a round or of a lifetime
+    uint256 internal constant WEIGHT_BYTES = 4;
 
     /// @dev The caller has checked, by the array's hash, that it has an entry for this seat.
     function payAt(bytes calldata pays, uint256 seat) internal pure returns (uint128) {
         return uint128(bytes16(pays[seat * PAY_BYTES:(seat + 1) * PAY_BYTES]));
     }
 
-    /// @dev As above, an entry for this seat is there.
-    function lifetimeAt(bytes memory lifetime, uint256 seat) internal pure returns (uint256 score) {
+    /// @dev The caller knows that there is an entry at this place.
+    function scoreAt(bytes memory scores, uint256 index) internal pure returns (uint256 score) {
         assembly ("memory-safe") {
-            score := shr(192, mload(add(add(lifetime, 0x20), mul(seat, LIFETIME_BYTES))))
+            score := shr(192, mload(add(add(scores, 0x20), mul(index, SCORE_BYTES))))
         }
     }
 
@@ -22,8 +24,12 @@ library PackedArray {
         _set(pays, seat, PAY_BYTES, amount);
     }
 
-    function setLifetime(bytes memory lifetime, uint256 seat, uint256 score) internal pure {
-        _set(lifetime, seat, LIFETIME_BYTES, score);
+    function setScore(bytes memory scores, uint256 index, uint256 score) internal pure {
+        _set(scores, index, SCORE_BYTES, score);
+    }
+
+    function setWeight(bytes memory weights, uint256 row, uint256 weight) internal pure {
+        _set(weights, row, WEIGHT_BYTES, weight);
     }
 
     /// @dev Reads and writes the word that ends where the entry ends. An entry's word may begin in the array's length,

@@ -33,7 +33,7 @@ library Provenance {
         IGramVerifier verifier,
         Settlement calldata settlement,
         uint64 included,
-        uint32[] memory weights
+        bytes memory weights
     ) internal view {
         JobState storage state = job.state;
         GramStatement memory statement;

@@ -13,7 +13,6 @@ library Rounds {
     using SeatMask for uint64;
     using Terms for JobTerms;
 
-    uint256 internal constant FULL_STEP_LOG2 = 16;
     uint32 internal constant FULL_STEP = 1 << 16; // the first round's
 
     /// @notice Phases are half-open: one that ends at time t does not contain t.
@@ -65,9 +64,12 @@ library Rounds {
 
     /// @notice e: one count of an update with this step is worth 2^e base counts.
     function shift(uint256 initialShift, uint256 stepQ16) internal pure returns (uint256) {
-        uint256 stepLog2 = Math.log2(stepQ16);
-        uint256 halvings = stepLog2 < FULL_STEP_LOG2 ? FULL_STEP_LOG2 - stepLog2 : 0;
-        return halvings < initialShift ? initialShift - halvings : 0;
+        unchecked {
+            for (; stepQ16 < FULL_STEP && initialShift != 0; stepQ16 <<= 1) {
+                --initialShift; // once for every halving, rounded up
+            }
+            return initialShift;
+        }
     }
 
     /// @notice From when on anyone may close the job: its deadline, or earlier when its rounds are over and vested.

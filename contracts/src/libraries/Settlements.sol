@@ -19,6 +19,7 @@ import {Escrow} from "./Escrow.sol";
 import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Outcomes} from "./Outcomes.sol";
+import {PackedArray} from "./PackedArray.sol";
 import {Payouts, Shares} from "./Payouts.sol";
 import {Provenance} from "./Provenance.sol";
 import {Rounds} from "./Rounds.sol";
@@ -135,7 +136,8 @@ library Settlements {
         uint256 included = settled.included.count();
         uint256 revealed = settled.revealed.count();
         uint256 reward = terms.roundReward;
-        uint64[] memory scores = settled.decision.paid ? settled.decision.scores : new uint64[](included);
+        bytes memory scores =
+            settled.decision.paid ? settled.decision.scores : new bytes(included * PackedArray.SCORE_BYTES);
         if (terms.payMode == PayMode.Pot) return Payouts.pot(reward, job.ledger.carry, included, revealed, scores);
         return Payouts.price(reward, terms.price, terms.scoreTarget, included, revealed, scores);
     }

@@ -25,7 +25,12 @@ library Transcript {
     }
 
     /// @notice Binds everything that is being proven.
-    function seed(GramStatement calldata statement, bytes calldata gram, bytes32 srs) internal pure returns (bytes32) {
+    /// @param n number of updates
+    function seed(GramStatement calldata statement, bytes calldata gram, uint256 n, bytes32 srs)
+        internal
+        pure
+        returns (bytes32)
+    {
         return keccak256(
             abi.encode(
                 GRAM,
@@ -33,7 +38,7 @@ library Transcript {
                 srs,
                 statement.dimension,
                 statement.chunks,
-                statement.weights.length,
+                n,
                 keccak256(statement.rows),
                 keccak256(gram)
             )
@@ -44,13 +49,11 @@ library Transcript {
     function alphas(bytes32 seed_, uint256 rows) internal pure returns (uint256[] memory challenges) {
         challenges = new uint256[](rows);
         bytes32[3] memory words = [ALPHA, seed_, 0];
-        for (uint256 i = 0; i < rows; ++i) {
-            words[2] = bytes32(i);
-            bytes32 hash;
-            assembly ("memory-safe") {
-                hash := keccak256(words, 0x60)
+        assembly ("memory-safe") {
+            for { let i := 0 } lt(i, rows) { i := add(i, 1) } {
+                mstore(add(words, 0x40), i)
+                mstore(add(add(challenges, 0x20), shl(5, i)), shr(CHALLENGE_SHIFT, keccak256(words, 0x60)))
             }
-            challenges[i] = uint256(hash) >> CHALLENGE_SHIFT;
         }
     }
 

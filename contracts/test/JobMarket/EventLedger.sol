@@ -107,7 +107,7 @@ abstract contract EventLedger is Base {
 
     function _settled(uint256 job, Log memory log) private {
         (,,,,,, bytes memory pays, uint256 returned,) =
-            abi.decode(log.data, (address, bytes32, uint256, bool, uint32[], uint64[], bytes, uint256, uint256));
+            abi.decode(log.data, (address, bytes32, uint256, bool, bytes, bytes, bytes, uint256, uint256));
         (uint128 reward, uint128 fee) = (termsOf[job].roundReward, termsOf[job].aggregatorFee);
         uint256 attempt = uint256(log.topics[3]);
         uint128 total = _record(job, attempt, pays);

@@ -4,7 +4,9 @@ pragma solidity 0.8.30;
 import {JobMarket} from "../../src/JobMarket.sol";
 import {JobId, JobState, JobTerms, PayMode, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
+import {Packed} from "../Packed.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {FeeToken} from "../tokens/FeeToken.sol";
 import {RevertingToken} from "../tokens/HostileToken.sol";
@@ -15,6 +17,8 @@ import {RoundProver} from "./RoundProver.sol";
 /// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token, in a
 /// token with a fee (paying by price) and in a token that is frozen from time to time.
 contract MarketActors is EventLedger, RoundProver {
+    using Packed for bytes;
+    using PackedArray for bytes;
     using SeatMask for uint64;
 
     uint256 public constant JOBS = 4;
@@ -287,12 +291,12 @@ contract MarketActors is EventLedger, RoundProver {
         decision.accepted = uint64(uint256(keccak256(abi.encode(seed))) % 256);
         decision.paid = seed % 7 != 0;
         decision.nextStepQ16 = uint32(1 + (seed >> 32) % (1 << 16));
-        decision.weights = new uint32[](rows);
-        decision.scores = new uint64[](rows);
+        decision.weights = new bytes(rows * 4);
+        decision.scores = new bytes(rows * 8);
         for (uint256 row = 0; row < rows; ++row) {
             uint256 random = uint256(keccak256(abi.encode(seed, row)));
-            decision.weights[row] = (decision.accepted >> row) & 1 == 0 ? 0 : uint32(random >> 72);
-            decision.scores[row] = uint64((random >> 8) & type(uint64).max) >> (random % 80);
+            if ((decision.accepted >> row) & 1 != 0) decision.weights.setWeight(row, uint32(random >> 72));
+            decision.scores.setScore(row, ((random >> 8) & type(uint64).max) >> (random % 80));
         }
     }
 
@@ -305,7 +309,7 @@ contract MarketActors is EventLedger, RoundProver {
     }
 
     /// @dev The same sums as the market's, kept apart from it.
-    function _addLifetimes(uint256 job, uint64 included, uint64[] memory scores) private {
+    function _addLifetimes(uint256 job, uint64 included, bytes memory scores) private {
         bytes memory old = lifetimes[job];
         bytes memory sums;
         uint256 row = 0;
@@ -314,7 +318,7 @@ contract MarketActors is EventLedger, RoundProver {
             for (uint256 i = 0; i < 8; ++i) {
                 sum = (sum << 8) | uint8(old[8 * seat + i]);
             }
-            if (included.has(seat)) sum += scores[row++];
+            if (included.has(seat)) sum += scores.entryAt(row++, 8);
             if (sum > type(uint64).max) sum = type(uint64).max;
             // forge-lint: disable-next-line(unsafe-typecast)
             sums = bytes.concat(sums, bytes8(uint64(sum)));

@@ -15,6 +15,7 @@ import {
 import {Decision, IRoundRules, Scoring, StepRule, Weighting} from "../../src/interfaces/IRoundRules.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Base} from "../Base.sol";
+import {Packed} from "../Packed.sol";
 import {TrapdoorProver} from "../TrapdoorProver.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {ProgrammedRules, programmed} from "./ProgrammedRules.sol";
@@ -304,12 +305,11 @@ abstract contract MarketFixture is Base, RoundProver {
         decision.accepted = _firstSeats(scores.length);
         decision.paid = true;
         decision.nextStepQ16 = 1 << 16;
-        decision.weights = new uint32[](scores.length);
         for (uint256 row = 0; row < scores.length; ++row) {
             // forge-lint: disable-next-line(unsafe-typecast)
-            decision.weights[row] = uint32(1000 + row);
+            decision.weights = bytes.concat(decision.weights, bytes4(uint32(1000 + row)));
         }
-        decision.scores = scores;
+        decision.scores = Packed.scores(scores);
     }
 
     /// @dev Excludes nobody; the first round's lifetime scores.

@@ -27,12 +27,12 @@ contract PackedArrayTest is Base {
         bytes memory lifetime = new bytes(count * 8);
         bytes memory expected;
         for (uint256 seat = count; seat > 0; --seat) {
-            PackedArray.setLifetime(lifetime, seat - 1, scores[seat - 1]);
+            PackedArray.setScore(lifetime, seat - 1, scores[seat - 1]);
             expected = bytes.concat(bytes8(scores[seat - 1]), expected);
         }
         vm.assertEq(lifetime, expected);
         for (uint256 seat = 0; seat < count; ++seat) {
-            vm.assertEq(PackedArray.lifetimeAt(lifetime, seat), scores[seat]);
+            vm.assertEq(PackedArray.scoreAt(lifetime, seat), scores[seat]);
         }
     }
 

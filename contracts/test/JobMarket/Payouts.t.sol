@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {Payouts, Shares} from "../../src/libraries/Payouts.sol";
 import {Base} from "../Base.sol";
+import {Packed} from "../Packed.sol";
 
 contract PayoutsTest is Base {
     function testFuzz_pot_paysNoMoreThanThePoolAndReturnsNothing(
@@ -14,7 +15,7 @@ contract PayoutsTest is Base {
         scores = _atMost64(scores);
         uint256 included = scores.length;
         revealed = bound(revealed, included, 64);
-        Shares memory shares = Payouts.pot(reward, carry, included, revealed, scores);
+        Shares memory shares = Payouts.pot(reward, carry, included, revealed, Packed.scores(scores));
         uint256 pool = uint256(reward) + (carry < reward ? carry : reward);
         uint256 divided = revealed == 0 ? 0 : pool * included / revealed;
         vm.assertEq(shares.total, _sum(shares.pays));
@@ -26,7 +27,7 @@ contract PayoutsTest is Base {
 
     function testFuzz_pot_higherScoreNeverEarnsLess(uint128 reward, uint64[] memory scores) public pure {
         scores = _atMost64(scores);
-        Shares memory shares = Payouts.pot(reward, 0, scores.length, scores.length, scores);
+        Shares memory shares = Payouts.pot(reward, 0, scores.length, scores.length, Packed.scores(scores));
         for (uint256 row = 1; row < scores.length; ++row) {
             if (scores[row] >= scores[row - 1]) vm.assertGe(shares.pays[row], shares.pays[row - 1]);
             else vm.assertLe(shares.pays[row], shares.pays[row - 1]);
@@ -39,7 +40,7 @@ contract PayoutsTest is Base {
         pure
     {
         scores = _atMost64(scores);
-        Shares memory shares = Payouts.pot(reward, carry, scores.length, scores.length, scores);
+        Shares memory shares = Payouts.pot(reward, carry, scores.length, scores.length, Packed.scores(scores));
         for (uint256 row = 0; row < scores.length; ++row) {
             vm.assertLe(shares.pays[row], 2 * uint256(reward));
         }
@@ -56,8 +57,8 @@ contract PayoutsTest is Base {
             sum += four[row];
         }
         vm.assume(four[3] <= sum / 4); // who is excluded was no more than average
-        Shares memory before = Payouts.pot(reward, carry, 4, 4, all);
-        Shares memory afterwards = Payouts.pot(reward, carry, 3, 4, rest);
+        Shares memory before = Payouts.pot(reward, carry, 4, 4, Packed.scores(all));
+        Shares memory afterwards = Payouts.pot(reward, carry, 3, 4, Packed.scores(rest));
         for (uint256 row = 0; row < 3; ++row) {
             vm.assertLe(afterwards.pays[row], before.pays[row] + 1);
         }
@@ -75,7 +76,7 @@ contract PayoutsTest is Base {
         revealed = bound(revealed, included, 64);
         price = uint128(bound(price, 0, reward / 64));
         vm.assume(target != 0);
-        Shares memory shares = Payouts.price(reward, price, target, included, revealed, scores);
+        Shares memory shares = Payouts.price(reward, price, target, included, revealed, Packed.scores(scores));
         vm.assertEq(shares.total, _sum(shares.pays));
         vm.assertLe(shares.total + shares.returned, reward);
         uint256 carried = reward - shares.total - shares.returned;
@@ -88,14 +89,14 @@ contract PayoutsTest is Base {
     }
 
     function test_pot_ofNobody() public pure {
-        Shares memory shares = Payouts.pot(10, 5, 0, 0, new uint64[](0));
+        Shares memory shares = Payouts.pot(10, 5, 0, 0, "");
         vm.assertEq(shares.total, 0);
     }
 
     function test_price_roundsDown() public pure {
         uint64[] memory scores = new uint64[](3);
         (scores[0], scores[1], scores[2]) = (1, 2, 3);
-        Shares memory shares = Payouts.price(100, 10, 3, 3, 3, scores);
+        Shares memory shares = Payouts.price(100, 10, 3, 3, 3, Packed.scores(scores));
         vm.assertEq(shares.pays[0], 3);
         vm.assertEq(shares.pays[1], 6);
         vm.assertEq(shares.pays[2], 10);

@@ -4,8 +4,8 @@ pragma solidity 0.8.30;
 import {Decision, IRoundRules, RuleTerms} from "../../src/interfaces/IRoundRules.sol";
 
 /// @notice Rules that decide whatever the caller wrote into the matrix: for decisions that no real one makes. A matrix's
-/// first bytes are the accepted rows (8), whether they are paid (1), the next step (4), then a weight (4) and a score (8)
-/// for each row. They always fit, and what a matrix holds is proven all the same.
+/// first bytes are the accepted rows (8), whether they are paid (1), the next step (4), then every row's weight (4) and
+/// every row's score (8). They always fit, and what a matrix holds is proven all the same.
 contract ProgrammedRules is IRoundRules {
     function check(RuleTerms calldata terms, uint256) external pure {
         if (terms.dimension == 0) revert InvalidRuleTerms("dimension", 0);
@@ -19,22 +19,14 @@ contract ProgrammedRules is IRoundRules {
         decision.accepted = uint64(bytes8(gram[:8]));
         decision.paid = gram[8] != 0;
         decision.nextStepQ16 = uint32(bytes4(gram[9:13]));
-        decision.weights = new uint32[](rows);
-        decision.scores = new uint64[](rows);
-        for (uint256 row = 0; row < rows; ++row) {
-            uint256 at = 13 + 12 * row;
-            decision.weights[row] = uint32(bytes4(gram[at:at + 4]));
-            decision.scores[row] = uint64(bytes8(gram[at + 4:at + 12]));
-        }
+        decision.weights = gram[13:13 + 4 * rows];
+        decision.scores = gram[13 + 4 * rows:13 + 12 * rows];
     }
 }
 
 /// @notice A matrix that makes `ProgrammedRules` decide this, for as many rows as the decision has scores.
 function programmed(Decision memory decision) pure returns (bytes memory gram) {
-    uint256 rows = decision.scores.length;
-    gram = abi.encodePacked(decision.accepted, decision.paid, decision.nextStepQ16);
-    for (uint256 row = 0; row < rows; ++row) {
-        gram = abi.encodePacked(gram, decision.weights[row], decision.scores[row]);
-    }
+    uint256 rows = decision.scores.length / 8;
+    gram = abi.encodePacked(decision.accepted, decision.paid, decision.nextStepQ16, decision.weights, decision.scores);
     return bytes.concat(gram, new bytes(4 * rows * (rows + 1) + 80 * rows + 240 - gram.length));
 }

@@ -7,10 +7,12 @@ import {JobId, JobState, JobTerms, Settlement} from "../../src/interfaces/IJobMa
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {Rounds} from "../../src/libraries/Rounds.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
+import {Packed} from "../Packed.sol";
 import {TrapdoorProver} from "../TrapdoorProver.sol";
 
 /// @notice Keeps what a prover has to know of a market's jobs, in logs of points, and proves their settlements.
 abstract contract RoundProver {
+    using Packed for bytes;
     using SeatMask for uint64;
 
     uint256 private constant R = TrapdoorProver.R;
@@ -143,7 +145,7 @@ abstract contract RoundProver {
         }
     }
 
-    function _aggregate(uint256 job, uint256 attempt, uint64 included, uint32[] memory weights, uint256 chunk)
+    function _aggregate(uint256 job, uint256 attempt, uint64 included, bytes memory weights, uint256 chunk)
         private
         pure
         returns (uint256 sum)
@@ -151,7 +153,7 @@ abstract contract RoundProver {
         uint256 row = 0;
         for (uint256 seat = 0; seat < 64; ++seat) {
             if (!included.has(seat)) continue;
-            sum = addmod(sum, mulmod(weights[row++], _log(job, attempt, seat, chunk), R), R);
+            sum = addmod(sum, mulmod(weights.entryAt(row++, 4), _log(job, attempt, seat, chunk), R), R);
         }
     }
 

@@ -12,6 +12,7 @@ import {
     Settlement
 } from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 import {programmed} from "./ProgrammedRules.sol";
 
@@ -59,7 +60,7 @@ contract SettleRoundTest is MarketFixture {
         _toSettle(4, 4);
         Decision memory decision = _decision(_scores(ONE, 0, ONE));
         decision.accepted = 5; // the first and the third row: seats 0 and 3
-        decision.weights[2] = 77;
+        PackedArray.setWeight(decision.weights, 2, 77);
         Settlement memory settlement = _settlement(decision);
         settlement.excluded = 2;
         settlement.reasons = hex"03";
@@ -446,7 +447,7 @@ contract SettleRoundTest is MarketFixture {
         uint64[] memory scores = new uint64[](3);
         Decision memory decision = _decision(scores);
         decision.accepted = 0;
-        decision.weights = new uint32[](3);
+        decision.weights = new bytes(3 * 4);
         Settlement memory settlement = _settlement(decision);
         settlement.model = MODEL;
         _settle(settlement);

@@ -5,14 +5,14 @@ import random
 from typing import Any
 
 import pytest
-from eth_abi import decode, encode
+from eth_abi import decode
 
 from aggregator.decision import decide
 from market.protocol.errors import InvalidGram, InvalidTerms
 from market.protocol.rule_terms import RuleTerms
 from tests.unit.aggregator import rules_oracle
 from tests.unit.aggregator.random_rounds import Round, random_round
-from tests.vectors.make_rules import DECISION, PATH, TERMS, vector
+from tests.vectors.make_rules import PATH, TERMS, as_returned, vector
 
 
 def outcome(case: Round) -> object:
@@ -57,7 +57,7 @@ def test_shared_vectors_are_decided_as_written(written: dict[str, Any]) -> None:
         return
     d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
     returned = (d.accepted, d.paid, d.next_step_q16, d.weights, d.scores)
-    assert encode([DECISION], [returned]).hex() == written["outcome"][2:]
+    assert as_returned(returned).hex() == written["outcome"][2:]
 
 
 @pytest.mark.parametrize("written", VECTORS.values(), ids=VECTORS)
