@@ -146,34 +146,16 @@ contract GramVerifier is IGramVerifier {
     function _checkSums(bytes calldata rows, bytes calldata sums, uint256[] memory factors, uint256 beta) private view {
         uint256 chunks = sums.length / (2 * Bn254.POINT_BYTES);
         for (uint256 chunk = 0; chunk < chunks; ++chunk) {
-            Bn254.Sum memory weighed = _weigh(rows, chunk, chunks, factors);
+            // Only public rows may be infinity: nobody chooses them alone, and they may be zero.
+            Bn254.Sum memory weighed;
+            uint256 chosen = factors.length - Gram.PUBLIC_ROWS;
+            uint256 infinite = weighed.addMultiples(rows, chunk, chunks, factors, chosen);
+            if (infinite != 0) revert PointAtInfinity("mask or update");
             Bn254.Sum memory claimed;
             (claimed.x, claimed.y) = sums.pointAt(chunk);
-            Bn254.requirePoint(claimed.x, claimed.y);
             (uint256 x, uint256 y) = sums.pointAt(chunks + chunk);
-            Bn254.requirePoint(x, y);
             claimed.addMultiple(x, y, beta);
             if (weighed.x != claimed.x || weighed.y != claimed.y) revert SumsMismatch(chunk);
-        }
-    }
-
-    /// @dev Every row is checked here. Only public rows may be infinity: nobody chooses them alone, and they may be zero.
-    function _weigh(bytes calldata rows, uint256 chunk, uint256 chunks, uint256[] memory factors)
-        private
-        view
-        returns (Bn254.Sum memory sum)
-    {
-        unchecked {
-            uint256 chosen = factors.length - Gram.PUBLIC_ROWS;
-            for (uint256 i = 0; i < factors.length; ++i) {
-                (uint256 x, uint256 y) = rows.pointAt(i * chunks + chunk);
-                if ((x | y) != 0) {
-                    Bn254.requireFinitePoint(x, y);
-                    sum.addMultiple(x, y, factors[i]);
-                } else if (i < chosen) {
-                    revert PointAtInfinity(i == 0 ? "mask" : "update");
-                }
-            }
         }
     }
 
@@ -185,7 +167,6 @@ contract GramVerifier is IGramVerifier {
         Bn254.Sum memory remainder = _combine(argument, sums, opening);
         (uint256 x, uint256 y) = argument.pointAt(1);
         if (Bn254.isInfinity(x, y)) revert PointAtInfinity("W");
-        Bn254.requireFinitePoint(x, y);
         Bn254.Sum memory shifted;
         shifted.addMultiple(x, y, opening.middle);
         y = Bn254.P - y; // -W from here on
@@ -231,7 +212,6 @@ contract GramVerifier is IGramVerifier {
         }
         (x, y) = argument.pointAt(0);
         if (Bn254.isInfinity(x, y)) revert PointAtInfinity("S");
-        Bn254.requireFinitePoint(x, y);
         f.addMultiple(x, y, power);
         f.addMultiple(Bn254.ONE_X, Bn254.ONE_Y, R - opening.r0);
         f.addMultiple(TAU_X, TAU_Y, R - opening.r1);

@@ -30,8 +30,7 @@ contract RoundRules is IRoundRules {
         GramMatrix memory matrix = Gram.unpack(gram, rows, terms.dimension, AcceptanceRules.chance(terms));
         (uint256 accepted, bool paid) = AcceptanceRules.accept(terms, matrix, shift);
         if (accepted.count() < TermChecks.MIN_ACCEPTED) return _nobody(rows, stepQ16);
-        (Standing[] memory standings, int256[] memory novelties, bool weighed) =
-            Contribution.weigh(terms, matrix, accepted, shift);
+        (Standing[] memory standings, bool weighed) = Contribution.weigh(terms, matrix, accepted, shift);
         if (!weighed) return _nobody(rows, stepQ16);
 
         // forge-lint: disable-next-line(unsafe-typecast)
@@ -39,8 +38,7 @@ contract RoundRules is IRoundRules {
         decision.paid = paid;
         decision.nextStepQ16 = _nextStep(terms, standings, accepted, stepQ16);
         decision.weights = _weights(standings);
-        decision.scores =
-            paid ? Contribution.score(terms, matrix.residuals, novelties, standings, accepted) : _zeros(rows);
+        decision.scores = paid ? Contribution.score(terms, matrix, standings, accepted) : _zeros(rows);
     }
 
     function _nobody(uint256 rows, uint256 stepQ16) private pure returns (Decision memory decision) {

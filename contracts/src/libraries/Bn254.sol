@@ -4,8 +4,9 @@ pragma solidity 0.8.30;
 import {IGramVerifier} from "../interfaces/IGramVerifier.sol";
 
 /// @notice The curve BN254 (alt_bn128) as the EVM's precompiles know it, and the field of its scalars.
-/// @dev A precompile that fails, returns nothing or has too little gas ends the call: what lies in the memory that it
-/// should have written to is never read.
+/// @dev The precompiles refuse coordinates that are not reduced and points that are not on the curve (EIP-196, EIP-197). One
+/// that refuses, returns nothing or has too little gas ends the call: what lies in the memory that it should have written
+/// to is never taken for its answer.
 library Bn254 {
     /// @notice The field of the coordinates.
     uint256 internal constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
@@ -49,13 +50,8 @@ library Bn254 {
 
     /// @notice Refuses coordinates that are not reduced or not on the curve. Infinity passes.
     function requirePoint(uint256 x, uint256 y) internal pure {
-        if (!isInfinity(x, y)) requireFinitePoint(x, y);
-    }
-
-    /// @notice Refuses infinity, too, as if it were any other pair of coordinates that is not on the curve.
-    function requireFinitePoint(uint256 x, uint256 y) internal pure {
-        uint256 p = P;
-        bool valid = x < p && y < p && mulmod(y, y, p) == addmod(mulmod(mulmod(x, x, p), x, p), 3, p);
+        if (isInfinity(x, y)) return;
+        bool valid = x < P && y < P && mulmod(y, y, P) == addmod(mulmod(mulmod(x, x, P), x, P), 3, P);
         if (!valid) revert IGramVerifier.InvalidPoint(x, y);
     }
 
@@ -68,7 +64,12 @@ library Bn254 {
     /// @notice sum + point
     function add(Sum memory sum, uint256 x, uint256 y) internal view {
         (sum.termX, sum.termY) = (x, y);
-        _addTerm(sum);
+        bool done;
+        assembly ("memory-safe") {
+            done := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
+            done := and(done, eq(returndatasize(), 0x40))
+        }
+        if (!done) _refuse(sum, ADD);
     }
 
     /// @notice sum + factor · point
@@ -79,18 +80,55 @@ library Bn254 {
             let term := add(sum, 0x40)
             done := staticcall(gas(), MULTIPLY, term, 0x60, term, 0x40)
             done := and(done, eq(returndatasize(), 0x40))
+            if done {
+                done := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
+                done := and(done, eq(returndatasize(), 0x40))
+            }
         }
-        if (!done) revert IGramVerifier.PrecompileFailed(MULTIPLY);
-        _addTerm(sum);
+        if (!done) _refuse(sum, MULTIPLY);
     }
 
-    function _addTerm(Sum memory sum) private view {
-        bool done;
+    /// @notice sum + Σ_i factor_i · point_i over every `stride`-th point from the `first` on; infinity adds nothing.
+    /// @return infinite how many of the first `counted` terms are infinity
+    function addMultiples(
+        Sum memory sum,
+        bytes calldata points,
+        uint256 first,
+        uint256 stride,
+        uint256[] memory factors,
+        uint256 counted
+    ) internal view returns (uint256 infinite) {
+        bool done = true;
         assembly ("memory-safe") {
-            done := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
-            done := and(done, eq(returndatasize(), 0x40))
+            let position := add(points.offset, shl(6, first))
+            let factor := add(factors, 0x20)
+            let end := add(factor, shl(5, mload(factors)))
+            counted := add(factor, shl(5, counted))
+            for {} lt(factor, end) { factor := add(factor, 0x20) } {
+                let term := add(sum, 0x40)
+                calldatacopy(term, position, 0x40)
+                position := add(position, shl(6, stride))
+                if iszero(or(mload(term), mload(add(sum, 0x60)))) {
+                    infinite := add(infinite, lt(factor, counted))
+                    continue
+                }
+                mstore(add(sum, 0x80), mload(factor))
+                done := staticcall(gas(), MULTIPLY, term, 0x60, term, 0x40)
+                done := and(done, eq(returndatasize(), 0x40))
+                if iszero(done) { break }
+                done := staticcall(gas(), ADD, sum, 0x80, sum, 0x40)
+                done := and(done, eq(returndatasize(), 0x40))
+                if iszero(done) { break }
+            }
         }
-        if (!done) revert IGramVerifier.PrecompileFailed(ADD);
+        if (!done) _refuse(sum, MULTIPLY);
+    }
+
+    /// @dev Says why a precompile refused: it writes nothing then, so that its input still lies there.
+    function _refuse(Sum memory sum, uint256 precompile) private pure {
+        requirePoint(sum.termX, sum.termY);
+        requirePoint(sum.x, sum.y);
+        revert IGramVerifier.PrecompileFailed(precompile);
     }
 
     // ------------------------------------------------------------------ pairings

@@ -38,6 +38,18 @@ library Commitments {
         }
     }
 
+    /// @notice One of an array of commitments. The caller has checked that it is that long.
+    function at(bytes calldata commitments, uint256 index, uint256 size_)
+        internal
+        pure
+        returns (bytes calldata commitment)
+    {
+        assembly ("memory-safe") {
+            commitment.offset := add(commitments.offset, mul(index, size_))
+            commitment.length := size_
+        }
+    }
+
     /// @notice The rolling hash of an attempt's reveals with one more: keccak256(chain, seat as a word, commitment).
     function extended(bytes32 chain, uint256 seat, bytes calldata commitment) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {

@@ -13,7 +13,6 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 struct Standing {
     uint256 norm; // Q16
     uint256 residual; // its square once the public rows are projected out
-    uint256 residualNorm; // Q16
     uint256 damping; // Q16: small updates earn and weigh little
     uint256 crowding; // Q16: how many times the same thing was said, itself included
     uint256 weight; // its integer weight in the average
@@ -32,17 +31,15 @@ library Contribution {
 
     /// @notice Weighs the accepted rows.
     /// @return standings one a row
-    /// @return novelties 1 - partial cosine of every pair of the accepted, Q16, in the order of the residuals
     /// @return weighed false if nobody has any weight
     function weigh(RuleTerms calldata terms, GramMatrix memory gram, uint256 accepted, uint256 shift)
         internal
         pure
-        returns (Standing[] memory standings, int256[] memory novelties, bool weighed)
+        returns (Standing[] memory standings, bool weighed)
     {
         standings = _measure(gram, accepted);
         uint256 full = Math.max(_lowerMedianNorm(standings, accepted), (uint256(terms.normFloor) << 16) >> shift);
-        if (full == 0) return (standings, novelties, false);
-        novelties = _crowd(standings, gram.residuals, accepted);
+        if (full == 0) return (standings, false);
         if (terms.weighting == Weighting.Crowding) {
             weighed = _weighByCrowding(standings, accepted, full, terms.serverRateQ16);
         } else {
@@ -52,19 +49,17 @@ library Contribution {
     }
 
     /// @notice Scores the weighed rows, Q32.
-    /// @param novelties as `weigh` returned them; overwritten
-    function score(
-        RuleTerms calldata terms,
-        int256[] memory residuals,
-        int256[] memory novelties,
-        Standing[] memory standings,
-        uint256 accepted
-    ) internal pure returns (bytes memory scores) {
+    /// @param gram as `weigh` took it; its novelties are overwritten
+    function score(RuleTerms calldata terms, GramMatrix memory gram, Standing[] memory standings, uint256 accepted)
+        internal
+        pure
+        returns (bytes memory scores)
+    {
         Scoring scoring = terms.scoring;
         uint256 cap = terms.capQ16;
         int256 square = 0;
-        if (scoring == Scoring.CosineToMean) _countInFull(standings, novelties);
-        if (scoring != Scoring.Equal) square = _pull(standings, residuals, novelties, accepted);
+        if (scoring == Scoring.CosineToMean) _countInFull(standings, gram.novelties);
+        if (scoring != Scoring.Equal) square = _pull(standings, gram.residuals, gram.novelties, accepted);
         // forge-lint: disable-next-line(unsafe-typecast)
         uint256 length = square > 0 ? SquareRoot.floor(uint256(square) << 32) : 0;
         scores = new bytes(standings.length * PackedArray.SCORE_BYTES);
@@ -102,8 +97,10 @@ library Contribution {
                 s.norm = SquareRoot.floor(row.square << 32);
                 uint256 residual = row.residual;
                 s.residual = residual;
-                s.residualNorm = SquareRoot.floor(residual << 32);
-                s.crowding = ONE;
+                s.crowding = ONE + row.likeness;
+            }
+            for (uint256 i = 0; i < n; ++i) {
+                if (!accepted.has(i)) _discount(standings, gram.novelties, accepted, i);
             }
         }
     }
@@ -120,53 +117,20 @@ library Contribution {
         }
     }
 
-    /// @dev Adds every pair's partial cosine to both rows' crowding.
-    function _crowd(Standing[] memory standings, int256[] memory residuals, uint256 accepted)
+    /// @dev Crowding counts the accepted only: takes out again what they share with a row that is not.
+    function _discount(Standing[] memory standings, int256[] memory novelties, uint256 accepted, uint256 rejected)
         private
         pure
-        returns (int256[] memory novelties)
     {
-        novelties = new int256[](residuals.length);
         unchecked {
             uint256 n = standings.length;
-            uint256 cursor = Gram.start(residuals);
-            uint256 gap = Gram.start(novelties) - cursor;
             for (uint256 i = 0; i < n; ++i) {
-                if (accepted.has(i)) _crowdWithLater(standings, i, cursor, gap);
-                cursor += 0x20 * (n - 1 - i);
+                if (!accepted.has(i)) continue;
+                (uint256 low, uint256 high) = i < rejected ? (i, rejected) : (rejected, i);
+                uint256 pair = low * (2 * n - low - 1) / 2 + high - low - 1; // row by row
+                // forge-lint: disable-next-line(unsafe-typecast)
+                standings[i].crowding -= ONE - uint256(novelties[pair]);
             }
-        }
-    }
-
-    /// @param gap from a pair's residual to its novelty in memory
-    function _crowdWithLater(Standing[] memory standings, uint256 i, uint256 cursor, uint256 gap) private pure {
-        unchecked {
-            Standing memory a = standings[i];
-            Standing memory b = a;
-            (uint256 norm, uint256 crowding) = (a.residualNorm, a.crowding);
-            (uint256 slot, uint256 end) = _slotsAfter(standings, i);
-            uint256 offset = cursor - slot;
-            for (; slot < end; slot += 0x20) {
-                int256 shared;
-                assembly ("memory-safe") {
-                    b := mload(slot)
-                    shared := mload(add(slot, offset))
-                }
-                uint256 likeness = 0;
-                if (shared > 0) {
-                    uint256 scale = norm * b.residualNorm;
-                    assembly ("memory-safe") {
-                        likeness := div(shl(48, shared), scale) // zero where the scale is: no residual, or not accepted
-                    }
-                    if (likeness > ONE) likeness = ONE;
-                    crowding += likeness;
-                    b.crowding += likeness;
-                }
-                assembly ("memory-safe") {
-                    mstore(add(add(slot, offset), gap), sub(0x10000, likeness))
-                }
-            }
-            a.crowding = crowding;
         }
     }
 

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IRoundRules} from "../interfaces/IRoundRules.sol";
 import {SquareRoot} from "./SquareRoot.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice An update's row of the matrix.
 struct Row {
@@ -11,12 +12,15 @@ struct Row {
     int256[5] along; // inner products with the orthonormal public directions, Q16: a row of the Cholesky factor
     uint256 bar; // T·G_ii, Q64
     uint256 agreeing; // bit j: with row j it shares more than chance, provided that both are audible
+    uint256 norm; // √R_ii, Q16
+    uint256 likeness; // sum of its partial cosines with all other rows, Q16, negative ones as zero
 }
 
 /// @notice The matrix of a round, checked, and what is left of it once the public rows are projected out.
 struct GramMatrix {
     Row[] rows; // the updates
     int256[] residuals; // R_ij for i < j, row by row
+    int256[] novelties; // 1 - partial cosine of the same pairs, Q16, at most one
     uint256 audible; // bit i: R_ii is above zero
     uint256 products; // where the packed G_ij begin in the calldata: int64, row by row, diagonal included
 }
@@ -32,6 +36,15 @@ library Gram {
         uint256[5] square; // P_kk
         int256[5][5] along; // the Cholesky factor, lower triangle, Q16; the pivots are its diagonal
     }
+
+    // Where the fields of a `Row` lie in memory.
+    uint256 private constant RESIDUAL = 0x20;
+    uint256 private constant ALONG = 0x40;
+    uint256 private constant BAR = 0x60;
+    uint256 private constant AGREEING = 0x80;
+    uint256 private constant NORM = 0xa0;
+    uint256 private constant LIKENESS = 0xc0;
+    uint256 private constant ONE = 0x10000; // Q16
 
     uint256 internal constant MAX_ROWS = 64;
     uint256 internal constant PUBLIC_ROWS = 5;
@@ -68,7 +81,7 @@ library Gram {
             gram.products = products;
             gram.rows = _readSquares(products, n, dimension, chanceQ64);
             gram.audible = _project(gram.rows, _factorise(mixed + 16 * PUBLIC_ROWS * n, n, dimension), mixed);
-            gram.residuals = _compareAll(gram.rows, products);
+            _compareAll(gram);
         }
     }
 
@@ -196,120 +209,178 @@ library Gram {
                 _solve(along, directions, UPDATE_LIMIT);
                 // forge-lint: disable-next-line(unsafe-typecast)
                 int256 left = int256(row.square) - (_dot(along, along) >> 32);
+                if (left <= 0) continue;
                 // forge-lint: disable-next-line(unsafe-typecast)
-                if (left > 0) (row.residual, audible) = (uint256(left), audible | uint256(1) << i);
+                uint256 residual = uint256(left);
+                (row.residual, row.norm) = (residual, SquareRoot.floor(residual << 32));
+                audible |= uint256(1) << i;
             }
         }
     }
 
-    /// @dev Reads one update's inner products with the public rows.
+    /// @dev Reads one update's inner products with the public rows: two in a word of calldata.
     function _readMixed(Row memory row, uint256[5] memory publicSquares, uint256 position, uint256 i, uint256 n)
         private
         pure
     {
-        unchecked {
-            (int256[5] memory along, uint256 square, uint256 bound) = (row.along, row.square, 0);
-            int256 product;
-            for (uint256 at = 0; at < 0x20 * PUBLIC_ROWS; at += 0x20) {
-                assembly ("memory-safe") {
-                    product := sar(128, calldataload(add(position, shr(1, at))))
-                    bound := mul(square, mload(add(publicSquares, at)))
-                    mstore(add(along, at), product)
-                }
-                // forge-lint: disable-next-line(unsafe-typecast)
-                if (uint256(product * product) > bound) revert IRoundRules.GramCauchySchwarz(i, n + at / 0x20);
-            }
-        }
-    }
-
-    /// @dev Forward substitution in place: inner products with the public rows become those with the directions, Q16.
-    /// A direction that is not there, or not yet, has the pivot zero and takes nothing.
-    function _solve(int256[5] memory x, Directions memory directions, int256 limit) private pure {
-        unchecked {
-            int256[5][5] memory factor = directions.along;
-            int256[5] memory d = factor[0];
-            int256 x0 = _quotient(x[0] << 32, d[0], limit);
-            d = factor[1];
-            int256 x1 = _quotient((x[1] << 32) - x0 * d[0], d[1], limit);
-            d = factor[2];
-            int256 x2 = _quotient((x[2] << 32) - x0 * d[0] - x1 * d[1], d[2], limit);
-            d = factor[3];
-            int256 x3 = _quotient((x[3] << 32) - x0 * d[0] - x1 * d[1] - x2 * d[2], d[3], limit);
-            d = factor[4];
-            x[4] = _quotient((x[4] << 32) - x0 * d[0] - x1 * d[1] - x2 * d[2] - x3 * d[3], d[4], limit);
-            (x[0], x[1], x[2], x[3]) = (x0, x1, x2, x3);
-        }
-    }
-
-    /// @dev Rounds towards zero; zero where the pivot is; clamped.
-    function _quotient(int256 numerator, int256 pivot, int256 limit) private pure returns (int256 value) {
+        int256[5] memory along = row.along;
+        uint256 square = row.square;
+        uint256 refused = 0; // bit k: with public row k it violates the inequality
         assembly ("memory-safe") {
-            value := sdiv(numerator, pivot)
+            let pair := calldataload(position)
+            let product := sar(128, pair)
+            mstore(along, product)
+            refused := gt(mul(product, product), mul(square, mload(publicSquares)))
+            product := signextend(15, pair)
+            mstore(add(along, 0x20), product)
+            refused := or(refused, shl(1, gt(mul(product, product), mul(square, mload(add(publicSquares, 0x20))))))
+            pair := calldataload(add(position, 0x20))
+            product := sar(128, pair)
+            mstore(add(along, 0x40), product)
+            refused := or(refused, shl(2, gt(mul(product, product), mul(square, mload(add(publicSquares, 0x40))))))
+            product := signextend(15, pair)
+            mstore(add(along, 0x60), product)
+            refused := or(refused, shl(3, gt(mul(product, product), mul(square, mload(add(publicSquares, 0x60))))))
+            product := sar(128, calldataload(add(position, 0x40)))
+            mstore(add(along, 0x80), product)
+            refused := or(refused, shl(4, gt(mul(product, product), mul(square, mload(add(publicSquares, 0x80))))))
         }
-        unchecked {
-            // One comparison for both sides: what is below -limit becomes a very large unsigned number.
-            // forge-lint: disable-next-line(unsafe-typecast)
-            if (uint256(value + limit) > uint256(2 * limit)) return value < 0 ? -limit : limit;
+        if (refused != 0) revert IRoundRules.GramCauchySchwarz(i, n + Math.log2(refused & (~refused + 1)));
+    }
+
+    /// @dev Forward substitution in place: inner products with the public rows become those with the directions, Q16:
+    /// x_k = (x_k·2^32 - Σ_{m<k} x_m·L_km) / L_kk, rounded towards zero, clamped to the limit. A direction that is not
+    /// there, or not yet, has the pivot zero and takes nothing: the machine's x / 0 is 0.
+    function _solve(int256[5] memory x, Directions memory directions, int256 limit) private pure {
+        int256[5][5] memory factor = directions.along;
+        assembly ("memory-safe") {
+            function clamped(value, most) -> result {
+                result := value
+                // One comparison for both sides: what is below -most becomes a very large unsigned number.
+                if gt(add(value, most), shl(1, most)) {
+                    result := most
+                    if slt(value, 0) { result := sub(0, most) }
+                }
+            }
+            let d := mload(factor)
+            let x0 := clamped(sdiv(shl(32, mload(x)), mload(d)), limit)
+            mstore(x, x0)
+            d := mload(add(factor, 0x20))
+            let numerator := sub(shl(32, mload(add(x, 0x20))), mul(x0, mload(d)))
+            let x1 := clamped(sdiv(numerator, mload(add(d, 0x20))), limit)
+            mstore(add(x, 0x20), x1)
+            d := mload(add(factor, 0x40))
+            numerator := sub(shl(32, mload(add(x, 0x40))), mul(x0, mload(d)))
+            numerator := sub(numerator, mul(x1, mload(add(d, 0x20))))
+            let x2 := clamped(sdiv(numerator, mload(add(d, 0x40))), limit)
+            mstore(add(x, 0x40), x2)
+            d := mload(add(factor, 0x60))
+            numerator := sub(shl(32, mload(add(x, 0x60))), mul(x0, mload(d)))
+            numerator := sub(numerator, mul(x1, mload(add(d, 0x20))))
+            numerator := sub(numerator, mul(x2, mload(add(d, 0x40))))
+            let x3 := clamped(sdiv(numerator, mload(add(d, 0x60))), limit)
+            mstore(add(x, 0x60), x3)
+            d := mload(add(factor, 0x80))
+            numerator := sub(shl(32, mload(add(x, 0x80))), mul(x0, mload(d)))
+            numerator := sub(numerator, mul(x1, mload(add(d, 0x20))))
+            numerator := sub(numerator, mul(x2, mload(add(d, 0x40))))
+            numerator := sub(numerator, mul(x3, mload(add(d, 0x60))))
+            mstore(add(x, 0x80), clamped(sdiv(numerator, mload(add(d, 0x80))), limit))
         }
     }
 
-    /// @dev The one pass over all pairs of updates.
-    function _compareAll(Row[] memory rows, uint256 position) private pure returns (int256[] memory residuals) {
+    /// @dev The one pass over all pairs of updates: fills in the residuals, the novelties, and what rows have of each other.
+    function _compareAll(GramMatrix memory gram) private pure {
         unchecked {
+            Row[] memory rows = gram.rows;
             uint256 n = rows.length;
-            residuals = new int256[](n * (n - 1) / 2);
-            uint256 cursor = start(residuals);
+            gram.residuals = new int256[](n * (n - 1) / 2);
+            gram.novelties = new int256[](gram.residuals.length);
+            uint256 cursor = start(gram.residuals);
+            uint256 gap = start(gram.novelties) - cursor;
+            uint256 position = gram.products;
+            (uint256 slot, uint256 end) = _slots(rows);
             for (uint256 i = 0; i < n; ++i) {
                 position += 8;
-                _compareWithLater(rows, i, position, cursor);
-                uint256 later = n - 1 - i;
-                position += 8 * later;
-                cursor += 0x20 * later;
+                uint256 refused = _compareWithLater(slot, end, position, cursor, gap, i);
+                if (refused != 0) revert IRoundRules.GramCauchySchwarz(i, n - (end - refused) / 0x20);
+                slot += 0x20;
+                position += (end - slot) / 4;
+                cursor += end - slot;
             }
         }
     }
 
-    /// @dev Of every pair: checks it, projects it, and asks each of the two whether it shares more than chance with the
-    /// other. Squared residuals are below 2^134, so 2^198 in Q64; a bar times a residual is below 2^207.
-    function _compareWithLater(Row[] memory rows, uint256 i, uint256 position, uint256 cursor) private pure {
-        unchecked {
-            Row memory a = rows[i];
-            Row memory b = a; // a pointer that the loop moves; without a value it would be a fresh struct
-            (uint256 square, uint256 bar, uint256 residual) = (a.square, a.bar, a.residual);
-            (uint256 n, uint256 agreeing) = (rows.length, a.agreeing);
-            for (uint256 j = i + 1; j < n; ++j) {
-                int256 shared;
-                assembly ("memory-safe") {
-                    b := mload(add(add(rows, 0x20), shl(5, j)))
-                    shared := sar(192, calldataload(position))
+    /// @dev Where the pointers to the rows lie in memory.
+    function _slots(Row[] memory rows) private pure returns (uint256 slot, uint256 end) {
+        assembly ("memory-safe") {
+            slot := add(rows, 0x20)
+            end := add(slot, shl(5, mload(rows)))
+        }
+    }
+
+    /// @dev Of the row at this slot with every later one: checks the pair, projects it, asks how alike the two are, and asks
+    /// each of them whether it shares more than chance with the other. Squared residuals are below 2^134, so 2^198 in Q64; a
+    /// bar times a residual is below 2^207. Half of a decision's gas goes here: it is written in the machine's words.
+    /// @param gap from a pair's residual to its novelty in memory
+    /// @return refused the slot of the row with which this one violates Cauchy-Schwarz, zero where there is none
+    function _compareWithLater(uint256 slot, uint256 end, uint256 position, uint256 cursor, uint256 gap, uint256 i)
+        private
+        pure
+        returns (uint256 refused)
+    {
+        assembly ("memory-safe") {
+            let a := mload(slot)
+            let own := shl(i, 1)
+            let bit := own
+            for { slot := add(slot, 0x20) } lt(slot, end) { slot := add(slot, 0x20) } {
+                let b := mload(slot)
+                let shared := sar(192, calldataload(position))
+                position := add(position, 8)
+                if gt(mul(shared, shared), mul(mload(a), mload(b))) {
+                    refused := slot
+                    break
                 }
-                // forge-lint: disable-next-line(unsafe-typecast)
-                if (uint256(shared * shared) > square * b.square) revert IRoundRules.GramCauchySchwarz(i, j);
-                shared -= _dot(a.along, b.along) >> 32;
-                assembly ("memory-safe") {
-                    mstore(cursor, shared)
+                {
+                    let x := mload(add(a, ALONG))
+                    let y := mload(add(b, ALONG))
+                    let along := mul(mload(x), mload(y))
+                    along := add(along, mul(mload(add(x, 0x20)), mload(add(y, 0x20))))
+                    along := add(along, mul(mload(add(x, 0x40)), mload(add(y, 0x40))))
+                    along := add(along, mul(mload(add(x, 0x60)), mload(add(y, 0x60))))
+                    along := add(along, mul(mload(add(x, 0x80)), mload(add(y, 0x80))))
+                    shared := sub(shared, sar(32, along))
                 }
-                position += 8;
-                cursor += 0x20;
-                if (shared <= 0) continue;
-                // forge-lint: disable-next-line(unsafe-typecast)
-                uint256 evidence = uint256(shared * shared) << 64;
-                if (evidence > bar * b.residual) agreeing |= uint256(1) << j;
-                if (evidence > b.bar * residual) b.agreeing |= uint256(1) << i;
+                mstore(cursor, shared)
+                bit := shl(1, bit)
+                let likeness := 0
+                if sgt(shared, 0) {
+                    // Zero where a norm is: an update that is all public has nothing to share.
+                    likeness := div(shl(48, shared), mul(mload(add(a, NORM)), mload(add(b, NORM))))
+                    if gt(likeness, ONE) { likeness := ONE }
+                    let at := add(a, LIKENESS)
+                    mstore(at, add(mload(at), likeness))
+                    at := add(b, LIKENESS)
+                    mstore(at, add(mload(at), likeness))
+                    let evidence := shl(64, mul(shared, shared))
+                    if gt(evidence, mul(mload(add(a, BAR)), mload(add(b, RESIDUAL)))) {
+                        at := add(a, AGREEING)
+                        mstore(at, or(mload(at), bit))
+                    }
+                    if gt(evidence, mul(mload(add(b, BAR)), mload(add(a, RESIDUAL)))) {
+                        at := add(b, AGREEING)
+                        mstore(at, or(mload(at), own))
+                    }
+                }
+                mstore(add(cursor, gap), sub(ONE, likeness))
+                cursor := add(cursor, 0x20)
             }
-            a.agreeing = agreeing;
         }
     }
 
     function _dot(int256[5] memory a, int256[5] memory b) private pure returns (int256 product) {
-        assembly ("memory-safe") {
-            product := add(
-                add(
-                    add(mul(mload(a), mload(b)), mul(mload(add(a, 0x20)), mload(add(b, 0x20)))),
-                    add(mul(mload(add(a, 0x40)), mload(add(b, 0x40))), mul(mload(add(a, 0x60)), mload(add(b, 0x60))))
-                ),
-                mul(mload(add(a, 0x80)), mload(add(b, 0x80)))
-            )
+        unchecked {
+            return a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3] + a[4] * b[4];
         }
     }
 }

@@ -36,9 +36,11 @@ library Outcomes {
     /// @notice Packs pays, of which there is one a seat of `mask`, in ascending order.
     function spread(uint256 seats, uint64 mask, uint256[] memory rows) internal pure returns (bytes memory pays) {
         pays = new bytes(seats * PackedArray.PAY_BYTES);
-        uint256 seat = 0;
-        for (uint256 row = 0; row < rows.length; ++seat) {
-            if (mask.has(seat)) pays.setPay(seat, rows[row++]);
+        unchecked {
+            uint256 row = 0;
+            for (uint256 seat = 0; row < rows.length; (++seat, mask >>= 1)) {
+                if (mask & 1 != 0) pays.setPay(seat, rows[row++]);
+            }
         }
     }
 

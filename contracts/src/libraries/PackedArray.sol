@@ -20,6 +20,16 @@ library PackedArray {
         }
     }
 
+    function sumOfScores(bytes memory scores) internal pure returns (uint256 sum) {
+        assembly ("memory-safe") {
+            let end := add(scores, mload(scores)) // a word before the array's: entries are read at a word's end
+            for { let at := scores } lt(at, end) {} {
+                at := add(at, SCORE_BYTES)
+                sum := add(sum, and(mload(at), 0xffffffffffffffff))
+            }
+        }
+    }
+
     function setPay(bytes memory pays, uint256 seat, uint256 amount) internal pure {
         _set(pays, seat, PAY_BYTES, amount);
     }

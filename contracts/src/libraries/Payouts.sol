@@ -49,12 +49,9 @@ library Payouts {
     function byScore(uint256 amount, bytes memory scores) internal pure returns (uint256[] memory pays, uint256 total) {
         uint256 rows = scores.length / PackedArray.SCORE_BYTES;
         pays = new uint256[](rows);
-        uint256 sum = 0;
+        uint256 sum = scores.sumOfScores();
+        if (sum == 0) return (pays, 0);
         unchecked {
-            for (uint256 row = 0; row < rows; ++row) {
-                sum += scores.scoreAt(row);
-            }
-            if (sum == 0) return (pays, 0);
             for (uint256 row = 0; row < rows; ++row) {
                 uint256 pay = amount * scores.scoreAt(row) / sum;
                 pays[row] = pay;

@@ -83,22 +83,24 @@ library Provenance {
         rows = new bytes((1 + updates + Gram.PUBLIC_ROWS) * size);
         _copy(settlement.mask, rows, 0);
         _copy(settlement.publicRows, rows, (1 + updates) * size);
-        bytes32 chain = _replay(settlement, included, size, rows);
+        bytes32 chain = _replay(settlement.order, settlement.commitments, size, included, rows);
         if (chain != state.revealChain) revert IJobMarket.HistoryMismatch(chain, state.revealChain);
     }
 
-    /// @dev Copies the included commitments to their rows, and returns the rolling hash of all.
-    function _replay(Settlement calldata settlement, uint64 included, uint256 size, bytes memory rows)
+    /// @dev Copies the included commitments to their rows, and returns the rolling hash of all. An order that is not the
+    /// true one may write a row twice or leave one out, but has another hash.
+    function _replay(bytes calldata order, bytes calldata commitments, uint256 size, uint64 included, bytes memory rows)
         private
         pure
         returns (bytes32 chain)
     {
-        bytes calldata order = settlement.order;
-        for (uint256 i = 0; i < order.length; ++i) {
-            uint256 seat = uint8(order[i]);
-            bytes calldata commitment = settlement.commitments[i * size:(i + 1) * size];
-            chain = Commitments.extended(chain, seat, commitment);
-            if (included.has(seat)) _copy(commitment, rows, _place(included, seat) * size);
+        unchecked {
+            for (uint256 i = 0; i < order.length; ++i) {
+                uint256 seat = uint8(order[i]);
+                bytes calldata commitment = Commitments.at(commitments, i, size);
+                chain = Commitments.extended(chain, seat, commitment);
+                if (included.has(seat)) _copy(commitment, rows, _place(included, seat) * size);
+            }
         }
     }
 
