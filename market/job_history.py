@@ -10,9 +10,10 @@ from market.chain.events import (
     AttemptExpired,
     AttemptStarted,
     Event,
-    GramPublished,
     JobClosed,
     JobOpened,
+    ModelCommitted,
+    RoundProven,
     RoundSettled,
     RoundSkipped,
     UpdateCommitted,
@@ -22,6 +23,8 @@ from market.chain.events import (
 from market.chain.packed import pack_lifetime, unpack_pays
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import Digest, Seat, Wei
+from market.protocol.provenance import POINT_BYTES
+from market.protocol.update import CHUNK_BLINDER_BYTES
 
 E = TypeVar("E", bound=Event)
 
@@ -52,13 +55,26 @@ class Version:
 
     Attributes:
         digest: its content digest.
+        round: the round that made it; None for the initial model.
         attempt: the attempt whose settlement made it; None for the initial model.
         shift: e of that round; 0 for the initial model.
+        commitment: C(M) as the chain holds it, 64 bytes a chunk.
+        aggregate: C(p) of the aggregate that led here, as the chain summed it; infinity for the initial model.
+        blinders: of that aggregate, as the settlement published them, 192 bytes a chunk; zeros for the initial model.
     """
 
     digest: Digest
+    round: int | None
     attempt: int | None
     shift: int
+    commitment: bytes
+    aggregate: bytes
+    blinders: bytes
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return "the initial model" if self.round is None else f"the model of round {self.round}"
 
 
 @dataclass
@@ -69,7 +85,8 @@ class Attempt:
     commits: dict[Seat, UpdateCommitted] = field(default_factory=dict)
     reveals: dict[Seat, UpdateRevealed] = field(default_factory=dict)
     exclusions: dict[Seat, UpdateExcluded] = field(default_factory=dict)
-    gram: GramPublished | None = None
+    proven: RoundProven | None = None
+    model: ModelCommitted | None = None
     settled: RoundSettled | None = None
     expired: AttemptExpired | None = None
     skipped: RoundSkipped | None = None
@@ -132,13 +149,13 @@ class JobHistory:
         ]
 
     def versions(self, before: int | None = None) -> list[Version]:
-        """The job's distinct models, initial one first; only those made before an attempt, where one is given."""
-        made = [
-            Version(attempt.settled.model, attempt.number, attempt.started.shift)
-            for attempt in self.settlements(before)
-            if attempt.settled and attempt.settled.accepted
-        ]
-        return [Version(self.opened.initial_model, None, 0), *made]
+        """The job's distinct models, initial one first; only those made before an attempt, where one is given.
+
+        Raises:
+            ChainError: a settlement lacks the event that has its model's commitment.
+        """
+        made = [self._made(attempt) for attempt in self.settlements(before)]
+        return [self._initial(), *(version for version in made if version)]
 
     def lifetime_q32(self, before: int | None = None) -> list[int]:
         """Every seat's scores, summed over the settlements (before an attempt) as the contract does."""
@@ -161,6 +178,21 @@ class JobHistory:
         credits += [Credit(e.attempt, unpack_pays(e.pays)[seat], 0, e.pays) for e in self.of(JobClosed)]
         return sorted((credit for credit in credits if credit.amount_wei), key=lambda credit: credit.attempt)
 
+    def _initial(self) -> Version:
+        opened, chunks = self.opened, self.opened.terms.chunks
+        infinity, zeros = bytes(POINT_BYTES * chunks), bytes(CHUNK_BLINDER_BYTES * chunks)
+        return Version(opened.initial_model, None, None, 0, opened.initial_commitment, infinity, zeros)
+
+    def _made(self, attempt: Attempt) -> Version | None:
+        """The model that a settlement made; None where nobody was accepted."""
+        settled, model = attempt.settled, attempt.model
+        if settled is None or not settled.accepted:
+            return None
+        if model is None:
+            raise ChainError(f"attempt {attempt.number} made a model, but no event has its commitment")
+        made_in = (settled.round, attempt.number, attempt.started.shift)
+        return Version(settled.model, *made_in, model.model, model.aggregate, model.blinders)
+
     def _place(self, event: Event) -> None:
         match event:
             case UpdateCommitted():
@@ -169,8 +201,10 @@ class JobHistory:
                 self.attempt(event.attempt).reveals[event.seat] = event
             case UpdateExcluded():
                 self.attempt(event.attempt).exclusions[event.seat] = event
-            case GramPublished():
-                self.attempt(event.attempt).gram = event
+            case RoundProven():
+                self.attempt(event.attempt).proven = event
+            case ModelCommitted():
+                self.attempt(event.attempt).model = event
             case RoundSettled():
                 self.attempt(event.attempt).settled = event
             case AttemptExpired():

@@ -17,11 +17,10 @@ from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.rounds import Phase
 from market.protocol.terms import JobTerms
-from market.protocol.update import read_update
+from market.protocol.update import StoredUpdate, read_update, update_bytes
 from market.storage import Cid, ContentStore
 
 MODEL_ENTRY_BYTES = 8
-UPDATE_ENTRY_BYTES = 2
 
 
 class PublishedJob:
@@ -32,6 +31,8 @@ class PublishedJob:
         terms: as the contract holds them.
         document: as the owner published it.
         dimension: d, the length of the job's vectors.
+        chunks: c, how many points a commitment to one of them has.
+        update_bytes: length of a stored update.
     """
 
     def __init__(self, market: JobMarket, store: ContentStore, job: JobId, cache: Path) -> None:
@@ -56,7 +57,8 @@ class PublishedJob:
         # A document fits one block, whatever its length.
         cid = Cid.from_digest(self._opened.spec, 0)
         self.document = JobDocument.from_bytes(store.read(cid, MAX_SPEC_BYTES))
-        self.dimension = self.document.parameters.dimension
+        self.dimension, self.chunks = self.document.parameters.dimension, self.terms.chunks
+        self.update_bytes = update_bytes(self.dimension, self.chunks)
         check_document(self.document, self.terms, self._opened.initial_model)
 
     def now(self) -> tuple[JobState, Phase]:
@@ -75,20 +77,20 @@ class PublishedJob:
             StorageError: it is not in this store, damaged, or of another length.
             InvalidModel: an entry is out of range.
         """
-        return integer_model.read(self._fetch(digest, MODEL_ENTRY_BYTES), self.dimension)
+        path = self._fetch(digest, "i64", MODEL_ENTRY_BYTES * self.dimension)
+        return integer_model.read(path, self.dimension)
 
-    def update(self, digest: Digest) -> NDArray[np.int16]:
-        """Fetch an update, int16 (d,), mapped.
+    def update(self, digest: Digest) -> StoredUpdate:
+        """Fetch an update: counts, int16 (d,), mapped, and the blinders as they are stored.
 
         Raises:
             StorageError: it is not in this store, damaged, or of another length.
             InvalidUpdate: an entry is out of range.
         """
-        return read_update(self._fetch(digest, UPDATE_ENTRY_BYTES), self.dimension)
+        return read_update(self._fetch(digest, "update", self.update_bytes), self.dimension, self.chunks)
 
-    def _fetch(self, digest: Digest, entry_bytes: int) -> Path:
-        expected_bytes = entry_bytes * self.dimension
-        path = self._cache / f"{digest.hex()}.i{8 * entry_bytes}"
+    def _fetch(self, digest: Digest, kind: str, expected_bytes: int) -> Path:
+        path = self._cache / f"{digest.hex()}.{kind}"
         # What an earlier process left there may have been altered since: only this one's own fetches are trusted.
         if path not in self._fetched:
             self._cache.mkdir(parents=True, exist_ok=True)

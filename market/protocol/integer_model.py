@@ -146,7 +146,7 @@ def to_bytes(model: Integers) -> bytes:
     Raises:
         InvalidModel: an entry is out of range.
     """
-    return _checked(model).astype(_DTYPE, copy=False).tobytes()
+    return checked(model).astype(_DTYPE, copy=False).tobytes()
 
 
 def write(model: Integers, path: Path) -> None:
@@ -155,7 +155,7 @@ def write(model: Integers, path: Path) -> None:
     Raises:
         InvalidModel: an entry is out of range.
     """
-    write_vector_file(path, _checked(model).astype(_DTYPE, copy=False))
+    write_vector_file(path, checked(model).astype(_DTYPE, copy=False))
 
 
 def read(path: Path, dimension: int) -> Integers:
@@ -164,7 +164,7 @@ def read(path: Path, dimension: int) -> Integers:
     Raises:
         InvalidModel: the file cannot be read, is not exactly 8*d bytes long, or an entry is out of range.
     """
-    return _checked(map_vector_file(path, _DTYPE, dimension, InvalidModel))
+    return checked(map_vector_file(path, _DTYPE, dimension, InvalidModel))
 
 
 def parse(unverified_data: bytes, dimension: int) -> Integers:
@@ -173,7 +173,18 @@ def parse(unverified_data: bytes, dimension: int) -> Integers:
     Raises:
         InvalidModel: there are not exactly 8*d bytes, or an entry is out of range.
     """
-    return _checked(view_vector_bytes(unverified_data, _DTYPE, dimension, InvalidModel))
+    return checked(view_vector_bytes(unverified_data, _DTYPE, dimension, InvalidModel))
+
+
+def checked(model: Integers) -> Integers:
+    """The same model, once every entry is seen to be in range.
+
+    Raises:
+        InvalidModel: naming the first that is not.
+    """
+    for span in slices(len(model)):
+        _check_range(model[span], span.start)
+    return model
 
 
 def _check_operands(model: Integers, updates: Sequence[Counts], weights: Sequence[int]) -> None:
@@ -188,12 +199,6 @@ def _check_operands(model: Integers, updates: Sequence[Counts], weights: Sequenc
             )
     if any(weight < 0 for weight in weights) or sum(weights) > WEIGHT_SUM_LIMIT:
         raise InvalidModel(f"weights {list(weights)}: expected none negative and a sum of at most {WEIGHT_SUM_LIMIT}")
-
-
-def _checked(model: Integers) -> Integers:
-    for span in slices(len(model)):
-        _check_range(model[span], span.start)
-    return model
 
 
 def _check_range(values: Integers, first_index: int) -> None:

@@ -81,6 +81,8 @@ class UpdateSection(_Section):
 
     scale_exponent: Annotated[int, Field(ge=0, le=30)] = 14
     initial_shift: Annotated[int, Field(ge=0, le=8)] = 0
+    chunks: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Into how many parts the vector is cut to be committed to; where left out, the posting takes as few as will do."""
 
 
 class NormBound(_Section):
@@ -229,8 +231,8 @@ class JobSpec(_Section):
     money: MoneySection
     pay: PaySection = PaySection()
 
-    def to_terms(self, dimension: int, now_s: int, chunks: int = 1) -> JobTerms:
-        """The terms that the contract holds, for a job posted at this block timestamp and vectors cut into `chunks`.
+    def to_terms(self, dimension: int, now_s: int) -> JobTerms:
+        """The terms that the contract holds, for a job posted at this block timestamp.
 
         Raises:
             InvalidTerms: values that are well formed but cannot hold together.
@@ -244,7 +246,7 @@ class JobSpec(_Section):
             pay_mode=PayMode[self.pay.mode.upper()],
             scale_exponent=self.update.scale_exponent,
             initial_shift=self.update.initial_shift,
-            chunks=chunks,
+            chunks=self.update.chunks or 1,
             enrol_until_s=now_s + periods.enrol_s,
             deadline_s=now_s + periods.deadline_s,
             commit_period_s=periods.commit_s,
@@ -263,6 +265,10 @@ class JobSpec(_Section):
         )
         terms.check()
         return terms
+
+    def with_chunks(self, chunks: int) -> JobSpec:
+        """The same job, its vector cut into so many parts."""
+        return self.model_copy(update={"update": self.update.model_copy(update={"chunks": chunks})})
 
 
 def parse_spec(unverified_spec: Any) -> JobSpec:

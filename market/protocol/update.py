@@ -1,6 +1,7 @@
 """Updates: a difference of parameters as signed 16-bit counts of a power-of-two step, with error feedback.
 
-What is stored, committed to and summed are these same integers; nothing is quantised twice.
+What is stored, committed to and summed are these same integers; nothing is quantised twice. In storage the blinders of
+the update's commitment follow the counts: whoever has both can open it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidTerms, InvalidUpdate
-from market.protocol.vector_file import map_vector_file, slices, view_vector_bytes, write_vector_file
+from market.protocol.vector_file import map_vector_file, read_tail, slices, view_vector_bytes, write_vector_file
 
 UPDATE_LIMIT = 32767
 """Largest magnitude of an entry. -32768 is not used, so that negating an update is always an update."""
+
+CHUNK_BLINDER_BYTES = 6 * 32
+"""Of one chunk's blinders: six scalars, big-endian."""
 
 MAX_SCALE_EXPONENT = 30
 MAX_SHIFT = 8
@@ -53,7 +57,7 @@ class UpdateEncoding:
 
 @dataclass(frozen=True, eq=False)
 class EncodedUpdate:
-    """An update as it is sent, and what rounding and clipping left behind.
+    """An update as integers, and what rounding and clipping left behind.
 
     Attributes:
         counts: int16 (d,), every entry in [-32767, 32767].
@@ -65,13 +69,31 @@ class EncodedUpdate:
     residual: NDArray[np.float32]
     clipped: int
 
+
+@dataclass(frozen=True, eq=False)
+class StoredUpdate:
+    """An update as it is in storage: counts, and the blinders that hide them in their commitment.
+
+    Attributes:
+        counts: int16 (d,), every entry in [-32767, 32767].
+        blinders: 192 bytes a chunk; whether each scalar is one is for whoever recomputes the commitment to check.
+    """
+
+    counts: Counts
+    blinders: bytes
+
     def to_bytes(self) -> bytes:
-        """The counts as 2*d bytes, little-endian."""
-        return self.counts.astype(_DTYPE, copy=False).tobytes()
+        """The counts as 2*d bytes, little-endian, and the blinders."""
+        return self.counts.astype(_DTYPE, copy=False).tobytes() + self.blinders
 
     def write(self, path: Path) -> None:
-        """Write the counts as 2*d bytes, little-endian; the file is replaced whole or not at all."""
-        write_vector_file(path, self.counts.astype(_DTYPE, copy=False))
+        """Write what `to_bytes` gives; the file is replaced whole or not at all."""
+        write_vector_file(path, self.counts.astype(_DTYPE, copy=False), self.blinders)
+
+
+def update_bytes(dimension: int, chunks: int) -> int:
+    """Length of a stored update of d entries whose commitment has so many points."""
+    return _DTYPE.itemsize * dimension + CHUNK_BLINDER_BYTES * chunks
 
 
 def check_scale_exponent(scale_exponent: int) -> None:
@@ -134,22 +156,26 @@ def decode(counts: Counts, encoding: UpdateEncoding) -> NDArray[np.float32]:
     return counts.astype(np.float32) * np.float32(encoding.step)
 
 
-def read_update(path: Path, dimension: int) -> Counts:
-    """Map an update's file: int16 (d,), read-only.
+def read_update(path: Path, dimension: int, chunks: int) -> StoredUpdate:
+    """Map a stored update's file; its counts, int16 (d,), are read-only.
 
     Raises:
-        InvalidUpdate: the file cannot be read, is not exactly 2*d bytes long, or holds -32768.
+        InvalidUpdate: the file cannot be read, is not exactly 2*d + 192*chunks bytes long, or holds -32768.
     """
-    return _checked_range(map_vector_file(path, _DTYPE, dimension, InvalidUpdate))
+    tail_bytes = CHUNK_BLINDER_BYTES * chunks
+    counts = _checked_range(map_vector_file(path, _DTYPE, dimension, InvalidUpdate, tail_bytes))
+    return StoredUpdate(counts, read_tail(path, tail_bytes, InvalidUpdate))
 
 
-def parse_update(unverified_data: bytes, dimension: int) -> Counts:
-    """View an update's bytes: int16 (d,), read-only.
+def parse_update(unverified_data: bytes, dimension: int, chunks: int) -> StoredUpdate:
+    """View a stored update's bytes; its counts, int16 (d,), are read-only.
 
     Raises:
-        InvalidUpdate: there are not exactly 2*d bytes, or they hold -32768.
+        InvalidUpdate: there are not exactly 2*d + 192*chunks bytes, or they hold -32768.
     """
-    return _checked_range(view_vector_bytes(unverified_data, _DTYPE, dimension, InvalidUpdate))
+    tail_bytes = CHUNK_BLINDER_BYTES * chunks
+    counts = view_vector_bytes(unverified_data, _DTYPE, dimension, InvalidUpdate, tail_bytes)
+    return StoredUpdate(_checked_range(counts), unverified_data[len(unverified_data) - tail_bytes :])
 
 
 def _check_vectors(delta: Floats, residual: NDArray[np.float32] | None) -> None:

@@ -22,17 +22,19 @@ def slices(dimension: int) -> Iterator[slice]:
         yield slice(start, min(start + SLICE, dimension))
 
 
-def write_vector_file(path: Path, vector: NDArray[Any]) -> None:
+def write_vector_file(path: Path, vector: NDArray[Any], tail: bytes = b"") -> None:
     """Write a vector's bytes so that a crash leaves either the old file or the whole new one.
 
     Args:
         path: the file to write; a file of the same name with ``.part`` appended is used on the way.
         vector: any shape (d,), already in its little-endian dtype.
+        tail: what follows the vector in the same file.
     """
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         for span in slices(len(vector)):
             file.write(np.ascontiguousarray(vector[span]).data)
+        file.write(tail)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -45,31 +47,51 @@ def write_vector_file(path: Path, vector: NDArray[Any]) -> None:
             os.close(folder)
 
 
-def map_vector_file(path: Path, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError]) -> NDArray[Any]:
+def map_vector_file(
+    path: Path, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
+) -> NDArray[Any]:
     """Map a vector file into memory, read-only, after checking that its length is exactly right.
 
     Raises:
-        refusal: the file cannot be read, or is not exactly ``dimension`` entries long.
+        refusal: the file cannot be read, or is not exactly ``dimension`` entries and ``tail_bytes`` long.
     """
-    expected = dimension * np.dtype(dtype).itemsize
     try:
-        found = path.stat().st_size
-        if found != expected:
-            raise refusal(f"{path} has {found} bytes, expected {expected} ({dimension} entries)")
+        _check_length(str(path), path.stat().st_size, dtype, dimension, refusal, tail_bytes)
         return np.memmap(path, dtype=dtype, mode="r", shape=(dimension,))
     except OSError as error:
         raise refusal(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def read_tail(path: Path, tail_bytes: int, refusal: type[FedmarketError]) -> bytes:
+    """The last bytes of a vector's file, those that follow the vector.
+
+    Raises:
+        refusal: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(-tail_bytes, os.SEEK_END)
+            return file.read()
+    except OSError as error:
+        raise refusal(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def view_vector_bytes(
-    unverified_data: bytes, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError]
+    unverified_data: bytes, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
 ) -> NDArray[Any]:
     """View bytes as a vector without copying, after checking that their length is exactly right.
 
     Raises:
-        refusal: there are not exactly ``dimension`` entries.
+        refusal: there are not exactly ``dimension`` entries and ``tail_bytes`` after them.
     """
-    expected = dimension * np.dtype(dtype).itemsize
-    if len(unverified_data) != expected:
-        raise refusal(f"the vector has {len(unverified_data)} bytes, expected {expected} ({dimension} entries)")
-    return np.frombuffer(unverified_data, dtype=dtype)
+    _check_length("the vector", len(unverified_data), dtype, dimension, refusal, tail_bytes)
+    return np.frombuffer(unverified_data, dtype=dtype, count=dimension)
+
+
+def _check_length(
+    name: str, found: int, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int
+) -> None:
+    expected = dimension * np.dtype(dtype).itemsize + tail_bytes
+    if found != expected:
+        tail = f" and {tail_bytes} bytes of blinders" if tail_bytes else ""
+        raise refusal(f"{name} has {found} bytes, expected {expected} ({dimension} entries{tail})")

@@ -11,9 +11,10 @@ from market.chain.events import (
     AttemptExpired,
     AttemptStarted,
     Event,
-    GramPublished,
     JobClosed,
     JobOpened,
+    ModelCommitted,
+    RoundProven,
     RoundSettled,
     RoundSkipped,
     UpdateCommitted,
@@ -52,13 +53,28 @@ def model(number: int) -> Digest:
     return Digest(bytes([number]) * 32)
 
 
+def points(number: int) -> bytes:
+    return bytes([100 + number]) * 64
+
+
+def blinders(number: int) -> bytes:
+    return bytes([number]) * 192
+
+
 def event(kind: type[Event], **values: Any) -> Event:
     return kind(next(LOG), b"block", b"transaction", 0, JOB, **values)
 
 
 def opened() -> Event:
     return event(
-        JobOpened, owner="0x" + "0e" * 20, spec=model(99), initial_model=model(0), deposit_wei=Wei(300), terms=terms()
+        JobOpened,
+        owner="0x" + "0e" * 20,
+        spec=model(99),
+        initial_model=model(0),
+        initial_commitment=points(0),
+        srs_id=bytes(32),
+        deposit_wei=Wei(300),
+        terms=terms(),
     )
 
 
@@ -79,7 +95,9 @@ def revealed(attempt: int, *seats: int) -> list[Event]:
         return event(kind, attempt=attempt, trainer=f"0x{seat:040x}", seat=Seat(seat), **values)
 
     commits = [of_seat(UpdateCommitted, seat, seal=bytes([seat]) * 32) for seat in seats]
-    return commits + [of_seat(UpdateRevealed, seat, content=model(seat), salt=bytes(32)) for seat in seats]
+    return commits + [
+        of_seat(UpdateRevealed, seat, content=model(seat), commitment=points(seat), salt=bytes(32)) for seat in seats
+    ]
 
 
 def settled(attempt: int, round_number: int, new: int, scores: tuple[int, ...], *accepted: int) -> list[Event]:
@@ -97,7 +115,11 @@ def settled(attempt: int, round_number: int, new: int, scores: tuple[int, ...], 
         returned_wei=Wei(0),
         vests_at_s=1_000 * attempt + 500,
     )
-    return [event(GramPublished, attempt=attempt, gram=b"gram"), decision]
+    proven = event(RoundProven, attempt=attempt, gram=b"gram", proof=b"proof")
+    averaged = event(
+        ModelCommitted, attempt=attempt, aggregate=points(50 + new), model=points(new), blinders=blinders(new)
+    )
+    return [proven, averaged, decision] if accepted else [proven, decision]
 
 
 def expired(attempt: int, round_number: int, *seats: int) -> Event:
@@ -146,8 +168,8 @@ def test_every_attempt_has_what_happened_in_it_and_its_one_end() -> None:
     assert ends == {0: ["settled"], 1: ["expired"], 2: ["settled"], 3: ["skipped"], 4: ["settled"]}
     assert sorted(history.attempt(1).commits) == sorted(history.attempt(1).reveals) == [0, 3]
     assert history.attempt(2).exclusions[Seat(1)].reason is ExclusionReason.UNREADABLE
-    assert history.attempt(2).gram is not None
-    assert history.attempt(3).gram is None
+    assert history.attempt(2).proven is not None
+    assert history.attempt(3).proven is None
     assert history.closed is not None
     assert history.closed.attempt == 5
 
@@ -159,9 +181,14 @@ def test_the_matrix_has_a_row_for_each_revealed_seat_that_is_not_excluded() -> N
     assert history.attempt(3).rows == []
 
 
+INITIAL = Version(model(0), None, None, 0, points(0), bytes(64), bytes(192))
+
+
 def test_versions_are_the_models_that_were_made_with_the_shift_that_made_them() -> None:
     history = JobHistory(whole_job())
-    first, second, third = Version(model(0), None, 0), Version(model(1), 0, 2), Version(model(2), 4, 1)
+    first = INITIAL
+    second = Version(model(1), 0, 0, 2, points(1), points(51), blinders(1))
+    third = Version(model(2), 3, 4, 1, points(2), points(52), blinders(2))
     assert history.versions() == [first, second, third]
     assert history.versions(before=4) == [first, second]
     assert history.versions(before=0) == [first]
@@ -205,7 +232,7 @@ def test_credits_are_all_that_a_seat_earned_and_nothing_of_zero() -> None:
 
 def test_a_job_that_was_only_opened_has_one_model_and_no_credits() -> None:
     history = JobHistory([opened()])
-    assert history.versions() == [Version(model(0), None, 0)]
+    assert history.versions() == [INITIAL]
     assert history.lifetime_q32() == [0] * SEATS
     assert history.credits(Seat(0)) == []
     assert history.closed is None

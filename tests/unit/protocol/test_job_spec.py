@@ -50,6 +50,18 @@ def changed(fields: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return fields
 
 
+def test_the_number_of_chunks_is_one_unless_it_is_written_or_filled_in(fields: dict[str, Any], spec: JobSpec) -> None:
+    assert spec.to_terms(DIMENSION, NOW_S).chunks == 1
+    assert spec.with_chunks(3).to_terms(DIMENSION, NOW_S).chunks == 3
+    assert parse_spec(changed(fields, "update.chunks", 2)) == spec.with_chunks(2)
+
+
+@pytest.mark.parametrize("chunks", [0, 65, 1.5, "many"])
+def test_a_number_of_chunks_that_cannot_be_is_refused(fields: dict[str, Any], chunks: Any) -> None:
+    with pytest.raises(InvalidJobSpec, match=r"job spec: update\.chunks: "):
+        parse_spec(changed(fields, "update.chunks", chunks))
+
+
 def test_a_written_spec_becomes_the_contracts_terms(spec: JobSpec) -> None:
     terms = spec.to_terms(DIMENSION, NOW_S)
     assert (terms.token, terms.pay_mode, terms.seats, terms.rounds) == (NATIVE, PayMode.POT, 8, 5)

@@ -10,7 +10,19 @@ from hypothesis.extra import numpy as hnp
 
 from market.protocol import vector_file
 from market.protocol.errors import InvalidTerms, InvalidUpdate
-from market.protocol.update import UPDATE_LIMIT, UpdateEncoding, decode, encode, parse_update, read_update
+from market.protocol.update import (
+    UPDATE_LIMIT,
+    StoredUpdate,
+    UpdateEncoding,
+    decode,
+    encode,
+    parse_update,
+    read_update,
+    update_bytes,
+)
+
+CHUNKS = 2
+BLINDERS = bytes(number % 251 for number in range(192 * CHUNKS))
 
 encodings = st.builds(UpdateEncoding, st.integers(0, 30), st.integers(0, 8))
 
@@ -117,62 +129,67 @@ def test_slicing_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> 
     whole = encode(delta, None, UpdateEncoding(5))
     monkeypatch.setattr(vector_file, "SLICE", 7)
     sliced = encode(delta, None, UpdateEncoding(5))
-    assert sliced.to_bytes() == whole.to_bytes()
+    assert (sliced.counts == whole.counts).all()
     assert (sliced.residual == whole.residual).all()
     delta[93] = np.nan
     with pytest.raises(InvalidUpdate, match="entry 93 is nan"):
         encode(delta, None, UpdateEncoding(5))
 
 
-def test_bytes_are_little_endian_and_read_back(tmp_path: Path) -> None:
-    encoded = encode(np.array([1.0, -2.0, 258.0, -32767.0]), None, UpdateEncoding(0))
-    assert encoded.to_bytes() == bytes([1, 0, 0xFE, 0xFF, 2, 1, 1, 0x80])
-    encoded.write(tmp_path / "update")
-    assert (tmp_path / "update").read_bytes() == encoded.to_bytes()
-    for counts in (read_update(tmp_path / "update", 4), parse_update(encoded.to_bytes(), 4)):
-        assert counts.tolist() == [1, -2, 258, -32767]
-        assert counts.dtype == np.int16
-        assert not counts.flags.writeable
+def test_bytes_are_little_endian_counts_then_blinders_and_read_back(tmp_path: Path) -> None:
+    counts = encode(np.array([1.0, -2.0, 258.0, -32767.0]), None, UpdateEncoding(0)).counts
+    stored = StoredUpdate(counts, BLINDERS)
+    assert stored.to_bytes() == bytes([1, 0, 0xFE, 0xFF, 2, 1, 1, 0x80]) + BLINDERS
+    assert len(stored.to_bytes()) == update_bytes(4, CHUNKS)
+    stored.write(tmp_path / "update")
+    assert (tmp_path / "update").read_bytes() == stored.to_bytes()
+    for again in (read_update(tmp_path / "update", 4, CHUNKS), parse_update(stored.to_bytes(), 4, CHUNKS)):
+        assert again.counts.tolist() == [1, -2, 258, -32767]
+        assert again.counts.dtype == np.int16
+        assert not again.counts.flags.writeable
+        assert again.blinders == BLINDERS
     assert [path.name for path in tmp_path.iterdir()] == ["update"]
 
 
 @given(st.binary(max_size=64))
 def test_parsing_any_bytes_gives_counts_in_range_or_refuses(data: bytes) -> None:
     try:
-        counts = parse_update(data, 16)
+        stored = parse_update(data + BLINDERS, 16, CHUNKS)
     except InvalidUpdate:
         assert len(data) != 32 or (np.frombuffer(data, "<i2") == -32768).any()
     else:
-        assert counts.tobytes() == data
-        assert counts.min() >= -UPDATE_LIMIT
+        assert stored.counts.tobytes() == data
+        assert stored.counts.min() >= -UPDATE_LIMIT
+        assert stored.blinders == BLINDERS
 
 
-@pytest.mark.parametrize("length", [0, 7, 9, 16])
+@pytest.mark.parametrize("length", [0, 8, 199, 201, 392, 391])
 def test_an_update_of_another_length_is_refused(length: int, tmp_path: Path) -> None:
-    with pytest.raises(InvalidUpdate, match=f"{length} bytes, expected 8"):
-        parse_update(bytes(length), 4)
+    expected = r"bytes, expected 200 \(4 entries and 192 bytes of blinders\)"
+    with pytest.raises(InvalidUpdate, match=f"{length} {expected}"):
+        parse_update(bytes(length), 4, 1)
     (tmp_path / "update").write_bytes(bytes(length))
-    with pytest.raises(InvalidUpdate, match=f"{length} bytes, expected 8"):
-        read_update(tmp_path / "update", 4)
+    with pytest.raises(InvalidUpdate, match=f"{length} {expected}"):
+        read_update(tmp_path / "update", 4, 1)
 
 
 def test_minus_32768_is_refused(tmp_path: Path) -> None:
-    data = np.array([0, 5, -32768], "<i2").tobytes()
+    data = np.array([0, 5, -32768], "<i2").tobytes() + BLINDERS
     with pytest.raises(InvalidUpdate, match="entry 2 is -32768"):
-        parse_update(data, 3)
+        parse_update(data, 3, CHUNKS)
     (tmp_path / "update").write_bytes(data)
     with pytest.raises(InvalidUpdate, match="entry 2 is -32768"):
-        read_update(tmp_path / "update", 3)
+        read_update(tmp_path / "update", 3, CHUNKS)
 
 
 def test_a_missing_update_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidUpdate, match="cannot be read"):
-        read_update(tmp_path / "none", 3)
+        read_update(tmp_path / "none", 3, CHUNKS)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    encode(np.ones(4), None, UpdateEncoding(0)).write(tmp_path / "update")
+    StoredUpdate(np.ones(4, np.int16), BLINDERS).write(tmp_path / "update")
     (tmp_path / "update.part").mkdir()
     with pytest.raises(OSError, match=r"update\.part"):
-        encode(np.zeros(4), None, UpdateEncoding(0)).write(tmp_path / "update")
-    assert read_update(tmp_path / "update", 4).tolist() == [1, 1, 1, 1]
+        StoredUpdate(np.zeros(4, np.int16), BLINDERS).write(tmp_path / "update")
+    assert read_update(tmp_path / "update", 4, CHUNKS).counts.tolist() == [1, 1, 1, 1]
