@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidUpdate
 from market.protocol.identifiers import Digest
+from market.protocol.provenance import POINT_BYTES
 from market.protocol.seal import SALT_BYTES, SealContext
-from market.protocol.update import EncodedUpdate, read_update
+from market.protocol.update import Counts, EncodedUpdate, StoredUpdate, read_update
 from market.protocol.vector_file import map_vector_file, slices, write_vector_file
 
 RESIDUAL_DTYPE = np.dtype("<f4")
@@ -23,17 +26,26 @@ RESIDUAL_NAME = "residual.f32"
 
 @dataclass(frozen=True)
 class SealedUpdate:
-    """What opens a seal: the update's content digest and the salt. Secret until the reveal.
+    """All that a reveal takes: content digest, commitment and salt open the seal. Secret until then.
 
     Attributes:
-        content: sha2-256 digest of the CID of the update's bytes.
+        content: sha2-256 digest of the CID of the update's bytes, blinders included.
+        commitment: to the counts, 64 bytes a chunk.
         salt: 32 random bytes.
         model: content digest of the model that the update was trained on.
+        counts: sha2-256 of the counts alone: equal updates differ in their blinders.
     """
 
     content: Digest
+    commitment: bytes
     salt: bytes
     model: Digest
+    counts: Digest
+
+
+def counts_digest(counts: Counts) -> Digest:
+    """What tells whether two updates are the same: sha2-256 of the counts, little-endian, without blinders."""
+    return Digest(hashlib.sha256(np.ascontiguousarray(counts, np.dtype("<i2")).data).digest())
 
 
 def make_private(folder: Path) -> None:
@@ -57,8 +69,8 @@ class AttemptFolder:
 
     @property
     def update_path(self) -> Path:
-        """The update as it will be stored: int16 (d,), little-endian."""
-        return self.path / "update.i16"
+        """The update as it will be stored: counts, and the blinders of their commitment."""
+        return self.path / "update.bin"
 
     @property
     def _residual_path(self) -> Path:
@@ -68,10 +80,10 @@ class AttemptFolder:
     def _opening_path(self) -> Path:
         return self.path / "opening.json"
 
-    def keep(self, update: EncodedUpdate) -> None:
-        """Put the update and its residual on the disk."""
+    def keep(self, update: EncodedUpdate, blinders: bytes) -> None:
+        """Put the update, its blinders and its residual on the disk."""
         make_private(self.path)
-        update.write(self.update_path)
+        StoredUpdate(update.counts, blinders).write(self.update_path)
         write_vector_file(self._residual_path, update.residual.astype(RESIDUAL_DTYPE, copy=False))
 
     def seal(self, sealed: SealedUpdate) -> None:
@@ -97,26 +109,32 @@ class AttemptFolder:
         """
         try:
             fields = json.loads(self._opening_path.read_text(encoding="ascii"))
-            content, salt, model = (bytes.fromhex(fields[name]) for name in ("content", "salt", "model"))
+            values: dict[str, Any] = {name: bytes.fromhex(value) for name, value in fields.items()}
+            sealed = SealedUpdate(**values)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise InvalidUpdate(f"{self._opening_path} is damaged: {error}") from error
-        if not len(content) == len(model) == len(salt) == SALT_BYTES:
-            raise InvalidUpdate(f"{self._opening_path} is damaged: expected two digests and a salt of 32 bytes each")
-        return SealedUpdate(Digest(content), salt, Digest(model))
+        words = {len(word) for word in (sealed.content, sealed.salt, sealed.model, sealed.counts)}
+        points, rest = divmod(len(sealed.commitment), POINT_BYTES)
+        if words != {SALT_BYTES} or rest or not points:
+            raise InvalidUpdate(
+                f"{self._opening_path} is damaged: expected three digests and a salt of 32 bytes each, "
+                "and a commitment of 64 bytes a chunk"
+            )
+        return sealed
 
-    def update(self, dimension: int) -> NDArray[np.int16]:
-        """The update, int16 (d,), mapped.
+    def update(self, dimension: int, chunks: int) -> StoredUpdate:
+        """The update; its counts, int16 (d,), are mapped.
 
         Raises:
             InvalidUpdate: it is missing or damaged.
         """
-        return read_update(self.update_path, dimension)
+        return read_update(self.update_path, dimension, chunks)
 
-    def repeats(self, content: Digest) -> bool:
-        """Whether an earlier attempt of this job was sealed with the same content."""
-        entry = json.dumps({"content": content.hex()}).strip("{}")
+    def repeats(self, counts: Digest) -> bool:
+        """Whether an earlier attempt of this job was sealed with the same counts, whatever the blinders."""
+        entry = json.dumps({"counts": counts.hex()}).strip("{}")
         return any(entry in opening.read_text("ascii", "replace") for opening in self._earlier_openings())
 
     def residual_before(self, dimension: int) -> NDArray[np.float32] | None:

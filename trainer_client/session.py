@@ -1,6 +1,7 @@
 """A trainer in a job: train, commit, reveal, round after round, from whatever chain and disk say is done already.
 
-Data's path: model M_t -> local training -> counts q -> seal on the chain -> bytes to storage -> opening on the chain.
+Data's path: model M_t, opened against the chain -> local training -> counts q, blinders r, commitment C -> seal on the
+chain -> bytes to storage -> opening on the chain.
 """
 
 from __future__ import annotations
@@ -18,25 +19,31 @@ from market.chain.calls import PreparedCall
 from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.following import follow
+from market.model_opening import check_job_srs, fetch_verified, layout_of, warm_up
 from market.protocol.errors import (
+    AuditMismatch,
     BlockNotFound,
+    ChainTimeout,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
     InvalidInput,
+    InvalidModel,
     InvalidUpdate,
 )
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import FULL_STEP_Q16, Phase
 from market.protocol.seal import SealContext, new_salt, seal
-from market.protocol.update import UpdateEncoding, encode
-from market.published_job import UPDATE_ENTRY_BYTES, PublishedJob
+from market.protocol.update import EncodedUpdate, UpdateEncoding, encode
+from market.published_job import PublishedJob
 from market.storage import Cid, EmbeddedStore
 from market.storage.file_dag import walk_blocks
-from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, make_private
+from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest, make_private
 from trainer_client.data import Dataset
 from trainer_client.job_model import JobModel
 from trainer_client.training import CPU, Progress, train
+from zk.commitment import Blinders, commit
+from zk.srs import Srs
 
 SAFETY = 0.2
 """Share of the commit phase that is kept free for sending the commit: training stops before it."""
@@ -106,6 +113,7 @@ class TrainerSession:
         dataset: Dataset,
         sender: TransactionSender,
         work_folder: Path,
+        srs: Srs,
         *,
         seed: int = 0,
         device: torch.device = CPU,
@@ -121,6 +129,7 @@ class TrainerSession:
             dataset: the trainer's data; it never leaves this process.
             sender: the trainer's account.
             work_folder: where updates, residuals and openings are kept.
+            srs: the job's, to commit with.
             seed: of the trainings; the job's and the attempt's numbers enter, too.
             device: where to compute.
             craft: makes the update; the job's local training by default.
@@ -129,32 +138,35 @@ class TrainerSession:
             poll_s: how often the chain is asked.
 
         Raises:
-            InvalidInput: the account has no seat in this job.
+            InvalidInput: the account has no seat in this job, or the SRS is not the job's.
             InvalidModel: the job's model cannot be built here.
         """
+        check_job_srs(job, srs, job.history())
         self.job, self.dataset, self.sender, self.seed = job, dataset, sender, seed
         self.device, self.craft, self.report, self.progress, self.poll_s = device, craft, report, progress, poll_s
         self.model = JobModel.of_document(job.document)
         self.seat = _seat(job, sender.address)
-        self._work_folder = work_folder
+        self._work_folder, self._srs, self._layout = work_folder, srs, layout_of(job)
         # A seal binds a content id before anybody else may have the content: it is computed here.
         self._own_store = EmbeddedStore(work_folder / "sealed")
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
-        self._given_up: set[int] = set()
+        self._given_up: set[tuple[int, Digest]] = set()
+        self._waits_for: Digest | None = None
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Take part until the job is closed or `should_stop` says so.
 
         Raises:
             ChainUnreachable: the node does not answer at the start; later it is waited for.
-            StorageError: a model is not to be had, or the disk refuses.
+            StorageError: the disk refuses.
         """
         self.sender.recover()
+        warm_up(self._srs, self._layout)
         follow(self.job, self.advance, should_stop, self.report, self.poll_s)
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
-        if state.attempt in self._given_up:
+        if _occasion(state) in self._given_up:
             return False
         mine = 1 << self.seat
         try:
@@ -169,13 +181,13 @@ class TrainerSession:
             # the next look at the chain tells.
             if refusal.name != "AlreadyCommitted" and phase is not Phase.OVERDUE:
                 self._give_up(state, str(refusal))
-        except InvalidUpdate as problem:
+        except (AuditMismatch, InvalidContent, InvalidModel, InvalidUpdate) as problem:
             self._give_up(state, str(problem))
         return False
 
     def is_done(self, state: JobState, seats: int) -> bool:
         """Whether this trainer's seat is among those that acted in a phase, or has given the attempt up."""
-        return bool(seats >> self.seat & 1) or state.attempt in self._given_up
+        return bool(seats >> self.seat & 1) or _occasion(state) in self._given_up
 
     # ------------------------------------------------------------------ the two acts
 
@@ -193,7 +205,9 @@ class TrainerSession:
             return False
         if sealed is None or (sealed.model != state.model and not signed):
             sealed = self._seal_update(state, folder)
-        digest = seal(context, self.sender.address, sealed.content, sealed.salt)
+        if sealed is None:
+            return False
+        digest = seal(context, self.sender.address, sealed.commitment, sealed.content, sealed.salt)
         schedule = self.job.terms.schedule(state.attempt_start_s)
         call = self.job.market.commit(self.job.id, state.attempt, digest)
         self._send("commit", context, call, schedule.commit_end_s)
@@ -208,14 +222,16 @@ class TrainerSession:
             self._give_up(state, f"the opening of this attempt's seal is not in {folder.path}")
             return False
         cid = self._deliver(state, folder, sealed)
-        call = self.job.market.reveal(self.job.id, state.attempt, self.sender.address, sealed.content, sealed.salt)
+        call = self.job.market.reveal(
+            self.job.id, state.attempt, self.sender.address, sealed.commitment, sealed.content, sealed.salt
+        )
         self._send("reveal", context, call, self.job.terms.schedule(state.attempt_start_s).reveal_end_s)
         self.report(f"round {state.round}: revealed {cid}")
         return True
 
     def _deliver(self, state: JobState, folder: AttemptFolder, sealed: SealedUpdate) -> Cid:
         """Put the update that was sealed where the aggregator finds it; no other bytes leave, whatever the disk did."""
-        cid = Cid.from_digest(sealed.content, UPDATE_ENTRY_BYTES * self.job.dimension)
+        cid = Cid.from_digest(sealed.content, self.job.update_bytes)
         if folder.update_path.exists():
             self._keep_sealed(folder)  # in place of a copy that was damaged
         try:
@@ -240,8 +256,41 @@ class TrainerSession:
 
     # ------------------------------------------------------------------ making the update
 
-    def _seal_update(self, state: JobState, folder: AttemptFolder) -> SealedUpdate:
-        self.model.load(self.job.model(state.model))
+    def _seal_update(self, state: JobState, folder: AttemptFolder) -> SealedUpdate | None:
+        """Make this attempt's update and fix it on the disk; None while the model is not to be had."""
+        model = self._verified_model(state)
+        if model is None:
+            return None
+        self.model.load(model)
+        update = self._make_update(state, folder)
+        counts = counts_digest(update.counts)
+        # Zeros tell nothing, and their residual has to go on growing until it is worth a count.
+        if update.counts.any() and folder.repeats(counts):
+            raise InvalidUpdate("the update is that of an earlier attempt, and none is ever sent twice")
+        # Drawn here and nowhere else: blinders that were kept without their opening are never looked at again.
+        blinders = Blinders.fresh(self._layout)
+        commitment = commit(self._srs, self._layout, update.counts, blinders)
+        folder.keep(update, blinders.to_bytes())
+        make_private(self._own_store.root)
+        content = Digest(self._keep_sealed(folder).digest)
+        sealed = SealedUpdate(content, commitment, new_salt(), state.model, counts)
+        folder.seal(sealed)
+        return sealed
+
+    def _verified_model(self, state: JobState) -> NDArray[np.int64] | None:
+        """The model to train on, once it is seen to be the one that the chain committed to; None while it is away."""
+        versions = self.job.history().versions(before=state.attempt)
+        if versions[-1].digest != state.model:
+            raise ChainTimeout(f"no settlement that the node tells of made the model 0x{state.model.hex()} yet")
+        try:
+            return fetch_verified(self.job, self._srs, versions)
+        except (BlockNotFound, CorruptBlock) as problem:
+            if self._waits_for != state.model:
+                self._waits_for = state.model
+                self.report(f"round {state.round}: waiting for the model: {problem}")
+            return None
+
+    def _make_update(self, state: JobState, folder: AttemptFolder) -> EncodedUpdate:
         delta = self.craft(self._task(state))
         if delta.shape != (self.job.dimension,):
             raise InvalidUpdate(f"the update has shape {delta.shape}, expected ({self.job.dimension},)")
@@ -249,15 +298,7 @@ class TrainerSession:
         update = encode(delta, self._residual(state, folder), encoding)
         if update.clipped:
             self.report(f"round {state.round}: {update.clipped} entries were clipped; the rest is sent next time")
-        folder.keep(update)
-        make_private(self._own_store.root)
-        content = Digest(self._keep_sealed(folder).digest)
-        # Zeros tell nothing, and their residual has to go on growing until it is worth a count.
-        if update.counts.any() and folder.repeats(content):
-            raise InvalidUpdate("the update is that of an earlier attempt, and none is ever sent twice")
-        sealed = SealedUpdate(content, new_salt(), state.model)
-        folder.seal(sealed)
-        return sealed
+        return update
 
     def _residual(self, state: JobState, folder: AttemptFolder) -> NDArray[np.float32] | None:
         try:
@@ -305,8 +346,13 @@ class TrainerSession:
         return self.sender.send(_key(act, context), call, self._finality, timeout_s)
 
     def _give_up(self, state: JobState, why: str) -> None:
-        self._given_up.add(state.attempt)
+        self._given_up.add(_occasion(state))
         self.report(f"round {state.round}: not taking part any more: {why}")
+
+
+def _occasion(state: JobState) -> tuple[int, Digest]:
+    """What is given up for good: after a reorganisation an attempt with another model is another matter."""
+    return state.attempt, state.model
 
 
 def _key(act: str, context: SealContext) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +15,10 @@ from market.protocol.errors import InvalidUpdate
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.seal import SealContext
 from market.protocol.update import EncodedUpdate
-from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
+from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest
 
 CONTEXT = SealContext(31337, "0x" + "Ab" * 20, JobId(3), round=1, attempt=2)
-D = 4
+D, CHUNKS = 4, 2
 
 
 def encoded(value: int) -> EncodedUpdate:
@@ -23,8 +26,12 @@ def encoded(value: int) -> EncodedUpdate:
 
 
 def opening(byte: int) -> SealedUpdate:
-    content, salt, model = (bytes([(byte + offset) % 256]) * 32 for offset in range(3))
-    return SealedUpdate(Digest(content), salt, Digest(model))
+    content, salt, model, counts = (bytes([(byte + offset) % 256]) * 32 for offset in range(4))
+    return SealedUpdate(Digest(content), bytes([byte % 256]) * 64 * CHUNKS, salt, Digest(model), Digest(counts))
+
+
+def blinders(byte: int) -> bytes:
+    return bytes([byte % 256]) * 192 * CHUNKS
 
 
 def folder(work: Path, attempt: int = 2) -> AttemptFolder:
@@ -33,7 +40,7 @@ def folder(work: Path, attempt: int = 2) -> AttemptFolder:
 
 def kept(work: Path, attempt: int, *, sealed: bool = True) -> AttemptFolder:
     made = folder(work, attempt)
-    made.keep(encoded(attempt))
+    made.keep(encoded(attempt), blinders(attempt))
     if sealed:
         made.seal(opening(attempt))
     return made
@@ -49,8 +56,17 @@ def test_what_was_kept_and_sealed_comes_back(tmp_path: Path) -> None:
     kept(tmp_path, 2)
     again = folder(tmp_path)
     assert again.sealed() == opening(2)
-    assert again.update(D).tolist() == [2] * D
-    assert again.update_path.read_bytes() == b"\x02\x00" * D
+    assert again.update(D, CHUNKS).counts.tolist() == [2] * D
+    assert again.update(D, CHUNKS).blinders == blinders(2)
+    assert again.update_path.read_bytes() == b"\x02\x00" * D + blinders(2)
+
+
+def test_the_digest_of_counts_is_that_of_their_bytes() -> None:
+    counts = np.array([1, -2, 258], np.int16)
+    expected = hashlib.sha256(bytes([1, 0, 0xFE, 0xFF, 2, 1])).digest()
+    assert counts_digest(counts) == expected
+    assert counts_digest(np.repeat(counts, 2)[::2]) == expected
+    assert counts_digest(counts[::-1]) != expected
 
 
 def test_an_update_without_its_opening_is_not_sealed(tmp_path: Path) -> None:
@@ -61,10 +77,11 @@ def test_an_update_without_its_opening_is_not_sealed(tmp_path: Path) -> None:
 
 def test_sealing_again_replaces_the_opening(tmp_path: Path) -> None:
     made = kept(tmp_path, 2)
-    made.keep(encoded(9))
+    made.keep(encoded(9), blinders(9))
     made.seal(opening(9))
     assert made.sealed() == opening(9)
-    assert made.update(D).tolist() == [9] * D
+    assert made.update(D, CHUNKS).counts.tolist() == [9] * D
+    assert made.update(D, CHUNKS).blinders == blinders(9)
 
 
 def test_an_opening_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
@@ -72,9 +89,30 @@ def test_an_opening_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     assert (made.path / "opening.json").stat().st_mode & 0o777 == 0o600
 
 
+OPENING = json.dumps({name: value.hex() for name, value in vars(opening(0x66)).items()})
+
+
+def test_a_sound_opening_is_read(tmp_path: Path) -> None:
+    made = kept(tmp_path, 2)
+    (made.path / "opening.json").write_text(OPENING)
+    assert made.sealed() == opening(0x66)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", "null", '{"content": 1, "salt": 2, "model": 3}', '{"content": "00", "salt": "", "model": ""}'],
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        OPENING.replace('"66', "66"),
+        OPENING.replace("66", "6"),
+        OPENING.replace('"salt": "67', '"salt": "'),
+        OPENING.replace("counts", "counted"),
+        OPENING.replace('"commitment": "66', '"commitment": "'),
+        re.sub('"commitment": "[^"]*"', '"commitment": ""', OPENING),
+        re.sub(', "counts": "[^"]*"', "", OPENING),
+    ],
 )
 def test_a_damaged_opening_is_told_from_a_missing_one(tmp_path: Path, text: str) -> None:
     made = kept(tmp_path, 2)
@@ -90,12 +128,12 @@ def test_bytes_that_are_no_text_are_a_damaged_opening(tmp_path: Path) -> None:
         made.sealed()
 
 
-@pytest.mark.parametrize("data", [b"", b"\x01", b"\x00\x80" * D])
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x01\x00" * D, b"\x00\x80" * D + bytes(192 * CHUNKS)])
 def test_a_damaged_update_is_refused(tmp_path: Path, data: bytes) -> None:
     made = kept(tmp_path, 2)
     made.update_path.write_bytes(data)
     with pytest.raises(InvalidUpdate):
-        made.update(D)
+        made.update(D, CHUNKS)
 
 
 def test_the_residual_is_that_of_the_latest_earlier_attempt_that_was_sealed(tmp_path: Path) -> None:
@@ -143,12 +181,13 @@ def test_a_damaged_residual_is_refused(tmp_path: Path, data: bytes | None) -> No
         folder(tmp_path).residual_before(D)
 
 
-def test_a_repeated_content_is_recognised_among_earlier_attempts_only(tmp_path: Path) -> None:
+def test_an_update_in_other_blinders_is_recognised_as_repeated_among_earlier_attempts_only(tmp_path: Path) -> None:
     kept(tmp_path, 1)
     kept(tmp_path, 3)
     damaged = kept(tmp_path, 0)
     (damaged.path / "opening.json").write_bytes(b"\xff")
-    assert folder(tmp_path, 2).repeats(opening(1).content)
-    assert folder(tmp_path, 4).repeats(opening(3).content)
-    assert not folder(tmp_path, 2).repeats(opening(3).content)
-    assert not folder(tmp_path, 3).repeats(opening(3).content)
+    assert folder(tmp_path, 2).repeats(opening(1).counts)
+    assert folder(tmp_path, 4).repeats(opening(3).counts)
+    assert not folder(tmp_path, 2).repeats(opening(3).counts)
+    assert not folder(tmp_path, 3).repeats(opening(3).counts)
+    assert not folder(tmp_path, 2).repeats(opening(1).content)

@@ -1,0 +1,25 @@
+"""What a trainer looks at before it stakes anything."""
+
+from __future__ import annotations
+
+from market.model_opening import check_job_srs, fetch_verified, layout_of, warm_up
+from market.published_job import PublishedJob
+from zk.srs import Srs
+
+
+def check_before_staking(job: PublishedJob, srs: Srs) -> None:
+    """See that a job's initial model is there and is what the chain committed to, and that this machine can commit.
+
+    What has to be compiled for the first commitment is compiled here, while there is no stake to lose and no phase to
+    miss.
+
+    Raises:
+        InvalidInput: the SRS is not the job's, is too short, or an insecure one where it may not be.
+        StorageError: the model is not in this store, damaged, or of another length.
+        InvalidModel: an entry is out of range.
+        AuditMismatch: it is not the model that the chain committed to.
+    """
+    history = job.history()
+    check_job_srs(job, srs, history)
+    fetch_verified(job, srs, history.versions()[:1])
+    warm_up(srs, layout_of(job))
