@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "job": LazyCommand("fedmarket.commands.job", "job", "Post, watch and close jobs (project owners)."),
     "trainer": LazyCommand("fedmarket.commands.trainer", "trainer", "Enrol, train and claim (trainers)."),
     "aggregator": LazyCommand("fedmarket.commands.aggregator", "aggregator", "Settle rounds (aggregators)."),
+    "model": LazyCommand("fedmarket.commands.model", "model", "Check models against the chain (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
     "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),
     "keys": LazyCommand("fedmarket.commands.keys", "keys", "Make and read keystore files."),

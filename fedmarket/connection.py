@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from eth_account.signers.local import LocalAccount
 
@@ -23,6 +23,9 @@ from market.protocol.identifiers import JobId
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
 from market.storage import EmbeddedStore
+
+if TYPE_CHECKING:
+    from zk.srs import Srs
 
 HOME = Path(".fedmarket")
 DEFAULT_RPC = "http://127.0.0.1:8545"
@@ -44,12 +47,14 @@ class NetworkOptions:
         deployment: the file that names the contracts.
         chain_id: which chain is expected, in addition to the deployment's own.
         store: the content store's folder.
+        srs: folder of SRS files.
     """
 
     rpc_url: str = DEFAULT_RPC
     deployment: Path = DEFAULT_DEPLOYMENT
     chain_id: int | None = None
     store: Path = DEFAULT_STORE
+    srs: Path = DEFAULT_SRS
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,13 @@ class AccountOptions:
 
 @dataclass(frozen=True)
 class Network:
-    """A marketplace on a chain, and the store that its jobs' contents are in."""
+    """A marketplace on a chain, the store that its jobs' contents are in, and the folder of SRS files."""
 
     chain: Chain
     deployment: Deployment
     market: JobMarket
     store: EmbeddedStore
+    srs_folder: Path
 
     @classmethod
     def connect(cls, options: NetworkOptions) -> Network:
@@ -89,11 +95,37 @@ class Network:
         deployment = _deployment(options.deployment)
         expected = deployment.chain_id if options.chain_id is None else options.chain_id
         chain = Chain.connect(options.rpc_url, expected)
-        return cls(chain, deployment, deployment.connect(chain), EmbeddedStore(options.store))
+        return cls(chain, deployment, deployment.connect(chain), EmbeddedStore(options.store), options.srs)
 
     def job(self, number: int, cache: Path) -> PublishedJob:
         """One job, with its document from storage; fetched vectors are kept in `cache`."""
         return PublishedJob(self.market, self.store, JobId(number), cache)
+
+    def srs(self, dimension: int, chunks: int | None) -> Srs:
+        """The powers of tau for vectors of this length.
+
+        Args:
+            dimension: d.
+            chunks: into how many parts they are cut; None for whatever the file at hand asks for.
+
+        Raises:
+            InvalidInput: the folder has none that will do, or it may not be used on this chain.
+        """
+        # Imported here: the compiler behind it takes seconds to load, and most commands do without it.
+        from fedmarket.powers_of_tau import market_srs
+        from zk.commitment import Layout
+
+        return market_srs(
+            self.srs_folder,
+            self.deployment.srs_id,
+            Layout(dimension, chunks or 1),
+            any_length=chunks is None,
+            chain=(self.chain.chain_id, self.chain.is_development_chain),
+        )
+
+    def srs_of(self, job: PublishedJob) -> Srs:
+        """The powers of tau of one job's commitments, as `srs`."""
+        return self.srs(job.dimension, job.chunks)
 
 
 class Actor:

@@ -14,7 +14,7 @@ from fedmarket.commands.amounts import money
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import Amount, deployment_option, network_options
 from fedmarket.connection import NetworkOptions, address_of
-from fedmarket.devnet import CHAIN_ID, Devnet, DevnetOptions
+from fedmarket.devnet import CHAIN_ID, DEVELOPMENT_POWERS_OF_TAU, Devnet, DevnetOptions
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
 from market.chain.deployment import Deployment, deploy
@@ -85,13 +85,13 @@ def _address(file_or_address: str) -> str:
 
 
 def _deploy(net: Devnet) -> Deployment:
-    """Deploy with a key that nobody has seen and nobody keeps."""
+    """Deploy with a key that nobody has seen and nobody keeps, and with powers of tau whose secret everybody knows."""
     account = Account.create()
     net.fund(account.address, GIFT_WEI)
     with TemporaryDirectory() as journal:
         policy = SendPolicy(poll_s=0.05)
         with TransactionSender(Chain.connect(net.url, net.chain_id), account, Path(journal), policy) as sender:
-            return deploy(sender)
+            return deploy(sender, DEVELOPMENT_POWERS_OF_TAU)
 
 
 def _announce(net: Devnet, market: Deployment, file: Path) -> None:

@@ -23,6 +23,7 @@ from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import Digest, JobId
+from market.protocol.integer_model import Integers
 from market.published_job import PublishedJob
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits.yaml"
@@ -92,17 +93,24 @@ def show(job_number: int, as_json: bool, options: NetworkOptions) -> None:
 
 @job.command()
 @job_argument
-@click.argument("file", metavar="FILE.npz", type=FILE)
+@click.argument("file", metavar="FILE", type=FILE)
 @network_options
 def model(job_number: int, file: Path, options: NetworkOptions) -> None:
-    """Fetch JOB's current model, check it, and write its parameters to FILE.npz."""
-    if file.suffix != ".npz":
-        raise InvalidInput(f"{file}: expected the name of a file that ends in .npz")
+    """Fetch JOB's current model and write it to FILE: its parameters to a .npz, its exact integers to a .i64 file.
+
+    Whether it is the model that the chain committed to is what `fedmarket model verify` says.
+    """
+    if file.suffix not in (".npz", ".i64"):
+        raise InvalidInput(f"{file}: expected the name of a file that ends in .npz or .i64")
     network = Network.connect(options)
     digest = network.market.state(JobId(job_number)).model
     # A folder of its own: what is written was fetched and verified just now.
     with TemporaryDirectory() as cache:
         published = network.job(job_number, Path(cache))
+        if file.suffix == ".i64":
+            _write_integers(file, published.model(digest))
+            click.echo(f"wrote {published.dimension:,} integers to {file}")
+            return
         arrays = named_parameters(published, digest)
     _write_npz(file, arrays)
     click.echo(f"wrote {len(arrays)} arrays, {published.dimension:,} float32 parameters, to {file}")
@@ -157,6 +165,13 @@ def named_parameters(job: PublishedJob, digest: Digest) -> dict[str, NDArray[np.
     vector = integer_model.to_float32(job.model(digest), job.document.spec.update.scale_exponent)
     entries = job.document.parameters.entries
     return {e.name: vector[e.offset : e.offset + e.size].reshape(e.shape).copy() for e in entries}
+
+
+def _write_integers(file: Path, model: Integers) -> None:
+    try:
+        integer_model.write(model, file)
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _write_npz(file: Path, arrays: dict[str, NDArray[Any]]) -> None:

@@ -34,16 +34,19 @@ def post(spec_file: Path, warm_start: Path | None, epochs: int, again: bool, act
     """
     spec = load_spec(spec_file)
     model_of_spec = JobModel.of_spec(spec)
-    terms = spec.to_terms(model_of_spec.manifest.dimension, actor.network.chain.timestamp())
+    dimension = model_of_spec.manifest.dimension
+    spec.to_terms(dimension, actor.network.chain.timestamp())  # whatever cannot hold together is said at once
+    srs = actor.network.srs(dimension, spec.update.chunks)
     dataset = None if warm_start is None else model_of_spec.input.load(warm_start)
     with console().status("warming the model") as status:
         model = initial_model(spec, dataset, epochs, lambda progress: status.update(_warming(progress)))
-    prepared = publish(spec, model, actor.network.store)
+    prepared = publish(spec, model, actor.network.store, srs)
+    terms = prepared.terms(actor.network.chain.timestamp())
     key = _key(actor, prepared, again)
     is_new = not actor.sender.knows(key)
     if is_new:
         actor.allow_deposit(terms.token, terms.deposit_wei)
-    call = actor.network.market.open_job(terms, *_digests(prepared))
+    call = actor.network.market.open_job(terms, *_digests(prepared), prepared.commitment, prepared.srs_id)
     receipt = actor.sender.send(key, call, Finality(blocks=1 + spec.periods.confirmations))
     _tell(spec, prepared, _opening(actor, receipt), is_new)
     if dataset is None:
@@ -86,6 +89,7 @@ def _tell(spec: JobSpec, prepared: PreparedJob, opened: JobOpened, is_new: bool)
         ("deposit", f"{money(opened.deposit_wei, terms.token)} for {terms.rounds} rounds"),
         ("document", str(prepared.document_cid)),
         ("first model", f"{prepared.model_cid} ({len(prepared.model):,} parameters)"),
+        ("commitment", f"{terms.chunks} points under the SRS 0x{prepared.srs_id.hex()}"),
         *terms_rows(terms),
         ("one attempt", f"takes until {moment(terms.enrol_until_s + terms.attempt_period_s)} at the earliest"),
     ]

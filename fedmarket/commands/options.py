@@ -66,6 +66,7 @@ _NETWORK = (
     deployment_option,
     _option("--chain-id", "Expect this chain; the deployment's by default.", type=click.IntRange(min=1)),
     _option("--store", "Folder of the content store.", type=FILE, metavar="DIR", default=DEFAULT_STORE),
+    srs_option,
 )
 _ACCOUNT = (
     _option("--keystore", "The account's keystore file.", type=FILE, metavar="FILE"),
@@ -78,8 +79,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say where the market is; it gets `options: NetworkOptions`."""
 
     @functools.wraps(command)
-    def run(*, rpc: str, deployment: Path, chain_id: int | None, store: Path, **rest: Any) -> Any:
-        return command(options=NetworkOptions(rpc, deployment, chain_id, store), **rest)
+    def run(*, rpc: str, deployment: Path, chain_id: int | None, store: Path, srs: Path, **rest: Any) -> Any:
+        return command(options=NetworkOptions(rpc, deployment, chain_id, store, srs), **rest)
 
     return _with(run, _NETWORK)
 

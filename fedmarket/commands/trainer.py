@@ -33,13 +33,16 @@ def trainer() -> None:
 @actor_options
 def enrol(job_number: int, actor: Actor) -> None:
     """Take a seat in JOB with the stake that it asks for, or put a lost stake back."""
+    # Imported here: the compiler behind it takes a while to load, and most commands do without it.
+    from trainer_client.enrolment import check_before_staking
+
     job = actor.job(job_number)
     market, stake_wei = job.market, job.terms.trainer_stake_wei
     seat = market.seat(job.id, actor.address)
     if seat is not None and market.state(job.id).staked >> seat & 1:
         click.echo(f"{actor.address} has seat {seat} in job {job.id} already, with its stake in place")
         return
-    job.model(job.history().opened.initial_model)  # nobody should stake on a model that cannot be had
+    check_before_staking(job, actor.network.srs_of(job))
     enrolled = sum(event.trainer == actor.address for event in job.history().of(TrainerEnrolled))
     actor.allow_deposit(job.terms.token, stake_wei)
     actor.sender.send(f"enrol/{job.id}/{enrolled}", market.enrol(job.id, job.terms), _finality(job))
@@ -74,6 +77,7 @@ def run(job_number: int, data: Path, device: str, seed: int, actor: Actor) -> No
         dataset,
         actor.sender,
         actor.work,
+        actor.network.srs_of(job),
         seed=seed,
         device=chosen,
         report=monitor.report,

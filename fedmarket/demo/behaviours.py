@@ -53,17 +53,18 @@ class Copier(TrainerSession):
         bets = state.attempt in self.BETS and bool(state.staked & mine)
         if phase is Phase.COMMIT and bets and not state.committed & mine:
             return self._bet(state)
-        if phase is Phase.REVEAL and state.attempt not in self._given_up and state.revealed:
+        if phase is Phase.REVEAL and not self.tried(state) and state.revealed:
             self._copy(state)
         return False
 
-    def tried(self, attempt: int) -> bool:
+    def tried(self, state: JobState) -> bool:
         """Whether it has had its try in this attempt."""
-        return attempt in self._given_up
+        return self.is_done(state, 0)
 
     def _bet(self, state: JobState) -> bool:
         context = self.job.market.seal_context(self.job.id, state.round, state.attempt)
-        made_up = seal(context, self.sender.address, self.job.history().opened.initial_model, new_salt())
+        opened = self.job.history().opened
+        made_up = seal(context, self.sender.address, opened.initial_commitment, opened.initial_model, new_salt())
         self._send("commit", context, self.job.market.commit(self.job.id, state.attempt, made_up))
         return True
 
@@ -80,8 +81,8 @@ class Copier(TrainerSession):
         salt = new_salt()
         if state.committed >> self.seat & 1:
             own = self.sender.address
-            call = self.job.market.reveal(self.job.id, state.attempt, own, victim.content, salt)
+            call = self.job.market.reveal(self.job.id, state.attempt, own, victim.commitment, victim.content, salt)
             self._send("copy-reveal", context, call)
         else:
-            copied = seal(context, self.sender.address, victim.content, salt)
+            copied = seal(context, self.sender.address, victim.commitment, victim.content, salt)
             self._send("copy-commit", context, self.job.market.commit(self.job.id, state.attempt, copied))

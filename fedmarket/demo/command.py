@@ -18,6 +18,9 @@ from fedmarket.devnet import Devnet, DevnetOptions, Kind
 from market.chain.records import JobState
 from market.protocol.rounds import Phase
 
+SRS_POINTS = 1 << 16
+"""More than the example's model needs. They are made once and kept."""
+
 if TYPE_CHECKING:
     from fedmarket.demo.result import DemoResult
 
@@ -93,9 +96,11 @@ def _perform(console: Console, folder: Path, seed: int, rounds: int | None, kind
     import torch
 
     from aggregator.audit import audit_job
+    from fedmarket.connection import DEFAULT_SRS
     from fedmarket.demo.play import Play
     from fedmarket.demo.result import collect
     from fedmarket.demo.scenario import make_scenario
+    from fedmarket.powers_of_tau import development_srs
 
     # Eight trainers share this machine: threads of one training each would only get in one another's way.
     torch.set_num_threads(1)
@@ -107,18 +112,20 @@ def _perform(console: Console, folder: Path, seed: int, rounds: int | None, kind
         TimeElapsedColumn(),
     )
     with Devnet(DevnetOptions(kind=kind)) as devnet, Progress(*columns, console=console) as progress:
-        task = progress.add_task("deploying, posting the job, enrolling", total=scenario.spec.rounds, state="")
+        task = progress.add_task("powers of tau", total=scenario.spec.rounds, state="")
+        srs = development_srs(DEFAULT_SRS, SRS_POINTS)
+        progress.update(task, description="deploying, posting the job, enrolling")
         say = progress.console.print if verbose else lambda line: None
-        play = Play(scenario, devnet, folder, report=say)
+        play = Play(scenario, devnet, srs, folder, report=say)
         with play.job() as cast:
             play.rounds(cast, lambda state, phase: _move(progress, task, state, phase))
             progress.update(task, completed=scenario.spec.rounds, description="paying out, closing", state="")
             play.settle_up(cast)
             progress.update(task, description="auditing")
             job = cast.owner.job
-            audit = audit_job(job.market, job.store, job.id, folder / "audit")
+            audit = audit_job(job.market, job.store, job.id, srs, folder / "audit")
             progress.update(task, description="measuring")
-            result = collect(scenario, cast, audit)
+            result = collect(scenario, cast, audit, play.proving.laps_s)
             progress.update(task, description="done")
     return result
 

@@ -6,6 +6,7 @@ Every actor is a thread with a connection, an account and a journal of its own, 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,11 @@ from pathlib import Path
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from aggregator.worker import AggregatorWorker
+from aggregator.worker import AggregatorWorker, Progress
 from fedmarket.demo.behaviours import CRAFTS, Copier
 from fedmarket.demo.clock import Clock, Everybody
 from fedmarket.demo.scenario import CAST, Behaviour, Scenario, trainer_seed
-from fedmarket.devnet import Devnet
+from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, Devnet
 from fedmarket.owner import initial_model, publish
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
@@ -33,10 +34,33 @@ from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 from market.storage import EmbeddedStore
 from trainer_client.claims import claim, claimable
+from trainer_client.enrolment import check_before_staking
 from trainer_client.session import TrainerSession
+from zk.srs import Srs
 
 FUNDS_WEI = 100 * 10**18
 POLL_S = 0.1
+
+
+@dataclass(eq=False)
+class Stopwatch:
+    """Measures the aggregator's proofs.
+
+    Attributes:
+        laps_s: seconds of each, in order.
+    """
+
+    laps_s: list[float] = field(default_factory=list)
+    _began_s: float = 0.0
+
+    def watch(self, progress: Progress) -> None:
+        """Is told what the aggregator does."""
+        if progress.what != "proving":
+            return
+        if progress.done == 0:
+            self._began_s = time.monotonic()
+        else:
+            self.laps_s.append(time.monotonic() - self._began_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +88,25 @@ class Play:
     Attributes:
         scenario: what is played.
         devnet: the chain.
+        srs: the insecure one that it is deployed with.
         folder: where storage, journals and work folders are.
         report: is told what happens, a line at a time.
+        proving: measures how long the aggregator proves.
     """
 
     scenario: Scenario
     devnet: Devnet
+    srs: Srs
     folder: Path
     report: Callable[[str], None] = lambda line: None
+    proving: Stopwatch = field(default_factory=Stopwatch)
     _failures: list[BaseException] = field(default_factory=list)
 
     @contextmanager
     def job(self) -> Iterator[Cast]:
         """Deploy, post the job and enrol everybody; accounts and journals are closed at the end."""
         with ExitStack() as journals:
-            deployment = deploy(self._sender("deployer", journals))
+            deployment = deploy(self._sender("deployer", journals), DEVELOPMENT_POWERS_OF_TAU)
             owner_sender = self._sender("owner", journals)
             job = self._post(deployment, owner_sender)
             owner = self._player("owner", owner_sender, deployment, job)
@@ -87,6 +115,7 @@ class Play:
             for index, behaviour in enumerate(CAST):
                 name = f"trainer {index}"
                 player = self._player(name, self._sender(name, journals), deployment, job)
+                check_before_staking(player.job, self.srs)
                 player.sender.send(f"enrol/{job}", player.job.market.enrol(job, player.job.terms))
                 trainers.append((behaviour, player))
             yield Cast(owner, aggregator, tuple(trainers))
@@ -151,9 +180,14 @@ class Play:
 
     def _post(self, deployment: Deployment, owner: TransactionSender) -> JobId:
         market, spec = deployment.connect(owner.chain), self.scenario.spec
-        prepared = publish(spec, initial_model(spec, self.scenario.warm), self.store)
-        terms = spec.to_terms(prepared.document.parameters.dimension, owner.chain.timestamp())
-        call = market.open_job(terms, Digest(prepared.document_cid.digest), Digest(prepared.model_cid.digest))
+        prepared = publish(spec, initial_model(spec, self.scenario.warm), self.store, self.srs)
+        call = market.open_job(
+            prepared.terms(owner.chain.timestamp()),
+            Digest(prepared.document_cid.digest),
+            Digest(prepared.model_cid.digest),
+            prepared.commitment,
+            prepared.srs_id,
+        )
         receipt = owner.send("open", call)
         for event in market.events_in(receipt.logs):
             if isinstance(event, JobOpened):
@@ -174,6 +208,7 @@ class Play:
             self.scenario.parts[index],
             player.sender,
             self.folder / "work" / player.name.replace(" ", "-"),
+            self.srs,
             seed=trainer_seed(self.scenario.seed, index),
             craft=CRAFTS[behaviour],
             report=self._line(f"{player.name} ({behaviour})"),
@@ -181,7 +216,10 @@ class Play:
         )
 
     def _worker(self, player: Player) -> AggregatorWorker:
-        return AggregatorWorker(player.job, player.sender, report=self._line(player.name), poll_s=POLL_S)
+        report = self._line(player.name)
+        return AggregatorWorker(
+            player.job, player.sender, self.srs, report=report, progress=self.proving.watch, poll_s=POLL_S
+        )
 
     @contextmanager
     def _ticking(self, cast: Cast, sessions: list[TrainerSession], stop: threading.Event) -> Iterator[None]:
@@ -256,6 +294,6 @@ def everybody(cast: Cast, sessions: list[TrainerSession]) -> Everybody:
 
     def revealed(state: JobState) -> bool:
         hands_in = all(session.is_done(state, state.revealed) for session in ordinary)
-        return hands_in and all(copier.tried(state.attempt) for copier in copiers)
+        return hands_in and all(copier.tried(state) for copier in copiers)
 
     return Everybody(lambda state: state.seats_taken == len(cast.trainers), committed, revealed)

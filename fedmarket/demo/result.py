@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, cast
@@ -54,6 +54,15 @@ class TrainerResult:
 
 
 @dataclass(frozen=True)
+class ProofsResult:
+    """What was proven: how many rounds' matrices the chain verified, and the median gas and seconds of one."""
+
+    verified: int
+    settle_gas: int
+    prove_s: float
+
+
+@dataclass(frozen=True)
 class DemoResult:
     """Everything that the demo shows and `--report` writes."""
 
@@ -63,6 +72,7 @@ class DemoResult:
     trainers: tuple[TrainerResult, ...]
     ledger: Ledger
     gas: Mapping[str, tuple[int, ...]]
+    proofs: ProofsResult
     audit: AuditReport
 
     def to_json(self) -> dict[str, Any]:
@@ -78,17 +88,19 @@ class DemoResult:
                 call: {"calls": len(used), "median": int(median(used)), "largest": max(used)}
                 for call, used in sorted(self.gas.items())
             },
+            "proofs": asdict(self.proofs),
             "audit": self.audit.to_json(),
         }
 
 
-def collect(scenario: Scenario, cast: Cast, audit: AuditReport) -> DemoResult:
+def collect(scenario: Scenario, cast: Cast, audit: AuditReport, proving_s: Sequence[float]) -> DemoResult:
     """Read everything back.
 
     Args:
         scenario: for the held-out samples.
         cast: for who did what; everything else comes from chain and storage.
         audit: the verdict.
+        proving_s: how long each of the aggregator's proofs took.
     """
     job = cast.owner.job
     history, market = job.history(), job.market
@@ -102,6 +114,7 @@ def collect(scenario: Scenario, cast: Cast, audit: AuditReport) -> DemoResult:
         trainers=tuple(_trainer(history, market, job, address, behaviours[address]) for address in behaviours),
         ledger=market.ledger(job.id),
         gas=gas,
+        proofs=_proofs(history, gas, proving_s),
         audit=audit,
     )
 
@@ -146,6 +159,11 @@ def _function_names() -> dict[bytes, str]:
 def _gas(market: JobMarket, transaction: bytes) -> int:
     web3 = market.chain.web3
     return int(market.chain.read(lambda: web3.eth.get_transaction_receipt(HexBytes(transaction)))["gasUsed"])
+
+
+def _proofs(history: JobHistory, gas: Mapping[str, Sequence[int]], proving_s: Sequence[float]) -> ProofsResult:
+    verified = sum(attempt.proven is not None for attempt in history.settlements())
+    return ProofsResult(verified, int(median(gas.get("settleRound") or [0])), median(proving_s or [0.0]))
 
 
 def _round(attempt: Attempt, accuracy: Accuracy, market: JobMarket) -> RoundResult:

@@ -23,6 +23,7 @@ def show(result: DemoResult, console: Console) -> None:
     console.print(plot_lines(result))
     for table in (_trainers(result), _escrow(result), _gas(result)):
         console.print(table)
+    _proofs(result, console)
     _audit(result, console)
 
 
@@ -111,6 +112,14 @@ def _gas(result: DemoResult) -> Table:
     for call, used in sorted(result.gas.items(), key=lambda entry: -max(entry[1])):
         table.add_row(call, str(len(used)), f"{int(median(used)):,}", f"{max(used):,}")
     return table
+
+
+def _proofs(result: DemoResult, console: Console) -> None:
+    proofs = result.proofs
+    console.print(
+        f"Proofs: {proofs.verified} of {len(result.rounds)} verified on-chain; "
+        f"median {proofs.prove_s:.1f} s to prove, {proofs.settle_gas:,} gas to settle"
+    )
 
 
 def _audit(result: DemoResult, console: Console) -> None:

@@ -18,7 +18,7 @@ from market.chain.deployment import Deployment
 from market.protocol.errors import ChainUnreachable, ContractRevert, InvalidInput
 
 REPOSITORY = Path(cli.__file__).parents[1]
-HEAVY = ("torch", "web3", "numpy", "sklearn")
+HEAVY = ("torch", "web3", "numpy", "numba", "sklearn")
 
 
 def run(*arguments: str) -> Result:
@@ -52,11 +52,12 @@ except SystemExit:
     assert done.stdout.endswith("HEAVY []\n")
 
 
-def test_only_commands_that_train_import_pytorch() -> None:
+def test_only_commands_that_train_or_commit_import_pytorch_or_the_compiler() -> None:
     modules = [
-        f"fedmarket.commands.{name}" for name in ("aggregator", "audit", "data", "dev", "job", "keys", "trainer")
+        f"fedmarket.commands.{name}"
+        for name in ("aggregator", "audit", "data", "dev", "job", "keys", "model", "trainer")
     ]
-    script = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
+    script = f"import sys, {', '.join(modules)}; print('torch' in sys.modules or 'numba' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
@@ -99,7 +100,7 @@ def test_wrong_usage_is_one_line_and_status_2(arguments: tuple[str, ...], words:
 def test_an_unreachable_node_is_one_line_and_status_1(tmp_path: Path) -> None:
     file = tmp_path / "deployment.json"
     address = "0x" + "11" * 20
-    Deployment(31337, address, address, address, 0).save(file)
+    Deployment(31337, address, address, address, address, "00" * 320, 0).save(file)
 
     refuses(run("job", "list", "--rpc", "http://127.0.0.1:9", "--deployment", str(file)), 1, "no node answers")
     refuses(run("job", "list", "--rpc", "nonsense", "--deployment", str(file)), 1, "'nonsense' is no address of a node")

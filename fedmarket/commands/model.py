@@ -1,0 +1,94 @@
+"""Anyone: hold a job's model against the chain, whoever published it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from fedmarket.commands.options import FILE, job_argument, network_options
+from fedmarket.connection import Network, NetworkOptions
+from market.job_history import Version
+from market.protocol import integer_model
+from market.protocol.errors import AuditMismatch, InvalidContent, InvalidInput, InvalidModel
+from market.protocol.integer_model import Integers
+from market.published_job import PublishedJob
+
+
+@click.group()
+def model() -> None:
+    """Check models against the chain (anyone)."""
+
+
+@model.command()
+@job_argument
+@click.argument("file", metavar="[FILE]", type=FILE, required=False)
+@click.option(
+    "--round", "round_number", type=click.IntRange(min=0), help="The model after this round; else the latest."
+)
+@click.option("--initial", is_flag=True, help="The model that the job began with.")
+@network_options
+def verify(
+    job_number: int, file: Path | None, round_number: int | None, initial: bool, options: NetworkOptions
+) -> None:
+    """Check that JOB's model, or FILE's integers, is what the chain committed to.
+
+    The model is downloaded unless a FILE is given: its integers, as they are in storage and as `fedmarket job model`
+    writes them to a file that ends in .i64. Status 1 where it is another model.
+    """
+    if initial and round_number is not None:
+        raise InvalidInput("--initial and --round name two models: expected one of them")
+    network = Network.connect(options)
+    # A folder of its own: what is verified was fetched just now.
+    with TemporaryDirectory() as cache:
+        job = network.job(job_number, Path(cache))
+        versions = chosen(job, round_number, initial)
+        line = _verified(network, job, versions, file)
+    click.echo(line)
+
+
+def chosen(job: PublishedJob, round_number: int | None, initial: bool) -> list[Version]:
+    """A job's models up to the one that was asked for; a round that accepted nobody left the model as it was.
+
+    Raises:
+        InvalidInput: the round is not settled.
+    """
+    history = job.history()
+    versions = history.versions()
+    if initial:
+        return versions[:1]
+    if round_number is None:
+        return versions
+    settled = [attempt.settled.round for attempt in history.settlements() if attempt.settled]
+    if round_number not in settled:
+        known = f"settled are {', '.join(map(str, settled))}" if settled else "no round is yet"
+        raise InvalidInput(f"round {round_number} of job {job.id} is not settled: {known}")
+    return [version for version in versions if version.round is None or version.round <= round_number]
+
+
+def _verified(network: Network, job: PublishedJob, versions: list[Version], file: Path | None) -> str:
+    """The verdict, where it is a good one.
+
+    Raises:
+        AuditMismatch: the verdict, where it is not.
+    """
+    from market.model_opening import layout_of, verdict, verify_model
+
+    srs, version = network.srs_of(job), versions[-1]
+    try:
+        found = job.model(version.digest) if file is None else _read(file, job.dimension)
+        verify_model(srs, layout_of(job), versions, found)
+    except (InvalidContent, InvalidModel) as error:
+        raise AuditMismatch(f"job {job.id}: {version.name} is not what the chain committed to: {error}") from error
+    except AuditMismatch as error:
+        raise AuditMismatch(f"job {job.id}: {error}") from error
+    return verdict(job.id, version, job.dimension)
+
+
+def _read(file: Path, dimension: int) -> Integers:
+    if not file.is_file():
+        raise InvalidInput(f"{file}: expected a file of a model's integers")
+    if file.suffix == ".npz":
+        raise InvalidInput(f"{file} has rounded parameters: expected the model's integers, a file that ends in .i64")
+    return integer_model.read(file, dimension)
