@@ -82,8 +82,21 @@ def test_the_model_learns(demo: dict[str, Any]) -> None:
 
 
 def test_the_terminal_shows_plot_tables_and_verdict(demo: dict[str, Any]) -> None:
-    for words in ("Accuracy on held-out digits", "Trainers", "Escrow", "settleRound", "Audit:"):
+    for words in (
+        "Proofs: 3 of 3 verified on-chain",
+        "Accuracy on held-out digits",
+        "Trainers",
+        "Escrow",
+        "settleRound",
+        "Audit:",
+    ):
         assert words in demo["terminal"]
+
+
+def test_every_round_is_proven_and_verified_on_the_chain(demo: dict[str, Any]) -> None:
+    assert demo["proofs"]["verified"] == len(demo["rounds"]) == 3
+    assert demo["proofs"]["prove_s"] > 0
+    assert max(entry["gas"] for entry in demo["rounds"]) < 900_000
 
 
 def test_the_plot_is_a_picture(demo: dict[str, Any]) -> None:

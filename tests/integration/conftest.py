@@ -12,7 +12,7 @@ import solcx
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from fedmarket.devnet import REPOSITORY, Devnet, DevnetOptions
+from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, REPOSITORY, Devnet, DevnetOptions
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
@@ -38,7 +38,7 @@ def deployment(shared_devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) 
     shared_devnet.fund(owner.address, BALANCE_WEI)
     journal = tmp_path_factory.mktemp("deployer")
     with TransactionSender(Chain.connect(shared_devnet.url), owner, journal, POLICY) as sender:
-        return deploy(sender)
+        return deploy(sender, DEVELOPMENT_POWERS_OF_TAU)
 
 
 @pytest.fixture

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,14 +16,15 @@ import pytest
 from numpy.typing import NDArray
 
 from aggregator.worker import AggregatorWorker
+from fedmarket import powers_of_tau
 from fedmarket.devnet import Devnet
-from fedmarket.owner import initial_model, publish
+from fedmarket.owner import PreparedJob, initial_model, publish
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.erc20 import Erc20
 from market.chain.events import Event, JobOpened, RoundSettled, UpdateCommitted
 from market.chain.job_market import JobMarket
-from market.chain.records import JobState, Ledger
+from market.chain.records import ExclusionReason, JobState, Ledger
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.job_history import Attempt
 from market.protocol.errors import ChainTimeout
@@ -27,11 +32,14 @@ from market.protocol.identifiers import Digest, JobId, Seat
 from market.protocol.job_spec import JobSpec, parse_spec
 from market.protocol.rounds import Phase
 from market.protocol.terms import NATIVE, JobTerms
+from market.protocol.update import StoredUpdate, update_bytes
 from market.published_job import PublishedJob
-from market.storage import EmbeddedStore
+from market.storage import Cid, EmbeddedStore
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
 from trainer_client.data import Dataset
 from trainer_client.session import Craft, RoundTask, TrainerSession
+from zk.commitment import Layout
+from zk.srs import Srs
 
 SCALE_EXPONENT = 14
 REWARD_WEI = 10**15
@@ -45,8 +53,25 @@ BALANCE_WEI = 1_000 * 10**18
 ON_ANVIL = pytest.mark.parametrize("shared_devnet", ["anvil"], indirect=True, scope="session")
 """For what is about the roles' own code, or needs blocks at an exact second: Ganache adds nothing but minutes."""
 
+SRS_POINTS = 4_084
+"""More than the longest of the tests' vectors needs."""
+
 Counts = NDArray[np.int16]
 E = TypeVar("E", bound=Event)
+
+
+@cache
+def srs_folder() -> Path:
+    """Where the tests' powers of tau are."""
+    folder = Path(mkdtemp(prefix="fedmarket-srs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def development_srs() -> Srs:
+    """The tests' powers of tau, made once a session."""
+    return powers_of_tau.development_srs(srs_folder(), SRS_POINTS)
 
 
 def spec(features: int, **changes: Any) -> JobSpec:
@@ -169,15 +194,24 @@ class Marketplace:
     def post(self, **changes: Any) -> Marketplace:
         """Publish and open the job."""
         parsed = spec(self.features, **changes)
-        prepared = publish(parsed, initial_model(parsed, None), self.store)
-        self.document_cid, self.model_cid = prepared.document_cid, prepared.model_cid
-        self.terms: JobTerms = parsed.to_terms(prepared.document.parameters.dimension, self.devnet.timestamp())
+        self.prepared = publish(parsed, initial_model(parsed, None), self.store, self.srs)
+        self.document_cid, self.model_cid = self.prepared.document_cid, self.prepared.model_cid
+        self.terms: JobTerms = self.prepared.terms(self.devnet.timestamp())
         self.pay_in("owner")
-        call = self.market.open_job(self.terms, Digest(self.document_cid.digest), Digest(self.model_cid.digest))
-        receipt = self.send("owner", "open", call)
+        receipt = self.send("owner", "open", self.opening_call(self.prepared))
         [opened] = [event for event in self.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
         self.id: JobId = opened.job
         return self
+
+    @property
+    def layout(self) -> Layout:
+        """How the job's vectors lie in their commitments."""
+        return Layout(self.terms.rules.dimension, self.terms.chunks)
+
+    def opening_call(self, prepared: PreparedJob) -> PreparedCall:
+        """The call that opens a job on these terms."""
+        digests = (Digest(prepared.document_cid.digest), Digest(prepared.model_cid.digest))
+        return self.market.open_job(self.terms, *digests, prepared.commitment, prepared.srs_id)
 
     def join(self, trainers: int, aggregators: Iterable[str] = ("alice",)) -> Marketplace:
         """Let trainers enrol, who from then on agree unless told otherwise, and aggregators bond."""
@@ -205,6 +239,11 @@ class Marketplace:
     # ------------------------------------------------------------------ the actors
 
     @property
+    def srs(self) -> Srs:
+        """The market's powers of tau."""
+        return development_srs()
+
+    @property
     def store(self) -> EmbeddedStore:
         """The storage that everybody shares."""
         return EmbeddedStore(self.folder / "store")
@@ -226,12 +265,13 @@ class Marketplace:
             dataset or samples(self.seat(name), self.features),
             self.actor(name),
             self.work_folder(name),
+            self.srs,
             **settings,
         )
 
     def worker(self, name: str) -> AggregatorWorker:
         """An aggregator's worker as a new process starts it."""
-        return AggregatorWorker(self.view(name), self.actor(name), report=self.listen(name), poll_s=0.01)
+        return AggregatorWorker(self.view(name), self.actor(name), self.srs, report=self.listen(name), poll_s=0.01)
 
     def listen(self, name: str) -> Callable[[str], None]:
         """Keep what an actor reports."""
@@ -254,6 +294,12 @@ class Marketplace:
         sender.devnet, sender.killed_before, sender.killed_after = self.devnet, killed_before, killed_after
         self.actors.senders[name] = sender
         return sender
+
+    def kill(self, name: str, before: str | None = None, after: str | None = None) -> None:
+        """Let a trainer do what is due in a process that is killed at an act."""
+        self.restart(name, before, after)
+        with pytest.raises(Killed):
+            self.session(name).advance(*self.now())
 
     def send(self, name: str, key: str, call: PreparedCall) -> Receipt:
         """Send a transaction outside the roles' own code."""
@@ -287,6 +333,19 @@ class Marketplace:
         if self.phase is not Phase.SETTLE:
             self.advance("reveal_end_s")
         return self.worker(name).advance(*self.now())
+
+    def settle_otherwise(self, without: Seat | None = None, name: str = "alice") -> None:
+        """Settle in a transaction that the worker's journal knows nothing of: after a reorganisation, for example."""
+        self.advance("reveal_end_s")
+        worker, state = self.worker(name), self.state
+        history = worker.job.history()
+        material = worker._gather(history, state.attempt)
+        assert material is not None
+        if without is not None:
+            del material.collected.updates[without]
+            material.collected.exclusions[without] = ExclusionReason.UNAVAILABLE
+        settlement = worker._settlement(state, history, material, worker._decide(material))
+        self.send(name, "settle otherwise", self.market.settle_round(self.id, state.attempt, settlement))
 
     def expire(self) -> None:
         """Let the settle phase pass, and end the attempt as a passer-by."""
@@ -352,7 +411,21 @@ class Marketplace:
 
     def counts(self, name: str, attempt: int) -> Counts:
         """The update that a trainer made in an attempt."""
-        return self.attempt_folder(name, attempt).update(self.terms.rules.dimension)
+        return self.stored(name, attempt).counts
+
+    def stored(self, name: str, attempt: int) -> StoredUpdate:
+        """That update with its blinders, as it is stored."""
+        return self.attempt_folder(name, attempt).update(self.terms.rules.dimension, self.terms.chunks)
+
+    def reveal_call(self, name: str, attempt: int, **instead: Any) -> PreparedCall:
+        """The call that opens a trainer's seal, with other values in place of the true ones."""
+        opening = replace(self.opening(name, attempt), **instead)
+        values = (opening.commitment, opening.content, opening.salt)
+        return self.market.reveal(self.id, attempt, self.actor(name).address, *values)
+
+    def update_cid(self, name: str) -> Cid:
+        """Under which name that update, of the running attempt, is stored."""
+        return Cid.from_digest(self.opening(name).content, update_bytes(self.terms.rules.dimension, self.terms.chunks))
 
     def commits_of(self, name: str) -> list[UpdateCommitted]:
         """Every commit that a trainer ever sent."""

@@ -107,6 +107,23 @@ def test_keys_and_coins_for_development_are_refused_elsewhere(tmp_path: Path, st
     assert "is a light one, for development chains only" in close.stderr
 
 
+def test_the_insecure_powers_of_tau_are_refused_off_development_chains(tmp_path: Path, start: Start) -> None:
+    keystore.create(tmp_path / "strong.json", PASSWORD, "scrypt")
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "password").chmod(0o600)
+    (tmp_path / "job.yaml").write_text((REPOSITORY / "fedmarket" / "examples" / "digits.yaml").read_text())
+    _, url = start("--chain-id", "5", "--fund", str(tmp_path / "strong.json"))
+
+    arguments = ("--keystore", tmp_path / "strong.json", "--password-file", tmp_path / "password")
+    post = run(tmp_path, url, "job", "post", tmp_path / "job.yaml", "--srs", tmp_path / "srs", *arguments)
+
+    assert post.exit_code == 2
+    assert len(post.stderr.splitlines()) == 1
+    assert "is insecure, everybody knows its tau, and chain 5 is no development chain" in post.stderr
+    assert not (tmp_path / "srs").exists()
+    assert run(tmp_path, url, "job", "list").stdout == "no job has been posted yet\n"
+
+
 def test_a_second_chain_on_a_taken_port_says_so(tmp_path: Path, start: Start) -> None:
     process, url = start()
     before = (tmp_path / "deployment.json").read_bytes()

@@ -27,6 +27,7 @@ from market.chain.deployment import Deployment
 from market.chain.erc20 import Erc20
 from market.chain.job_market import JobMarket
 from market.protocol.identifiers import JobId
+from tests.integration.marketplace import srs_folder
 
 PASSWORD = "a password for tests"
 COIN = 10**18
@@ -96,6 +97,7 @@ class Terminal:
             "FEDMARKET_RPC": self.url,
             "FEDMARKET_DEPLOYMENT": str(self.folder / "deployment.json"),
             "FEDMARKET_STORE": str(self.folder / "store"),
+            "FEDMARKET_SRS": str(srs_folder()),
             "FEDMARKET_PASSWORD_FILE": str(self.folder / "password"),
         }
         if who is not None:
@@ -312,6 +314,8 @@ def check_story(terminal: Terminal, claimed_elsewhere_wei: int) -> None:
     with np.load(file) as arrays:
         shapes = {name: (arrays[name].shape, str(arrays[name].dtype)) for name in arrays}
     assert sorted(shapes.values()) == [((3,), "float32"), ((3, 4), "float32")]
+    verified = terminal.told("model", "verify", JOB)
+    assert verified == "job 0: the model of round 0 is what the chain committed to (15 parameters)\n"
 
 
 def test_posting_again_opens_the_job_once(terminal: Terminal, deployed: JobMarket) -> None:
@@ -394,7 +398,7 @@ MISTAKES: Mapping[str, tuple[tuple[Any, ...], str, int, str]] = {
         2,
         "device 'abacus': expected auto",
     ),
-    "model to another kind of file": (("job", "model", JOB, "model.pt"), "owner", 2, "ends in .npz"),
+    "model to another kind of file": (("job", "model", JOB, "model.pt"), "owner", 2, "ends in .npz or .i64"),
     "spec missing": (("job", "post", "nowhere.yaml"), "owner", 2, "job spec: nowhere.yaml: cannot be read"),
 }
 

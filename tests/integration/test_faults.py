@@ -69,15 +69,16 @@ def test_a_copier_cannot_hand_in_what_others_revealed(place: Marketplace) -> Non
     [victim, late, liar, *_] = place.trainers
     place.commit([name for name in place.trainers if name not in (late, liar)])
     context = place.market.seal_context(place.id, 0, 0)
-    made_up = seal(context, place.actor(liar).address, Digest(hashlib.sha256(b"made up").digest()), new_salt())
+    content = Digest(hashlib.sha256(b"made up").digest())
+    made_up = seal(context, place.actor(liar).address, place.prepared.commitment, content, new_salt())
     place.send(liar, "bet", place.market.commit(place.id, 0, made_up))
     place.reveal([victim])
     seen = place.attempt(0).reveals[place.seat(victim)]
 
-    copy = seal(context, place.actor(late).address, seen.content, new_salt())
+    copy = seal(context, place.actor(late).address, seen.commitment, seen.content, new_salt())
     refused(place, late, place.market.commit(place.id, 0, copy), r"WrongPhase\(phase=REVEAL, expected=COMMIT\)")
     for thief, name in ((late, "NotCommitted"), (liar, "SealMismatch")):
-        call = place.market.reveal(place.id, 0, place.actor(thief).address, seen.content, seen.salt)
+        call = place.market.reveal(place.id, 0, place.actor(thief).address, seen.commitment, seen.content, seen.salt)
         refused(place, thief, call, name)
     place.act([name for name in place.trainers if name != liar])
     place.settle()
@@ -93,18 +94,20 @@ def refused(place: Marketplace, name: str, call: PreparedCall, error: str) -> No
 
 
 def test_a_copier_who_knows_the_content_in_time_adds_hardly_a_voice(place: Marketplace) -> None:
-    """Whoever is told another's content id before the commits end can hand it in: crowding then divides one voice."""
+    """Whoever is told another's update before the commits end can hand it in: crowding then divides one voice."""
     place.features = FEATURES
     place.post(rules={"significance": 3.0}).join(6)
     for name, update in zip(place.trainers, honest_updates(6, agreement=0.15), strict=True):
         place.crafts[name] = constant(update)
     place.commit(place.trainers[:5])
-    state, leaked, salt = place.state, place.opening("trainer 0").content, new_salt()
+    state, leaked, salt = place.state, place.opening("trainer 0"), new_salt()
     address = place.actor("trainer 5").address
     context = place.market.seal_context(place.id, state.round, state.attempt)
-    place.send("trainer 5", "copy", place.market.commit(place.id, 0, seal(context, address, leaked, salt)))
+    copy = seal(context, address, leaked.commitment, leaked.content, salt)
+    place.send("trainer 5", "copy", place.market.commit(place.id, 0, copy))
     place.reveal(place.trainers[:5])
-    place.send("trainer 5", "open", place.market.reveal(place.id, 0, address, leaked, salt))
+    opened = place.market.reveal(place.id, 0, address, leaked.commitment, leaked.content, salt)
+    place.send("trainer 5", "open", opened)
     assert place.settle()
     [settled] = place.settlements()
     weights = settled.weights
@@ -123,14 +126,15 @@ def test_every_phase_ends_with_its_last_second(place: Marketplace) -> None:
     schedule = place.terms.schedule(place.state.attempt_start_s)
     context = place.market.seal_context(place.id, 0, 0)
     salts = {name: new_salt() for name in place.trainers[2:]}
-    content = place.opening("trainer 0").content
+    opening = place.opening("trainer 0")
 
     def commit_by(name: str) -> PreparedCall:
-        return place.market.commit(place.id, 0, seal(context, place.actor(name).address, content, salts[name]))
+        address = place.actor(name).address
+        sealed = seal(context, address, opening.commitment, opening.content, salts[name])
+        return place.market.commit(place.id, 0, sealed)
 
     def reveal_of(name: str) -> PreparedCall:
-        opening = place.opening(name, 0)
-        return place.market.reveal(place.id, 0, place.actor(name).address, opening.content, opening.salt)
+        return place.reveal_call(name, 0)
 
     at(place, schedule.commit_end_s - 1, "trainer 2", commit_by("trainer 2"))
     not_at(place, schedule.commit_end_s, "trainer 3", commit_by("trainer 3"), Phase.REVEAL, Phase.COMMIT)
@@ -177,12 +181,11 @@ def not_at(place: Marketplace, timestamp_s: int, name: str, call: PreparedCall, 
 def test_a_relayer_reveals_for_a_trainer_who_is_offline(place: Marketplace) -> None:
     place.post().join(3)
     place.commit()
-    opening, trainer = place.opening("trainer 0"), place.actor("trainer 0").address
-    place.store.add_bytes(place.counts("trainer 0", 0).tobytes())
+    place.store.add_bytes(place.stored("trainer 0", 0).to_bytes())
     place.reveal(place.trainers[1:])
-    wrong = place.market.reveal(place.id, 0, trainer, opening.content, new_salt())
-    refused(place, "stranger", wrong, "SealMismatch")
-    right = place.market.reveal(place.id, 0, trainer, opening.content, opening.salt)
+    for wrong in ({"salt": new_salt()}, {"commitment": place.opening("trainer 1", 0).commitment}):
+        refused(place, "stranger", place.reveal_call("trainer 0", 0, **wrong), "SealMismatch")
+    right = place.reveal_call("trainer 0", 0)
     place.send("relayer", "relay", right)
     assert not place.session("trainer 0").advance(*place.now())
     refused(place, "stranger", right, "AlreadyRevealed")
@@ -403,7 +406,7 @@ def test_a_job_paid_in_a_token_from_escrow_to_payout(
 def test_a_document_that_contradicts_the_terms_is_refused(place: Marketplace) -> None:
     place.post().join(3)
     promised = spec(place.features, money={"round_reward": 2 * REWARD_WEI})
-    prepared = publish(promised, initial_model(promised, None), place.store)
+    prepared = publish(promised, initial_model(promised, None), place.store, place.srs)
     with pytest.raises(
         AuditMismatch, match=f"the spec says round_reward_wei = {2 * REWARD_WEI}, the chain {REWARD_WEI}"
     ):
@@ -436,7 +439,8 @@ def _is(path: Path, cid: Cid) -> bool:
 
 def opened(place: Marketplace, document: Cid, model: Cid) -> PublishedJob:
     """Open a job on the chain with this document, and read it as a trainer does."""
-    call = place.market.open_job(place.terms, Digest(document.digest), Digest(model.digest))
+    digests = (Digest(document.digest), Digest(model.digest))
+    call = place.market.open_job(place.terms, *digests, place.prepared.commitment, place.prepared.srs_id)
     receipt = place.send("owner", f"open {document} {model}", call)
     [event] = [event for event in place.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
     return PublishedJob(place.market, place.store, JobId(event.job), place.folder / "cache")

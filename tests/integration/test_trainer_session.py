@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +15,11 @@ from numpy.typing import NDArray
 
 import trainer_client.session
 from fedmarket.devnet import Devnet
-from market.chain.calls import PreparedCall
 from market.chain.job_market import JobMarket
-from market.chain.records import ExclusionReason, Settlement
+from market.chain.records import ExclusionReason
 from market.chain.transactions import SendPolicy
-from market.protocol.errors import ChainTimeout, ChainUnreachable, InvalidInput, InvalidUpdate, StorageError
-from market.protocol.identifiers import Seat
+from market.protocol.errors import ChainTimeout, ChainUnreachable, InvalidInput, InvalidUpdate
 from market.protocol.rounds import Phase
-from market.protocol.seal import seal
 from market.storage import Cid
 from tests.integration.marketplace import ON_ANVIL, STAKE_WEI, Killed, Marketplace, agreeing, constant, names, samples
 from trainer_client.session import RoundTask, train_locally
@@ -31,15 +27,12 @@ from trainer_client.session import RoundTask, train_locally
 pytestmark = ON_ANVIL
 
 D = 15
+UPDATE_BYTES = 2 * D + 192
 
 
 @pytest.fixture
 def place(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> Marketplace:
     return Marketplace(devnet, deployed, actors, tmp_path)
-
-
-def update_cid(place: Marketplace, name: str) -> Cid:
-    return Cid.from_digest(place.opening(name).content, 2 * D)
 
 
 def overwrite(path: Path, data: bytes) -> None:
@@ -62,11 +55,11 @@ def test_a_trainer_killed_at_any_point_commits_once_and_finishes_the_round(
     [kept, sealed, broadcast, committed, uploaded, revealed] = place.trainers
     place.advance("start_s")
     _killed_when_the_update_is_kept(place, kept, monkeypatch)
-    _killed_at(place, sealed, before="commit")
+    place.kill(sealed, before="commit")
     with _killed_with_the_commit_unmined(place, broadcast):
         place.restart(broadcast)
         _times_out(place, broadcast)
-    _killed_at(place, committed, after="commit")
+    place.kill(committed, after="commit")
     openings = {name: place.opening(name) for name in (sealed, broadcast, committed)}
     for name in place.trainers:
         place.restart(name)
@@ -75,9 +68,9 @@ def test_a_trainer_killed_at_any_point_commits_once_and_finishes_the_round(
     assert {name: place.opening(name) for name in openings} == openings
 
     place.advance("commit_end_s")
-    _killed_at(place, uploaded, before="reveal")
-    assert place.store.has(update_cid(place, uploaded))
-    _killed_at(place, revealed, after="reveal")
+    place.kill(uploaded, before="reveal")
+    assert place.store.has(place.update_cid(uploaded))
+    place.kill(revealed, after="reveal")
     for name in place.trainers:
         place.restart(name)
     place.act()
@@ -87,12 +80,6 @@ def test_a_trainer_killed_at_any_point_commits_once_and_finishes_the_round(
     assert attempt.settled is not None
     assert not attempt.exclusions
     assert [len(place.commits_of(name)) for name in place.trainers] == [1] * 6
-
-
-def _killed_at(place: Marketplace, name: str, before: str | None = None, after: str | None = None) -> None:
-    place.restart(name, before, after)
-    with pytest.raises(Killed):
-        place.session(name).advance(*place.now())
 
 
 def _killed_when_the_update_is_kept(place: Marketplace, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,11 +244,11 @@ def test_damage_on_the_disk_costs_no_more_than_what_is_damaged(place: Marketplac
     place.commit()
     [update, copy, both, opening, *_] = place.trainers
     for name in (update, both):
-        overwrite(place.attempt_folder(name).update_path, b"\x01" * 2 * D)
+        overwrite(place.attempt_folder(name).update_path, b"\x01" * UPDATE_BYTES)
     for name in (copy, both):
-        overwrite(block_file(place.work_folder(name) / "sealed", update_cid(place, name)), b"\x02" * 2 * D)
+        overwrite(block_file(place.work_folder(name) / "sealed", place.update_cid(name)), b"\x02" * UPDATE_BYTES)
     overwrite(place.attempt_folder(opening).path / "opening.json", b'{"content": "00"}')
-    garbage = [Cid.of_block(bytes([byte]) * 2 * D, 0x55) for byte in (1, 2)]
+    garbage = [Cid.of_block(bytes([byte]) * UPDATE_BYTES, 0x55) for byte in (1, 2)]
     place.reveal()
     place.advance("reveal_end_s", place.terms.settle_period_s // 2)
     place.settle()
@@ -286,156 +273,6 @@ def test_a_damaged_residual_costs_the_residual_only(place: Marketplace) -> None:
     for name in ("trainer 0", "trainer 1"):
         assert "what rounding left over is lost" in place.told[name][-2]
         assert place.told[name][-1] == "round 1: committed"
-
-
-def test_a_model_that_is_not_to_be_had_ends_the_session_before_anything_is_committed(place: Marketplace) -> None:
-    place.post().join(3)
-    place.advance("start_s")
-    session = place.session("trainer 0")
-    block_file(place.store.root, place.model_cid).unlink()
-    with pytest.raises(StorageError, match=f"block {place.model_cid} is not in "):
-        session.run()
-    assert place.state.committed == 0
-
-
-# ---------------------------------------------------------------------- attempts and reorganisations
-
-
-def test_after_an_expired_attempt_update_and_salt_are_others(place: Marketplace) -> None:
-    place.post().join(3, aggregators=("alice", "bob"))
-    place.crafts["trainer 0"] = train_locally
-    place.commit()
-    place.reveal()
-    first = {name: place.opening(name) for name in place.trainers}
-    place.expire()
-    assert (place.state.round, place.state.attempt) == (0, 1)
-    place.commit()
-    for name in place.trainers:
-        second = place.opening(name)
-        assert second.model == first[name].model
-        assert second.content != first[name].content
-        assert second.salt != first[name].salt
-    place.reveal()
-    assert place.settle("bob")
-
-
-def test_a_trainer_who_revealed_ends_an_attempt_that_nobody_settled(place: Marketplace) -> None:
-    place.post().join(4)
-    place.commit(names(3))
-    place.reveal(names(3))
-    place.advance("settle_end_s", offset_s=-1)
-    place.act(["trainer 0"])
-    assert place.state.attempt == 0  # the aggregator still has a second
-    place.advance("settle_end_s")
-    place.act(["trainer 3"])
-    assert place.state.attempt == 0  # nothing to gain without a reveal
-    place.act(["trainer 0", "trainer 1"])
-    assert place.phase is Phase.AWAITING_AGGREGATOR
-    assert place.told["trainer 0"][-1] == "round 0: attempt 0 was not settled in time and has expired"
-    assert place.ledger.credits_wei > 0
-    place.check_books()
-
-
-def test_an_update_is_never_sent_a_second_time(place: Marketplace) -> None:
-    place.post().join(4)
-    place.crafts["trainer 0"] = constant(np.arange(D) - 7)
-    place.crafts["trainer 1"] = constant(np.zeros(D))
-    place.play_round()
-    place.commit()
-    assert place.told["trainer 0"][-1].endswith("the update is that of an earlier attempt, and none is ever sent twice")
-    assert place.state.committed == place.mask("trainer 1", "trainer 2", "trainer 3")
-
-
-def test_a_model_changed_under_the_same_attempt_is_trained_on_unless_the_commit_is_out(place: Marketplace) -> None:
-    """A reorganisation replaces a settlement when one trainer has sealed, and another committed, for the next round."""
-    place.post().join(4)
-    place.commit()
-    place.reveal()
-    place.advance("reveal_end_s")
-    before_settlement = place.devnet.snapshot()
-    place.settle()
-    first_model = place.state.model
-    place.advance("start_s")
-    _killed_at(place, "trainer 0", before="commit")
-    place.act(["trainer 1"])
-    place.devnet.revert(before_settlement)
-    _settle_without(place, Seat(3))
-    second_model = place.state.model
-    assert second_model != first_model
-
-    committed = place.opening("trainer 1", attempt=1)
-    for name in ("trainer 0", "trainer 1"):
-        place.restart(name)
-    place.act()
-    assert place.opening("trainer 0").model == second_model
-    assert place.opening("trainer 1") == committed
-    place.reveal()
-    assert place.state.revealed == place.mask(*place.trainers)
-
-
-def _settle_without(place: Marketplace, seat: Seat) -> None:
-    place.advance("reveal_end_s")
-    worker = place.worker("alice")
-    history = worker.job.history()
-    attempt = history.attempt(0)
-    collected = worker._collect(attempt)
-    assert collected is not None
-    del collected.updates[seat]
-    result = worker._decide(history, attempt, collected)
-    assert result.model is not None
-    model = worker._publish(result.model, place.state)
-    lifetime = history.packed_lifetime()
-    settlement = Settlement({seat: ExclusionReason.UNAVAILABLE}, result.gram.pack(), model, lifetime)
-    call: PreparedCall = place.market.settle_round(place.id, 0, settlement)
-    place.send("alice", "settle otherwise", call)
-
-
-# ---------------------------------------------------------------------- what is sealed, and when it is seen
-
-
-def test_nobody_can_fetch_an_update_before_the_commit_phase_ends(place: Marketplace) -> None:
-    place.post().join(3)
-    place.commit()
-    cids = {name: update_cid(place, name) for name in place.trainers}
-    place.act()
-    assert not any(place.store.has(cid) for cid in cids.values())
-    place.reveal()
-    assert all(place.store.has(cid) for cid in cids.values())
-    assert set(cids.values()) <= set(place.store.pins())
-
-
-def test_what_is_revealed_is_what_was_sealed(place: Marketplace) -> None:
-    place.post().join(3)
-    place.commit()
-    context = place.market.seal_context(place.id, 0, 0)
-    for name in place.trainers:
-        opening, address = place.opening(name), place.actor(name).address
-        assert place.market.sealed(place.id, place.seat(name)) == seal(context, address, opening.content, opening.salt)
-    place.reveal()
-    reveals = place.attempt(0).reveals
-    for name in place.trainers:
-        revealed = reveals[place.seat(name)]
-        assert (revealed.content, revealed.salt) == (place.opening(name, 0).content, place.opening(name, 0).salt)
-        assert np.array_equal(place.view("onlooker").update(revealed.content), place.counts(name, 0))
-
-
-def test_what_rounding_left_over_is_in_the_next_sealed_update(place: Marketplace) -> None:
-    place.post().join(4)
-    first, second = np.linspace(-300.4, 310.3, D), np.linspace(500.2, -410.4, D)
-    steps = {0: first, 2: second}
-
-    def craft(task: RoundTask) -> NDArray[np.float32]:
-        if task.attempt not in steps:
-            raise InvalidUpdate("no data this time")
-        return constant(steps[task.attempt])(task)
-
-    place.crafts["trainer 0"] = craft
-    for _ in range(3):
-        place.play_round()
-    sent = np.rint(first)
-    assert np.array_equal(place.counts("trainer 0", 0), sent)
-    assert np.array_equal(place.counts("trainer 0", 2), np.rint(second + (first - sent)))
-    assert not np.array_equal(place.counts("trainer 0", 2), np.rint(second))
 
 
 # ---------------------------------------------------------------------- updates that are none
@@ -512,11 +349,3 @@ def test_entries_beyond_the_range_are_clipped_and_told(place: Marketplace) -> No
     place.commit(["trainer 0"])
     assert place.told["trainer 0"][0] == "round 0: 15 entries were clipped; the rest is sent next time"
     assert set(place.counts("trainer 0", 0)) == {32767}
-
-
-def test_an_opening_is_readable_by_its_owner_alone(place: Marketplace) -> None:
-    place.post().join(3)
-    place.commit(["trainer 0"])
-    file = place.attempt_folder("trainer 0").path / "opening.json"
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert set(json.loads(file.read_text())) == {"content", "salt", "model"}
