@@ -41,11 +41,13 @@ class RoundResult:
     """What a round comes to.
 
     Attributes:
+        public: the five public rows, int64 (d,) each; None for one that does not exist yet.
         gram: inner products of the updates and the public rows.
         decision: what the contract will decide from it.
         model: int64 (d,), the new model; None where fewer than three updates were accepted.
     """
 
+    public: tuple[Model | None, ...]
     gram: GramMatrix
     decision: Decision
     model: Model | None
@@ -84,10 +86,11 @@ def run_round(
         InvalidGram: more than 64 updates, or vectors of different lengths.
         InvalidModel: the new model would leave its range.
     """
-    gram = gram_matrix(updates, public_rows(versions))
+    public = public_rows(versions)
+    gram = gram_matrix(updates, public)
     decision = decide(terms, len(updates), shift, step_q16, gram)
     if not decision.accepted:
-        return RoundResult(gram, decision, None)
+        return RoundResult(public, gram, decision, None)
     rows = decision.accepted_rows
     accepted, weights = [updates[i] for i in rows], [decision.weights[i] for i in rows]
-    return RoundResult(gram, decision, integer_model.fold(versions[-1].model, accepted, weights, shift))
+    return RoundResult(public, gram, decision, integer_model.fold(versions[-1].model, accepted, weights, shift))

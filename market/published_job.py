@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +90,19 @@ class PublishedJob:
         """
         return read_update(self._fetch(digest, "update", self.update_bytes), self.dimension, self.chunks)
 
+    def forget_update(self, digest: Digest) -> None:
+        """Take an update's copy off this machine; arrays that are mapped from it stay readable."""
+        path = self._path(digest, "update")
+        self._fetched.discard(path)
+        # Where a mapped file cannot be removed it stays.
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
+
+    def _path(self, digest: Digest, kind: str) -> Path:
+        return self._cache / f"{digest.hex()}.{kind}"
+
     def _fetch(self, digest: Digest, kind: str, expected_bytes: int) -> Path:
-        path = self._cache / f"{digest.hex()}.{kind}"
+        path = self._path(digest, kind)
         # What an earlier process left there may have been altered since: only this one's own fetches are trusted.
         if path not in self._fetched:
             self._cache.mkdir(parents=True, exist_ok=True)

@@ -23,12 +23,17 @@ def aggregator() -> None:
 @job_argument
 @actor_options
 def run(job_number: int, actor: Actor) -> None:
-    """Bond where that is not done yet, and settle JOB's rounds until it is over. Stop and start it at any time."""
+    """Bond where that is not done yet, and settle and prove JOB's rounds until it is over.
+
+    Stop and start it at any time: a proof that was not sent is made anew, one that was sent is never sent twice.
+    """
     from aggregator.worker import AggregatorWorker
 
     job = actor.job(job_number)
     monitor = JobMonitor(job, console(), f"job {job.id}")
-    worker = AggregatorWorker(job, actor.sender, report=monitor.report)
+    worker = AggregatorWorker(
+        job, actor.sender, actor.network.srs_of(job), report=monitor.report, progress=monitor.step
+    )
 
     def should_stop() -> bool:
         monitor.poll()

@@ -43,6 +43,25 @@ class EpochProgress(Protocol):
         ...
 
 
+class Step(Protocol):
+    """How far other long work is: `aggregator.worker.Progress`."""
+
+    @property
+    def what(self) -> str:
+        """What is being done."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Parts done."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Of how many."""
+        ...
+
+
 class JobMonitor:
     """Follows one job and shows it. `poll` is to be called again and again; it asks the chain once a second."""
 
@@ -51,6 +70,7 @@ class JobMonitor:
         self._asked_at = float("-inf")
         self._moment: Moment | None = None
         self._training: EpochProgress | None = None
+        self._step: Step | None = None
         self.state: JobState | None = None
 
     @contextmanager
@@ -78,7 +98,7 @@ class JobMonitor:
 
     def report(self, line: str) -> None:
         """Show what happened, for good."""
-        self._training = None
+        self._training = self._step = None
         self._console.print(f"[green]•[/green] {escape(line)}", soft_wrap=True)
 
     def progress(self, training: EpochProgress) -> None:
@@ -86,6 +106,13 @@ class JobMonitor:
         if not self._console.is_terminal:
             self.report(f"epoch {training.epoch} of {training.epochs}, loss {training.loss:.4f}")
         self._training = training
+
+    def step(self, step: Step) -> None:
+        """Show how far other long work is; where nobody watches, only that it began and is done is said."""
+        known = self._step and (self._step.what, self._step.done)
+        if not self._console.is_terminal and step.done in (0, step.total) and known != (step.what, step.done):
+            self._console.print(Text(f"{step.what}: {'done' if step.done else 'begun'}", "dim"), soft_wrap=True)
+        self._step = step
 
     def left_s(self) -> int | None:
         """Seconds to the end of the phase, reckoned on from the last look at the chain."""
@@ -112,6 +139,9 @@ class JobMonitor:
         if self._training is not None:
             done, total = self._training.epoch, self._training.epochs
             cells += [ProgressBar(total, done, width=12), Text(f"epoch {done}/{total}, loss {self._training.loss:.3f}")]
+        elif self._step is not None and self._step.done < self._step.total:
+            done, total = self._step.done, self._step.total
+            cells += [ProgressBar(total, done, width=12), Text(f"{self._step.what} {done}/{total}")]
         for _ in cells:
             line.add_column(no_wrap=True)
         line.add_row(*cells)

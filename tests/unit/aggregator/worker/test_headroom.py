@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aggregator.worker import check_headroom
+from aggregator.worker.models import check_headroom
 from market.protocol.errors import InvalidModel
 from market.protocol.integer_model import MODEL_LIMIT
 from market.protocol.job_spec import parse_spec

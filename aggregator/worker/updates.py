@@ -1,0 +1,119 @@
+"""What was revealed in an attempt: fetched, and opened against its commitment before it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aggregator.worker.progress import Progress, ShowProgress, show_nothing
+from market.chain.events import UpdateRevealed
+from market.chain.records import ExclusionReason
+from market.job_history import Attempt
+from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidUpdate
+from market.protocol.identifiers import Digest, Seat
+from market.protocol.update import StoredUpdate
+from market.published_job import PublishedJob
+from zk.commitment import Blinders, Layout, commit
+from zk.errors import ZkError
+from zk.gram_proof import CommittedRow
+from zk.srs import Srs
+
+Key = tuple[Seat, Digest, bytes]
+"""What fixes the verdict on a seat's update, whatever block its reveal ends up in: content and commitment."""
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """What could be had of an attempt's reveals.
+
+    Attributes:
+        updates: int16 (d,), mapped, with what opens them, by seat, ascending.
+        exclusions: the other revealed seats, each with its reason.
+    """
+
+    updates: dict[Seat, CommittedRow]
+    exclusions: dict[Seat, ExclusionReason]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether waiting for storage could change nothing any more."""
+        return ExclusionReason.UNAVAILABLE not in self.exclusions.values()
+
+
+class RevealedUpdates:
+    """Fetches and opens the updates of one attempt, each once, however often it is looked."""
+
+    def __init__(self, job: PublishedJob, srs: Srs, layout: Layout, progress: ShowProgress = show_nothing) -> None:
+        """Look at nothing yet.
+
+        Args:
+            job: whose attempt.
+            srs: under which updates were committed.
+            layout: of the job's vectors.
+            progress: is told of every update that was opened.
+        """
+        self._job, self._srs, self._layout, self._progress = job, srs, layout, progress
+        self._judged: dict[Key, CommittedRow | ExclusionReason] = {}
+
+    @property
+    def judged(self) -> int:
+        """How many updates need not be looked at again."""
+        return len(self._judged)
+
+    def collect(self, attempt: Attempt) -> Collected:
+        """Whatever is in storage by now of what was revealed.
+
+        Raises:
+            StorageError: this machine's disk refuses.
+        """
+        found: dict[Seat, CommittedRow | ExclusionReason] = {}
+        for seat, reveal in sorted(attempt.reveals.items()):
+            found[seat] = self._judged.get(_key(reveal)) or self._judge(reveal, len(attempt.reveals))
+        updates = {seat: row for seat, row in found.items() if isinstance(row, CommittedRow)}
+        return Collected(updates, {seat: row for seat, row in found.items() if isinstance(row, ExclusionReason)})
+
+    def forget(self) -> None:
+        """Take every copy off this machine: the attempt is over."""
+        for _, content, _ in self._judged:
+            self._job.forget_update(content)
+        self._judged.clear()
+
+    def _judge(self, reveal: UpdateRevealed, total: int) -> CommittedRow | ExclusionReason:
+        judged = fetch_update(self._job, self._srs, self._layout, reveal)
+        if judged is not ExclusionReason.UNAVAILABLE:
+            self._judged[_key(reveal)] = judged
+            self._progress(Progress("opening updates", len(self._judged), total))
+        return judged
+
+
+def _key(reveal: UpdateRevealed) -> Key:
+    return reveal.seat, reveal.content, reveal.commitment
+
+
+def fetch_update(job: PublishedJob, srs: Srs, layout: Layout, reveal: UpdateRevealed) -> CommittedRow | ExclusionReason:
+    """Fetch a revealed update and open its commitment with it, or say why it has to be excluded.
+
+    Blocks that are missing or damaged here may still arrive: the update is unavailable. Blocks that are whole but not
+    an update of this job, or whose blinders are none, never will be one: it is unreadable. What can be read and is not
+    what was committed is a mismatch.
+
+    Raises:
+        StorageError: this machine's disk refuses.
+    """
+    try:
+        stored = job.update(reveal.content)
+        row = commit_update(srs, layout, stored)
+    except (BlockNotFound, CorruptBlock):
+        return ExclusionReason.UNAVAILABLE
+    except (InvalidContent, InvalidUpdate, ZkError):
+        return ExclusionReason.UNREADABLE
+    return row if row.commitment == reveal.commitment else ExclusionReason.MISMATCH
+
+
+def commit_update(srs: Srs, layout: Layout, stored: StoredUpdate) -> CommittedRow:
+    """Recompute a stored update's commitment.
+
+    Raises:
+        ZkError: its blinders are none.
+    """
+    blinders = Blinders.parse(layout, stored.blinders)
+    return CommittedRow(stored.counts, blinders, commit(srs, layout, stored.counts, blinders))
