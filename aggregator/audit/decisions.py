@@ -38,7 +38,7 @@ def decision_of(record: ChainRecord, attempt: Attempt) -> Decision:
     started, rows = attempt.started, attempt.rows
     if not rows:
         return Decision(0, False, started.step_q16, (), ())
-    gram = attempt.gram.gram if attempt.gram else b""
+    gram = attempt.proven.gram if attempt.proven else b""
     return decide(record.terms.rules, len(rows), started.shift, started.step_q16, gram)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import JOB, Check, differing, judge
-from aggregator.audit.vectors import Missing, StoredVectors, Unfit
-from market.protocol.identifiers import Digest
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.published_job import check_document
 from market.storage import Cid, ContentStore
@@ -42,19 +40,3 @@ def _term_problems(record: ChainRecord) -> Iterator[str]:
         yield f"enrolment ended at {terms.enrol_until_s}, before the job opened at {record.time_s(opened)}"
     if opened.deposit_wei < terms.deposit_wei:
         yield f"{opened.deposit_wei} wei were deposited, all rounds cost {terms.deposit_wei}"
-
-
-def check_stored_model(name: str, digest: Digest, vectors: StoredVectors) -> Check:
-    """A model that has to be there is in storage and in range.
-
-    Args:
-        name: of the check.
-        digest: what the chain says.
-        vectors: the storage.
-
-    Raises:
-        StorageError: this machine's disk refuses.
-    """
-    fetched = vectors.model(digest)
-    problems = [fetched.reason] if isinstance(fetched, Missing | Unfit) else []
-    return judge(name, JOB, problems, f"0x{digest.hex()} is in storage and in range")

@@ -6,29 +6,36 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aggregator.audit import documents, ledger, pay, schedule
+from aggregator.audit import documents, ledger, models, pay, proofs, schedule
 from aggregator.audit.chain_record import ChainRecord, read_record
 from aggregator.audit.claims import check_claims, stray_claims
 from aggregator.audit.decisions import check_decision
 from aggregator.audit.ledger import Books
-from aggregator.audit.matrices import Versions, check_exclusions, check_gram
-from aggregator.audit.models import fold_round
+from aggregator.audit.matrices import Versions, check_gram
+from aggregator.audit.models import ModelOpenings
 from aggregator.audit.openings import check_openings
 from aggregator.audit.report import AuditReport, Check
 from aggregator.audit.schedule import Replayed
+from aggregator.audit.updates import check_exclusions, check_updates, open_updates
 from aggregator.audit.vectors import Missing, Model, StoredVectors, Unfit
 from aggregator.round import AGGREGATES, ModelVersion
 from market.chain.events import RoundSettled
 from market.chain.job_market import JobMarket
 from market.job_history import Attempt
+from market.model_opening import check_srs
 from market.protocol.identifiers import Digest, JobId
+from market.protocol.provenance import PublicRows
 from market.storage import ContentStore
+from zk.commitment import Layout
+from zk.gram_proof import verifying_key
+from zk.srs import Srs
 
 
 def audit_job(
     market: JobMarket,
     store: ContentStore,
     job: JobId,
+    srs: Srs,
     cache: Path,
     *,
     progress: Callable[[Check], None] | None = None,
@@ -41,6 +48,7 @@ def audit_job(
         market: the contract; the block that it is bound to, or the latest, is the one audited.
         store: where document and vectors are.
         job: the job's number.
+        srs: the one that the job's commitments are made under.
         cache: folder for vectors while they are looked at. Nothing that is in it before is believed.
         progress: is told each check as it is made.
 
@@ -48,38 +56,48 @@ def audit_job(
         ContractRevert: there is no such job.
         ChainError: the node's answers are not of one chain, or its events are incomplete.
         StorageError: this machine's disk refuses.
+        InvalidInput: the SRS is not the job's, too short for its vectors, or insecure where it may not be.
     """
     record = read_record(market, job)
+    on_development_chain = market.chain.is_development_chain
+    check_srs(srs, record.history.opened.srs_id, layout_of(record), on_development_chain=on_development_chain)
     cache.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with TemporaryDirectory(prefix="audit-", dir=cache, ignore_cleanup_errors=True) as folder:
-        for check in audit(record, store, Path(folder)):
+        for check in audit(record, store, srs, Path(folder)):
             checks.append(check)
             if progress:
                 progress(check)
     return AuditReport(job, record.block_number, tuple(checks))
 
 
-def audit(record: ChainRecord, store: ContentStore, folder: Path) -> Iterator[Check]:
+def layout_of(record: ChainRecord) -> Layout:
+    """How the job's vectors lie in their commitments."""
+    return Layout(record.terms.rules.dimension, record.terms.chunks)
+
+
+def audit(record: ChainRecord, store: ContentStore, srs: Srs, folder: Path) -> Iterator[Check]:
     """The checks of a job that was read, in the order of its life.
 
     Args:
         record: what the chain says.
         store: where document and vectors are.
+        srs: the one that the job's commitments are made under.
         folder: an empty folder for vectors.
 
     Raises:
         StorageError: this machine's disk refuses.
     """
-    vectors = StoredVectors(store, record.terms.rules.dimension, folder)
+    vectors = StoredVectors(store, layout_of(record), folder)
+    openings = ModelOpenings(record, srs, layout_of(record))
     replayed, books = schedule.replay(record), ledger.Books(record)
     yield documents.check_job_document(record, store)
     yield documents.check_terms(record)
-    yield documents.check_stored_model("initial model", record.history.opened.initial_model, vectors)
+    yield models.check_stored_model("initial model", record.history.opened.initial_model, vectors, openings, before=0)
     yield schedule.check_schedule(record, replayed, None)
-    yield from _Rounds(record, replayed, books, vectors).checks()
+    yield from _Rounds(record, replayed, books, vectors, openings, srs).checks()
     yield from _close_checks(record, replayed, books)
-    yield documents.check_stored_model("current model", record.state.model, vectors)
+    yield models.check_stored_model("current model", record.state.model, vectors, openings)
     yield ledger.check_conservation(record)
     yield ledger.check_ledger(record)
     yield ledger.check_balance(record)
@@ -99,8 +117,18 @@ def _close_checks(record: ChainRecord, replayed: Replayed, books: Books) -> Iter
 class _Rounds:
     """Goes through a job's attempts, and carries its models along from one to the next."""
 
-    def __init__(self, record: ChainRecord, replayed: Replayed, books: Books, vectors: StoredVectors) -> None:
+    def __init__(
+        self,
+        record: ChainRecord,
+        replayed: Replayed,
+        books: Books,
+        vectors: StoredVectors,
+        openings: ModelOpenings,
+        srs: Srs,
+    ) -> None:
         self._record, self._replayed, self._books, self._vectors = record, replayed, books, vectors
+        self._openings, self._srs = openings, srs
+        self._rows = PublicRows.at_opening(record.history.opened.initial_commitment)
         self._digest = record.history.opened.initial_model
         self._models: list[ModelVersion | None] = [self._version(self._digest, 0)]
         """The initial model and the last ones, as far as public rows reach back; None for what is not to be had."""
@@ -123,22 +151,33 @@ class _Rounds:
             yield pay.check_skipped_pay(self._record, attempt)
 
     def _settled_checks(self, attempt: Attempt, settled: RoundSettled) -> Iterator[Check]:
-        fetched = {seat: self._vectors.update(reveal.content) for seat, reveal in attempt.reveals.items()}
-        yield check_exclusions(self._record, attempt, fetched)
-        yield check_gram(self._record, attempt, fetched, self._versions())
-        yield check_decision(self._record, attempt, settled)
-        current = self._models[-1].model if self._models[-1] else None
-        folded = fold_round(self._record, attempt, settled, self._digest, current, fetched)
-        yield folded.check
-        self._follow(settled, attempt.started.shift, folded.model)
-        yield pay.check_settled_pay(self._record, self._books, attempt, settled)
+        record = self._record
+        # What needs the chain alone comes first: it takes milliseconds.
+        proof = proofs.check_proof(record, attempt, settled, self._rows, verifying_key(self._srs))
+        yield proof
+        yield check_decision(record, attempt, settled)
+        yield proofs.check_commitment(record, attempt, settled, self._rows)
+        yield from self._vector_checks(attempt, settled, proof)
+        yield pay.check_settled_pay(record, self._books, attempt, settled)
+        self._rows = proofs.rows_after(attempt, self._rows)
+
+    def _vector_checks(self, attempt: Attempt, settled: RoundSettled, proof: Check) -> Iterator[Check]:
+        record = self._record
+        fetched = open_updates(self._srs, layout_of(record), self._vectors, attempt)
+        yield check_updates(record, attempt, fetched)
+        yield check_exclusions(record, attempt, fetched)
+        yield check_gram(record, attempt, fetched, self._versions(), proof)
+        before = self._digest, self._models[-1].model if self._models[-1] else None
+        followed = models.follow_model(record, attempt, settled, before, fetched, self._vectors, self._openings)
+        yield followed.check
+        self._follow(settled, attempt.started.shift, followed.model)
         for reveal in attempt.reveals.values():
             self._vectors.forget(reveal.content)
 
     def _follow(self, settled: RoundSettled, shift: int, model: Model | None) -> None:
-        """Go on from the model that the settlement named: every later round started from it, right or wrong."""
+        """Go on from what the chain committed to: every later round is proven on it, whatever was published."""
         if settled.accepted:
-            version = self._version(settled.model, shift) if model is None else ModelVersion(model, shift)
+            version = None if model is None else ModelVersion(model, shift)
             self._models = [self._models[0], *self._models[1:][-AGGREGATES:], version]
             self._digest = settled.model
 

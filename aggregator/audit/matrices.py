@@ -1,63 +1,58 @@
-"""Whether the published Gram matrix is the one of the stored updates, and whether exclusions had a reason."""
+"""Whether the published Gram matrix is the one of the stored updates: a second witness beside the round's proof."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import Check, judge
-from aggregator.audit.vectors import Counts, Missing, Unfit
+from aggregator.audit.updates import Fetched, is_sound
 from aggregator.gram import PUBLIC_ROWS, GramMatrix, gram_matrix
 from aggregator.round import ModelVersion, public_rows
-from market.chain.records import ExclusionReason
 from market.job_history import Attempt
 from market.protocol.identifiers import Seat
-
-Fetched = Mapping[Seat, Counts | Missing | Unfit]
-"""What storage has of an attempt's revealed updates."""
 
 Versions = Sequence[ModelVersion] | None
 """The models so far as `public_rows` takes them; None where one that is needed is not to be had."""
 
 
-def check_gram(record: ChainRecord, attempt: Attempt, fetched: Fetched, versions: Versions) -> Check:
-    """The published matrix is of vectors in range, and right in every entry that storage still lets us compute."""
-    rows = attempt.rows
-    subject, problems = record.subject(attempt.number), _gram_problems(record, attempt, fetched, versions)
+def check_gram(record: ChainRecord, attempt: Attempt, fetched: Fetched, versions: Versions, proof: Check) -> Check:
+    """The published matrix is right in every entry that storage still lets us compute.
+
+    Args:
+        record: the job.
+        attempt: which attempt.
+        fetched: what storage has of its updates.
+        versions: the models that its public rows are made of.
+        proof: the verdict on its proof, which stands for the entries that cannot be computed any more.
+    """
+    rows, subject = attempt.rows, record.subject(attempt.number)
     if not rows:
         return Check("gram", subject, "ok", "no update was left to measure")
-    absent = [seat for seat in rows if isinstance(fetched[seat], Missing)]
-    detail = f"{len(rows)} updates and {PUBLIC_ROWS} public rows give the published matrix"
-    return judge("gram", subject, problems, detail, _unproven(absent, versions))
+    present = [i for i, seat in enumerate(rows) if is_sound(fetched[seat])]
+    problems = _gram_problems(attempt, fetched, present, versions)
+    whole = len(present) == len(rows) and versions is not None
+    recomputed = f"{len(present)} of {len(rows)} updates {'with' if versions else 'without'} the public rows"
+    if whole:
+        return judge(
+            "gram", subject, problems, f"{len(rows)} updates and {PUBLIC_ROWS} public rows give the matrix again"
+        )
+    if proof.ok:
+        return judge("gram", subject, problems, f"{recomputed} give it again, the proof has the rest")
+    return judge("gram", subject, problems, "", f"{recomputed} give it again, the rest is not in storage")
 
 
-def _unproven(absent: Sequence[Seat], versions: Versions) -> str:
-    missing = [f"the update of seat {seat}" for seat in absent]
-    missing += ["a model among the public rows"] if versions is None else []
-    return f"{_listed(missing)} not in storage: those rows are taken on the aggregator's word" if missing else ""
-
-
-def _listed(things: Sequence[str]) -> str:
-    return f"{', '.join(things)} {'is' if len(things) == 1 else 'are'}"
-
-
-def _gram_problems(record: ChainRecord, attempt: Attempt, fetched: Fetched, versions: Versions) -> Iterator[str]:
-    if attempt.gram is None:
+def _gram_problems(attempt: Attempt, fetched: Fetched, present: list[int], versions: Versions) -> Iterator[str]:
+    if attempt.proven is None:
         yield "no matrix was published"
         return
     rows = attempt.rows
-    published = GramMatrix.unpack(attempt.gram.gram, len(rows))
-    published.verify(record.terms.rules.dimension)
-    for seat in rows:
-        update = fetched[seat]
-        if isinstance(update, Unfit):
-            yield f"the update of seat {seat} counts, but is none: {update.reason}"
-    present = {i: update for i, seat in enumerate(rows) if not isinstance(update := fetched[seat], Missing | Unfit)}
+    published = GramMatrix.unpack(attempt.proven.gram, len(rows))
     public = (None,) * PUBLIC_ROWS if versions is None else public_rows(versions)
-    recomputed = gram_matrix(list(present.values()), public)
-    yield from _update_differences(published, recomputed, list(present), rows)
+    recomputed = gram_matrix([update for seat in rows if is_sound(update := fetched[seat])], public)
+    yield from _update_differences(published, recomputed, present, rows)
     if versions is not None:
-        yield from _public_differences(published, recomputed, list(present), rows)
+        yield from _public_differences(published, recomputed, present, rows)
 
 
 def _update_differences(
@@ -82,34 +77,3 @@ def _public_differences(
             if published.public[k][m] != recomputed.public[k][m]:
                 pair = f"the product of public rows {k} and {m}"
                 yield f"{pair} is published as {published.public[k][m]}, it is {recomputed.public[k][m]}"
-
-
-def check_exclusions(record: ChainRecord, attempt: Attempt, fetched: Fetched) -> Check:
-    """Only revealed updates are excluded, and none for what its digest disproves.
-
-    That an update could not be fetched at the time can be neither proven nor disproven: where it is here now and sound,
-    the exclusion is unproven.
-    """
-    doubts = [
-        f"seat {seat} was excluded as unavailable, its update is in storage now and sound"
-        for seat, event in sorted(attempt.exclusions.items())
-        if event.reason is ExclusionReason.UNAVAILABLE and _is_sound(fetched.get(seat))
-    ]
-    reasons = [f"seat {seat} {event.reason.name.lower()}" for seat, event in sorted(attempt.exclusions.items())]
-    detail = f"excluded: {', '.join(reasons) or 'nobody'}"
-    subject = record.subject(attempt.number)
-    return judge("exclusions", subject, _exclusion_problems(attempt, fetched), detail, "; ".join(doubts))
-
-
-def _exclusion_problems(attempt: Attempt, fetched: Fetched) -> Iterator[str]:
-    for seat, event in sorted(attempt.exclusions.items()):
-        if seat not in attempt.reveals:
-            yield f"seat {seat} was excluded without a reveal"
-        elif event.reason is ExclusionReason.NONE:
-            yield f"seat {seat} was excluded without a reason"
-        elif event.reason is not ExclusionReason.UNAVAILABLE and _is_sound(fetched[seat]):
-            yield f"seat {seat} was excluded as {event.reason.name.lower()}, but its digest fixes a sound update"
-
-
-def _is_sound(update: Counts | Missing | Unfit | None) -> bool:
-    return update is not None and not isinstance(update, Missing | Unfit)

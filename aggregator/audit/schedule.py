@@ -16,7 +16,9 @@ from market.chain.events import (
     BondWithdrawn,
     Event,
     JobClosed,
+    ModelCommitted,
     Refunded,
+    RoundProven,
     RoundSettled,
     RoundSkipped,
     StakesForfeited,
@@ -29,6 +31,7 @@ from market.chain.events import (
 from market.chain.packed import unpack_pays
 from market.chain.records import JobState
 from market.protocol.errors import FedmarketError
+from market.protocol.provenance import PublicRows
 from market.protocol.rounds import Phase
 
 Problems = Iterator[str]
@@ -51,7 +54,8 @@ class Replayed:
 def replay(record: ChainRecord) -> Replayed:
     """Follow a job's events through the contract's rules of time, order and right."""
     opened = record.history.opened
-    timeline = Timeline(record.terms, opened.owner, opened.initial_model)
+    rows = PublicRows.at_opening(opened.initial_commitment)
+    timeline = Timeline(record.terms, opened.owner, opened.initial_model, rows)
     problems: dict[int | None, list[str]] = {}
     for event in record.history.events:
         time_s = record.time_s(event)
@@ -161,12 +165,21 @@ def _revealed(timeline: Timeline, event: UpdateRevealed, time_s: int) -> Problem
     yield from _seated(timeline, event)
     if event.seat not in timeline.committed or event.seat in timeline.revealed:
         yield f"seat {event.seat} revealed twice, or without a commit"
-    timeline.reveal(event.seat, event.content)
+    timeline.reveal(event.seat, event.commitment)
 
 
 def _excluded(timeline: Timeline, event: UpdateExcluded, time_s: int) -> Problems:
     yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
     timeline.excluded.add(event.seat)
+
+
+def _proven(timeline: Timeline, event: RoundProven, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
+
+
+def _model_committed(timeline: Timeline, event: ModelCommitted, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
+    timeline.public_rows = timeline.public_rows.after(event.aggregate, event.model)
 
 
 def _forfeited(timeline: Timeline, event: StakesForfeited, time_s: int) -> Problems:
@@ -226,6 +239,8 @@ STEPS: Final[Mapping[type[Event], Step]] = {
     UpdateCommitted: _committed,
     UpdateRevealed: _revealed,
     UpdateExcluded: _excluded,
+    RoundProven: _proven,
+    ModelCommitted: _model_committed,
     StakesForfeited: _forfeited,
     RoundSettled: _settled,
     RoundSkipped: _skipped,

@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from eth_abi.abi import encode
-from eth_utils.crypto import keccak
-
 from market.chain.packed import hash_of, pack_lifetime
 from market.chain.records import JobState
 from market.job_history import MAX_LIFETIME_Q32
 from market.protocol.identifiers import Digest, Seat
+from market.protocol.provenance import NO_REVEALS, PublicRows, extended
 from market.protocol.rounds import FULL_STEP_Q16, Phase
 from market.protocol.terms import JobTerms
 
@@ -32,6 +30,7 @@ class Timeline:
         terms: the job's.
         owner: who opened it.
         model: digest of the current model.
+        public_rows: the public rows' commitments.
         round: of the current or next attempt.
         attempt: number of the current or next attempt.
         attempt_start_s: zero where no attempt runs.
@@ -55,13 +54,14 @@ class Timeline:
     terms: JobTerms
     owner: str
     model: Digest
+    public_rows: PublicRows
     round: int = 0
     attempt: int = 0
     attempt_start_s: int = 0
     closed: bool = False
     had_minimum: bool = False
     step_q16: int | None = FULL_STEP_Q16
-    reveal_chain: bytes = ZERO_WORD
+    reveal_chain: bytes = NO_REVEALS
     trainers: list[str] = field(default_factory=list)
     stakes: dict[Seat, int] = field(default_factory=dict)
     bonds: dict[str, int] = field(default_factory=dict)
@@ -121,10 +121,10 @@ class Timeline:
         self.ever_committed.add(seat)
         self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
 
-    def reveal(self, seat: Seat, content: Digest) -> None:
+    def reveal(self, seat: Seat, commitment: bytes) -> None:
         """A seat's seal was opened."""
         self.revealed.add(seat)
-        self.reveal_chain = keccak(encode(["bytes32", "uint256", "bytes32"], [self.reveal_chain, seat, content]))
+        self.reveal_chain = extended(self.reveal_chain, seat, commitment)
 
     def score(self, scores_q32: Sequence[int]) -> None:
         """Add the attempt's scores, one a revealed and not excluded seat, ascending."""
@@ -136,7 +136,7 @@ class Timeline:
         """End the attempt, and its round with it or not."""
         self.attempt += 1
         self.attempt_start_s = 0
-        self.reveal_chain = ZERO_WORD
+        self.reveal_chain = NO_REVEALS
         self.committed, self.revealed, self.excluded, self.forfeited = set(), set(), set(), set()
         self.ended_at_s = ended_at_s
         if round_over:
@@ -165,6 +165,7 @@ class Timeline:
             reveal_chain=self.reveal_chain,
             model=self.model,
             lifetime_hash=hash_of(pack_lifetime(self.lifetime_q32)) if any(self.lifetime_q32) else ZERO_WORD,
+            public_rows=self.public_rows.digest,
         )
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from market.protocol import integer_model
 from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, InvalidUpdate
 from market.protocol.identifiers import Digest
-from market.protocol.update import read_update
+from market.protocol.update import StoredUpdate, read_update, update_bytes
 from market.storage import Cid, ContentStore
 from market.storage.file_dag import build_file
+from zk.commitment import Layout
 
-UPDATE_ENTRY_BYTES = 2
 MODEL_ENTRY_BYTES = 8
 
 T = TypeVar("T")
@@ -45,23 +46,24 @@ class Unfit:
 class StoredVectors:
     """Fetches vectors into a folder and maps them. The folder starts empty, so nothing is believed unverified."""
 
-    def __init__(self, store: ContentStore, dimension: int, folder: Path) -> None:
+    def __init__(self, store: ContentStore, layout: Layout, folder: Path) -> None:
         """Fetch nothing yet.
 
         Args:
             store: where the vectors are.
-            dimension: d.
+            layout: of the job's vectors.
             folder: an empty folder of the audit's own.
         """
-        self._store, self._dimension, self._folder = store, dimension, folder
+        self._store, self._layout, self._folder = store, layout, folder
 
-    def update(self, digest: Digest) -> Counts | Missing | Unfit:
-        """An update, int16 (d,), mapped.
+    def update(self, digest: Digest) -> StoredUpdate | Missing | Unfit:
+        """An update: counts, int16 (d,), mapped, and its blinders as they are stored.
 
         Raises:
             StorageError: this machine's disk refuses.
         """
-        return self._fetch(digest, UPDATE_ENTRY_BYTES, read_update)
+        expected_bytes = update_bytes(self._layout.dimension, self._layout.chunks)
+        return self._fetch(digest, "update", expected_bytes, partial(read_update, chunks=self._layout.chunks))
 
     def model(self, digest: Digest) -> Model | Missing | Unfit:
         """An integer model, int64 (d,), mapped.
@@ -69,28 +71,29 @@ class StoredVectors:
         Raises:
             StorageError: this machine's disk refuses.
         """
-        return self._fetch(digest, MODEL_ENTRY_BYTES, integer_model.read)
+        return self._fetch(digest, "model", MODEL_ENTRY_BYTES * self._layout.dimension, integer_model.read)
 
     def forget(self, digest: Digest) -> None:
         """Take an update's file away; arrays that are still mapped stay readable."""
         # Where a mapped file cannot be removed it goes with the folder.
         with suppress(PermissionError):
-            self._path(digest, UPDATE_ENTRY_BYTES).unlink(missing_ok=True)
+            self._path(digest, "update").unlink(missing_ok=True)
 
-    def _fetch(self, digest: Digest, entry_bytes: int, read: Callable[[Path, int], T]) -> T | Missing | Unfit:
-        expected_bytes = entry_bytes * self._dimension
-        path = self._path(digest, entry_bytes)
+    def _fetch(
+        self, digest: Digest, kind: str, expected_bytes: int, read: Callable[[Path, int], T]
+    ) -> T | Missing | Unfit:
+        path = self._path(digest, kind)
         try:
             if not path.exists():
                 self._store.copy_to(Cid.from_digest(digest, expected_bytes), path, expected_bytes)
-            return read(path, self._dimension)
+            return read(path, self._layout.dimension)
         except (BlockNotFound, CorruptBlock) as error:
             return Missing(str(error))
         except (InvalidContent, InvalidUpdate, InvalidModel) as error:
             return Unfit(str(error))
 
-    def _path(self, digest: Digest, entry_bytes: int) -> Path:
-        return self._folder / f"{digest.hex()}.i{8 * entry_bytes}"
+    def _path(self, digest: Digest, kind: str) -> Path:
+        return self._folder / f"{digest.hex()}.{kind}"
 
 
 def model_digest(model: Model) -> Digest:

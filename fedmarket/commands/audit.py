@@ -42,13 +42,10 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
 
     # A folder of its own: nothing that an earlier command fetched is believed.
     with TemporaryDirectory() as cache, screen.status("auditing"):
-        report = audit_job(
-            network.market,
-            network.store,
-            JobId(job_number),
-            Path(cache),
-            progress=show,
-        )
+        job = JobId(job_number)
+        terms = network.market.terms(job)
+        srs = network.srs(terms.rules.dimension, terms.chunks)
+        report = audit_job(network.market, network.store, job, srs, Path(cache), progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,33 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import aggregator.proving
 from aggregator.audit import AuditReport, Check, audit_job
-from aggregator.gram import gram_matrix
-from aggregator.round import public_rows, run_round
-from aggregator.worker import fetch_update, model_versions
+from aggregator.audit.chain_record import read_record
+from aggregator.audit.job_audit import audit
+from aggregator.worker import AggregatorWorker
 from fedmarket.devnet import Devnet
 from market.chain.calls import PreparedCall
 from market.chain.erc20 import Erc20
-from market.chain.events import JobOpened
+from market.chain.events import JobOpened, RoundProven
 from market.chain.job_market import JobMarket
-from market.chain.records import ExclusionReason, Settlement
+from market.chain.records import Settlement
 from market.job_history import JobHistory
 from market.protocol import integer_model
-from market.protocol.errors import ContractRevert
+from market.protocol.errors import ContractRevert, InvalidInput
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
 from market.protocol.seal import seal
 from market.protocol.terms import NATIVE
+from market.protocol.update import StoredUpdate
 from market.published_job import PublishedJob
 from market.storage import Cid, EmbeddedStore
+from tests.integration.marketplace import development_srs
+from tests.unit.aggregator.cheating_prover import prove_with_false_blinders
+from zk.commitment import Blinders, Layout, commit
+from zk.srs import Srs, make_insecure, open_srs
+from zk.transcript import GramProof
 
 D = 50
 TRAINERS = [f"trainer {seat}" for seat in range(4)]
@@ -51,6 +58,16 @@ def spec(token: str) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Opening:
+    """What opens a seal."""
+
+    content: Digest
+    commitment: bytes
+    salt: bytes
+    stored: bytes
+
+
 @dataclass
 class RealJob:
     """A job on the chain with its actors; each method is what they do in one phase."""
@@ -61,20 +78,31 @@ class RealJob:
     store: EmbeddedStore
     folder: Path
     token: str = NATIVE
-    openings: dict[str, tuple[Digest, bytes]] = field(default_factory=dict)
+    openings: dict[str, Opening] = field(default_factory=dict)
 
     def open(self) -> None:
         parsed = parse_spec(spec(self.token))
-        model = self.store.add_bytes(integer_model.to_bytes(np.arange(D, dtype=np.int64) << 20))
+        initial = np.arange(D, dtype=np.int64) << 20
+        model = self.store.add_bytes(integer_model.to_bytes(initial))
+        commitment = commit(self.srs, self.layout, initial, Blinders.zero(self.layout))
         manifest = ParameterManifest.from_shapes({"w": (D,)}).to_json()
         document = JobDocument(spec=parsed, manifest=manifest, initial_model=str(model))
         self.document = self.store.add_bytes(document.to_bytes())
         self.terms = parsed.to_terms(D, self.devnet.timestamp() + 60)
         self.give_tokens(["owner", "alice", "bob", *TRAINERS])
-        call = self.market.open_job(self.terms, Digest(self.document.digest), Digest(model.digest))
+        digests = Digest(self.document.digest), Digest(model.digest)
+        call = self.market.open_job(self.terms, *digests, commitment, self.srs.id)
         receipt = self.send("owner", "open", call)
         [opened] = [event for event in self.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
         self.id = opened.job
+
+    @property
+    def srs(self) -> Srs:
+        return development_srs()
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(D, 1)
 
     def give_tokens(self, names: Iterable[str]) -> None:
         if self.token == NATIVE:
@@ -111,51 +139,42 @@ class RealJob:
         common = random.integers(-900, 900, D)
         updates = {name: (common + random.integers(-300, 300, D)).astype(np.int16) for name in names}
         for name, update in updates.items():
-            content, salt = Digest(Cid.of_block(update.tobytes(), 0x55).digest), random.bytes(32)
-            self.openings[name] = content, salt
+            opening = self.openings[name] = self.opening(update, random.bytes(32))
             context = self.market.seal_context(self.id, state.round, state.attempt)
-            sealed = seal(context, self.actors[name].address, content, salt)
+            address = self.actors[name].address
+            sealed = seal(context, address, opening.commitment, opening.content, opening.salt)
             self.send(name, f"commit {state.attempt}", self.market.commit(self.id, state.attempt, sealed))
         return updates
 
+    def opening(self, update: NDArray[np.int16], salt: bytes) -> Opening:
+        blinders = Blinders.fresh(self.layout)
+        stored = StoredUpdate(update, blinders.to_bytes()).to_bytes()
+        content = Digest(Cid.of_block(stored, 0x55).digest)
+        return Opening(content, commit(self.srs, self.layout, update, blinders), salt, stored)
+
     def reveal(self, updates: dict[str, NDArray[np.int16]], unsent: Iterable[str] = ()) -> None:
         self.advance("commit_end_s")
-        for name, update in updates.items():
+        for name in updates:
+            opening = self.openings[name]
             if name not in unsent:
-                self.store.add_bytes(update.tobytes())
-            content, salt = self.openings[name]
-            call = self.market.reveal(self.id, self.attempt, self.actors[name].address, content, salt)
+                self.store.add_bytes(opening.stored)
+            values = (opening.commitment, opening.content, opening.salt)
+            call = self.market.reveal(self.id, self.attempt, self.actors[name].address, *values)
             self.send(name, f"reveal {self.attempt}", call)
 
     def published(self) -> PublishedJob:
         return PublishedJob(self.market, self.store, self.id, self.folder / "cache")
 
-    def settle(self, name: str) -> None:
-        """Settle as an honest aggregator does."""
+    def settle(self, name: str, forge: Callable[[Settlement], Settlement] = lambda honest: honest) -> None:
+        """Settle as an honest aggregator does, or with what it would send altered."""
         self.advance("reveal_end_s")
-        job, state = self.published(), self.market.state(self.id)
-        history = job.history()
-        attempt = history.attempt(state.attempt)
-        fetched = {seat: fetch_update(job, reveal.content) for seat, reveal in sorted(attempt.reveals.items())}
-        updates = [update for update in fetched.values() if not isinstance(update, ExclusionReason)]
-        excluded = {seat: reason for seat, reason in fetched.items() if isinstance(reason, ExclusionReason)}
-        versions = model_versions(job, history, state.attempt)
-        result = run_round(self.terms.rules, updates, versions, attempt.started.shift, state.step_q16)
-        model = state.model if result.model is None else self.keep(result.model)
-        settlement = Settlement(excluded, result.gram.pack(), model, history.packed_lifetime())
+        self.devnet.advance(self.terms.settle_period_s // 2)  # what is not in storage by now is excluded
+        worker = AggregatorWorker(self.published(), self.actors[name], self.srs)
+        history, state = worker.job.history(), self.market.state(self.id)
+        material = worker._gather(history, state.attempt)
+        assert material is not None
+        settlement = forge(worker._settlement(state, history, material, worker._decide(material)))
         self.send(name, f"settle {state.attempt}", self.market.settle_round(self.id, state.attempt, settlement))
-
-    def settle_falsely(self, name: str, updates: dict[str, NDArray[np.int16]]) -> None:
-        """Settle with the matrix of other updates and another model."""
-        self.advance("reveal_end_s")
-        job, state = self.published(), self.market.state(self.id)
-        history = job.history()
-        versions = model_versions(job, history, state.attempt)
-        rows = [update // 2 * (1 + (place == 1)) for place, update in enumerate(updates.values())]
-        gram = gram_matrix(rows, public_rows(versions))
-        settlement = Settlement({}, gram.pack(), self.keep(versions[-1].model + 1), history.packed_lifetime())
-        assert run_round(self.terms.rules, rows, versions, 0, state.step_q16).decision.accepted
-        self.send(name, "settle falsely", self.market.settle_round(self.id, state.attempt, settlement))
 
     def keep(self, model: NDArray[np.int64]) -> Digest:
         return Digest(self.store.add_bytes(integer_model.to_bytes(model)).digest)
@@ -197,7 +216,7 @@ class RealJob:
                 self.send(name, f"claim {credit.attempt}", call)
 
     def audit(self, market: JobMarket | None = None, progress: Callable[[Check], None] | None = None) -> AuditReport:
-        return audit_job(market or self.market, self.store, self.id, self.folder / "audit", progress=progress)
+        return audit_job(market or self.market, self.store, self.id, self.srs, self.folder / "audit", progress=progress)
 
     def block_file(self, digest: bytes) -> Path:
         [found] = [path for path in self.store.root.rglob("*") if path.is_file() and digest == sha256_of(path)]
@@ -264,14 +283,16 @@ def test_a_job_closed_at_its_deadline_with_an_attempt_open_passes_every_check(jo
 def test_what_is_wrong_with_the_storage_is_named(job: RealJob) -> None:
     job.reveal(job.commit())
     job.settle("alice")
-    job.block_file(job.openings["trainer 1"][0]).unlink()
+    job.block_file(job.openings["trainer 1"].content).unlink()
     report = job.audit()
     assert report.ok
-    assert verdicts(report, "unproven") == [("gram", "round 0, attempt 0"), ("model", "round 0, attempt 0")]
+    assert verdicts(report, "unproven") == [("updates", "round 0, attempt 0")]
     model = job.block_file(job.market.state(job.id).model)
     model.chmod(0o644)
     model.write_bytes(bytes(8) + model.read_bytes()[8:])
-    assert verdicts(job.audit(), "mismatch") == [("current model", "job")]
+    report = job.audit()
+    assert verdicts(report, "mismatch") == [("current model", "job")]
+    assert ("model", "round 0, attempt 0") in verdicts(report, "unproven")
     job.block_file(job.document.digest).unlink()
     report = job.audit()
     assert verdicts(report, "mismatch") == [("document", "job"), ("current model", "job")]
@@ -279,13 +300,68 @@ def test_what_is_wrong_with_the_storage_is_named(job: RealJob) -> None:
     assert report.first_mismatch.name == "document"
 
 
-def test_an_aggregator_that_invents_matrix_and_model_is_named(job: RealJob) -> None:
-    updates = job.commit()
-    job.reveal(updates)
-    job.settle_falsely("alice", updates)
-    assert verdicts(job.audit(), "mismatch") == [("gram", "round 0, attempt 0"), ("model", "round 0, attempt 0")]
+def test_an_aggregator_that_publishes_another_model_is_named(job: RealJob) -> None:
+    job.reveal(job.commit())
+    other = job.keep(np.zeros(D, dtype=np.int64))
+    job.settle("alice", lambda honest: replace(honest, model=other))
+    report = job.audit()
+    assert verdicts(report, "mismatch") == [("model", "round 0, attempt 0"), ("current model", "job")]
+
+
+def test_an_aggregator_that_publishes_false_blinders_is_named(job: RealJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prove_falsely(srs: Srs, statement: Any, rows: Any, mask: Any, progress: Any) -> GramProof:
+        return prove_with_false_blinders(monkeypatch, srs, statement, rows, bytes(191) + b"\x01")
+
+    job.reveal(job.commit())
+    with monkeypatch.context() as patched:
+        patched.setattr(aggregator.proving, "prove", prove_falsely)
+        job.settle("alice")
+    report = job.audit()
+    assert verdicts(report, "mismatch") == [("model", "round 0, attempt 0"), ("current model", "job")]
+    assert report.first_mismatch is not None
+    assert "the blinders that were published are false" in report.first_mismatch.detail
+
+
+def test_a_trainer_whose_update_is_not_what_it_committed_to_is_rightly_excluded(job: RealJob) -> None:
+    updates = job.commit(TRAINERS[:3])
+    other = job.opening(next(iter(updates.values())) + 1, bytes(32))
+    unlike = Opening(other.content, job.openings["trainer 0"].commitment, bytes(32), other.stored)
+    state = job.market.state(job.id)
+    context = job.market.seal_context(job.id, state.round, state.attempt)
+    sealed = seal(context, job.actors["trainer 3"].address, unlike.commitment, unlike.content, unlike.salt)
+    job.send("trainer 3", "commit to something else", job.market.commit(job.id, state.attempt, sealed))
+    job.openings["trainer 3"] = unlike
+    job.reveal(dict.fromkeys(TRAINERS, np.zeros(D, dtype=np.int16)))
+    job.settle("alice")
+    report = job.audit()
+    assert verdicts(report, "mismatch") + verdicts(report, "unproven") == [], report.first_mismatch
+    [exclusions] = [check for check in report.checks if check.name == "exclusions"]
+    assert exclusions.detail == "excluded: seat 3 mismatch"
+
+
+@pytest.mark.parametrize("part", ["gram", "proof"])
+def test_a_node_that_doctors_the_proof_it_serves_is_found_out(job: RealJob, part: str) -> None:
+    job.reveal(job.commit())
+    job.settle("alice")
+    record = read_record(job.market, job.id)
+    events = [doctored(event, part) if isinstance(event, RoundProven) else event for event in record.history.events]
+    folder = job.folder / "doctored"
+    folder.mkdir()
+    found = audit(replace(record, history=JobHistory(events)), job.store, job.srs, folder)
+    assert "proof" in {check.name for check in found if not check.ok}
+
+
+def doctored(event: RoundProven, part: str) -> RoundProven:
+    data = getattr(event, part)
+    return replace(event, **{part: data[:31] + bytes([data[31] ^ 1]) + data[32:]})
+
+
+def test_an_audit_without_the_jobs_srs_says_what_it_needs(job: RealJob, tmp_path: Path) -> None:
+    make_insecure(tmp_path / "insecure-short.ptau", D)
+    with pytest.raises(InvalidInput, match=f"expected at least {D + 12}"):
+        audit_job(job.market, job.store, job.id, open_srs(tmp_path / "insecure-short.ptau"), job.folder / "audit")
 
 
 def test_an_unknown_job_is_refused_by_the_contract(job: RealJob) -> None:
     with pytest.raises(ContractRevert, match="UnknownJob"):
-        audit_job(job.market, job.store, JobId(99), job.folder / "audit")
+        audit_job(job.market, job.store, JobId(99), job.srs, job.folder / "audit")

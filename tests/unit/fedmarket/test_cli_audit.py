@@ -31,7 +31,9 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
                 progress(check)
             return AuditReport(JobId(3), 7, checks)
 
-        network = SimpleNamespace(market=None, store=None, deployment=SimpleNamespace(block=5))
+        terms = SimpleNamespace(rules=SimpleNamespace(dimension=4), chunks=1)
+        market = SimpleNamespace(terms=lambda job: terms)
+        network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
         monkeypatch.setattr(Network, "connect", lambda options: network)
         return CliRunner().invoke(main, ["audit", "3", *arguments])

@@ -6,13 +6,12 @@ It keeps its own books, apart from the ones that the audit makes, and its vector
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from aggregator import payouts
@@ -21,7 +20,8 @@ from aggregator.audit.job_audit import audit
 from aggregator.audit.report import Check
 from aggregator.decision import Decision, decide
 from aggregator.gram import gram_matrix
-from aggregator.round import ModelVersion, public_rows
+from aggregator.proving import proof_context
+from aggregator.round import RoundResult, public_rows
 from market.chain import events as on_chain
 from market.chain.events import Event
 from market.chain.packed import hash_of, pack_lifetime, pack_pays
@@ -34,11 +34,19 @@ from market.protocol.manifest import ParameterManifest
 from market.protocol.rounds import FULL_STEP_Q16
 from market.protocol.seal import SealContext, seal
 from market.protocol.terms import NATIVE, PayMode
+from market.protocol.update import StoredUpdate, update_bytes
 from market.storage import Cid, EmbeddedStore
+from tests.unit.aggregator.audit.audited_spec import spec
+from tests.unit.aggregator.audit.proven_rounds import ProvenRounds, Sealed
+from zk.commitment import Layout
+from zk.srs import Srs
+from zk.transcript import GramProof
 
 D = 50
+UPDATE_BYTES = update_bytes(D, 1)
 T0 = 1_000_000
 JOB = JobId(7)
+E = TypeVar("E", bound=Event)
 Verdicts = Callable[..., list[Check]]
 
 CHAIN_ID = 31337
@@ -52,37 +60,12 @@ def trainer(seat: int) -> str:
     return f"0x{seat + 1:040x}"
 
 
-def spec(**changes: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "name": "audited",
-        "model": {"architecture": "linear"},
-        "rounds": 3,
-        "seats": 5,
-        "periods": {
-            "enrol_s": 100,
-            "commit_s": 100,
-            "reveal_s": 100,
-            "settle_s": 100,
-            "vesting_s": 50,
-            "deadline_s": 5_000,
-        },
-        "money": {
-            "round_reward": 1_000,
-            "aggregator_fee": 10,
-            "trainer_stake": 2_000,
-            "aggregator_bond": 3_000,
-            "compensation": 7,
-        },
-    }
-    plain["periods"] |= {"confirmations": 1, "block_time_s": 1}
-    return plain | changes
-
-
 @dataclass
 class AuditedJob:
     """A contract's worth of state, a clock, and a store."""
 
     store: EmbeddedStore
+    srs: Srs
     changes: dict[str, Any] = field(default_factory=dict)
     now_s: int = T0
     block: int = 100
@@ -102,8 +85,8 @@ class AuditedJob:
         self.staked: set[int] = set()
         self.seats: list[int] = []
         self.queue: list[str] = []
-        self.committed: dict[int, tuple[Digest, bytes]] = {}
-        self.revealed: set[int] = set()
+        self.committed: dict[int, Sealed] = {}
+        self.revealed: dict[int, None] = {}
         self.pays: dict[int, list[int]] = {}
         self._open()
 
@@ -112,8 +95,9 @@ class AuditedJob:
     def _open(self) -> None:
         parsed = parse_spec(spec(**self.changes))
         self.terms = parsed.to_terms(D, self.now_s)
-        self.models = [ModelVersion(np.arange(D, dtype=np.int64) * 1000)]
-        self.model = self.keep_model(self.models[0].model)
+        initial = np.arange(D, dtype=np.int64) * 1000
+        self.proven = ProvenRounds(self.srs, Layout(D, self.terms.chunks), initial)
+        self.model = self.keep_model(initial)
         manifest = ParameterManifest.from_shapes({"w": (D,)}).to_json()
         document = JobDocument(spec=parsed, manifest=manifest, initial_model=str(Cid.from_digest(self.model, 8 * D)))
         self.spec = Digest(self.store.add_bytes(document.to_bytes()).digest)
@@ -125,6 +109,8 @@ class AuditedJob:
             owner=OWNER,
             spec=self.spec,
             initial_model=self.model,
+            initial_commitment=self.proven.rows.initial,
+            srs_id=self.srs.id,
             deposit_wei=deposit,
             terms=self.terms,
         )
@@ -198,31 +184,35 @@ class AuditedJob:
         common = random.integers(-200, 200, D)
         return {seat: (common + random.integers(-noise, noise, D)).astype(np.int16) for seat in seats}
 
-    def commit(self, updates: dict[int, Any]) -> None:
+    def commit(self, updates: dict[int, Any], stored: dict[int, Any] | None = None) -> None:
+        """Seal updates; `stored` puts other counts into storage than were committed to."""
         self.now_s = self.start_s + 10
         context = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
         for seat, update in updates.items():
-            content = Digest(self.store.add_bytes(update.astype("<i2").tobytes()).digest)
-            salt = hashlib.sha256(b"salt %d %d" % (self.attempt, seat)).digest()
-            self.committed[seat] = (content, salt)
-            sealed = seal(context, trainer(seat), content, salt)
-            self.emit(
-                on_chain.UpdateCommitted, attempt=self.attempt, trainer=trainer(seat), seat=Seat(seat), seal=sealed
-            )
+            sealed = self._sealed(seat, update, (stored or {}).get(seat, update))
+            self.committed[seat] = sealed
+            sign = seal(context, trainer(seat), sealed.row.commitment, sealed.content, sealed.salt)
+            self.emit(on_chain.UpdateCommitted, attempt=self.attempt, trainer=trainer(seat), seat=Seat(seat), seal=sign)
         self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
+
+    def _sealed(self, seat: int, counts: Any, stored: Any) -> Sealed:
+        row = self.proven.row(counts)
+        content = Digest(self.store.add_bytes(StoredUpdate(stored, row.blinders.to_bytes()).to_bytes()).digest)
+        return Sealed(row, content, hashlib.sha256(b"salt %d %d" % (self.attempt, seat)).digest())
 
     def reveal(self, *seats: int) -> None:
         self.now_s = self.start_s + self.terms.commit_period_s
         for seat in seats:
-            content, salt = self.committed[seat]
-            self.revealed.add(seat)
-            self.chain = keccak(encode(["bytes32", "uint256", "bytes32"], [self.chain, seat, content]))
+            sealed = self.committed[seat]
+            self.revealed[seat] = None
+            self.chain = keccak(self.chain + seat.to_bytes(32, "big") + sealed.row.commitment)
             values = {
                 "attempt": self.attempt,
                 "trainer": trainer(seat),
                 "seat": Seat(seat),
-                "content": content,
-                "salt": salt,
+                "content": sealed.content,
+                "commitment": sealed.row.commitment,
+                "salt": sealed.salt,
             }
             self.emit(on_chain.UpdateRevealed, **values)
 
@@ -232,28 +222,42 @@ class AuditedJob:
         excluded: dict[int, ExclusionReason] | None = None,
         *,
         measured: dict[int, Any] | None = None,
+        blind: Callable[[bytes], bytes] = lambda blinders: blinders,
         tamper: Callable[[Decision], Decision] = lambda decision: decision,
         publish: Callable[[Any], Any] = lambda model: model,
         skim: Callable[[list[int]], list[int]] = lambda pays: pays,
     ) -> None:
-        """Settle as the rules say, or cheat: measure, decide, publish or pay otherwise."""
+        """Settle as the rules say, or cheat: measure, decide, publish, open or pay otherwise."""
         self.now_s = self.start_s + self.terms.commit_period_s + self.terms.reveal_period_s + 5
         excluded = excluded or {}
         for seat, reason in excluded.items():
             self.emit(on_chain.UpdateExcluded, attempt=self.attempt, seat=Seat(seat), reason=reason)
         rows = [seat for seat in sorted(self.revealed) if seat not in excluded]
-        matrix = gram_matrix([(measured or updates)[seat] for seat in rows], public_rows(self.models))
+        public = public_rows([model.version for model in self.proven.models])
+        matrix = gram_matrix([(measured or updates)[seat] for seat in rows], public)
         decision = tamper(decide(self.terms.rules, len(rows), self.shift, self.step_q16, matrix))
         accepted = [rows[i] for i in decision.accepted_rows]
+        if rows:
+            proof = self._prove(rows, list(excluded), RoundResult(public, matrix, decision, None))
         if accepted:
             weights = [decision.weights[rows.index(seat)] for seat in accepted]
             vectors = [updates[seat] for seat in accepted]
-            model = publish(integer_model.fold(self.models[-1].model, vectors, weights, self.shift))
-            self.models.append(ModelVersion(model, self.shift))
-            self.model = self.keep_model(model)
-        self.emit(on_chain.GramPublished, attempt=self.attempt, gram=matrix.pack())
+            model = integer_model.fold(self.proven.models[-1].version.model, vectors, weights, self.shift)
+            made = self.proven.adopt(model, proof, self.shift)
+            values = {"aggregate": made.aggregate, "model": made.commitment, "blinders": blind(proof.blinders)}
+            self.emit(on_chain.ModelCommitted, attempt=self.attempt, **values)
+            self.model = self.keep_model(publish(model))
         self._forfeit()
         self._credit(rows, len(excluded), accepted, decision, skim)
+
+    def _prove(self, rows: list[int], excluded: list[int], result: RoundResult) -> GramProof:
+        place = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
+        context = proof_context(place, map(Seat, self.revealed), map(Seat, excluded))
+        proven = self.proven.prove(context, result, [self.committed[seat].row for seat in rows])
+        proof, half = proven.proof, len(proven.proof.sums) // 2
+        published = proof.mask + proof.sums[:half] + proof.argument
+        self.emit(on_chain.RoundProven, attempt=self.attempt, gram=proven.statement.gram, proof=published)
+        return proof
 
     def _credit(self, rows: list[int], excluded: int, accepted: list[int], decision: Decision, skim: Any) -> None:
         terms, reward, fee = self.terms, self.terms.round_reward_wei, self.terms.aggregator_fee_wei
@@ -293,7 +297,7 @@ class AuditedJob:
         self.outcomes[self.attempt] = Outcome(hash_of(pack_pays(pays)), aggregator, vests_s, False, 0)
 
     def _forfeit(self) -> None:
-        lost = sorted(set(self.committed) - self.revealed)
+        lost = sorted(set(self.committed) - set(self.revealed))
         if lost:
             burned = len(lost) * self.terms.trainer_stake_wei
             self.move(stakes=-burned, burned=burned)
@@ -304,7 +308,7 @@ class AuditedJob:
     def conclude(self, *, round_over: bool) -> None:
         self.attempt += 1
         self.start_s, self.chain = 0, bytes(32)
-        self.committed, self.revealed = {}, set()
+        self.committed, self.revealed = {}, {}
         if round_over:
             self.round += 1
             self.had_minimum = False
@@ -392,6 +396,7 @@ class AuditedJob:
             reveal_chain=self.chain,
             model=self.model,
             lifetime_hash=hash_of(pack_lifetime(self.lifetime)) if any(self.lifetime) else bytes(32),
+            public_rows=self.proven.rows.digest,
         )
 
     def record(self, events: Sequence[Event] | None = None) -> ChainRecord:
@@ -415,6 +420,9 @@ class AuditedJob:
             owed_wei=self.money["deposited"] - gone,
             balance_wei=self.money["deposited"] - gone,
         )
+
+    def events_of(self, kind: type[E]) -> Iterator[E]:
+        return (event for event in self.events if isinstance(event, kind))
 
     def forged(self, kind: type[Event], place: int = 0, **changes: Any) -> ChainRecord:
         """The record with one event of a kind saying something else."""
@@ -444,9 +452,9 @@ def play_everything(job: AuditedJob) -> None:
     updates = job.updates((0, 1, 2, 3, 4))
     job.commit(updates)
     job.reveal(0, 1, 2, 4)
-    gone = job.committed[4][0]
+    gone = job.committed[4].content
     job.settle(updates, {4: ExclusionReason.UNAVAILABLE})
-    block_file(job.store, gone, 2 * D).unlink()
+    block_file(job.store, gone, UPDATE_BYTES).unlink()
     job.claim(1, 2)
     job.withdraw_stake(1)
     job.commit(job.updates((0, 2)))
@@ -464,10 +472,10 @@ def block_file(store: EmbeddedStore, digest: Digest, size_bytes: int) -> Path:
     return found
 
 
-def audited(record: ChainRecord, store: EmbeddedStore, folder: Path) -> list[Check]:
+def audited(record: ChainRecord, store: EmbeddedStore, srs: Srs, folder: Path) -> list[Check]:
     """All checks of a record."""
     folder.mkdir()
-    return list(audit(record, store, folder))
+    return list(audit(record, store, srs, folder))
 
 
 def the_mismatch(checks: Sequence[Check], name: str) -> Check:

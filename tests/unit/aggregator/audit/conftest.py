@@ -9,6 +9,9 @@ import pytest
 
 from market.storage import EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import AGGREGATORS, AuditedJob, Verdicts, audited
+from zk.srs import Srs, make_insecure, open_srs
+
+POINTS = 64
 
 
 @pytest.fixture
@@ -16,20 +19,28 @@ def store(tmp_path: Path) -> EmbeddedStore:
     return EmbeddedStore(tmp_path / "store")
 
 
+@pytest.fixture(scope="session")
+def srs(tmp_path_factory: pytest.TempPathFactory) -> Srs:
+    """Powers of a τ that everybody knows, as many as the jobs of these tests need."""
+    path = tmp_path_factory.mktemp("srs") / "insecure.ptau"
+    make_insecure(path, POINTS)
+    return open_srs(path)
+
+
 @pytest.fixture
-def checks(store: EmbeddedStore, tmp_path: Path) -> Verdicts:
+def checks(store: EmbeddedStore, srs: Srs, tmp_path: Path) -> Verdicts:
     """Audit a job, or a record of it."""
 
     def run(job: Any) -> list[Any]:
-        return audited(job.record() if isinstance(job, AuditedJob) else job, store, tmp_path / "vectors")
+        return audited(job.record() if isinstance(job, AuditedJob) else job, store, srs, tmp_path / "vectors")
 
     return run
 
 
 @pytest.fixture
-def job(store: EmbeddedStore) -> AuditedJob:
+def job(store: EmbeddedStore, srs: Srs) -> AuditedJob:
     """Four trainers and two aggregators, before the first commit."""
-    opened = AuditedJob(store)
+    opened = AuditedJob(store, srs)
     opened.enrol(0, 1, 2, 3)
     opened.bond(AGGREGATORS[0])
     opened.bond(AGGREGATORS[1])

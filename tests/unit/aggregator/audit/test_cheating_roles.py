@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from aggregator.decision import Decision
+from aggregator.round import ModelVersion
 from market.chain import events as on_chain
 from market.chain.records import ExclusionReason
 from market.protocol.identifiers import Seat
 from market.storage import Cid, EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import (
     OWNER,
+    UPDATE_BYTES,
     AuditedJob,
     D,
     Verdicts,
@@ -23,6 +25,8 @@ from tests.unit.aggregator.audit.audited_job import (
     play_round,
     the_mismatch,
 )
+from zk.commitment import Blinders, commit
+from zk.srs import Srs
 
 # ------------------------------------------------------------------ the owner cheats
 
@@ -34,9 +38,9 @@ def test_a_document_that_is_gone_is_named(job: AuditedJob, store: EmbeddedStore,
 
 
 def test_a_document_that_promises_another_reward_is_named(
-    job: AuditedJob, store: EmbeddedStore, checks: Verdicts
+    job: AuditedJob, store: EmbeddedStore, srs: Srs, checks: Verdicts
 ) -> None:
-    other = AuditedJob(store, {"money": {"round_reward": 999, "trainer_stake": 2_000, "aggregator_bond": 3_000}})
+    other = AuditedJob(store, srs, {"money": {"round_reward": 999, "trainer_stake": 2_000, "aggregator_bond": 3_000}})
     found = the_mismatch(checks(job.forged(on_chain.JobOpened, spec=other.spec)), "document")
     assert "round_reward_wei" in found.detail or "aggregator_fee_wei" in found.detail
 
@@ -57,7 +61,14 @@ def test_an_initial_model_that_is_gone_is_named(job: AuditedJob, store: Embedded
     block_file(store, job.forged(on_chain.JobOpened).history.opened.initial_model, 8 * D).unlink()
     found = checks(job)
     the_mismatch(found, "initial model")
-    assert {check.name for check in found if check.verdict == "unproven"} == {"gram", "model"}
+    assert not [check for check in found if check.verdict == "unproven"]  # the first round is proven without it
+
+
+def test_an_initial_model_that_does_not_open_its_commitment_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    other = commit(job.srs, job.proven.layout, job.proven.models[0].version.model + 1, Blinders.zero(job.proven.layout))
+    found = {check.name: check.detail for check in checks(job.forged(on_chain.JobOpened, initial_commitment=other))}
+    assert "the initial model is not what the chain committed to" in found["initial model"]
+    assert "public_rows" in found["state"]
 
 
 # ------------------------------------------------------------------ the trainers cheat
@@ -126,17 +137,102 @@ def test_a_matrix_of_other_updates_is_named(job: AuditedJob, checks: Verdicts) -
     job.commit(updates)
     job.reveal(*updates)
     job.settle(updates, measured=updates | {2: updates[2] * 2})
-    found = the_mismatch(checks(job), "gram")
-    assert "seats 0 and 2" in found.detail
+    found = {check.name: check.detail for check in checks(job) if not check.ok}
+    assert set(found) == {"proof", "gram"}
+    assert "seats 0 and 2" in found["gram"]
 
 
 def test_a_matrix_that_no_vectors_have_is_named_first(job: AuditedJob, checks: Verdicts) -> None:
     play_round(job)
-    gram = next(event.gram for event in job.events if isinstance(event, on_chain.GramPublished))
+    gram = next(event.gram for event in job.events if isinstance(event, on_chain.RoundProven))
     forged = (-1).to_bytes(8, "big", signed=True) + gram[8:]
-    first = next(check for check in checks(job.forged(on_chain.GramPublished, gram=forged)) if not check.ok)
-    assert first.name == "gram"
+    first = next(check for check in checks(job.forged(on_chain.RoundProven, gram=forged)) if not check.ok)
+    assert first.name == "proof"
     assert "diagonal" in first.detail
+
+
+@pytest.mark.parametrize("place", [7, 8 * 2 - 1, -1, -16 * 15 - 1], ids=["diagonal", "pair", "model", "mixed"])
+def test_a_matrix_with_one_entry_off_by_one_is_named(job: AuditedJob, checks: Verdicts, place: int) -> None:
+    play_round(job)
+    gram = bytearray(next(event.gram for event in job.events if isinstance(event, on_chain.RoundProven)))
+    gram[place] ^= 1
+    assert "proof" in mismatches(checks(job.forged(on_chain.RoundProven, gram=bytes(gram))))
+
+
+PARTS = {"row 0": 0, "A": 64, "S": 128, "W": 192, "y": 256, "the other y": 288, "s": 320}
+
+
+@pytest.mark.parametrize("place", PARTS.values(), ids=PARTS.keys())
+def test_a_proof_with_one_bit_flipped_is_named(job: AuditedJob, checks: Verdicts, place: int) -> None:
+    play_round(job)
+    proof = bytearray(next(event.proof for event in job.events if isinstance(event, on_chain.RoundProven)))
+    assert len(proof) == 64 + 64 + 224
+    proof[place + 31] ^= 1
+    found = the_mismatch(checks(job.forged(on_chain.RoundProven, proof=bytes(proof))), "proof")
+    assert "the proof does not hold" in found.detail
+
+
+@pytest.mark.parametrize("length", [0, 64, 351, 353])
+def test_a_proof_of_another_length_is_named(job: AuditedJob, checks: Verdicts, length: int) -> None:
+    play_round(job)
+    the_mismatch(checks(job.forged(on_chain.RoundProven, proof=bytes(length))), "proof")
+
+
+def test_a_proof_of_another_round_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    play_round(job)
+    first = next(event for event in job.events if isinstance(event, on_chain.RoundProven))
+    found = checks(job.forged(on_chain.RoundProven, 1, gram=first.gram, proof=first.proof))
+    assert [check.subject for check in found if check.name == "proof" and not check.ok] == ["round 1, attempt 1"]
+
+
+def test_a_revealed_commitment_put_in_another_s_place_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    other = job.proven.models[-1].aggregate
+    found = checks(job.forged(on_chain.UpdateRevealed, 1, commitment=other))
+    assert {"openings", "proof", "commitment", "updates"} <= mismatches(found)
+
+
+def test_weights_that_were_not_proven_are_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    settled = next(event for event in job.events if isinstance(event, on_chain.RoundSettled))
+    weights = (settled.weights[0] + 1, *settled.weights[1:])
+    found = mismatches(checks(job.forged(on_chain.RoundSettled, weights=weights)))
+    assert found == {"proof", "decision", "commitment", "model"}
+
+
+def test_an_average_that_is_not_the_committed_updates_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    other = next(iter(job.events_of(on_chain.UpdateRevealed))).commitment
+    found = mismatches(checks(job.forged(on_chain.ModelCommitted, aggregate=other)))
+    assert found == {"proof", "commitment", "state"}
+
+
+def test_a_model_s_commitment_that_is_not_the_sum_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    other = next(iter(job.events_of(on_chain.UpdateRevealed))).commitment
+    found = checks(job.forged(on_chain.ModelCommitted, model=other))
+    assert mismatches(found) == {"commitment", "model", "current model", "state"}
+
+
+def test_blinders_that_were_not_proven_are_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job, blind=lambda blinders: bytes(len(blinders)))
+    found = {check.name: check.detail for check in checks(job) if not check.ok}
+    assert set(found) == {"proof", "model", "current model"}
+    assert "the blinders that were published are false" in found["model"]
+
+
+def test_blinders_that_are_none_are_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job, blind=lambda blinders: b"\xff" * len(blinders))
+    assert mismatches(checks(job)) == {"proof", "model", "current model"}
+
+
+def test_a_round_without_the_commitment_of_its_model_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job)
+    events = [event for event in job.events if not isinstance(event, on_chain.ModelCommitted)]
+    found = {check.name: check.detail for check in checks(job.record(events)) if not check.ok}
+    assert set(found) == {"proof", "commitment", "model", "current model", "state"}
+    assert found["commitment"] == "no commitment of the new model was published"
 
 
 def test_scores_that_the_rules_do_not_give_are_named(job: AuditedJob, checks: Verdicts) -> None:
@@ -163,10 +259,31 @@ def test_a_step_that_the_rules_do_not_give_is_named(job: AuditedJob, checks: Ver
 
 def test_another_model_than_the_average_is_named(job: AuditedJob, checks: Verdicts) -> None:
     play_round(job, publish=lambda model: model + 1)
-    assert the_mismatch(checks(job), "model").subject == "round 0, attempt 0"
+    found = [check for check in checks(job) if not check.ok]
+    assert [(check.name, check.subject) for check in found] == [
+        ("model", "round 0, attempt 0"),
+        ("current model", "job"),
+    ]
+    assert "the model of round 0 is not what the chain committed to" in found[1].detail
 
 
-def test_rounds_after_a_false_model_are_judged_from_that_model(job: AuditedJob, checks: Verdicts) -> None:
+def test_another_model_is_named_though_its_updates_are_gone(
+    job: AuditedJob, store: EmbeddedStore, checks: Verdicts
+) -> None:
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates)
+    job.reveal(*updates)
+    gone = job.committed[2].content
+    job.settle(updates, publish=lambda model: model + 1)
+    block_file(store, gone, UPDATE_BYTES).unlink()
+    [found, _] = [check for check in checks(job) if not check.ok]
+    assert (found.name, found.subject) == ("model", "round 0, attempt 0")
+    assert "not what the chain committed to" in found.detail
+
+
+def test_rounds_after_a_false_model_are_judged_from_what_the_chain_committed_to(
+    job: AuditedJob, checks: Verdicts
+) -> None:
     play_round(job, publish=lambda model: model + 1)
     play_round(job)
     found = checks(job)
@@ -177,9 +294,9 @@ def test_a_model_that_changes_though_nobody_is_accepted_is_named(job: AuditedJob
     updates = {seat: np.eye(4, D, dtype=np.int16)[seat] * 100 for seat in range(4)}
     job.commit(updates)
     job.reveal(*updates)
-    job.model = job.keep_model(job.models[0].model + 1)
+    job.model = job.keep_model(job.proven.models[0].version.model + 1)
     job.settle(updates)
-    the_mismatch(checks(job), "model")
+    assert mismatches(checks(job)) == {"model", "current model"}
 
 
 def test_a_sound_update_excluded_as_unreadable_is_named(job: AuditedJob, checks: Verdicts) -> None:
@@ -197,7 +314,7 @@ def test_an_exclusion_of_what_is_in_storage_now_is_unproven(job: AuditedJob, che
 
 def test_the_exclusion_of_what_is_no_update_is_ok(job: AuditedJob, checks: Verdicts) -> None:
     updates = job.updates((0, 1, 2, 3))
-    job.commit(updates | {3: np.zeros(D + 1, dtype=np.int16)})
+    job.commit(updates, stored={3: np.zeros(D + 1, dtype=np.int16)})
     job.reveal(*updates)
     job.settle(updates, {3: ExclusionReason.UNREADABLE})
     assert {check.verdict for check in checks(job)} == {"ok"}
@@ -205,10 +322,51 @@ def test_the_exclusion_of_what_is_no_update_is_ok(job: AuditedJob, checks: Verdi
 
 def test_counting_what_is_no_update_is_named(job: AuditedJob, checks: Verdicts) -> None:
     updates = job.updates((0, 1, 2, 3))
-    job.commit(updates | {3: np.zeros(D + 1, dtype=np.int16)})
+    job.commit(updates, stored={3: np.zeros(D + 1, dtype=np.int16)})
     job.reveal(*updates)
     job.settle(updates)
-    assert "seat 3 counts, but is none" in the_mismatch(checks(job), "gram").detail
+    assert "seat 3 counts, but " in the_mismatch(checks(job), "updates").detail
+
+
+def test_an_update_that_is_not_what_was_committed_to_may_be_excluded(job: AuditedJob, checks: Verdicts) -> None:
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates, stored={3: updates[3] + np.eye(1, D, dtype=np.int16)[0]})
+    job.reveal(*updates)
+    job.settle(updates, {3: ExclusionReason.MISMATCH})
+    assert {check.verdict for check in checks(job)} == {"ok"}
+
+
+def test_counting_an_update_that_is_not_what_was_committed_to_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates, stored={3: updates[3] + np.eye(1, D, dtype=np.int16)[0]})
+    job.reveal(*updates)
+    job.settle(updates)
+    assert "seat 3 counts, but it does not open" in the_mismatch(checks(job), "updates").detail
+
+
+def test_an_exclusion_as_a_mismatch_of_what_opens_its_commitment_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job, excluded={3: ExclusionReason.MISMATCH})
+    assert "seat 3" in the_mismatch(checks(job), "exclusions").detail
+
+
+@pytest.mark.parametrize("reason", [ExclusionReason.MISMATCH, ExclusionReason.UNREADABLE])
+def test_an_exclusion_of_what_nobody_can_read_any_more_is_unproven(
+    job: AuditedJob, store: EmbeddedStore, checks: Verdicts, reason: ExclusionReason
+) -> None:
+    updates = job.updates((0, 1, 2, 3))
+    job.commit(updates)
+    job.reveal(*updates)
+    gone = job.committed[3].content
+    job.settle(updates, {3: reason})
+    block_file(store, gone, UPDATE_BYTES).unlink()
+    [doubtful] = [check for check in checks(job) if check.verdict != "ok"]
+    assert (doubtful.name, doubtful.verdict) == ("exclusions", "unproven")
+
+
+def test_a_proof_that_leaves_out_a_seat_that_counted_is_named(job: AuditedJob, checks: Verdicts) -> None:
+    play_round(job, excluded={3: ExclusionReason.UNAVAILABLE})
+    events = [event for event in job.events if not isinstance(event, on_chain.UpdateExcluded)]
+    assert "proof" in mismatches(checks(job.record(events)))
 
 
 def test_the_owner_as_aggregator_is_named(job: AuditedJob, checks: Verdicts) -> None:
@@ -259,21 +417,21 @@ def test_an_exclusion_that_makes_no_sense_is_named(
 
 
 def test_public_rows_that_are_not_the_jobs_models_are_named(job: AuditedJob, checks: Verdicts) -> None:
-    models = job.models
-    job.models = [replace(models[0], model=models[0].model * 2)]
+    models = job.proven.models
+    job.proven.models = [replace(models[0], version=ModelVersion(models[0].version.model * 2))]
     updates = job.updates((0, 1, 2, 3))
     job.commit(updates)
     job.reveal(*updates)
     job.settle(updates)
     found = {check.name: check.detail for check in checks(job) if not check.ok}
-    assert set(found) == {"gram", "model"}
+    assert set(found) == {"proof", "gram", "model", "current model"}
     assert "public row" in found["gram"]
 
 
 def test_a_round_decided_without_a_matrix_is_named(job: AuditedJob, checks: Verdicts) -> None:
     play_round(job)
-    events = [event for event in job.events if not isinstance(event, on_chain.GramPublished)]
-    assert mismatches(checks(job.record(events))) == {"gram", "decision"}
+    events = [event for event in job.events if not isinstance(event, on_chain.RoundProven)]
+    assert mismatches(checks(job.record(events))) == {"proof", "gram", "decision"}
 
 
 def test_enrolment_that_ended_before_the_opening_is_named(job: AuditedJob, checks: Verdicts) -> None:

@@ -24,6 +24,7 @@ from tests.unit.aggregator.audit.audited_job import (
 )
 
 # ------------------------------------------------------------------ the money
+from zk.srs import Srs
 
 
 def shift_one_wei(pays: list[int]) -> list[int]:
@@ -47,8 +48,8 @@ def test_a_compensation_that_is_not_due_is_named(job: AuditedJob, checks: Verdic
     assert "seat 3" in the_mismatch(checks(job), "pay").detail
 
 
-def test_a_carry_divided_by_other_scores_is_named(store: EmbeddedStore, checks: Verdicts) -> None:
-    job = AuditedJob(store, {"rounds": 1})
+def test_a_carry_divided_by_other_scores_is_named(store: EmbeddedStore, srs: Srs, checks: Verdicts) -> None:
+    job = AuditedJob(store, srs, {"rounds": 1})
     job.enrol(0, 1, 2, 3)
     job.bond(AGGREGATORS[0])
     play_round(job, excluded={3: ExclusionReason.UNAVAILABLE})
@@ -193,8 +194,8 @@ def test_a_carry_that_nobody_gets_is_named(job: AuditedJob, checks: Verdicts) ->
     assert any(check.name == "conservation" and "neither paid nor burned" in check.detail for check in found)
 
 
-def test_a_refund_of_less_than_is_the_owners_is_named(store: EmbeddedStore, checks: Verdicts) -> None:
-    job = AuditedJob(store)
+def test_a_refund_of_less_than_is_the_owners_is_named(store: EmbeddedStore, srs: Srs, checks: Verdicts) -> None:
+    job = AuditedJob(store, srs)
     job.close()
     job.refund(extra=-1)
     assert "still owed 1 wei" in the_mismatch(checks(job), "conservation").detail
