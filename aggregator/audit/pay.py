@@ -11,7 +11,7 @@ from aggregator.audit.report import Check, differing, judge
 from aggregator.audit.timeline import Timeline
 from aggregator.payouts import RoundPay
 from market.chain.events import AttemptExpired, JobClosed, RoundSettled
-from market.chain.packed import hash_of, unpack_pays
+from market.chain.packed import pay_hash, unpack_pays
 from market.job_history import Attempt
 from market.protocol.identifiers import Seat
 from market.protocol.terms import NATIVE, JobTerms, PayMode
@@ -108,6 +108,6 @@ def _outcome_differences(
     record: ChainRecord, attempt: int, pays: bytes, aggregator: str, vests_at_s: int
 ) -> Iterator[str]:
     outcome = record.outcomes[attempt]
-    yield from differing("the hash of the pays", outcome.pay_hash, hash_of(pays))
+    yield from differing("the hash of the pays", outcome.pay_hash, pay_hash(pays))
     yield from differing("whose fee is due", outcome.aggregator, aggregator)
     yield from differing("when the pay vests", outcome.vests_at_s, vests_at_s)

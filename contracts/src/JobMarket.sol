@@ -10,8 +10,9 @@ import {IRoundRules} from "./interfaces/IRoundRules.sol";
 import {Aggregators} from "./libraries/Aggregators.sol";
 import {Attempts} from "./libraries/Attempts.sol";
 import {Escrow} from "./libraries/Escrow.sol";
-import {Job} from "./libraries/Jobs.sol";
+import {Ending, Job} from "./libraries/Jobs.sol";
 import {Lifetimes} from "./libraries/Lifetimes.sol";
+import {Outcomes} from "./libraries/Outcomes.sol";
 import {PackedArray} from "./libraries/PackedArray.sol";
 import {Provenance} from "./libraries/Provenance.sol";
 import {Rounds} from "./libraries/Rounds.sol";
@@ -164,14 +165,14 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     function claim(JobId id, uint256 attempt, bytes calldata pays, address to) external nonReentrant {
         Job storage job = _job(id);
         uint256 seat = job.seatOf(msg.sender);
-        Outcome storage outcome = job.outcomes[attempt];
-        bytes32 hash = keccak256(pays);
-        if (hash != outcome.payHash) revert PayMismatch(hash, outcome.payHash);
+        Ending storage ending = job.endings[attempt];
+        bytes24 hash = Outcomes.hashOf(pays);
+        if (hash != ending.payHash) revert PayMismatch(hash, ending.payHash);
         // forge-lint: disable-next-line(block-timestamp)
-        if (block.timestamp < outcome.vestsAt) revert NotVested(block.timestamp, outcome.vestsAt);
-        if (outcome.claimed.has(seat)) revert AlreadyClaimed(attempt, seat);
+        if (block.timestamp < ending.vestsAt) revert NotVested(block.timestamp, ending.vestsAt);
+        if (ending.claimed.has(seat)) revert AlreadyClaimed(attempt, seat);
 
-        outcome.claimed |= SeatMask.only(seat);
+        ending.claimed |= SeatMask.only(seat);
         uint128 amount = pays.payAt(seat);
         job.ledger.pay(amount);
         emit Claimed(id, attempt, msg.sender, seat, to, amount);
@@ -219,14 +220,14 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     /// @inheritdoc IJobMarket
     function claimFee(JobId id, uint256 attempt, address to) external nonReentrant {
         Job storage job = _job(id);
-        Outcome storage outcome = job.outcomes[attempt];
-        address aggregator = outcome.aggregator;
+        Ending storage ending = job.endings[attempt];
+        address aggregator = job.bonder(ending.aggregator);
         if (aggregator == address(0) || msg.sender != aggregator) revert NotAggregator(msg.sender, aggregator);
         // forge-lint: disable-next-line(block-timestamp)
-        if (block.timestamp < outcome.vestsAt) revert NotVested(block.timestamp, outcome.vestsAt);
-        if (outcome.feeClaimed) revert FeeAlreadyClaimed(attempt);
+        if (block.timestamp < ending.vestsAt) revert NotVested(block.timestamp, ending.vestsAt);
+        if (ending.feeClaimed) revert FeeAlreadyClaimed(attempt);
 
-        outcome.feeClaimed = true;
+        ending.feeClaimed = true;
         uint128 amount = job.terms.aggregatorFee;
         job.ledger.pay(amount);
         emit FeeClaimed(id, attempt, msg.sender, to, amount);
@@ -275,7 +276,10 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function outcomeOf(JobId id, uint256 attempt) external view returns (Outcome memory) {
-        return _job(id).outcomes[attempt];
+        Job storage job = _job(id);
+        Ending storage ending = job.endings[attempt];
+        address aggregator = job.bonder(ending.aggregator);
+        return Outcome(ending.payHash, aggregator, ending.vestsAt, ending.feeClaimed, ending.claimed);
     }
 
     /// @inheritdoc IJobMarket
@@ -285,7 +289,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function aggregatorsOf(JobId id) external view returns (address[] memory) {
-        return _job(id).aggregators;
+        return _job(id).list();
     }
 
     /// @inheritdoc IJobMarket

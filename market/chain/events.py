@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import event_abi_to_log_topic
 from web3.contract import Contract
 from web3.types import FilterParams, LogReceipt
@@ -152,7 +153,11 @@ class UpdateExcluded(Event):
 
 @dataclass(frozen=True)
 class GramPublished(Event):
-    """The packed Gram matrix that a round was decided from."""
+    """The packed Gram matrix that a round was decided from.
+
+    The contract emits it only where a settlement was called by another contract. Where it was a transaction of its own,
+    the matrix is in that one's input, and the reader makes this event of it, at the place of its `RoundSettled`.
+    """
 
     attempt: int = field(metadata=of("attempt"))
     gram: bytes = field(metadata=of("gram", bytes))
@@ -274,17 +279,51 @@ class EventReader:
         self, job: JobId | None, from_block: int, to_block: int | None, kinds: Iterable[type[Event]] | None
     ) -> list[Event]:
         """The events of these blocks, both included, in the order of the chain. Arguments as `JobMarket.events`."""
-        names = EVENTS if kinds is None else [kind.__name__ for kind in kinds]
-        topics: list[Any] = [["0x" + self._topics[name].hex() for name in names]]
+        names = set(EVENTS if kinds is None else [kind.__name__ for kind in kinds])
+        asked = names | {RoundSettled.__name__} if GramPublished.__name__ in names else names
+        topics: list[Any] = [["0x" + self._topics[name].hex() for name in sorted(asked)]]
         if job is not None:
             topics.append("0x" + job.to_bytes(32, "big").hex())
         last = self._chain.block_number() if to_block is None else to_block
         logs = [log for window in self._windows(from_block, last) for log in self._logs(window, topics)]
-        return self.parse(logs)
+        return [event for event in self._parse(logs, names) if type(event).__name__ in names]
 
     def parse(self, logs: Iterable[LogReceipt]) -> list[Event]:
         """This contract's events among these logs; those of other contracts are passed over."""
-        return [self._event(log) for log in logs if self._is_ours(log)]
+        return list(self._parse(logs, set(EVENTS)))
+
+    def _parse(self, logs: Iterable[LogReceipt], names: Set[str]) -> Iterator[Event]:
+        ours = [(log, self._event(log)) for log in logs if self._is_ours(log)]
+        published = {event.transaction for _, event in ours if isinstance(event, GramPublished)}
+        for log, event in ours:
+            wanted = GramPublished.__name__ in names and event.transaction not in published
+            if wanted and isinstance(event, RoundSettled):
+                yield self._published_in_call(log, event)
+            yield event
+
+    def _published_in_call(self, log: LogReceipt, event: RoundSettled) -> GramPublished:
+        """The matrix in the input of the transaction that settled this round.
+
+        Raises:
+            ChainError: the transaction is another call, so the contract should have emitted the matrix.
+        """
+        web3 = self._chain.web3
+        sent = self._chain.read(lambda: web3.eth.get_transaction_by_block(log["blockHash"], log["transactionIndex"]))
+        matrix = self._matrix_in(bytes(sent["input"]), event)
+        if str(sent.get("to")).lower() != str(self._contract.address).lower() or matrix is None:
+            raise ChainError(f"transaction 0x{event.transaction.hex()} settles a round and carries no Gram matrix")
+        place = (event.block_number, event.block_hash, event.transaction, event.log_index)
+        return GramPublished(*place, event.job, event.attempt, matrix)
+
+    def _matrix_in(self, call: bytes, event: RoundSettled) -> bytes | None:
+        try:
+            function, arguments = self._contract.decode_function_input(call)
+        except (ValueError, DecodingError):
+            return None
+        if function.fn_name != "settleRound":
+            return None
+        job, attempt, settlement = arguments.values()
+        return bytes(settlement["gram"]) if (job, attempt) == (event.job, event.attempt) else None
 
     def _windows(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         for start in range(first, last + 1, WINDOW_BLOCKS):

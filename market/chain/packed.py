@@ -10,6 +10,7 @@ from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import Wei
 
 PAY_BYTES = 16
+PAY_HASH_BYTES = 24
 LIFETIME_BYTES = 8
 WEIGHT_BYTES = 4
 SCORE_BYTES = 8
@@ -70,8 +71,13 @@ def unpack_scores(unverified_scores: bytes) -> tuple[int, ...]:
 
 
 def hash_of(packed: bytes) -> bytes:
-    """keccak256, with which the contract fixes an array."""
+    """keccak256, with which the contract fixes lifetime scores."""
     return keccak(packed)
+
+
+def pay_hash(pays: bytes) -> bytes:
+    """The 24 bytes of keccak256 with which the contract fixes a pay array."""
+    return keccak(pays)[:PAY_HASH_BYTES]
 
 
 def _pack(values: Sequence[int], width: int, what: str) -> bytes:

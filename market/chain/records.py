@@ -105,7 +105,7 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
-        pay_hash: keccak256 of the packed pay array; zero where the attempt paid nobody.
+        pay_hash: 24 bytes of the packed pay array's keccak256; zero where the attempt paid nobody.
         aggregator: whose fee it was; the zero address where none is due.
         vests_at_s: block timestamp from which credits can be claimed.
         fee_claimed: whether the fee was.

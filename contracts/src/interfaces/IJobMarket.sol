@@ -95,9 +95,10 @@ struct JobState {
     bytes32 publicRows; // keccak256 of the public rows' commitments
 }
 
-/// @notice How an attempt ended. Credits are the entries of the packed array that `payHash` fixes.
+/// @notice How an attempt ended. Credits are the entries of the packed array that `payHash`, the first 24 bytes of its
+/// keccak256, fixes.
 struct Outcome {
-    bytes32 payHash;
+    bytes24 payHash;
     address aggregator; // whose fee it was; zero where none is due
     uint40 vestsAt; // credits can be claimed from here on
     bool feeClaimed;
@@ -166,6 +167,7 @@ interface IJobMarket {
     );
     event StakesForfeited(JobId indexed job, uint256 indexed attempt, uint256 seats, uint256 burned);
     event UpdateExcluded(JobId indexed job, uint256 indexed attempt, uint256 seat, ExclusionReason reason);
+    /// @notice The matrix of a settlement that was no transaction of its own: those that were carry it as their input.
     event GramPublished(JobId indexed job, uint256 indexed attempt, bytes gram);
     /// @notice A round made a new model: these are exact sums of what was committed, whoever aggregated.
     /// @param aggregate commitment of the weighted sum of the accepted updates
@@ -246,7 +248,7 @@ interface IJobMarket {
     error HistoryMismatch(bytes32 hash, bytes32 expected);
     error PublicRowsMismatch(bytes32 hash, bytes32 expected);
     error LifetimeMismatch(bytes32 hash, bytes32 expected);
-    error PayMismatch(bytes32 hash, bytes32 expected);
+    error PayMismatch(bytes24 hash, bytes24 expected);
     error NotVested(uint256 timestamp, uint256 vestsAt);
     error AlreadyClaimed(uint256 attempt, uint256 seat);
     error FeeAlreadyClaimed(uint256 attempt);

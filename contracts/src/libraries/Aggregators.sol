@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
-import {Job} from "./Jobs.sol";
+import {Bonded, Job} from "./Jobs.sol";
 
 /// @notice The queue of bonded aggregators: the first is active, the others succeed it in order.
 library Aggregators {
@@ -10,7 +10,7 @@ library Aggregators {
 
     /// @notice The active aggregator, zero where nobody is bonded.
     function active(Job storage job) internal view returns (address) {
-        return job.aggregators.length == 0 ? address(0) : job.aggregators[0];
+        return job.queue[0].account;
     }
 
     function requireActive(Job storage job, address account) internal view {
@@ -21,11 +21,15 @@ library Aggregators {
     function requireBondable(Job storage job, address account) internal view {
         if (account == job.state.owner) revert IJobMarket.OwnerCannotAggregate(account);
         if (job.bonds[account] != 0) revert IJobMarket.AlreadyBonded(account);
-        if (job.aggregators.length >= MAX_QUEUE) revert IJobMarket.AggregatorQueueFull(MAX_QUEUE);
+        if (job.queue[MAX_QUEUE - 1].account != address(0)) revert IJobMarket.AggregatorQueueFull(MAX_QUEUE);
     }
 
     function join(Job storage job, address account, uint128 amount) internal {
-        job.aggregators.push(account);
+        uint256 last = 0;
+        while (job.queue[last].account != address(0)) ++last;
+        job.bonders.push(account);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        job.queue[last] = Bonded(account, uint24(job.bonders.length)); // nobody pays for 2^24 bonds
         job.bonds[account] = amount;
     }
 
@@ -33,13 +37,26 @@ library Aggregators {
     function unbond(Job storage job, address account) internal returns (uint128 amount) {
         amount = job.bonds[account];
         delete job.bonds[account];
-        address[] storage queue = job.aggregators;
-        uint256 last = queue.length - 1;
-        bool found = false;
-        for (uint256 i = 0; i < last; ++i) {
-            if (queue[i] == account) found = true;
-            if (found) queue[i] = queue[i + 1];
+        uint256 place = 0;
+        while (job.queue[place].account != account) ++place;
+        for (; place < MAX_QUEUE - 1 && job.queue[place].account != address(0); ++place) {
+            job.queue[place] = job.queue[place + 1];
         }
-        queue.pop();
+        delete job.queue[place];
+    }
+
+    /// @notice The bonded aggregators, the active one first.
+    function list(Job storage job) internal view returns (address[] memory accounts) {
+        uint256 count = 0;
+        while (count < MAX_QUEUE && job.queue[count].account != address(0)) ++count;
+        accounts = new address[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            accounts[i] = job.queue[i].account;
+        }
+    }
+
+    /// @notice The account of a number, zero for zero.
+    function bonder(Job storage job, uint256 number) internal view returns (address) {
+        return number == 0 ? address(0) : job.bonders[number - 1];
     }
 }

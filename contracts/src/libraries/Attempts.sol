@@ -96,7 +96,7 @@ library Attempts {
         uint128 returned = job.ledger.release(state.hadMinimum ? job.terms.roundReward : 0);
         (bytes memory pays, uint256 total) = Lifetimes.divide(job.ledger.carry, job.terms.seats, lifetime);
         uint128 burned = job.ledger.distribute(total.toUint128());
-        job.record(pays, address(0), block.timestamp);
+        job.record(pays, 0, block.timestamp);
         emit IJobMarket.JobClosed(id, state.attempt, returned, burned, pays);
     }
 
@@ -123,7 +123,7 @@ library Attempts {
         bytes memory pays = Outcomes.samePay(job.terms.seats, revealed, compensation);
         uint256 total = revealed.count() * compensation;
         uint128 burned = job.ledger.breakBond(job.unbond(aggregator), total.toUint128());
-        job.record(pays, address(0), block.timestamp);
+        job.record(pays, 0, block.timestamp);
         emit IJobMarket.AttemptExpired(id, state.round, state.attempt, aggregator, burned, pays, block.timestamp);
         state.conclude(false);
     }

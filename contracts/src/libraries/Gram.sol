@@ -9,11 +9,19 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 struct Row {
     uint256 square; // G_ii
     uint256 residual; // R_ii: the same once the public rows are projected out
-    int256[5] along; // inner products with the orthonormal public directions, Q16: a row of the Cholesky factor
     uint256 bar; // T·G_ii, Q64
     uint256 agreeing; // bit j: with row j it shares more than chance, provided that both are audible
     uint256 norm; // √R_ii, Q16
     uint256 likeness; // sum of its partial cosines with all other rows, Q16, negative ones as zero
+    // Inner products with the five orthonormal public directions, Q16: the row of the Cholesky factor. They are there twice,
+    // two to a word, so that one multiplication of lanes by mirrored ones makes two products:
+    // (a + b·2^128)·(d + c·2^128) = (a·c + b·d)·2^128 + a·d, as the machine drops what lies above bit 256.
+    int256 lanes;
+    int256 lanes2;
+    int256 lanes3;
+    int256 mirrored;
+    int256 mirrored2;
+    int256 mirrored3;
 }
 
 /// @notice The matrix of a round, checked, and what is left of it once the public rows are projected out.
@@ -39,11 +47,16 @@ library Gram {
 
     // Where the fields of a `Row` lie in memory.
     uint256 private constant RESIDUAL = 0x20;
-    uint256 private constant ALONG = 0x40;
-    uint256 private constant BAR = 0x60;
-    uint256 private constant AGREEING = 0x80;
-    uint256 private constant NORM = 0xa0;
-    uint256 private constant LIKENESS = 0xc0;
+    uint256 private constant BAR = 0x40;
+    uint256 private constant AGREEING = 0x60;
+    uint256 private constant NORM = 0x80;
+    uint256 private constant LIKENESS = 0xa0;
+    uint256 private constant LANES = 0xc0;
+    uint256 private constant LANES_2 = 0xe0;
+    uint256 private constant LANES_3 = 0x100;
+    uint256 private constant MIRRORED = 0x120;
+    uint256 private constant MIRRORED_2 = 0x140;
+    uint256 private constant MIRRORED_3 = 0x160;
     uint256 private constant ONE = 0x10000; // Q16
 
     uint256 internal constant MAX_ROWS = 64;
@@ -201,12 +214,13 @@ library Gram {
     {
         unchecked {
             uint256 n = rows.length;
+            int256[5] memory along; // of one row after the other
             for (uint256 i = 0; i < n; ++i) {
                 Row memory row = rows[i];
-                int256[5] memory along = row.along;
-                _readMixed(row, directions.square, position, i, n);
+                _readMixed(along, row.square, directions.square, position, i, n);
                 position += 16 * PUBLIC_ROWS;
                 _solve(along, directions, UPDATE_LIMIT);
+                _keep(along, row);
                 // forge-lint: disable-next-line(unsafe-typecast)
                 int256 left = int256(row.square) - (_dot(along, along) >> 32);
                 if (left <= 0) continue;
@@ -218,13 +232,26 @@ library Gram {
         }
     }
 
+    function _keep(int256[5] memory along, Row memory row) private pure {
+        unchecked {
+            (int256 a, int256 b) = (along[0], along[1]);
+            (row.lanes, row.mirrored) = (a + (b << 128), b + (a << 128));
+            (a, b) = (along[2], along[3]);
+            (row.lanes2, row.mirrored2) = (a + (b << 128), b + (a << 128));
+            a = along[4];
+            (row.lanes3, row.mirrored3) = (a << 128, a);
+        }
+    }
+
     /// @dev Reads one update's inner products with the public rows: two in a word of calldata.
-    function _readMixed(Row memory row, uint256[5] memory publicSquares, uint256 position, uint256 i, uint256 n)
-        private
-        pure
-    {
-        int256[5] memory along = row.along;
-        uint256 square = row.square;
+    function _readMixed(
+        int256[5] memory along,
+        uint256 square,
+        uint256[5] memory publicSquares,
+        uint256 position,
+        uint256 i,
+        uint256 n
+    ) private pure {
         uint256 refused = 0; // bit k: with public row k it violates the inequality
         assembly ("memory-safe") {
             let pair := calldataload(position)
@@ -248,44 +275,34 @@ library Gram {
         if (refused != 0) revert IRoundRules.GramCauchySchwarz(i, n + Math.log2(refused & (~refused + 1)));
     }
 
-    /// @dev Forward substitution in place: inner products with the public rows become those with the directions, Q16:
-    /// x_k = (x_k·2^32 - Σ_{m<k} x_m·L_km) / L_kk, rounded towards zero, clamped to the limit. A direction that is not
-    /// there, or not yet, has the pivot zero and takes nothing: the machine's x / 0 is 0.
+    /// @dev Forward substitution in place: inner products with the public rows become those with the directions, Q16.
+    /// A direction that is not there, or not yet, has the pivot zero and takes nothing.
     function _solve(int256[5] memory x, Directions memory directions, int256 limit) private pure {
-        int256[5][5] memory factor = directions.along;
+        unchecked {
+            int256[5][5] memory factor = directions.along;
+            int256[5] memory d = factor[0];
+            int256 x0 = _quotient(x[0] << 32, d[0], limit);
+            d = factor[1];
+            int256 x1 = _quotient((x[1] << 32) - x0 * d[0], d[1], limit);
+            d = factor[2];
+            int256 x2 = _quotient((x[2] << 32) - x0 * d[0] - x1 * d[1], d[2], limit);
+            d = factor[3];
+            int256 x3 = _quotient((x[3] << 32) - x0 * d[0] - x1 * d[1] - x2 * d[2], d[3], limit);
+            d = factor[4];
+            x[4] = _quotient((x[4] << 32) - x0 * d[0] - x1 * d[1] - x2 * d[2] - x3 * d[3], d[4], limit);
+            (x[0], x[1], x[2], x[3]) = (x0, x1, x2, x3);
+        }
+    }
+
+    /// @dev Rounds towards zero; zero where the pivot is; clamped.
+    function _quotient(int256 numerator, int256 pivot, int256 limit) private pure returns (int256 value) {
         assembly ("memory-safe") {
-            function clamped(value, most) -> result {
-                result := value
-                // One comparison for both sides: what is below -most becomes a very large unsigned number.
-                if gt(add(value, most), shl(1, most)) {
-                    result := most
-                    if slt(value, 0) { result := sub(0, most) }
-                }
-            }
-            let d := mload(factor)
-            let x0 := clamped(sdiv(shl(32, mload(x)), mload(d)), limit)
-            mstore(x, x0)
-            d := mload(add(factor, 0x20))
-            let numerator := sub(shl(32, mload(add(x, 0x20))), mul(x0, mload(d)))
-            let x1 := clamped(sdiv(numerator, mload(add(d, 0x20))), limit)
-            mstore(add(x, 0x20), x1)
-            d := mload(add(factor, 0x40))
-            numerator := sub(shl(32, mload(add(x, 0x40))), mul(x0, mload(d)))
-            numerator := sub(numerator, mul(x1, mload(add(d, 0x20))))
-            let x2 := clamped(sdiv(numerator, mload(add(d, 0x40))), limit)
-            mstore(add(x, 0x40), x2)
-            d := mload(add(factor, 0x60))
-            numerator := sub(shl(32, mload(add(x, 0x60))), mul(x0, mload(d)))
-            numerator := sub(numerator, mul(x1, mload(add(d, 0x20))))
-            numerator := sub(numerator, mul(x2, mload(add(d, 0x40))))
-            let x3 := clamped(sdiv(numerator, mload(add(d, 0x60))), limit)
-            mstore(add(x, 0x60), x3)
-            d := mload(add(factor, 0x80))
-            numerator := sub(shl(32, mload(add(x, 0x80))), mul(x0, mload(d)))
-            numerator := sub(numerator, mul(x1, mload(add(d, 0x20))))
-            numerator := sub(numerator, mul(x2, mload(add(d, 0x40))))
-            numerator := sub(numerator, mul(x3, mload(add(d, 0x60))))
-            mstore(add(x, 0x80), clamped(sdiv(numerator, mload(add(d, 0x80))), limit))
+            value := sdiv(numerator, pivot)
+        }
+        unchecked {
+            // One comparison for both sides: what is below -limit becomes a very large unsigned number.
+            // forge-lint: disable-next-line(unsafe-typecast)
+            if (uint256(value + limit) > uint256(2 * limit)) return value < 0 ? -limit : limit;
         }
     }
 
@@ -342,14 +359,11 @@ library Gram {
                     break
                 }
                 {
-                    let x := mload(add(a, ALONG))
-                    let y := mload(add(b, ALONG))
-                    let along := mul(mload(x), mload(y))
-                    along := add(along, mul(mload(add(x, 0x20)), mload(add(y, 0x20))))
-                    along := add(along, mul(mload(add(x, 0x40)), mload(add(y, 0x40))))
-                    along := add(along, mul(mload(add(x, 0x60)), mload(add(y, 0x60))))
-                    along := add(along, mul(mload(add(x, 0x80)), mload(add(y, 0x80))))
-                    shared := sub(shared, sar(32, along))
+                    // The five products, added up above bit 128; below it a remainder, less than half of that in size.
+                    let along := mul(mload(add(a, LANES)), mload(add(b, MIRRORED)))
+                    along := add(along, mul(mload(add(a, LANES_2)), mload(add(b, MIRRORED_2))))
+                    along := add(along, mul(mload(add(a, LANES_3)), mload(add(b, MIRRORED_3))))
+                    shared := sub(shared, sar(160, add(along, shl(127, 1))))
                 }
                 mstore(cursor, shared)
                 bit := shl(1, bit)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobId, Ledger, Outcome} from "../interfaces/IJobMarket.sol";
+import {IJobMarket, JobId, Ledger} from "../interfaces/IJobMarket.sol";
 import {Escrow} from "./Escrow.sol";
-import {Job} from "./Jobs.sol";
+import {Ending, Job} from "./Jobs.sol";
 import {PackedArray} from "./PackedArray.sol";
 import {SeatMask} from "./SeatMask.sol";
 import {Seats} from "./Seats.sol";
@@ -16,13 +16,18 @@ library Outcomes {
     using Seats for Job;
 
     /// @notice Records the current attempt's outcome.
-    /// @param aggregator whose fee is due, zero where none is
-    function record(Job storage job, bytes memory pays, address aggregator, uint256 vestsAt) internal {
-        Outcome storage outcome = job.outcomes[job.state.attempt];
-        outcome.payHash = keccak256(pays);
-        outcome.aggregator = aggregator;
+    /// @param aggregator the number of the one whose fee is due, zero where none is
+    function record(Job storage job, bytes memory pays, uint24 aggregator, uint256 vestsAt) internal {
+        Ending storage ending = job.endings[job.state.attempt];
+        ending.payHash = hashOf(pays);
         // forge-lint: disable-next-line(unsafe-typecast)
-        outcome.vestsAt = uint40(vestsAt); // a block timestamp and a period of 32 bits
+        ending.vestsAt = uint40(vestsAt); // a block timestamp and a period of 32 bits
+        ending.aggregator = aggregator;
+    }
+
+    /// @notice What is kept of a packed pay array.
+    function hashOf(bytes memory pays) internal pure returns (bytes24) {
+        return bytes24(keccak256(pays));
     }
 
     /// @notice Burns the stakes of the seats that committed in the current attempt and did not reveal.

@@ -4,12 +4,14 @@ pragma solidity 0.8.30;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {IJobMarket, JobState, JobTerms, Phase} from "../interfaces/IJobMarket.sol";
+import {Aggregators} from "./Aggregators.sol";
 import {Job} from "./Jobs.sol";
 import {SeatMask} from "./SeatMask.sol";
 import {Terms} from "./Terms.sol";
 
 /// @notice A job's schedule: which phase it is in, when an attempt starts and how it ends.
 library Rounds {
+    using Aggregators for Job;
     using SeatMask for uint64;
     using Terms for JobTerms;
 
@@ -44,7 +46,7 @@ library Rounds {
 
     /// @notice Sets the next attempt's start, where one can start: with an aggregator, and ending before the deadline.
     function begin(Job storage job) internal returns (bool begun) {
-        if (job.aggregators.length == 0 || isFinished(job)) return false;
+        if (job.active() == address(0) || isFinished(job)) return false;
         // forge-lint: disable-next-line(unsafe-typecast)
         job.state.attemptStart = uint40(nextStart(job.terms)); // at most the deadline
         return true;
@@ -78,7 +80,7 @@ library Rounds {
         uint256 deadline = job.terms.deadline;
         uint256 attempt = job.state.attempt;
         if (job.state.round < job.terms.rounds || attempt == 0) return deadline;
-        return Math.min(job.outcomes[attempt - 1].vestsAt, deadline);
+        return Math.min(job.endings[attempt - 1].vestsAt, deadline);
     }
 
     // Every phase is longer than the job's confirmations: a validator's few seconds decide nothing.

@@ -63,11 +63,19 @@ library Settlements {
         }
         _adoptModel(job, id, settled, settlement);
 
-        emit IJobMarket.GramPublished(id, job.state.attempt, settlement.gram);
+        _publish(job.state, id, settlement.gram);
         job.forfeit(id);
         _credit(job, settled);
         if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
         _emitSettled(job.state, id, settled);
+    }
+
+    /// @dev A transaction that is this very call carries the matrix where everybody finds it. Where other code makes the
+    /// call, whose input no node keeps, an event carries it. An account with code may call in its own name from within.
+    function _publish(JobState storage state, JobId id, bytes calldata gram) private {
+        // forge-lint: disable-next-line(tx-origin)
+        bool isWholeTransaction = msg.sender == tx.origin && msg.sender.code.length == 0;
+        if (!isWholeTransaction) emit IJobMarket.GramPublished(id, state.attempt, gram);
     }
 
     /// @return included the revealed seats that are not excluded
@@ -128,7 +136,7 @@ library Settlements {
         settled.returned = shares.returned;
         settled.vestsAt = block.timestamp + terms.vestingPeriod;
         job.ledger.settle(terms.roundReward, fee, shares.total.toUint128(), shares.returned.toUint128());
-        job.record(settled.pays, fee == 0 ? address(0) : msg.sender, settled.vestsAt);
+        job.record(settled.pays, fee == 0 ? 0 : job.queue[0].number, settled.vestsAt);
     }
 
     function _divide(Job storage job, Settled memory settled) private view returns (Shares memory) {

@@ -49,16 +49,20 @@ contract ClaimTest is MarketFixture {
     function test_claim_failsWithAnotherArray() public {
         bytes memory forged = _packSame(1, REWARD);
         vm.prank(_trainer(0));
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, keccak256(forged), keccak256(pays)));
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IJobMarket.PayMismatch.selector, bytes24(keccak256(forged)), bytes24(keccak256(pays))
+            )
+        );
         market.claim(job, 0, forged, stranger);
     }
 
     function test_claim_failsForAnAttemptThatDidNotEnd() public {
         vm.prank(_trainer(0));
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, keccak256(pays), bytes32(0)));
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, bytes24(keccak256(pays)), bytes24(0)));
         market.claim(job, 1, pays, stranger);
         vm.prank(_trainer(0));
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, keccak256(""), bytes32(0)));
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, bytes24(keccak256("")), bytes24(0)));
         market.claim(job, 1, "", stranger);
     }
 

@@ -132,7 +132,7 @@ contract CloseJobTest is MarketFixture {
         vm.assertEq(ledger.refundable, FEE + 2 * (REWARD + FEE));
         // The bond's rest, the stake that was not revealed, and the round's reward, as nobody has a score.
         vm.assertEq(ledger.burned, BOND - 3 * COMPENSATION + STAKE + REWARD);
-        vm.assertEq(market.outcomeOf(job, 0).payHash, keccak256(_packSame(3, COMPENSATION)));
+        vm.assertEq(bytes32(market.outcomeOf(job, 0).payHash), bytes32(bytes24(keccak256(_packSame(3, COMPENSATION)))));
         vm.assertEq(market.stateOf(job).attemptStart, 0);
         vm.prank(_trainer(0));
         market.claim(job, 0, _packSame(3, COMPENSATION), stranger);
@@ -147,7 +147,7 @@ contract CloseJobTest is MarketFixture {
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.refundable, FEE + REWARD + FEE);
         uint256 share = (uint256(REWARD) + 1) / 3; // and the first round's dust
-        vm.assertEq(market.outcomeOf(job, 2).payHash, keccak256(_packSame(3, share)));
+        vm.assertEq(bytes32(market.outcomeOf(job, 2).payHash), bytes32(bytes24(keccak256(_packSame(3, share)))));
         _assertConserved();
     }
 

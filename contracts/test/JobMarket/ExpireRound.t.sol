@@ -21,7 +21,7 @@ contract ExpireRoundTest is MarketFixture {
         vm.assertEq(ledger.bonds, BOND);
         vm.assertEq(ledger.budget, ROUNDS * (REWARD + FEE));
         Outcome memory outcome = market.outcomeOf(job, 0);
-        vm.assertEq(outcome.payHash, keccak256(pays));
+        vm.assertEq(bytes32(outcome.payHash), bytes32(bytes24(keccak256(pays))));
         vm.assertEq(outcome.aggregator, address(0));
         vm.assertEq(outcome.vestsAt, block.timestamp);
         _assertConserved();

@@ -93,7 +93,7 @@ contract GasTest is MarketFixture {
         settlement.model = keccak256("new model");
         settlement.lifetime = new bytes(uint256(seats) * 8);
         _prove(market, job, settlement);
-        vm.prank(aggregator);
+        vm.prank(aggregator, aggregator);
         market.settleRound(job, 0, settlement);
         uint256 gas = vm.snapshotGasLastCall("JobMarket", name);
         vm.assertNotEq(market.stateOf(job).lifetimeHash, 0); // somebody was paid

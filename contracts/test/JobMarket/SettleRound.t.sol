@@ -26,7 +26,10 @@ contract SettleRoundTest is MarketFixture {
         vm.assertEq(ledger.budget, 2 * (REWARD + FEE));
         vm.assertEq(ledger.carry, 0);
         Outcome memory outcome = market.outcomeOf(job, 0);
-        vm.assertEq(outcome.payHash, keccak256(_packPays(_pays(REWARD / 8, REWARD / 4, 5 * REWARD / 8))));
+        vm.assertEq(
+            bytes32(outcome.payHash),
+            bytes32(bytes24(keccak256(_packPays(_pays(REWARD / 8, REWARD / 4, 5 * REWARD / 8)))))
+        );
         vm.assertEq(outcome.aggregator, aggregator);
         vm.assertEq(outcome.vestsAt, block.timestamp + VESTING);
         _assertConserved();
@@ -138,7 +141,10 @@ contract SettleRoundTest is MarketFixture {
         vm.assertEq(market.ledgerOf(job).carry, 2 * REWARD);
         _toSettle(3, 3);
         _settle(_settlement(_scores(ONE, ONE, 2 * ONE)));
-        vm.assertEq(market.outcomeOf(job, 2).payHash, keccak256(_packPays(_pays(REWARD / 2, REWARD / 2, REWARD))));
+        vm.assertEq(
+            bytes32(market.outcomeOf(job, 2).payHash),
+            bytes32(bytes24(keccak256(_packPays(_pays(REWARD / 2, REWARD / 2, REWARD)))))
+        );
         vm.assertEq(market.ledgerOf(job).carry, REWARD);
         _assertConserved();
     }
@@ -206,7 +212,10 @@ contract SettleRoundTest is MarketFixture {
         _settle(settlement);
         uint256 price = REWARD / SEATS;
         Ledger memory ledger = market.ledgerOf(job);
-        vm.assertEq(market.outcomeOf(job, 0).payHash, keccak256(_packPays(_pays(price / 4, price, price))));
+        vm.assertEq(
+            bytes32(market.outcomeOf(job, 0).payHash),
+            bytes32(bytes24(keccak256(_packPays(_pays(price / 4, price, price)))))
+        );
         vm.assertEq(ledger.credits, 2 * price + price / 4 + FEE);
         vm.assertEq(ledger.carry, REWARD / 4);
         vm.assertEq(ledger.refundable, REWARD - REWARD / 4 - 2 * price - price / 4);
@@ -253,7 +262,10 @@ contract SettleRoundTest is MarketFixture {
         settlement.reasons = hex"02020202";
         _settle(settlement);
         uint256 share = uint256(REWARD) * 3 / 7 / 3;
-        vm.assertEq(market.outcomeOf(job, 0).payHash, keccak256(_packPays(_pays(share, share, share))));
+        vm.assertEq(
+            bytes32(market.outcomeOf(job, 0).payHash),
+            bytes32(bytes24(keccak256(_packPays(_pays(share, share, share)))))
+        );
         vm.assertEq(market.ledgerOf(job).carry, REWARD - 3 * share);
         vm.assertEq(market.ledgerOf(job).stakes, 7 * STAKE);
         _assertConserved();

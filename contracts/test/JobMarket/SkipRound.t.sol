@@ -33,7 +33,7 @@ contract SkipRoundTest is MarketFixture {
         vm.assertEq(ledger.stakes, 5 * STAKE);
         vm.assertEq(ledger.bonds, 2 * BOND);
         vm.assertEq(ledger.burned, 0);
-        vm.assertEq(market.outcomeOf(job, 0).payHash, 0);
+        vm.assertEq(bytes32(market.outcomeOf(job, 0).payHash), 0);
     }
 
     /// @dev The first attempt had its minimum and expired; from such a round no reward returns to the owner.

@@ -24,7 +24,7 @@ from aggregator.proving import proof_context
 from aggregator.round import RoundResult, public_rows
 from market.chain import events as on_chain
 from market.chain.events import Event
-from market.chain.packed import hash_of, pack_lifetime, pack_pays
+from market.chain.packed import hash_of, pack_lifetime, pack_pays, pay_hash
 from market.chain.records import ExclusionReason, JobState, Ledger, Outcome
 from market.job_history import JobHistory
 from market.protocol import integer_model
@@ -294,7 +294,7 @@ class AuditedJob:
 
     def record_outcome(self, pays: list[int], aggregator: str, vests_s: int) -> None:
         self.pays[self.attempt] = pays
-        self.outcomes[self.attempt] = Outcome(hash_of(pack_pays(pays)), aggregator, vests_s, False, 0)
+        self.outcomes[self.attempt] = Outcome(pay_hash(pack_pays(pays)), aggregator, vests_s, False, 0)
 
     def _forfeit(self) -> None:
         lost = sorted(set(self.committed) - set(self.revealed))
