@@ -21,6 +21,7 @@ endif
 
 # Written last, so that an interrupted set-up starts again.
 PYTHON_READY := $(VENV)/.fedmarket-ready
+PEERS_READY := $(VENV)/.fedmarket-peers-ready
 NODE_READY := node_modules/.fedmarket-ready
 FORGE := ../tools/forge
 
@@ -43,7 +44,7 @@ test-python: set-up ## pytest: unit, integration, end to end
 test-ganache: set-up ## the end-to-end tests on Ganache in Anvil's place
 	$(BIN)/python -m pytest -m ganache $(ARGS)
 
-bench: set-up ## measure, and print the tables
+bench: set-up $(PEERS_READY) ## measure, and print the tables
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s --timeout=7200 $(ARGS)
 
 lint: set-up ## formats, types, direction of imports, stale artefacts
@@ -81,6 +82,12 @@ $(PYTHON_READY): pyproject.toml constraints.txt
 	@echo "Installing the Python packages into $(VENV) (once; minutes, most of it PyTorch)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# What the benchmarks compare with. Not every platform has all of it: the tables say what is missing.
+$(PEERS_READY): $(PYTHON_READY)
+	@echo "Installing what the benchmarks compare with into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]' && touch $@ || \
+		echo "some of it cannot be installed here: the tables leave it out" >&2
 
 $(NODE_READY): package.json package-lock.json
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { echo "fedmarket" \

@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "model": LazyCommand("fedmarket.commands.model", "model", "Check models against the chain (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
     "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),
+    "bench": LazyCommand("fedmarket.commands.bench", "bench", "Measure what the proofs cost here."),
     "keys": LazyCommand("fedmarket.commands.keys", "keys", "Make and read keystore files."),
     "data": LazyCommand("fedmarket.commands.data", "data", "Prepare example data."),
     "dev": LazyCommand("fedmarket.commands.dev", "dev", "Run a development chain of one's own."),

@@ -12,7 +12,7 @@ from statistics import median
 
 import numpy as np
 
-from tests.benchmarks.peers.measured import Measured, PeerFailed, run_measured
+from tests.benchmarks.peers.measured import Measured, PeerFailed, PeerMissing, run_measured
 from tests.benchmarks.peers.report import PeerReport
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -43,11 +43,12 @@ class Groth16:
         """Compile, set up, prove, verify.
 
         Raises:
-            PeerFailed: a tool is not installed, fails, or takes too long.
+            PeerMissing: a tool is not installed.
+            PeerFailed: one fails, or takes too long.
         """
         for tool in (CIRCOM, SNARKJS):
             if not tool.exists():
-                raise PeerFailed(f"{tool.relative_to(REPOSITORY)} is not installed")
+                raise PeerMissing(f"{tool.relative_to(REPOSITORY)} is not installed")
         constraints = self._compile()
         universal_s = self._powers_of_tau()
         circuit_s = self._circuit_keys()

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.peers.measured import Measured, PeerFailed, run_measured
+from tests.benchmarks.peers.measured import Measured, PeerFailed, PeerMissing, run_measured
 from tests.benchmarks.peers.report import PeerReport
 
 STEP = Path(__file__).with_name("halo2_step.py")
@@ -37,11 +37,12 @@ class Halo2:
         """Compile, set up, prove, verify.
 
         Raises:
-            PeerFailed: ezkl is not installed, fails, or takes too long.
+            PeerMissing: ezkl is not installed.
+            PeerFailed: it fails, or takes too long.
         """
         for package in ("ezkl", "onnx"):
             if util.find_spec(package) is None:
-                raise PeerFailed(f"{package} is not installed")
+                raise PeerMissing(f"{package} is not installed")
         self._step("model", self.trainers, self.dimension, ENTRY_BITS)
         circuit, _ = self._step("settings", self.log_rows)
         setup, _ = self._step("setup")

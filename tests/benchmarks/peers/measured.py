@@ -13,7 +13,15 @@ from tests.benchmarks.peers import measured_process
 
 
 class PeerFailed(Exception):
-    """A peer's command failed or did not end in time; the message is its last line."""
+    """A peer's command failed; the message is the line that says why."""
+
+
+class PeerSlow(PeerFailed):
+    """A peer's command did not end in time."""
+
+
+class PeerMissing(PeerFailed):
+    """A peer is not installed."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +43,15 @@ def run_measured(command: Sequence[str], folder: Path, timeout_s: float) -> Meas
     """Run a command in a folder.
 
     Raises:
-        PeerFailed: it ended with an error, or not within the time limit.
+        PeerSlow: it did not end within the time limit.
+        PeerFailed: it ended with an error.
     """
     launcher = [sys.executable, "-I", "-S", measured_process.__file__, str(timeout_s)]
     printed = subprocess.run([*launcher, *command], cwd=folder, capture_output=True, text=True, check=True).stdout
     output, _, last_line = printed.rstrip("\n").rpartition("\n")
     result = json.loads(last_line)
     if result["status"] == measured_process.TIMED_OUT:
-        raise PeerFailed(f"not done within {timeout_s:.0f} s: {' '.join(command[-6:])}")
+        raise PeerSlow(f"not done within {timeout_s:.0f} s: {' '.join(command[-6:])}")
     if result["status"] != 0:
         raise PeerFailed(f"status {result['status']}: {_reason(output)}")
     return Measured(result["seconds"], result["peak_mib"], output.strip())
