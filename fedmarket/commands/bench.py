@@ -14,13 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from fedmarket.commands.interruption import leaving
-from fedmarket.commands.options import FILE, console
+from fedmarket.commands.options import console, srs_option
 
 if TYPE_CHECKING:
     from fedmarket.bench.processes import Progress
-
-SRS_FOLDER = Path(".fedmarket") / "srs"
-SRS_FILE = "insecure.ptau"
 
 
 @click.group()
@@ -33,11 +30,9 @@ def bench() -> None:
 @click.option("--trainers", type=int, required=True, metavar="N", help="Updates of the round, 3 to 64.")
 @click.option("--chunks", type=int, default=1, show_default=True, metavar="C", help="Pieces that a row is cut into.")
 @click.option("--repeat", type=int, default=3, show_default=True, metavar="R", help="Proofs; times are medians.")
-@click.option(
-    "--srs", "folder", type=FILE, default=SRS_FOLDER, show_default=True, metavar="DIR", help="Folder of SRSs."
-)
+@srs_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def proof(dimension: int, trainers: int, chunks: int, repeat: int, folder: Path, as_json: bool) -> None:
+def proof(dimension: int, trainers: int, chunks: int, repeat: int, srs: Path, as_json: bool) -> None:
     """Prove a round of random updates and measure every stage of it.
 
     Rows are on disk, as an aggregator has them, in the folder for temporary files (TMPDIR); each stage is a process of
@@ -47,8 +42,9 @@ def proof(dimension: int, trainers: int, chunks: int, repeat: int, folder: Path,
     # Imported here: the list of commands has no need of the compiler.
     from fedmarket.bench.measurement import measure
     from fedmarket.bench.workload import Workload
+    from zk.srs import INSECURE_FILE
 
-    work = Workload(dimension, trainers, chunks, repeat, str((folder / SRS_FILE).absolute()))
+    work = Workload(dimension, trainers, chunks, repeat, str((srs / INSECURE_FILE).absolute()))
     with leaving(lambda: "nothing is kept of this measurement but the SRS"), _progress() as progress:
         report = measure(work, progress)
     if as_json:
