@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 from market.protocol.errors import FedmarketError, InvalidInput
 
@@ -41,7 +41,7 @@ def run_stage(stage: str, folder: Path, progress: Progress) -> dict[str, Any]:
     return result
 
 
-def _process(command: list[str], complaints: Any) -> subprocess.Popen[str]:
+def _process(command: list[str], complaints: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, text=True)
 
 

@@ -145,7 +145,7 @@ def print_comparison(peers: list[PeerReport], own: list[ProofReport]) -> None:
         table.add_row(*shape, f"{report.seconds['srs']:.1f}", "none", *times, *measures, "224", "none", "320")
     console = Console(width=160)
     console.print(table)
-    versions = [peer.version for peer in peers]
+    versions = [f"{peer.version} ({peer.constraints:,} gates or rows)" for peer in peers]
     console.print(", ".join(versions + [f"{name} {version}" for name, version in own[0].versions.items()]))
     console.print(FAIRNESS, highlight=False)
 

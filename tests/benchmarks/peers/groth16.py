@@ -62,7 +62,6 @@ class Groth16:
             version=f"snarkjs {_version(SNARKJS.parents[1])}, circom2 {_version(CIRCOM.parent)}",
             trainers=self.trainers,
             dimension=self.dimension,
-            entry_bits=16,
             constraints=constraints,
             universal_setup_s=universal_s,
             circuit_setup_s=circuit_s,

@@ -57,7 +57,6 @@ class Halo2:
             version=f"ezkl {metadata.version('ezkl')}",
             trainers=self.trainers,
             dimension=self.dimension,
-            entry_bits=ENTRY_BITS,
             constraints=circuit["rows"],
             universal_setup_s=setup["universal_s"],
             circuit_setup_s=setup["circuit_s"],

@@ -10,7 +10,6 @@ class PeerReport:
     """One statement, proven once and measured.
 
     Attributes:
-        entry_bits: width of the vectors' entries.
         constraints: multiplication gates, or rows of the table.
         universal_setup_s: set-up that serves any circuit of this size, and could be downloaded.
         circuit_setup_s: set-up that serves this statement alone.
@@ -23,7 +22,6 @@ class PeerReport:
     version: str
     trainers: int
     dimension: int
-    entry_bits: int
     constraints: int
     universal_setup_s: float
     circuit_setup_s: float
