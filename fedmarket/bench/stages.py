@@ -23,9 +23,9 @@ from market.protocol.errors import FedmarketError
 from zk.commitment import Blinders, Layout, commit
 from zk.errors import ZkError
 from zk.gram_proof import CommittedRow, GramProof, MaskRow, Statement, prove, verify, verifying_key
-from zk.polynomial import Integers
 from zk.srs import make_insecure, open_srs
 from zk.transcript import PUBLIC_ROWS, round_context
+from zk.vectors import Values
 
 COMMITMENTS, BLINDERS, GRAM, SMALL_SRS = "commitments.bin", "blinders.bin", "gram.bin", "insecure-small.ptau"
 PROOF_PARTS = ("mask", "sums", "blinders", "argument")
@@ -192,7 +192,7 @@ def _warm_up(folder: Path) -> None:
     updates = [*random.integers(-9, 9, (WARM_UP.trainers, WARM_UP.dimension), np.int16)]
     public = [*random.integers(-9, 9, (PUBLIC_ROWS, WARM_UP.dimension), np.int64)]
     rows: list[CommittedRow] = []
-    vectors: list[Integers] = [*updates, *public]
+    vectors: list[Values] = [*updates, *public]
     for values in vectors:
         blinders = Blinders.fresh(layout)
         rows.append(CommittedRow(values, blinders, commit(srs, layout, values, blinders)))
