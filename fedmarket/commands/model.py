@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from fedmarket.commands.options import FILE, job_argument, network_options
+from fedmarket.commands.options import FILE, console, job_argument, network_options
 from fedmarket.connection import Network, NetworkOptions
 from market.job_history import Version
 from market.protocol import integer_model
@@ -41,7 +41,7 @@ def verify(
         raise InvalidInput("--initial and --round name two models: expected one of them")
     network = Network.connect(options)
     # A folder of its own: what is verified was fetched just now.
-    with TemporaryDirectory() as cache:
+    with TemporaryDirectory() as cache, console().status("opening the chain's commitment"):
         job = network.job(job_number, Path(cache))
         versions = chosen(job, round_number, initial)
         line = _verified(network, job, versions, file)

@@ -42,7 +42,8 @@ def enrol(job_number: int, actor: Actor) -> None:
     if seat is not None and market.state(job.id).staked >> seat & 1:
         click.echo(f"{actor.address} has seat {seat} in job {job.id} already, with its stake in place")
         return
-    check_before_staking(job, actor.network.srs_of(job))
+    with console().status("opening the chain's commitment to the first model"):
+        check_before_staking(job, actor.network.srs_of(job))
     enrolled = sum(event.trainer == actor.address for event in job.history().of(TrainerEnrolled))
     actor.allow_deposit(job.terms.token, stake_wei)
     actor.sender.send(f"enrol/{job.id}/{enrolled}", market.enrol(job.id, job.terms), _finality(job))

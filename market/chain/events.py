@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from eth_abi.exceptions import DecodingError
 from eth_utils.abi import event_abi_to_log_topic
 from web3.contract import Contract
 from web3.types import FilterParams, LogReceipt
@@ -14,6 +13,7 @@ from web3.types import FilterParams, LogReceipt
 from market.chain.connection import Chain
 from market.chain.packed import unpack_scores, unpack_weights
 from market.chain.records import ExclusionReason
+from market.chain.settlement_call import SettlementCall
 from market.protocol.errors import ChainError, ChainUnreachable
 from market.protocol.identifiers import Digest, JobId, Seat, Wei, seats_in
 from market.protocol.terms import JobTerms
@@ -152,15 +152,17 @@ class UpdateExcluded(Event):
 
 
 @dataclass(frozen=True)
-class GramPublished(Event):
-    """The packed Gram matrix that a round was decided from.
+class RoundProven(Event):
+    """The packed Gram matrix that a round was decided from, and its proof: the mask, A and the argument.
 
     The contract emits it only where a settlement was called by another contract. Where it was a transaction of its own,
-    the matrix is in that one's input, and the reader makes this event of it, at the place of its `RoundSettled`.
+    all this is in that one's input, and the reader makes this event of it, at the place of its `RoundSettled`. There is
+    none of a round from which every update was excluded.
     """
 
     attempt: int = field(metadata=of("attempt"))
     gram: bytes = field(metadata=of("gram", bytes))
+    proof: bytes = field(metadata=of("proof", bytes))
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ EVENTS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         *(JobOpened, TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn, AttemptStarted, UpdateCommitted),
-        *(UpdateRevealed, StakesForfeited, UpdateExcluded, GramPublished, ModelCommitted, RoundSettled, RoundSkipped),
+        *(UpdateRevealed, StakesForfeited, UpdateExcluded, RoundProven, ModelCommitted, RoundSettled, RoundSkipped),
         *(AttemptExpired, Claimed, FeeClaimed, JobClosed, Refunded),
     )
 }
@@ -271,6 +273,7 @@ class EventReader:
     def __init__(self, chain: Chain, contract: Contract) -> None:
         self._chain = chain
         self._contract = contract
+        self._settlement = SettlementCall(contract)
         abis = {abi["name"]: abi for abi in contract.abi if abi["type"] == "event" and abi["name"] in EVENTS}
         self._topics = {name: bytes(event_abi_to_log_topic(abi)) for name, abi in abis.items()}
         self._names = {topic: name for name, topic in self._topics.items()}
@@ -280,7 +283,7 @@ class EventReader:
     ) -> list[Event]:
         """The events of these blocks, both included, in the order of the chain. Arguments as `JobMarket.events`."""
         names = set(EVENTS if kinds is None else [kind.__name__ for kind in kinds])
-        asked = names | {RoundSettled.__name__} if GramPublished.__name__ in names else names
+        asked = names | {RoundSettled.__name__} if RoundProven.__name__ in names else names
         topics: list[Any] = [["0x" + self._topics[name].hex() for name in sorted(asked)]]
         if job is not None:
             topics.append("0x" + job.to_bytes(32, "big").hex())
@@ -294,36 +297,26 @@ class EventReader:
 
     def _parse(self, logs: Iterable[LogReceipt], names: Set[str]) -> Iterator[Event]:
         ours = [(log, self._event(log)) for log in logs if self._is_ours(log)]
-        published = {event.transaction for _, event in ours if isinstance(event, GramPublished)}
+        emitted = {event.transaction for _, event in ours if isinstance(event, RoundProven)}
+        wanted = RoundProven.__name__ in names
         for log, event in ours:
-            wanted = GramPublished.__name__ in names and event.transaction not in published
-            if wanted and isinstance(event, RoundSettled):
-                yield self._published_in_call(log, event)
+            if wanted and isinstance(event, RoundSettled) and event.weights and event.transaction not in emitted:
+                yield self._proven_in_call(log, event)
             yield event
 
-    def _published_in_call(self, log: LogReceipt, event: RoundSettled) -> GramPublished:
-        """The matrix in the input of the transaction that settled this round.
+    def _proven_in_call(self, log: LogReceipt, event: RoundSettled) -> RoundProven:
+        """The proof in the input of the transaction that settled this round.
 
         Raises:
-            ChainError: the transaction is another call, so the contract should have emitted the matrix.
+            ChainError: the transaction is another call, so the contract should have emitted the proof.
         """
         web3 = self._chain.web3
         sent = self._chain.read(lambda: web3.eth.get_transaction_by_block(log["blockHash"], log["transactionIndex"]))
-        matrix = self._matrix_in(bytes(sent["input"]), event)
-        if str(sent.get("to")).lower() != str(self._contract.address).lower() or matrix is None:
-            raise ChainError(f"transaction 0x{event.transaction.hex()} settles a round and carries no Gram matrix")
+        found = self._settlement.read(bytes(sent["input"]))
+        if found is None or (found.job, found.attempt) != (event.job, event.attempt):
+            raise ChainError(f"transaction 0x{event.transaction.hex()} settles a round and carries no proof of it")
         place = (event.block_number, event.block_hash, event.transaction, event.log_index)
-        return GramPublished(*place, event.job, event.attempt, matrix)
-
-    def _matrix_in(self, call: bytes, event: RoundSettled) -> bytes | None:
-        try:
-            function, arguments = self._contract.decode_function_input(call)
-        except (ValueError, DecodingError):
-            return None
-        if function.fn_name != "settleRound":
-            return None
-        job, attempt, settlement = arguments.values()
-        return bytes(settlement["gram"]) if (job, attempt) == (event.job, event.attempt) else None
+        return RoundProven(*place, event.job, event.attempt, found.gram, found.proof)
 
     def _windows(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         for start in range(first, last + 1, WINDOW_BLOCKS):

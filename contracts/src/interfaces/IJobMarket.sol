@@ -167,8 +167,9 @@ interface IJobMarket {
     );
     event StakesForfeited(JobId indexed job, uint256 indexed attempt, uint256 seats, uint256 burned);
     event UpdateExcluded(JobId indexed job, uint256 indexed attempt, uint256 seat, ExclusionReason reason);
-    /// @notice The matrix of a settlement that was no transaction of its own: those that were carry it as their input.
-    event GramPublished(JobId indexed job, uint256 indexed attempt, bytes gram);
+    /// @notice What a settlement that was no transaction of its own has proven: those that were carry it as their input.
+    /// @param proof the mask, A and the argument, one after the other
+    event RoundProven(JobId indexed job, uint256 indexed attempt, bytes gram, bytes proof);
     /// @notice A round made a new model: these are exact sums of what was committed, whoever aggregated.
     /// @param aggregate commitment of the weighted sum of the accepted updates
     /// @param model commitment of the new model
@@ -244,6 +245,7 @@ interface IJobMarket {
     error InvalidReason(uint256 seat, uint256 reason);
     error EmptyModel();
     error ModelMustStay(bytes32 model, bytes32 current);
+    error BlindersOfNothing(bytes blinders);
     error WrongSrs(bytes32 srsId, bytes32 expected);
     error HistoryMismatch(bytes32 hash, bytes32 expected);
     error PublicRowsMismatch(bytes32 hash, bytes32 expected);

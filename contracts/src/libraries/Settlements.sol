@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {IGramVerifier} from "../interfaces/IGramVerifier.sol";
+import {GramProof, IGramVerifier} from "../interfaces/IGramVerifier.sol";
 import {
     ExclusionReason,
     IJobMarket,
@@ -15,6 +15,7 @@ import {
     Settlement
 } from "../interfaces/IJobMarket.sol";
 import {Decision, IRoundRules} from "../interfaces/IRoundRules.sol";
+import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
 import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
@@ -63,19 +64,22 @@ library Settlements {
         }
         _adoptModel(job, id, settled, settlement);
 
-        _publish(job.state, id, settlement.gram);
+        if (settled.included != 0) _publish(job, id, settlement);
         job.forfeit(id);
         _credit(job, settled);
         if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
         _emitSettled(job.state, id, settled);
     }
 
-    /// @dev A transaction that is this very call carries the matrix where everybody finds it. Where other code makes the
+    /// @dev A transaction that is this very call carries its proof where everybody finds it. Where other code makes the
     /// call, whose input no node keeps, an event carries it. An account with code may call in its own name from within.
-    function _publish(JobState storage state, JobId id, bytes calldata gram) private {
+    function _publish(Job storage job, JobId id, Settlement calldata settlement) private {
         // forge-lint: disable-next-line(tx-origin)
-        bool isWholeTransaction = msg.sender == tx.origin && msg.sender.code.length == 0;
-        if (!isWholeTransaction) emit IJobMarket.GramPublished(id, state.attempt, gram);
+        if (msg.sender == tx.origin && msg.sender.code.length == 0) return;
+        GramProof calldata proof = settlement.proof;
+        bytes calldata combined = proof.sums[:Commitments.size(job.terms.chunks)];
+        bytes memory all = bytes.concat(settlement.mask, combined, proof.argument);
+        emit IJobMarket.RoundProven(id, job.state.attempt, settlement.gram, all);
     }
 
     /// @return included the revealed seats that are not excluded
@@ -120,11 +124,19 @@ library Settlements {
         bytes32 model = settlement.model;
         if (settled.accepted == 0) {
             if (model != state.model) revert IJobMarket.ModelMustStay(model, state.model);
+            if (settled.included != 0) _requireZeros(settlement.proof.blinders);
             return;
         }
         if (model == 0) revert IJobMarket.EmptyModel();
         state.model = model;
         job.advance(id, settlement, settled.shift);
+    }
+
+    /// @dev The sum of no update has no blinders. They are in the transcript, and no event would tell of others.
+    function _requireZeros(bytes calldata blinders) private pure {
+        for (uint256 i = 0; i < blinders.length; ++i) {
+            if (blinders[i] != 0) revert IJobMarket.BlindersOfNothing(blinders);
+        }
     }
 
     /// @dev Divides the round's reward, and credits the pays and the caller's fee.

@@ -6,7 +6,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {JobMarket} from "../../src/JobMarket.sol";
 import {IJobMarket, JobId, Ledger} from "../../src/interfaces/IJobMarket.sol";
 import {Base} from "../Base.sol";
-import {TrapdoorProver} from "../TrapdoorProver.sol";
+import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
 import {MarketActors} from "./MarketActors.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
 

@@ -15,8 +15,8 @@ import {
 import {Decision, IRoundRules, Scoring, StepRule, Weighting} from "../../src/interfaces/IRoundRules.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Base} from "../Base.sol";
+import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
 import {Packed} from "../Packed.sol";
-import {TrapdoorProver} from "../TrapdoorProver.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {ProgrammedRules, programmed} from "./ProgrammedRules.sol";
 import {RoundProver} from "./RoundProver.sol";

@@ -7,8 +7,8 @@ import {JobId, JobState, JobTerms, Settlement} from "../../src/interfaces/IJobMa
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {Rounds} from "../../src/libraries/Rounds.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
+import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
 import {Packed} from "../Packed.sol";
-import {TrapdoorProver} from "../TrapdoorProver.sol";
 
 /// @notice Keeps what a prover has to know of a market's jobs, in logs of points, and proves their settlements.
 abstract contract RoundProver {
@@ -78,7 +78,7 @@ abstract contract RoundProver {
 
     // ------------------------------------------------------------------ proving
 
-    /// @dev Fills in what proves the settlement's matrix in the running attempt.
+    /// @dev Fills in what proves the settlement's matrix in the running attempt. Blinders that are there already stay.
     function _prove(JobMarket market, JobId id, Settlement memory settlement) internal view {
         JobState memory state = market.stateOf(id);
         uint64 included = state.revealed & ~settlement.excluded;
@@ -101,7 +101,8 @@ abstract contract RoundProver {
         statement.chunks = terms.chunks;
         statement.rows = TrapdoorProver.commit(logs);
         statement.weights = _decide(market, terms, state, included, settlement.gram).weights;
-        settlement.proof = TrapdoorProver.prove(statement, settlement.gram, logs, market.verifier().srsId());
+        bytes32 srsId = market.verifier().srsId();
+        settlement.proof = TrapdoorProver.prove(statement, settlement.gram, logs, srsId, settlement.proof.blinders);
     }
 
     function _context(JobMarket market, JobId id, JobState memory state, uint64 excluded)

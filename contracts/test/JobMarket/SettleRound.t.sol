@@ -13,6 +13,7 @@ import {
 } from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
+import {Vm} from "../Base.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 import {programmed} from "./ProgrammedRules.sol";
 
@@ -70,10 +71,12 @@ contract SettleRoundTest is MarketFixture {
         uint256[] memory pays = new uint256[](4);
         (pays[0], pays[3]) = (REWARD * 3 / 8, REWARD * 3 / 8);
 
+        _prove(market, job, settlement);
+
         vm.expectEmit(address(market));
         emit IJobMarket.UpdateExcluded(job, 0, 1, ExclusionReason.Mismatch);
         vm.expectEmit(address(market));
-        emit IJobMarket.GramPublished(job, 0, settlement.gram);
+        emit IJobMarket.RoundProven(job, 0, settlement.gram, _published(settlement));
         vm.expectEmit(address(market));
         emit IJobMarket.RoundSettled(
             job,
@@ -92,6 +95,39 @@ contract SettleRoundTest is MarketFixture {
         _settle(settlement);
         vm.assertEq(market.ledgerOf(job).carry, REWARD / 4);
         _assertConserved();
+    }
+
+    /// @dev The mask, A and the argument.
+    function _published(Settlement memory settlement) private pure returns (bytes memory) {
+        (uint256 x, uint256 y,,) = abi.decode(settlement.proof.sums, (uint256, uint256, uint256, uint256));
+        return abi.encodePacked(settlement.mask, x, y, settlement.proof.argument);
+    }
+
+    function test_settleRound_publishesNothingThatItsTransactionCarries() public {
+        _toSettle(3, 3);
+        Settlement memory settlement = _settlement(_scores(ONE, ONE, ONE));
+        _prove(market, job, settlement);
+        vm.recordLogs();
+        vm.prank(aggregator, aggregator);
+        market.settleRound(job, 0, settlement);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            vm.assertTrue(logs[i].topics[0] != IJobMarket.RoundProven.selector);
+        }
+    }
+
+    function test_settleRound_failsIfNobodyIsAcceptedAndThereAreBlinders() public {
+        _toSettle(3, 3);
+        Decision memory decision = _decision(_scores(0, 0, 0));
+        (decision.accepted, decision.paid, decision.weights) = (0, false, new bytes(12));
+        Settlement memory settlement = _settlement(decision);
+        settlement.model = market.stateOf(job).model;
+        settlement.proof.blinders = new bytes(192);
+        settlement.proof.blinders[191] = 0x01;
+        _prove(market, job, settlement);
+        vm.prank(aggregator);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.BlindersOfNothing.selector, settlement.proof.blinders));
+        market.settleRound(job, 0, settlement);
     }
 
     function test_settleRound_theNewStepShiftsTheScale() public {

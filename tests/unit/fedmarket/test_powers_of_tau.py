@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU
+from fedmarket.owner import fewest_chunks
 from fedmarket.powers_of_tau import development_srs, market_srs
 from market.protocol.errors import InvalidInput
 from zk.commitment import Layout
@@ -43,6 +44,12 @@ def test_the_insecure_srs_is_neither_used_nor_made_off_development_chains(tmp_pa
 def test_a_ceremonys_srs_that_is_missing_is_told_with_the_way_to_it(tmp_path: Path, any_length: bool) -> None:
     with pytest.raises(InvalidInput, match=r"is not in .*`fedmarket srs import FILE\.ptau"):
         market_srs(tmp_path, bytes(32), Layout(4, 1), any_length=any_length, chain=(1, False))
+
+
+def test_a_vector_is_cut_into_as_few_chunks_as_the_powers_at_hand_allow() -> None:
+    assert [fewest_chunks(100, points) for points in (13, 62, 111, 112, 10_000)] == [100, 2, 2, 1, 1]
+    with pytest.raises(InvalidInput, match="12 points: too few"):
+        fewest_chunks(100, 12)
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:

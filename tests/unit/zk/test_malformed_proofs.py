@@ -13,6 +13,7 @@ from tests.unit.zk.cheating import (
     commit_row,
     replaced,
     rows_of,
+    true_blinders,
 )
 from tests.unit.zk.proof_rounds import (
     key,
@@ -113,6 +114,19 @@ def test_a_scalar_that_is_not_reduced_is_refused_even_where_the_transcript_is_ma
     check(key(), made.statement, proof, drawn)  # but for its range the scalar is right
     y = int.from_bytes(proof.evaluations[:WORD], "big") + R
     assert_refused(made.statement, replaced(proof, "argument", 128, y.to_bytes(WORD, "big")))
+
+
+def test_blinders_that_are_not_reduced_are_refused_even_where_the_transcript_is_made_for_them() -> None:
+    made = make_round(1)
+    rows = rows_of(made)
+    true = true_blinders(made.statement, rows)
+    for at in range(0, len(true), WORD):
+        unreduced = int.from_bytes(true[at : at + WORD], "big") + R
+        data = true[:at] + unreduced.to_bytes(WORD, "big") + true[at + WORD :]
+        proof, _ = argue(made.statement, rows, blinders=data)
+        with pytest.raises(InvalidProof, match="is not below the group's order"):
+            verify(key(), made.statement, proof)
+    assert_refused(made.statement, proof)
 
 
 @pytest.mark.parametrize("z", [0, 1, R - 1])

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {GramVerifier} from "../src/GramVerifier.sol";
-import {G1Point, G2Point, GramProof, GramStatement} from "../src/interfaces/IGramVerifier.sol";
-import {Bn254} from "../src/libraries/Bn254.sol";
-import {Packed} from "./Packed.sol";
+import {GramVerifier} from "../../src/GramVerifier.sol";
+import {G1Point, G2Point, GramProof, GramStatement} from "../../src/interfaces/IGramVerifier.sol";
+import {Bn254} from "../../src/libraries/Bn254.sol";
+import {Packed} from "../Packed.sol";
 
 /// @notice Proves any matrix for any rows, true or not, because it knows tau: a commitment is then one scalar, the value of
 /// its polynomial at tau ("log"), and a quotient need not exist to be committed to. Its proofs are as good as real ones to
@@ -68,16 +68,32 @@ library TrapdoorProver {
     function prove(GramStatement memory statement, bytes memory gram, uint256[] memory logs, bytes32 srsId)
         internal
         view
-        returns (GramProof memory proof)
+        returns (GramProof memory)
     {
+        return prove(statement, gram, logs, srsId, "");
+    }
+
+    /// @param blinders to say that D has; empty for some of the prover's own, none where D sums nothing
+    function prove(
+        GramStatement memory statement,
+        bytes memory gram,
+        uint256[] memory logs,
+        bytes32 srsId,
+        bytes memory blinders
+    ) internal view returns (GramProof memory proof) {
         Challenges memory c;
         bytes32 seed = seedOf(statement, gram, srsId);
         c.alphas = alphasOf(seed, 1 + statement.weights.length / 4 + PUBLIC_ROWS);
         uint256[] memory a = _weigh(logs, c.alphas, statement.chunks);
         proof.sums = bytes.concat(commit(a), commit(_weigh(logs, rowWeights(statement.weights), statement.chunks)));
-        proof.blinders = _scalars(seed, "blinders", 6 * statement.chunks);
+        proof.blinders = blinders.length > 0 ? blinders : _blinders(seed, statement);
         bytes32 state = keccak256(abi.encodePacked(keccak256("fedmarket/sums/1"), seed, proof.sums, proof.blinders));
         proof.argument = _argue(a, c, state, form(gram, c.alphas));
+    }
+
+    function _blinders(bytes32 seed, GramStatement memory statement) private pure returns (bytes memory) {
+        bool sumsNothing = keccak256(statement.weights) == keccak256(new bytes(statement.weights.length));
+        return sumsNothing ? new bytes(192 * statement.chunks) : _scalars(seed, "blinders", 6 * statement.chunks);
     }
 
     function _argue(uint256[] memory a, Challenges memory c, bytes32 state, uint256 v)
