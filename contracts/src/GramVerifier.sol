@@ -70,6 +70,8 @@ contract GramVerifier is IGramVerifier {
         uint256 n = weights.length / WEIGHT_BYTES;
         if (n == 0 || chunks == 0 || statement.dimension == 0) revert EmptyStatement();
         _checkLengths(statement, gram, proof, n);
+        _checkPoints(statement.rows, chunks);
+        _checkPoints(proof.sums, 2 * chunks);
         _checkScalars(proof.blinders);
 
         bytes32 state = Transcript.seed(statement, gram, n, srsId);
@@ -112,6 +114,14 @@ contract GramVerifier is IGramVerifier {
         length = proof.argument.length;
         uint256 expected = EVALUATIONS + size + SCALAR_BYTES;
         if (length != expected) revert InvalidLength("argument", length, expected);
+    }
+
+    /// @dev Asked of the points that the prover chooses, the mask first among the rows. The other rows the precompile asks.
+    function _checkPoints(bytes calldata points, uint256 count) private pure {
+        for (uint256 i = 0; i < count; ++i) {
+            (uint256 x, uint256 y) = points.pointAt(i);
+            Bn254.requirePoint(x, y);
+        }
     }
 
     function _checkScalars(bytes calldata scalars) private pure {
@@ -167,6 +177,7 @@ contract GramVerifier is IGramVerifier {
         Bn254.Sum memory remainder = _combine(argument, sums, opening);
         (uint256 x, uint256 y) = argument.pointAt(1);
         if (Bn254.isInfinity(x, y)) revert PointAtInfinity("W");
+        Bn254.requirePoint(x, y);
         Bn254.Sum memory shifted;
         shifted.addMultiple(x, y, opening.middle);
         y = Bn254.P - y; // -W from here on
@@ -212,6 +223,7 @@ contract GramVerifier is IGramVerifier {
         }
         (x, y) = argument.pointAt(0);
         if (Bn254.isInfinity(x, y)) revert PointAtInfinity("S");
+        Bn254.requirePoint(x, y);
         f.addMultiple(x, y, power);
         f.addMultiple(Bn254.ONE_X, Bn254.ONE_Y, R - opening.r0);
         f.addMultiple(TAU_X, TAU_Y, R - opening.r1);

@@ -4,26 +4,18 @@ pragma solidity 0.8.30;
 /// @notice The cheat codes of forge that the tests use. Forge knows them by selector, so this list can grow freely.
 // forge-lint: disable-next-line(interface-naming)
 interface Vm {
-    struct Log {
-        bytes32[] topics;
-        bytes data;
-        address emitter;
-    }
-
     function addr(uint256 privateKey) external pure returns (address account);
     function assume(bool condition) external pure;
     function chainId(uint256 id) external;
     function deal(address account, uint256 balanceWei) external;
     function etch(address target, bytes calldata runtimeCode) external;
     function fee(uint256 baseFeeWei) external;
-    function getRecordedLogs() external returns (Log[] memory logs);
     function getNonce(address account) external view returns (uint64 nonce);
     function label(address account, string calldata name) external;
     function load(address target, bytes32 slot) external view returns (bytes32 value);
     function prevrandao(bytes32 value) external;
     function prank(address sender) external;
     function prank(address sender, address origin) external;
-    function recordLogs() external;
     function roll(uint256 blockNumber) external;
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function skip(bool skipTest) external;
@@ -40,6 +32,7 @@ interface Vm {
     function expectEmit(address emitter) external;
     function expectEmit(bool topic1, bool topic2, bool topic3, bool data) external;
     function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter) external;
+    function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter, uint64 count) external;
     function expectPartialRevert(bytes4 selector) external;
     function expectRevert() external;
     function expectRevert(bytes4 selector) external;

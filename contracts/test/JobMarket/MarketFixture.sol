@@ -323,6 +323,12 @@ abstract contract MarketFixture is Base, RoundProver {
         settlement.lifetime = new bytes(SEATS * 8);
     }
 
+    /// @dev What an event tells of a proof: the mask, A and the argument. One chunk.
+    function _published(Settlement memory settlement) internal pure returns (bytes memory) {
+        (uint256 x, uint256 y,,) = abi.decode(settlement.proof.sums, (uint256, uint256, uint256, uint256));
+        return abi.encodePacked(settlement.mask, x, y, settlement.proof.argument);
+    }
+
     /// @dev Nobody is left or accepted, and the model stays.
     function _emptySettlement() internal view returns (Settlement memory settlement) {
         settlement.model = market.stateOf(job).model;

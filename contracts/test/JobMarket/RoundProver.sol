@@ -80,9 +80,24 @@ abstract contract RoundProver {
 
     /// @dev Fills in what proves the settlement's matrix in the running attempt. Blinders that are there already stay.
     function _prove(JobMarket market, JobId id, Settlement memory settlement) internal view {
+        _proveFor(market, id, settlement, _context(market, id, market.stateOf(id), settlement.excluded));
+    }
+
+    function _proveFor(JobMarket market, JobId id, Settlement memory settlement, bytes32 context) internal view {
         JobState memory state = market.stateOf(id);
         uint64 included = state.revealed & ~settlement.excluded;
         if (included == 0) return;
+        Decision memory decision = _decide(market, market.termsOf(id), state, included, settlement.gram);
+        _proveWith(market, id, settlement, context, decision.weights);
+    }
+
+    /// @dev As above, whatever the rules say to the matrix.
+    function _proveWith(JobMarket market, JobId id, Settlement memory settlement, bytes32 context, bytes memory weights)
+        internal
+        view
+    {
+        JobState memory state = market.stateOf(id);
+        uint64 included = state.revealed & ~settlement.excluded;
         JobTerms memory terms = market.termsOf(id);
         uint256 job = JobId.unwrap(id);
         settlement.order = _orders[job][state.attempt];
@@ -96,11 +111,11 @@ abstract contract RoundProver {
         settlement.mask = TrapdoorProver.commit(_logs("mask", state.attempt, 0, terms.chunks));
 
         GramStatement memory statement;
-        statement.context = _context(market, id, state, settlement.excluded);
+        statement.context = context;
         statement.dimension = terms.rules.dimension;
         statement.chunks = terms.chunks;
         statement.rows = TrapdoorProver.commit(logs);
-        statement.weights = _decide(market, terms, state, included, settlement.gram).weights;
+        statement.weights = weights;
         bytes32 srsId = market.verifier().srsId();
         settlement.proof = TrapdoorProver.prove(statement, settlement.gram, logs, srsId, settlement.proof.blinders);
     }

@@ -13,7 +13,6 @@ import {
 } from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
-import {Vm} from "../Base.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 import {programmed} from "./ProgrammedRules.sol";
 
@@ -95,25 +94,6 @@ contract SettleRoundTest is MarketFixture {
         _settle(settlement);
         vm.assertEq(market.ledgerOf(job).carry, REWARD / 4);
         _assertConserved();
-    }
-
-    /// @dev The mask, A and the argument.
-    function _published(Settlement memory settlement) private pure returns (bytes memory) {
-        (uint256 x, uint256 y,,) = abi.decode(settlement.proof.sums, (uint256, uint256, uint256, uint256));
-        return abi.encodePacked(settlement.mask, x, y, settlement.proof.argument);
-    }
-
-    function test_settleRound_publishesNothingThatItsTransactionCarries() public {
-        _toSettle(3, 3);
-        Settlement memory settlement = _settlement(_scores(ONE, ONE, ONE));
-        _prove(market, job, settlement);
-        vm.recordLogs();
-        vm.prank(aggregator, aggregator);
-        market.settleRound(job, 0, settlement);
-        Vm.Log[] memory logs = vm.getRecordedLogs();
-        for (uint256 i = 0; i < logs.length; ++i) {
-            vm.assertTrue(logs[i].topics[0] != IJobMarket.RoundProven.selector);
-        }
     }
 
     function test_settleRound_failsIfNobodyIsAcceptedAndThereAreBlinders() public {
