@@ -19,7 +19,7 @@ from market.protocol.terms import NATIVE, JobTerms, PayMode
 NOBODY = NATIVE
 """The zero address, where no fee is due."""
 
-NO_HASH = bytes(32)
+NO_HASH = bytes(24)
 
 
 def check_settled_pay(record: ChainRecord, books: Books, attempt: Attempt, settled: RoundSettled) -> Check:

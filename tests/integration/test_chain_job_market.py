@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU
 from market.chain import events, packed
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
@@ -22,8 +24,13 @@ from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleTerms
 from market.protocol.seal import new_salt, seal
 from market.protocol.terms import NATIVE, JobTerms, PayMode
+from zk.curve import generator, point_bytes
+from zk.srs import INSECURE_SRS_ID
 
 SPEC, MODEL, CONTENT = (Digest(bytes([number]) * 32) for number in (1, 2, 3))
+POINT = point_bytes(generator())
+"""A commitment as good as any: nothing is proven here."""
+
 NO_SCORES = packed.pack_lifetime([0] * 4)
 TRAINERS = ("trainer 0", "trainer 1", "trainer 2")
 
@@ -38,6 +45,7 @@ def job_terms(devnet: Any, token: str = NATIVE) -> JobTerms:
         pay_mode=PayMode.POT,
         scale_exponent=12,
         initial_shift=2,
+        chunks=1,
         enrol_until_s=now_s + 1_000,
         deadline_s=now_s + 1_000_000,
         commit_period_s=100,
@@ -57,7 +65,7 @@ def job_terms(devnet: Any, token: str = NATIVE) -> JobTerms:
 
 
 def open_job(market: JobMarket, actors: Any, terms: JobTerms) -> JobId:
-    receipt = actors["owner"].send("open", market.open_job(terms, SPEC, MODEL))
+    receipt = actors["owner"].send("open", market.open_job(terms, SPEC, MODEL, POINT, INSECURE_SRS_ID))
     (opened,) = market.events_in(receipt.logs)
     return opened.job
 
@@ -82,7 +90,7 @@ def committed(deployed: JobMarket, actors: Any, devnet: Any, job: JobId, terms: 
     salts = {name: new_salt() for name in TRAINERS}
     context = deployed.seal_context(job, 0, 0)
     for name, salt in salts.items():
-        actors[name].send("commit", deployed.commit(job, 0, seal(context, actors[name].address, CONTENT, salt)))
+        actors[name].send("commit", deployed.commit(job, 0, seal(context, actors[name].address, POINT, CONTENT, salt)))
     return salts
 
 
@@ -91,7 +99,7 @@ def revealed(deployed: JobMarket, actors: Any, devnet: Any, job: JobId, terms: J
     """A job in its first settle phase, every update revealed; a settlement that excludes them all."""
     devnet.advance_to(deployed.state(job).attempt_start_s + 100)
     for name, salt in committed.items():
-        actors[name].send("reveal", deployed.reveal(job, 0, actors[name].address, CONTENT, salt))
+        actors[name].send("reveal", deployed.reveal(job, 0, actors[name].address, POINT, CONTENT, salt))
     devnet.advance_to(deployed.state(job).attempt_start_s + 200)
     return Settlement({Seat(seat): ExclusionReason.UNREADABLE for seat in range(3)}, b"", MODEL, NO_SCORES)
 
@@ -108,6 +116,7 @@ def test_opened_job_reads_back_as_it_was_opened(deployed: JobMarket, actors: Any
     (opened,) = deployed.events(job)
     assert isinstance(opened, events.JobOpened)
     assert (opened.terms, opened.spec, opened.initial_model) == (terms, SPEC, MODEL)
+    assert (opened.initial_commitment, opened.srs_id) == (POINT, INSECURE_SRS_ID)
     assert (opened.owner, opened.deposit_wei) == (actors["owner"].address, terms.deposit_wei)
 
 
@@ -120,7 +129,7 @@ def test_settled_round_is_read_as_it_was_handed_in(
     reported = {kind: [e for e in deployed.events(job) if isinstance(e, kind)] for kind in events.EVENTS.values()}
     assert [event.seat for event in reported[events.UpdateExcluded]] == [0, 1, 2]
     assert {event.reason for event in reported[events.UpdateExcluded]} == {ExclusionReason.UNREADABLE}
-    assert [event.content for event in reported[events.UpdateRevealed]] == [CONTENT] * 3
+    assert [(event.content, event.commitment) for event in reported[events.UpdateRevealed]] == [(CONTENT, POINT)] * 3
     (settled,) = reported[events.RoundSettled]
     assert (settled.round, settled.attempt, settled.accepted, settled.model) == (0, 0, (), MODEL)
     assert settled.aggregator == actors["aggregator"].address
@@ -189,8 +198,8 @@ def test_seats_and_bonds_are_read(
 def test_contract_and_kernel_agree_on_a_seal(deployed: JobMarket, actors: Any, job: JobId, committed: Any) -> None:
     context = deployed.seal_context(job, 0, 0)
     address, salt = actors[TRAINERS[1]].address, committed[TRAINERS[1]]
-    assert deployed.seal_of(context, address, CONTENT, salt) == seal(context, address, CONTENT, salt)
-    assert deployed.sealed(job, Seat(1)) == seal(context, address, CONTENT, salt)
+    assert deployed.seal_of(context, address, POINT, CONTENT, salt) == seal(context, address, POINT, CONTENT, salt)
+    assert deployed.sealed(job, Seat(1)) == seal(context, address, POINT, CONTENT, salt)
 
 
 def test_refusals_carry_what_the_contract_says(
@@ -201,13 +210,13 @@ def test_refusals_carry_what_the_contract_says(
         deployed.terms(JobId(999))
     assert (unknown.value.name, unknown.value.arguments) == ("UnknownJob", {"job": 999})
     with pytest.raises(ContractRevert) as early:
-        late.send("reveal", deployed.reveal(job, 0, actors[TRAINERS[0]].address, CONTENT, bytes(32)))
+        late.send("reveal", deployed.reveal(job, 0, actors[TRAINERS[0]].address, POINT, CONTENT, bytes(32)))
     assert (early.value.name, early.value.arguments) == ("WrongPhase", {"phase": "COMMIT", "expected": "REVEAL"})
     with pytest.raises(ContractRevert) as twice:
         actors[TRAINERS[2]].send("again", deployed.commit(job, 0, b"\1" * 32))
     assert (twice.value.name, twice.value.arguments) == ("AlreadyCommitted", {"seat": 2})
     with pytest.raises(ContractRevert) as term:
-        late.send("open", deployed.open_job(replace(terms, seats=0), SPEC, MODEL))
+        late.send("open", deployed.open_job(replace(terms, seats=0), SPEC, MODEL, POINT, INSECURE_SRS_ID))
     assert (term.value.name, term.value.arguments) == ("InvalidTerm", {"term": "seats", "value": 0})
 
 
@@ -220,7 +229,7 @@ def test_expired_attempt_compensates_and_is_claimed(
     (expired,) = deployed.events(job, kinds=[events.AttemptExpired])
     pays_wei = packed.unpack_pays(expired.pays)
     assert pays_wei == [30, 30, 30, 0]
-    assert deployed.outcome(job, 0).pay_hash == packed.hash_of(expired.pays)
+    assert deployed.outcome(job, 0).pay_hash == packed.pay_hash(expired.pays)
     devnet.advance_to(expired.vests_at_s)
     receiver = "0x" + "99" * 20
     actors[TRAINERS[0]].send("claim", deployed.claim(job, 0, expired.pays, receiver))
@@ -277,7 +286,7 @@ def test_job_is_paid_in_a_token(
     deployed_token = owner.send("token", PreparedCall(None, compile_solidity("Token"), label="deploy Token"))
     token = Erc20(chain, str(deployed_token.contract))
     terms = job_terms(devnet, token.address)
-    opening = deployed.open_job(terms, SPEC, MODEL)
+    opening = deployed.open_job(terms, SPEC, MODEL, POINT, INSECURE_SRS_ID)
     assert opening.value_wei == 0
     with pytest.raises(ContractRevert) as refused:
         owner.send("open", opening)
@@ -301,7 +310,7 @@ def test_malformed_address_is_refused_before_anything_is_sent(deployed: JobMarke
 
 def test_value_that_does_not_fit_is_refused_before_anything_is_sent(deployed: JobMarket, terms: JobTerms) -> None:
     with pytest.raises(ChainError):
-        deployed.open_job(replace(terms, seats=256), SPEC, MODEL)
+        deployed.open_job(replace(terms, seats=256), SPEC, MODEL, POINT, INSECURE_SRS_ID)
 
 
 def test_address_without_a_contract_is_told_from_a_marketplace(chain: Chain) -> None:
@@ -317,10 +326,10 @@ def test_deployment_is_written_down_and_recognised(deployment: Deployment, chain
 
 
 def test_interrupted_deployment_goes_on_where_it_was(actors: Any, chain: Chain) -> None:
-    first = deploy(actors["deployer"])
-    again = deploy(actors.restart("deployer"))
+    first = deploy(actors["deployer"], DEVELOPMENT_POWERS_OF_TAU)
+    again = deploy(actors.restart("deployer"), DEVELOPMENT_POWERS_OF_TAU)
     assert first == again
-    assert deploy(actors["deployer"], key="another") != first
+    assert deploy(actors["deployer"], DEVELOPMENT_POWERS_OF_TAU, key="another") != first
 
 
 def test_other_code_is_not_taken_for_the_marketplace(deployment: Deployment, chain: Chain, faults: str) -> None:
@@ -333,9 +342,15 @@ def test_other_code_is_not_taken_for_the_marketplace(deployment: Deployment, cha
 
 
 def test_marketplace_with_other_rules_is_not_taken_for_ours(deployment: Deployment, chain: Chain, actors: Any) -> None:
-    other = deploy(actors["deployer"])
+    other = deploy(actors["deployer"], DEVELOPMENT_POWERS_OF_TAU)
     with pytest.raises(ChainError, match="is not the JobMarket"):
         replace(deployment, round_rules=other.round_rules).connect(chain)
+
+
+def damaged(chain_id: object = 1) -> str:
+    """A deployment's file whose addresses are none."""
+    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", "attempts"), "0x")
+    return json.dumps({"chain_id": chain_id, **addresses, "powers_of_tau": "0x", "block": 1})
 
 
 @pytest.mark.parametrize(
@@ -344,8 +359,8 @@ def test_marketplace_with_other_rules_is_not_taken_for_ours(deployment: Deployme
         ("", "is not JSON"),
         ("[]", "expected a JSON object with the fields"),
         ('{"chain_id": 1}', "expected a JSON object with the fields"),
-        ('{"chain_id":"1","job_market":"0x","round_rules":"0x","attempts":"0x","block":1}', "chain_id is '1'"),
-        ('{"chain_id":1,"job_market":"0x","round_rules":"0x","attempts":"0x","block":1}', "'0x' is no address"),
+        (damaged(chain_id="1"), "chain_id is '1'"),
+        (damaged(), "'0x' is no address"),
     ],
 )
 def test_damaged_deployment_file_is_refused(text: str, reason: str, tmp_path: Path) -> None:
