@@ -17,6 +17,12 @@ from market.storage.unixfs import FileNode, Subtree, decode_block, encode_inner,
 MAX_DEPTH = 16
 """Deepest tree that is read; with 174 links a node, 4 levels hold 200 TB."""
 
+PART_BYTES = 8_192
+"""How many bytes a file has to have for each block that reading it may take,"""
+
+FREE_BLOCKS = 4_096
+"""beside these: one block may stand for any number of parts, so that a few blocks could be read for ever."""
+
 PutBlock = Callable[[Cid, bytes], None]
 """Keeps one block under its CID."""
 
@@ -122,10 +128,12 @@ def read_file(root: Cid, get_block: GetBlock) -> Iterator[bytes]:
     Every part has exactly the length that its parent declares, so the whole has the length of `file_size`.
 
     Raises:
-        InvalidContent: a block is not a node of a file, a length is false, or the tree is deeper than `MAX_DEPTH`.
+        InvalidContent: a block is not a node of a file, a length is false, the tree is deeper than `MAX_DEPTH`, or
+            it has far more parts than a file of its length should.
     """
     node = decode_block(root, get_block(root))
     pending = [iter(node.subtrees)]
+    blocks_left = FREE_BLOCKS + node.size_bytes // PART_BYTES
     if node.data:
         yield node.data
     while pending:
@@ -134,6 +142,9 @@ def read_file(root: Cid, get_block: GetBlock) -> Iterator[bytes]:
             pending.pop()
             continue
         _check_depth(root, len(pending))
+        blocks_left -= 1
+        if blocks_left < 0:
+            raise InvalidContent(str(root), f"it is cut into parts of far less than {PART_BYTES} bytes each")
         node = _fetch(subtree, get_block)
         pending.append(iter(node.subtrees))
         if node.data:

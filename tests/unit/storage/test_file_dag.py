@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from market.storage.dag_pb import DagPbLink
 from market.storage.file_dag import (
     CIDV0_PROFILE,
     CIDV1_PROFILE,
+    FREE_BLOCKS,
     MAX_DEPTH,
+    PART_BYTES,
     Profile,
     build_file,
     file_size,
@@ -170,6 +173,23 @@ def test_a_few_blocks_that_declare_an_enormous_file_are_walked_once_each() -> No
         part, size_bytes = add_inner(blocks, [(part, size_bytes)] * 1000), size_bytes * 1000
     assert file_size(part, blocks.__getitem__) == 10**18
     assert len(walk(part, blocks)) == 7
+
+
+def test_a_few_blocks_that_are_read_again_for_every_byte_are_given_up() -> None:
+    """Whoever reads against a deadline would miss it: megabytes under ten blocks a byte take hours."""
+    blocks: Blocks = {}
+    part, size = add_leaf(blocks, b"\0"), 1
+    for links in [1] * 10 + [1024, 1024, 4]:
+        part, size = add_inner(blocks, [(part, size)] * links), size * links
+    reads = count(1)
+
+    def get_block(cid: Cid) -> bytes:
+        assert next(reads) <= 1 + FREE_BLOCKS + size // PART_BYTES
+        return blocks[cid]
+
+    with pytest.raises(InvalidContent, match="parts of far less than"):
+        for _ in read_file(part, get_block):
+            pass
 
 
 def test_raw_leaves_are_named_without_being_fetched() -> None:
