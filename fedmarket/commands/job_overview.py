@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from fedmarket.connection import Network
-from market.chain.events import Claimed, TrainerEnrolled
+from market.chain.events import WITHOUT_PROOFS, Claimed, TrainerEnrolled
 from market.chain.packed import unpack_pays
 from market.chain.records import JobState, Ledger
 from market.job_history import Attempt, JobHistory
@@ -107,7 +107,7 @@ class JobOverview:
         market = network.market.at(block)
         terms, state = market.terms(job), market.state(job)
         now_s = int(network.chain.block(block)["timestamp"])
-        history = JobHistory(market.events(job, network.deployment.block, block))
+        history = JobHistory(market.events(job, network.deployment.block, block, WITHOUT_PROOFS))
         return cls(
             id=job,
             block=block,

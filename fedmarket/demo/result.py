@@ -162,7 +162,7 @@ def _gas(market: JobMarket, transaction: bytes) -> int:
 
 
 def _proofs(history: JobHistory, gas: Mapping[str, Sequence[int]], proving_s: Sequence[float]) -> ProofsResult:
-    verified = sum(attempt.proven is not None for attempt in history.settlements())
+    verified = sum(bool(attempt.settled and attempt.settled.weights) for attempt in history.settlements())
     return ProofsResult(verified, int(median(gas.get("settleRound") or [0])), median(proving_s or [0.0]))
 
 

@@ -266,6 +266,9 @@ EVENTS: Mapping[str, type[Event]] = {
 }
 """Every event of `IJobMarket`, by its name there."""
 
+WITHOUT_PROOFS: Sequence[type[Event]] = tuple(kind for kind in EVENTS.values() if kind is not RoundProven)
+"""What it takes to take part: a proof costs a request for its round's transaction, which may fail."""
+
 
 class EventReader:
     """Fetches and parses one contract's events."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from web3.exceptions import TransactionNotFound
 
 from fedmarket.cli import main
 from fedmarket.devnet import Devnet
@@ -16,12 +17,12 @@ from fedmarket.owner import initial_model, publish
 from market.chain import keystore
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
-from market.chain.events import JobOpened
+from market.chain.events import JobOpened, RoundProven
 from market.chain.job_market import JobMarket
 from market.job_history import Version
 from market.model_opening import check_srs, fetch_verified, model_blinders, verdict, verify_model
 from market.protocol import integer_model
-from market.protocol.errors import AuditMismatch, InvalidInput, InvalidModel, StorageError
+from market.protocol.errors import AuditMismatch, ChainError, InvalidInput, InvalidModel, StorageError
 from market.protocol.identifiers import Digest
 from market.protocol.integer_model import MODEL_LIMIT, Integers
 from tests.integration.marketplace import ON_ANVIL, Marketplace, spec, srs_folder
@@ -110,6 +111,21 @@ def _settle_falsely(place: Marketplace, altered: Callable[[Integers], bytes]) ->
 
     worker._publish = publish_other  # type: ignore[method-assign]
     assert worker.advance(*place.now())
+
+
+def test_whoever_takes_part_needs_no_rounds_transaction(place: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that lags behind, or is asked in the middle of a reorganisation, has the log and not the transaction."""
+    place.post().join(3)
+    place.play_round()
+    view = place.view("onlooker")
+
+    def refuse(block: object, index: int) -> None:
+        raise TransactionNotFound("not here yet")
+
+    monkeypatch.setattr(view.market.chain.web3.eth, "get_transaction_by_block", refuse)
+    assert len(view.history().versions()) == 2
+    with pytest.raises(ChainError, match="not here yet"):
+        view.market.events(view.id, kinds=[RoundProven])
 
 
 def test_a_model_that_is_not_to_be_had_is_waited_for(place: Marketplace) -> None:
