@@ -311,7 +311,7 @@ class _Parsed:
 
 
 def verify(key: VerifyingKey, statement: Statement, proof: GramProof) -> None:
-    """Accept exactly what the contract accepts; it still has to check G itself (`docs/proofs.md`, "Checks on G").
+    """Accept exactly what the contract accepts; it still has to check G itself (`docs/proofs.md`, section 5).
 
     Raises:
         InvalidProof: naming the part or the check that fails

@@ -15,9 +15,10 @@ it is judged on the very bytes that are written.
 
 **What changing the copy afterwards does.** `open_srs` looks again at what decides the id, and whether all points are on
 the curve, so that a damaged disk is noticed. It does not check the powers again. Points swapped for others on the curve
-change the commitments that are computed here, and nothing else: they match nobody else's, an aggregator excludes such
-an update, a prover's own verification of its proof fails before anything is sent, and a verifier uses only what the id
-binds. Somebody who can write to this folder can make this machine fail, but not make it believe anything false.
+change the commitments that are computed here: they match nobody else's, an aggregator excludes such an update, a
+prover's own verification of its proof fails before anything is sent, and a proof's verifier uses only what the id
+binds. But who opens a model computes with all points, and so does who blinds an update: somebody who can write to this
+folder can make this machine take another model for the chain's, or send what hides nothing. Keep it as one keeps keys.
 """
 
 from __future__ import annotations

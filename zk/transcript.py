@@ -1,7 +1,7 @@
 """The transcript of a round's proof: what is claimed, what the prover sends, and every challenge hashed from both.
 
 Fiat-Shamir with keccak256. Every hash begins with its own domain tag; all that follows are 32-byte words, big-endian.
-`contracts/src/libraries/GramArgument.sol` hashes the same bytes. `docs/proofs.md` says why each of them is in.
+`contracts/src/libraries/Transcript.sol` hashes the same bytes. `docs/proofs.md` says why each of them is in.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.proving import STAGES, CommittedModel, ProvenRound, proof_context, prove_round, warm_up
-from aggregator.round import RoundResult, run_round
+from aggregator.round import RoundResult, public_rows, run_round
 from aggregator.worker.models import CommittedModels, check_headroom
 from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from aggregator.worker.updates import Collected, RevealedUpdates
@@ -95,13 +95,16 @@ class AggregatorWorker:
 
         Raises:
             ContractRevert: the owner's account, a full queue, or a job that is over.
-            InvalidModel: the job's models could leave their range, and no settlement would then be possible.
+            InvalidModel: the job's models could leave their range, or one is more than its predecessor by what is no
+                aggregate, and no settlement would then be possible.
             AuditMismatch: a model does not open its commitment, and no round could be proven on it.
         """
         if self.job.market.bond_wei(self.job.id, self.sender.address):
             return
         models = self._models.needed(self.job.history())
         check_headroom(models[0].version.model, self.job.terms)
+        # A league can commit to fractions that make whole numbers of the model and of no aggregate.
+        public_rows([model.version for model in models])
         bonded_before = len(self._bondings())
         call = self.job.market.bond(self.job.id, self.job.terms)
         self.sender.send(f"bond/{self.job.id}/{bonded_before}", call, self._finality)

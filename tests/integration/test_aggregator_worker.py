@@ -14,6 +14,7 @@ import pytest
 
 import tests.integration.marketplace
 from aggregator.proving import STAGES
+from aggregator.round import ModelVersion
 from aggregator.worker import AggregatorWorker, Progress
 from fedmarket.devnet import Devnet
 from market.chain.events import BondWithdrawn, JobOpened
@@ -324,6 +325,19 @@ def test_nobody_bonds_where_a_model_is_not_what_the_chain_committed_to(place: Ma
     with pytest.raises(AuditMismatch, match="the initial model is not what the chain committed to"):
         place.join(0)
     assert place.ledger.bonds_wei == 0
+
+
+def test_nobody_bonds_where_a_model_was_made_of_fractions(place: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a model opens its commitment, but no public row can be made of it, and no round be proven."""
+    place.post().join(3)
+    place.play_round()
+    worker = place.worker("bob")
+    [initial, made] = worker._models.needed(worker.job.history())
+    broken = replace(made, version=ModelVersion(made.version.model + 1, shift=1))
+    monkeypatch.setattr(worker._models, "needed", lambda history: [initial, broken])
+    with pytest.raises(InvalidModel, match="expected a multiple of 2"):
+        worker.bond()
+    assert place.market.bond_wei(place.id, place.actor("bob").address) == 0
 
 
 def test_an_aggregator_without_the_jobs_srs_does_not_bond(place: Marketplace, tmp_path: Path) -> None:
