@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from market.chain.events import WITHOUT_PROOFS, JobOpened
+from market.chain.events import ROUNDS, JobOpened
 from market.chain.job_market import JobMarket
 from market.chain.records import JobState
 from market.job_history import JobHistory
@@ -68,8 +68,8 @@ class PublishedJob:
         return view.state(self.id), view.phase(self.id)
 
     def history(self) -> JobHistory:
-        """The job's events up to the latest block, all but the proofs."""
-        return JobHistory(self.market.events(self.id, self._opened.block_number, kinds=WITHOUT_PROOFS))
+        """What happened in the job's rounds, up to the latest block."""
+        return JobHistory(self.market.events(self.id, self._opened.block_number, kinds=ROUNDS))
 
     def model(self, digest: Digest) -> NDArray[np.int64]:
         """Fetch an integer model, int64 (d,), mapped.

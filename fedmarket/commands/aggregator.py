@@ -84,7 +84,8 @@ def _claimable_fees(job: PublishedJob, address: str) -> list[int]:
 
 
 def _withdraw_bond(job: PublishedJob, actor: Actor, to: str) -> int:
-    taken = [event for event in job.history().of(BondWithdrawn) if event.aggregator == actor.address]
+    withdrawals = job.market.events(job.id, kinds=[BondWithdrawn])
+    taken = [event for event in withdrawals if isinstance(event, BondWithdrawn) and event.aggregator == actor.address]
     receipt = actor.sender.send(f"unbond/{job.id}/{len(taken)}", job.market.withdraw_bond(job.id, to))
     events = job.market.events_in(receipt.logs)
     return sum(event.amount_wei for event in events if isinstance(event, BondWithdrawn))

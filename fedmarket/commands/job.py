@@ -18,7 +18,7 @@ from fedmarket.commands.job_tables import job_list, job_report
 from fedmarket.commands.options import FILE, actor_options, console, job_argument, network_options, to_option
 from fedmarket.connection import Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
-from market.chain.events import WITHOUT_PROOFS, JobClosed, Refunded
+from market.chain.events import ROUNDS, JobClosed, Refunded
 from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import InvalidInput
@@ -191,7 +191,7 @@ def _write_npz(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
 def _close(actor: Actor, job: JobId) -> None:
     market = actor.network.market
     token = market.terms(job).token
-    history = JobHistory(market.events(job, actor.network.deployment.block, kinds=WITHOUT_PROOFS))
+    history = JobHistory(market.events(job, actor.network.deployment.block, kinds=ROUNDS))
     receipt = actor.sender.send(f"close/{job}", market.close_job(job, history.packed_lifetime()))
     for event in market.events_in(receipt.logs):
         if isinstance(event, JobClosed):

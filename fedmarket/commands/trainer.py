@@ -44,7 +44,8 @@ def enrol(job_number: int, actor: Actor) -> None:
         return
     with console().status("opening the chain's commitment to the first model"):
         check_before_staking(job, actor.network.srs_of(job))
-    enrolled = sum(event.trainer == actor.address for event in job.history().of(TrainerEnrolled))
+    enrolments = market.events(job.id, kinds=[TrainerEnrolled])
+    enrolled = sum(isinstance(event, TrainerEnrolled) and event.trainer == actor.address for event in enrolments)
     actor.allow_deposit(job.terms.token, stake_wei)
     actor.sender.send(f"enrol/{job.id}/{enrolled}", market.enrol(job.id, job.terms), _finality(job))
     click.echo(
@@ -146,8 +147,8 @@ def status(job_number: int, address: str, options: NetworkOptions) -> None:
 
 
 def _withdraw_stake(job: PublishedJob, actor: Actor, to: str) -> int:
-    history = job.history()
-    taken = [event for event in history.of(StakeWithdrawn) if event.trainer == actor.address]
+    withdrawals = job.market.events(job.id, kinds=[StakeWithdrawn])
+    taken = [event for event in withdrawals if isinstance(event, StakeWithdrawn) and event.trainer == actor.address]
     call = job.market.withdraw_stake(job.id, to)
     receipt = actor.sender.send(f"unstake/{job.id}/{len(taken)}", call, _finality(job))
     events = job.market.events_in(receipt.logs)

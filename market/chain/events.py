@@ -267,7 +267,13 @@ EVENTS: Mapping[str, type[Event]] = {
 """Every event of `IJobMarket`, by its name there."""
 
 WITHOUT_PROOFS: Sequence[type[Event]] = tuple(kind for kind in EVENTS.values() if kind is not RoundProven)
-"""What it takes to take part: a proof costs a request for its round's transaction, which may fail."""
+"""All but the proofs: each costs a request for its round's transaction, which may fail."""
+
+_UNBOUNDED = (TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn)
+
+ROUNDS: Sequence[type[Event]] = tuple(kind for kind in WITHOUT_PROOFS if kind not in _UNBOUNDED)
+"""What it takes to take part. A job's terms bound their number: who comes and goes with the same money can make as many
+of the others as they like, and whoever read those against a deadline would miss it."""
 
 
 class EventReader:

@@ -128,6 +128,18 @@ def test_whoever_takes_part_needs_no_rounds_transaction(place: Marketplace, monk
         view.market.events(view.id, kinds=[RoundProven])
 
 
+def test_nobody_can_make_a_jobs_history_longer_by_coming_and_going(place: Marketplace) -> None:
+    place.post().join(3, aggregators=("alice", "bob"))
+    before = place.view("onlooker").history().events
+    trainer, successor = place.actor("trainer 0"), place.actor("bob")
+    for turn in range(3):
+        place.send("trainer 0", f"unstake {turn}", place.market.withdraw_stake(place.id, trainer.address))
+        place.send("trainer 0", f"enrol again {turn}", place.market.enrol(place.id, place.terms))
+        place.send("bob", f"unbond {turn}", place.market.withdraw_bond(place.id, successor.address))
+        place.send("bob", f"bond again {turn}", place.market.bond(place.id, place.terms))
+    assert place.view("onlooker").history().events == before
+
+
 def test_a_model_that_is_not_to_be_had_is_waited_for(place: Marketplace) -> None:
     place.post().join(3)
     place.advance("start_s")
