@@ -50,9 +50,13 @@ contract GramVerifier is IGramVerifier {
     constructor(G1Point memory tau, G2Point memory tau2, G2Point memory tauSquared2) {
         if (Bn254.isInfinity(tau.x, tau.y)) revert PointAtInfinity("tau");
         Bn254.requirePoint(tau.x, tau.y);
-        G1Point memory one = G1Point(Bn254.ONE_X, Bn254.ONE_Y);
-        G2Point memory one2 =
-            G2Point(Bn254.ONE2_X_IMAGINARY, Bn254.ONE2_X_REAL, Bn254.ONE2_Y_IMAGINARY, Bn254.ONE2_Y_REAL);
+        G1Point memory one = G1Point({x: Bn254.ONE_X, y: Bn254.ONE_Y});
+        G2Point memory one2 = G2Point({
+            xImaginary: Bn254.ONE2_X_IMAGINARY,
+            xReal: Bn254.ONE2_X_REAL,
+            yImaginary: Bn254.ONE2_Y_IMAGINARY,
+            yReal: Bn254.ONE2_Y_REAL
+        });
         if (!_isSameProduct(tau, one2, one, tau2) || !_isSameProduct(tau, tau2, one, tauSquared2)) revert InvalidSrs();
 
         srsId = Transcript.srsId(tau, tau2, tauSquared2);
@@ -87,9 +91,16 @@ contract GramVerifier is IGramVerifier {
     /// @inheritdoc IGramVerifier
     function powersOfTau() external view returns (G1Point memory, G2Point memory, G2Point memory) {
         return (
-            G1Point(TAU_X, TAU_Y),
-            G2Point(TAU2_X_IMAGINARY, TAU2_X_REAL, TAU2_Y_IMAGINARY, TAU2_Y_REAL),
-            G2Point(TAU_SQUARED2_X_IMAGINARY, TAU_SQUARED2_X_REAL, TAU_SQUARED2_Y_IMAGINARY, TAU_SQUARED2_Y_REAL)
+            G1Point({x: TAU_X, y: TAU_Y}),
+            G2Point({
+                xImaginary: TAU2_X_IMAGINARY, xReal: TAU2_X_REAL, yImaginary: TAU2_Y_IMAGINARY, yReal: TAU2_Y_REAL
+            }),
+            G2Point({
+                    xImaginary: TAU_SQUARED2_X_IMAGINARY,
+                    xReal: TAU_SQUARED2_X_REAL,
+                    yImaginary: TAU_SQUARED2_Y_IMAGINARY,
+                    yReal: TAU_SQUARED2_Y_REAL
+                })
         );
     }
 

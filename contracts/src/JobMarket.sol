@@ -279,7 +279,13 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         Job storage job = _job(id);
         Ending storage ending = job.endings[attempt];
         address aggregator = job.bonder(ending.aggregator);
-        return Outcome(ending.payHash, aggregator, ending.vestsAt, ending.feeClaimed, ending.claimed);
+        return Outcome({
+            payHash: ending.payHash,
+            aggregator: aggregator,
+            vestsAt: ending.vestsAt,
+            feeClaimed: ending.feeClaimed,
+            claimed: ending.claimed
+        });
     }
 
     /// @inheritdoc IJobMarket

@@ -29,7 +29,7 @@ library Aggregators {
         while (job.queue[last].account != address(0)) ++last;
         job.bonders.push(account);
         // forge-lint: disable-next-line(unsafe-typecast)
-        job.queue[last] = Bonded(account, uint24(job.bonders.length)); // nobody pays for 2^24 bonds
+        job.queue[last] = Bonded({account: account, number: uint24(job.bonders.length)}); // nobody pays for 2^24 bonds
         job.bonds[account] = amount;
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Bn254} from "./Bn254.sol";
 import {Gram} from "./Gram.sol";
 
 /// @notice The quadratic form of a packed Gram matrix: v = αᵀGα mod r.

@@ -6,7 +6,6 @@ import {IJobMarket, JobId, JobState, Settlement} from "../interfaces/IJobMarket.
 import {Commitments} from "./Commitments.sol";
 import {Gram} from "./Gram.sol";
 import {Job} from "./Jobs.sol";
-import {Rounds} from "./Rounds.sol";
 import {SeatMask} from "./SeatMask.sol";
 
 /// @notice Where the model comes from: the public rows' commitments, kept from the first round to the last, and the proof

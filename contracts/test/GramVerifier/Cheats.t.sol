@@ -444,6 +444,7 @@ contract CheatsTest is ProofVectors {
         (bool accepted, bytes memory answer) =
             address(verifier).staticcall(abi.encodeCall(verifier.verify, (proven.statement, proven.gram, proven.proof)));
         vm.assertFalse(accepted);
+        // forge-lint: disable-next-line(unsafe-typecast)
         bytes4 selector = bytes4(answer);
         bool named =
             selector == IGramVerifier.InvalidLength.selector || selector == IGramVerifier.EmptyStatement.selector;

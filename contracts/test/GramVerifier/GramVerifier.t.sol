@@ -141,18 +141,22 @@ contract GramVerifierTest is ProofVectors {
     function test_constructor_failsIfTauIsNoPoint() public {
         (G1Point memory tau, G2Point memory tau2, G2Point memory tauSquared2) = TrapdoorProver.powersOfTau();
         vm.expectRevert(abi.encodeWithSelector(IGramVerifier.InvalidPoint.selector, tau.x, tau.y + 1));
-        new GramVerifier(G1Point(tau.x, tau.y + 1), tau2, tauSquared2);
+        new GramVerifier(G1Point({x: tau.x, y: tau.y + 1}), tau2, tauSquared2);
         vm.expectRevert(abi.encodeWithSelector(IGramVerifier.InvalidPoint.selector, tau.x, tau.y + Bn254.P));
-        new GramVerifier(G1Point(tau.x, tau.y + Bn254.P), tau2, tauSquared2);
+        new GramVerifier(G1Point({x: tau.x, y: tau.y + Bn254.P}), tau2, tauSquared2);
         vm.expectRevert(abi.encodeWithSelector(IGramVerifier.PrecompileFailed.selector, 8));
-        new GramVerifier(tau, G2Point(tau2.xImaginary, tau2.xReal, tau2.yReal, tau2.yImaginary), tauSquared2);
+        new GramVerifier(
+            tau,
+            G2Point({xImaginary: tau2.xImaginary, xReal: tau2.xReal, yImaginary: tau2.yReal, yReal: tau2.yImaginary}),
+            tauSquared2
+        );
     }
 
     /// @dev With tau zero every statement could be proven.
     function test_constructor_failsIfTauIsInfinity() public {
         G2Point memory none;
         vm.expectRevert(abi.encodeWithSelector(IGramVerifier.PointAtInfinity.selector, "tau"));
-        new GramVerifier(G1Point(0, 0), none, none);
+        new GramVerifier(G1Point({x: 0, y: 0}), none, none);
     }
 
     // ------------------------------------------------------------------ too little gas
@@ -180,7 +184,12 @@ contract GramVerifierTest is ProofVectors {
     }
 
     function _one2() private pure returns (G2Point memory) {
-        return G2Point(Bn254.ONE2_X_IMAGINARY, Bn254.ONE2_X_REAL, Bn254.ONE2_Y_IMAGINARY, Bn254.ONE2_Y_REAL);
+        return G2Point({
+            xImaginary: Bn254.ONE2_X_IMAGINARY,
+            xReal: Bn254.ONE2_X_REAL,
+            yImaginary: Bn254.ONE2_Y_IMAGINARY,
+            yReal: Bn254.ONE2_Y_REAL
+        });
     }
 
     function _random(bytes32 seed, uint256 length) private pure returns (bytes memory random) {

@@ -130,6 +130,7 @@ contract MutatedProofsTest is ProofVectors {
     function _mutateBytes(bytes memory array, uint256 random) private pure {
         uint256 at = (random >> 16) % array.length;
         if (random % 2 == 0) _flip(array, 8 * at + (random >> 64) % 8);
+        // forge-lint: disable-next-line(unsafe-typecast)
         else array[at] = bytes1(uint8(random >> 64));
     }
 
@@ -158,6 +159,7 @@ contract MutatedProofsTest is ProofVectors {
     }
 
     function _flip(bytes memory array, uint256 bit) private pure {
+        // forge-lint: disable-next-line(incorrect-shift, unsafe-typecast)
         array[bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
     }
 

@@ -32,7 +32,9 @@ abstract contract ProofVectors is Base {
         proven.statement.rows = bytesAt(key, ".rows");
         proven.statement.weights = _packed(vm.parseJsonUintArray(json, string.concat(key, ".weights")));
         proven.gram = bytesAt(key, ".gram");
-        proven.proof = GramProof(bytesAt(key, ".sums"), bytesAt(key, ".blinders"), bytesAt(key, ".argument"));
+        proven.proof = GramProof({
+            sums: bytesAt(key, ".sums"), blinders: bytesAt(key, ".blinders"), argument: bytesAt(key, ".argument")
+        });
     }
 
     function bytesAt(string memory key, string memory field) internal view returns (bytes memory) {

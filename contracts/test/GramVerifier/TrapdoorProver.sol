@@ -32,22 +32,22 @@ library TrapdoorProver {
 
     function powersOfTau() internal pure returns (G1Point memory, G2Point memory, G2Point memory) {
         return (
-            G1Point(
-                0x0896730bff42e96d2dbefffdcc6a01d884e95496829514677472f51d6dc85305,
-                0x184beb0e10fc2f651286e6decff35cc05439dc666200bf5bcffa92cad5d31b41
-            ),
-            G2Point(
-                0x01bfa03263c08fa9b1479c44ee48c4c7770df4662cd2cbeedd4cf27873941105,
-                0x1361133e4432514473bb4f331041994719133fdbca6e52d9ba4e70679630f935,
-                0x0a61a5318fd24c84284abd350b10afc3f2ede5c1c9c525d013b405f4e675af70,
-                0x00845867751473d293d0173ae3727b9477beb47d13a7dc0b5f60908f1109c97b
-            ),
-            G2Point(
-                0x1d614966f4756d4d387dc7a3d780d325c85980b1c0f64131cfade163edc45607,
-                0x0670558b249d4bd06f5d0fb99675941fbe0f00193525d044cc7cc9048b983250,
-                0x10e0260eb51448f067b4189c28df01664d56f33b2c30eb8550f38c1c323036b8,
-                0x116e2cae59d54d4d3e60637fed8c76f1941f0ce5c09ecd4d1c82fa0b49630bd5
-            )
+            G1Point({
+                x: 0x0896730bff42e96d2dbefffdcc6a01d884e95496829514677472f51d6dc85305,
+                y: 0x184beb0e10fc2f651286e6decff35cc05439dc666200bf5bcffa92cad5d31b41
+            }),
+            G2Point({
+                xImaginary: 0x01bfa03263c08fa9b1479c44ee48c4c7770df4662cd2cbeedd4cf27873941105,
+                xReal: 0x1361133e4432514473bb4f331041994719133fdbca6e52d9ba4e70679630f935,
+                yImaginary: 0x0a61a5318fd24c84284abd350b10afc3f2ede5c1c9c525d013b405f4e675af70,
+                yReal: 0x00845867751473d293d0173ae3727b9477beb47d13a7dc0b5f60908f1109c97b
+            }),
+            G2Point({
+                xImaginary: 0x1d614966f4756d4d387dc7a3d780d325c85980b1c0f64131cfade163edc45607,
+                xReal: 0x0670558b249d4bd06f5d0fb99675941fbe0f00193525d044cc7cc9048b983250,
+                yImaginary: 0x10e0260eb51448f067b4189c28df01664d56f33b2c30eb8550f38c1c323036b8,
+                yReal: 0x116e2cae59d54d4d3e60637fed8c76f1941f0ce5c09ecd4d1c82fa0b49630bd5
+            })
         );
     }
 
@@ -166,6 +166,7 @@ library TrapdoorProver {
         for (uint256 i = 0; i < width; ++i) {
             residue = (residue << 8) | uint8(packed[at + i]);
         }
+        // forge-lint: disable-next-line(incorrect-shift)
         if (uint8(packed[at]) >= 0x80) residue = R - ((1 << (8 * width)) - residue);
     }
 

@@ -295,6 +295,7 @@ contract MarketActors is EventLedger, RoundProver {
         decision.scores = new bytes(rows * 8);
         for (uint256 row = 0; row < rows; ++row) {
             uint256 random = uint256(keccak256(abi.encode(seed, row)));
+            // forge-lint: disable-next-line(unsafe-typecast)
             if ((decision.accepted >> row) & 1 != 0) decision.weights.setWeight(row, uint32(random >> 72));
             decision.scores.setScore(row, ((random >> 8) & type(uint64).max) >> (random % 80));
         }

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {RoundRules} from "../../src/RoundRules.sol";
-import {GramProof, GramStatement, IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
-import {IJobMarket, JobId, JobState, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
-import {Decision, IRoundRules} from "../../src/interfaces/IRoundRules.sol";
+import {IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
+import {IJobMarket, JobId, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {Bn254} from "../../src/libraries/Bn254.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
-import {Packed} from "../Packed.sol";
 import {MarketFixture} from "./MarketFixture.sol";
-import {ProgrammedRules, programmed} from "./ProgrammedRules.sol";
 
 /// @notice A contract that settles on an aggregator's behalf.
 contract Wallet {
-    function call(address target, bytes calldata data, uint256 value) external {
+    function forward(address target, bytes calldata data, uint256 value) external {
         (bool done, bytes memory answer) = target.call{value: value}(data);
         if (done) return;
         assembly ("memory-safe") {
@@ -393,6 +390,7 @@ contract ProvenanceTest is MarketFixture {
         ];
         bytes memory part = parts[seed % 6];
         uint256 bit = (seed >> 8) % (8 * part.length);
+        // forge-lint: disable-next-line(incorrect-shift, unsafe-typecast)
         part[bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
         vm.prank(aggregator);
         (bool settled,) =
@@ -417,11 +415,11 @@ contract ProvenanceTest is MarketFixture {
         job = _open(terms);
         _enrol(3);
         vm.deal(address(wallet), BOND);
-        wallet.call(address(market), abi.encodeCall(market.bond, (job, BOND)), BOND);
+        wallet.forward(address(market), abi.encodeCall(market.bond, (job, BOND)), BOND);
         Settlement memory settlement = _proven(3);
         vm.expectEmit(address(market));
         emit IJobMarket.RoundProven(job, 0, settlement.gram, _published(settlement));
-        wallet.call(address(market), abi.encodeCall(market.settleRound, (job, 0, settlement)), 0);
+        wallet.forward(address(market), abi.encodeCall(market.settleRound, (job, 0, settlement)), 0);
     }
 
     /// @dev An account with code may call itself, and from within the market: the transaction is not the settlement.

@@ -66,6 +66,7 @@ abstract contract RoundProver {
         JobTerms memory terms = market.termsOf(id);
         Decision memory decision = _decide(market, terms, before, included, settlement.gram);
         if (included.select(decision.accepted) == 0) return;
+        // forge-lint: disable-next-line(incorrect-shift)
         uint256 factor = 1 << Rounds.shift(terms.initialShift, before.stepQ16);
         uint256 job = JobId.unwrap(id);
         for (uint256 chunk = 0; chunk < terms.chunks; ++chunk) {
