@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.chain import packed
-from market.chain.records import ExclusionReason, Ledger, Settlement
+from market.chain.records import ExclusionReason, Ledger, RoundProof, Settlement
 from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import Digest, Seat
 
@@ -35,7 +35,9 @@ def test_pay_out_of_range_is_refused_by_seat(value: int) -> None:
         packed.pack_pays([0, value])
 
 
-@pytest.mark.parametrize("unpack", [packed.unpack_pays, packed.unpack_lifetime])
+@pytest.mark.parametrize(
+    "unpack", [packed.unpack_pays, packed.unpack_lifetime, packed.unpack_weights, packed.unpack_scores]
+)
 def test_truncated_array_is_refused(unpack: Any) -> None:
     with pytest.raises(InvalidInput, match="expected a multiple of"):
         unpack(bytes(17))
@@ -44,7 +46,26 @@ def test_truncated_array_is_refused(unpack: Any) -> None:
 def test_settlement_lists_reasons_by_seat_ascending() -> None:
     exclusions = {Seat(5): ExclusionReason.MISMATCH, Seat(0): ExclusionReason.UNREADABLE}
     settlement = Settlement(exclusions, b"gram", Digest(b"m" * 32), b"life")
-    assert settlement.to_abi() == (0b100001, b"\2\3", b"gram", b"m" * 32, b"life")
+    nothing = (b"", b"", b"", b"", (b"", b"", b""))
+    assert settlement.to_abi() == (0b100001, b"\2\3", b"gram", b"m" * 32, b"life", *nothing)
+
+
+def test_settlement_brings_its_proof_in_the_contracts_order() -> None:
+    proof = RoundProof((Seat(2), Seat(0)), b"commitments", b"rows", b"mask", b"sums", b"blinders", b"argument")
+    settlement = Settlement({}, b"gram", Digest(b"m" * 32), b"life", proof)
+    proven = (b"\2\0", b"commitments", b"rows", b"mask", (b"sums", b"blinders", b"argument"))
+    assert settlement.to_abi()[5:] == proven
+
+
+def test_weights_and_scores_are_read_as_the_contract_packs_them() -> None:
+    assert packed.unpack_weights(b"\0\0\0\1" + b"\0\4\0\0") == (1, 1 << 18)
+    assert packed.unpack_scores(bytes(7) + b"\1" + b"\0\0\0\1" + bytes(4)) == (1, 1 << 32)
+    assert packed.unpack_weights(b"") == packed.unpack_scores(b"") == ()
+
+
+def test_pay_hash_is_the_first_24_bytes_of_the_arrays_hash() -> None:
+    pays = packed.pack_pays([1, 2, 3])
+    assert packed.pay_hash(pays) == packed.hash_of(pays)[:24]
 
 
 def test_ledger_is_balanced_only_where_every_wei_is_accounted_for() -> None:
