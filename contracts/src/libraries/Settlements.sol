@@ -74,7 +74,6 @@ library Settlements {
     /// @dev A transaction that is this very call carries its proof where everybody finds it. Where other code makes the
     /// call, whose input no node keeps, an event carries it. An account with code may call in its own name from within.
     function _publish(Job storage job, JobId id, Settlement calldata settlement) private {
-        // forge-lint: disable-next-line(tx-origin)
         if (msg.sender == tx.origin && msg.sender.code.length == 0) return;
         GramProof calldata proof = settlement.proof;
         bytes calldata combined = proof.sums[:Commitments.size(job.terms.chunks)];
