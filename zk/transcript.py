@@ -26,7 +26,8 @@ BLINDER_PAIRS: Final = 6
 PUBLIC_ROWS: Final = 5
 """The last three aggregates (latest first), the current model, the initial model."""
 
-WEIGHT_LIMIT: Final = 1 << 32
+WEIGHT_BYTES: Final = 4
+WEIGHT_LIMIT: Final = 1 << 8 * WEIGHT_BYTES
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,15 @@ def replay(srs_id: bytes, statement: Statement, proof: GramProof) -> Challenges:
 
 
 def seed_digest(srs_id: bytes, statement: Statement, mask: bytes) -> bytes:
-    """Hash the statement with the commitment of every row, row 0 included: the α depend on all of them."""
+    """Hash the statement with the commitment of every row, row 0 included: the α depend on all of them.
+
+    The weights are in it, too: with weights chosen after β, a false A could be made up for by a false D.
+    """
     rows = b"".join((mask, *statement.updates, *statement.public))
     sizes = (statement.dimension, statement.chunks, statement.count)
-    return _hash(
-        "fedmarket/gram/1", statement.context, srs_id, *map(_word, sizes), keccak(rows), keccak(statement.gram)
-    )
+    weights = b"".join(weight.to_bytes(WEIGHT_BYTES, "big") for weight in statement.weights)
+    hashes = keccak(rows), keccak(statement.gram), keccak(weights)
+    return _hash("fedmarket/gram/1", statement.context, srs_id, *map(_word, sizes), *hashes)
 
 
 def row_challenges(seed: bytes, updates: int) -> tuple[int, ...]:

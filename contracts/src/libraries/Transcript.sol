@@ -40,7 +40,8 @@ library Transcript {
                 statement.chunks,
                 n,
                 keccak256(statement.rows),
-                keccak256(gram)
+                keccak256(gram),
+                keccak256(statement.weights)
             )
         );
     }

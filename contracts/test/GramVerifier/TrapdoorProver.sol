@@ -122,7 +122,8 @@ library TrapdoorProver {
                 srsId,
                 sizes,
                 keccak256(statement.rows),
-                keccak256(gram)
+                keccak256(gram),
+                keccak256(statement.weights)
             )
         );
     }

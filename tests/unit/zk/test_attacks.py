@@ -327,6 +327,37 @@ def test_a_row_zero_chosen_after_alpha_proves_anything_unless_alpha_depends_on_i
     assert_refused(false, argue(false, [chosen, *rows[1:]])[0])
 
 
+class BlindToWeights(Challenger):
+    """A weaker protocol: the weights are not hashed."""
+
+    def seed(self, statement: Statement, mask: bytes) -> bytes:
+        return seed_digest(key().id, replace(statement, weights=(0,) * statement.count), mask)
+
+
+@pytest.mark.parametrize("slot", range(8))
+def test_weights_chosen_after_beta_make_up_for_a_false_sum_unless_beta_depends_on_them(slot: int) -> None:
+    """Rows 2^(32·i)·e_slot are digits: Σ w_i·q_i is any multiple of e_slot, and so A may be wrong by any."""
+    made = make_round(1, updates=8)
+    mask, *others = rows_of(made)
+    digits = [[[(1 << 32 * i) * (x == slot) % R for x in range(len(mask[0]))]] for i in range(8)]
+    rows = [mask, *digits, *others[8:]]
+    false = replace(made.statement, updates=tuple(map(commit_row, digits)), weights=(0,) * 8)
+    weak = BlindToWeights(false, commit_row(mask))
+    sum_of_rows = reference.linear_combination(weak.alphas, [row[0] for row in rows])
+    excess = reference.quadratic_form(false.gram, weak.alphas) - sum(value * value for value in sum_of_rows)
+    root = square_root((excess + sum_of_rows[slot] ** 2) % R)
+    if root is None:
+        return  # for every second slot there is one
+    shift = root - sum_of_rows[slot]
+    other_mask = [[value + shift * pow(weak.alphas[0], -1, R) * (x == slot) for x, value in enumerate(mask[0])]]
+    proof, drawn = argue(false, [other_mask, *rows[1:]], weak, blinders=bytes(192))
+    total = shift * pow(drawn.beta, -1, R) % R
+    chosen = replace(false, weights=tuple(total >> 32 * i & 0xFFFFFFFF for i in range(8)))
+    proof = replace(proof, mask=commit_row(mask))
+    check(key(), chosen, proof, drawn)
+    assert_refused(chosen, proof)
+
+
 # Sums that are not the rows'
 
 

@@ -41,7 +41,8 @@ def test_every_hash_is_the_one_that_is_written_down() -> None:
     assert key().id == srs_id
     rows = keccak(proof.mask + b"".join(statement.updates) + b"".join(statement.public))
     sizes = word(20), word(2), word(3)
-    seed = tagged("fedmarket/gram/1", statement.context, srs_id, *sizes, rows, keccak(statement.gram))
+    weights = keccak(b"".join(weight.to_bytes(4, "big") for weight in statement.weights))
+    seed = tagged("fedmarket/gram/1", statement.context, srs_id, *sizes, rows, keccak(statement.gram), weights)
     assert seed_digest(srs_id, statement, proof.mask) == seed
     challenges = replay(srs_id, statement, proof)
     rows_in_all = 1 + 3 + PUBLIC_ROWS
@@ -84,8 +85,9 @@ def test_every_challenge_depends_on_everything_before_it() -> None:
         seed_digest(key().id, replace(statement, updates=statement.updates[::-1]), proof.mask),
         seed_digest(key().id, replace(statement, public=statement.public[::-1]), proof.mask),
         seed_digest(key().id, replace(statement, gram=bytes(len(statement.gram))), proof.mask),
+        seed_digest(key().id, replace(statement, weights=(0,) * statement.count), proof.mask),
     }
-    assert len(seeds) == 8
+    assert len(seeds) == 9
     seed = seed_digest(key().id, statement, proof.mask)
     assert absorb_sums(seed, b"A", b"r")[1] != absorb_sums(seed, b"B", b"r")[1]
     assert absorb_sums(seed, b"A", b"r")[1] != absorb_sums(seed, b"A", b"s")[1]
