@@ -20,6 +20,7 @@ from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason, Settlement
 from market.protocol.errors import ChainError, ContractRevert, InvalidInput, WrongChain
 from market.protocol.identifiers import Digest, JobId, Seat
+from market.protocol.provenance import NO_REVEALS, PublicRows, extended
 from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleTerms
 from market.protocol.seal import new_salt, seal
@@ -195,6 +196,32 @@ def test_seats_and_bonds_are_read(
     assert deployed.owed_wei() == deployed.ledger(job).deposited_wei
 
 
+def test_contract_and_kernel_agree_on_the_rolling_hash_and_the_public_rows(
+    deployed: JobMarket, job: JobId, revealed: Settlement
+) -> None:
+    chain = NO_REVEALS
+    for seat in range(3):
+        chain = extended(chain, Seat(seat), POINT)
+    state = deployed.state(job)
+    assert (state.reveal_chain, state.public_rows) == (chain, PublicRows.at_opening(POINT).digest)
+
+
+def test_a_job_under_other_powers_of_tau_or_with_no_commitment_is_refused_by_name(
+    deployed: JobMarket, actors: Any, devnet: Any
+) -> None:
+    terms, owner = job_terms(devnet), actors["owner"]
+    with pytest.raises(ContractRevert) as powers:
+        owner.send("other powers", deployed.open_job(terms, SPEC, MODEL, POINT, bytes(32)))
+    expected = {"srsId": "0x" + bytes(32).hex(), "expected": "0x" + INSECURE_SRS_ID.hex()}
+    assert (powers.value.name, powers.value.arguments) == ("WrongSrs", expected)
+    with pytest.raises(ContractRevert) as point:
+        owner.send("no point", deployed.open_job(terms, SPEC, MODEL, b"\1" * 64, INSECURE_SRS_ID))
+    assert point.value.name == "InvalidPoint"
+    with pytest.raises(ContractRevert) as length:
+        owner.send("too long", deployed.open_job(terms, SPEC, MODEL, POINT * 2, INSECURE_SRS_ID))
+    assert (length.value.name, length.value.arguments["part"]) == ("InvalidLength", "commitment")
+
+
 def test_contract_and_kernel_agree_on_a_seal(deployed: JobMarket, actors: Any, job: JobId, committed: Any) -> None:
     context = deployed.seal_context(job, 0, 0)
     address, salt = actors[TRAINERS[1]].address, committed[TRAINERS[1]]
@@ -345,6 +372,21 @@ def test_marketplace_with_other_rules_is_not_taken_for_ours(deployment: Deployme
     other = deploy(actors["deployer"], DEVELOPMENT_POWERS_OF_TAU)
     with pytest.raises(ChainError, match="is not the JobMarket"):
         replace(deployment, round_rules=other.round_rules).connect(chain)
+
+
+def test_marketplace_with_other_powers_of_tau_is_not_taken_for_ours(deployment: Deployment, chain: Chain) -> None:
+    powers = bytes.fromhex(deployment.powers_of_tau)
+    with pytest.raises(ChainError, match="is not the GramVerifier"):
+        replace(deployment, powers_of_tau=(powers[:-1] + bytes([powers[-1] ^ 1])).hex()).connect(chain)
+
+
+def test_powers_that_are_not_of_one_number_are_refused(actors: Any) -> None:
+    powers = DEVELOPMENT_POWERS_OF_TAU
+    with pytest.raises(ContractRevert) as refused:
+        deploy(actors["deployer"], powers[:192] + powers[64:192], key="inconsistent")
+    assert refused.value.name == "InvalidSrs"
+    with pytest.raises(InvalidInput, match="powers of tau: got 319 bytes in hex, expected 320"):
+        deploy(actors["deployer"], powers[:-1], key="short")
 
 
 def damaged(chain_id: object = 1) -> str:
