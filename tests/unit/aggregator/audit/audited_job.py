@@ -17,6 +17,7 @@ from eth_utils.crypto import keccak
 from aggregator import payouts
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.job_audit import audit
+from aggregator.audit.pay import NO_HASH
 from aggregator.audit.report import Check
 from aggregator.decision import Decision, decide
 from aggregator.gram import gram_matrix
@@ -335,7 +336,7 @@ class AuditedJob:
         self.now_s = self.start_s + self.terms.commit_period_s
         reward, fee, kept = self.terms.round_reward_wei, self.terms.aggregator_fee_wei, self.had_minimum
         self.move(budget=-reward - fee, carry=reward * kept, refundable=fee + reward * (not kept))
-        self.outcomes[self.attempt] = Outcome(bytes(32), NATIVE, 0, False, 0)
+        self.outcomes[self.attempt] = Outcome(NO_HASH, NATIVE, 0, False, 0)
         self.emit(on_chain.RoundSkipped, round=self.round, attempt=self.attempt, had_minimum=kept)
         self.conclude(round_over=True)
 
@@ -403,7 +404,7 @@ class AuditedJob:
         history = JobHistory(self.events if events is None else events)
         gone = self.money["paid"] + self.money["refunded"]
         numbers = [*history.attempts, *([history.closed.attempt] if history.closed else [])]
-        nothing = Outcome(bytes(32), NATIVE, 0, False, 0)
+        nothing = Outcome(NO_HASH, NATIVE, 0, False, 0)
         return ChainRecord(
             chain_id=CHAIN_ID,
             contract=CONTRACT,
