@@ -315,8 +315,9 @@ class TransactionSender:
             self._mark(entry.key, Status.SENT)  # it may have been done, in a block that is no longer part of the chain
             self._broadcast(entry.versions[-1])
             return
-        settled = max(0, self.chain.block_number() - finality.blocks + 1)
-        if self._account_nonce(settled) > entry.nonce and self._mined(entry) is None:
+        # In a chain that is shorter nothing is settled yet; its first block may not even be there to be asked.
+        settled = self.chain.block_number() - finality.blocks + 1
+        if settled > 0 and self._account_nonce(settled) > entry.nonce and self._mined(entry) is None:
             self._mark(entry.key, Status.LOST)
             raise TransactionLost(
                 f"{entry.label or entry.key}: another transaction of {self.address} used nonce {entry.nonce}; "
