@@ -25,7 +25,6 @@ from zk.field import (
     r_element,
     r_integer,
     r_mul,
-    r_neg,
     r_plain,
     r_sub,
     single,
@@ -54,14 +53,6 @@ _LIFTED_BIAS = constant((_ALL_BIASES << 256) % R)
 def zeros(size: int) -> Words:
     """Return a vector of zeros."""
     return np.zeros((size, 4), np.uint64)
-
-
-def lift(values: Values) -> Words:
-    """Return integers, int16 or int64 of shape (n,), as a vector."""
-    result = np.empty((len(values), 4), np.uint64)
-    plain = cast("Values", np.asarray(values))
-    on_all_cores(lambda part: _lift_values(plain, part[0], part[1], result), ranges(len(plain), _GRAIN))
-    return result
 
 
 def to_montgomery(plain: Words) -> Words:
@@ -180,17 +171,6 @@ def _combine_block(rows: list[Values], words: list[NDArray[np.int64]], start: in
         upper = np.empty((stop - start, 4), np.uint64)
         _finish(high, 0, upper)
         _add_multiple(out[start:stop], upper, 0, stop - start, _PART_WEIGHT)
-
-
-@kernel
-def _lift_values(values: Values, start: int, stop: int, out: Words) -> None:
-    zero = np.uint64(0)
-    for row in range(start, stop):
-        value = np.int64(values[row])
-        if value < 0:
-            store(out, row, r_neg(r_mul(R_LIFT, (np.uint64(-value), zero, zero, zero))))
-        else:
-            store(out, row, r_mul(R_LIFT, (np.uint64(value), zero, zero, zero)))
 
 
 @kernel

@@ -22,9 +22,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from zk import curve, msm
-from zk.cores import core_count, kernel
-from zk.field import P_ONE, R_LIFT, Words, load, r_mul, store
+from zk import curve, msm, vectors
+from zk.cores import core_count
+from zk.field import P_ONE, Words
 
 SIZES = (1 << 14, 1 << 16, 1 << 18, 1 << 20)
 REPEATS = 5
@@ -87,23 +87,11 @@ def random_scalars(size: int) -> Words:
     return words
 
 
-@kernel
-def _lift(lifted: Words, plain: Words) -> None:
-    for row in range(len(plain)):
-        store(lifted, row, r_mul(R_LIFT, load(plain, row)))
-
-
-def to_montgomery(plain: Words) -> Words:
-    lifted = np.empty_like(plain)
-    _lift(lifted, plain)
-    return lifted
-
-
 def measure_values(mcl: Mcl, points: curve.Points, theirs: Words) -> list[float]:
     values = np.random.default_rng(3).integers(-SHIFT, SHIFT, len(points)).astype(np.int16)
     plain = np.zeros((len(values), 4), np.uint64)
     plain[:, 0] = values.astype(np.int64) + SHIFT
-    shifted = to_montgomery(plain)
+    shifted = vectors.to_montgomery(plain)
     correction = curve.multiply(curve.total(points), -SHIFT)
     return seconds(
         lambda: msm.msm_small(points, values),
@@ -113,7 +101,7 @@ def measure_values(mcl: Mcl, points: curve.Points, theirs: Words) -> list[float]
 
 def measure_scalars(mcl: Mcl, points: curve.Points, theirs: Words) -> list[float]:
     plain = random_scalars(len(points))
-    lifted = to_montgomery(plain)
+    lifted = vectors.to_montgomery(plain)
     return seconds(lambda: msm.msm(points, plain), lambda: mcl.msm(theirs, lifted))
 
 

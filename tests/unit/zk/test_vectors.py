@@ -44,14 +44,6 @@ def test_a_vector_can_be_lowered_in_place() -> None:
     assert integers(vector) == [5, R - 1]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "values"),
-    [(np.int16, [-32768, -1, 0, 1, 32767]), (np.int64, [-(1 << 63), 1 - (1 << 63), -1, 0, 1 << 62])],
-)
-def test_signed_values_are_lifted(dtype: type, values: list[int]) -> None:
-    assert _integers(vectors.lift(np.array(values, dtype))) == [value % R for value in values]
-
-
 @pytest.mark.parametrize("base", [0, 1, 2, R - 1, 3**200])
 @pytest.mark.parametrize("size", [0, 1, 2, 5])
 def test_powers_begin_with_one(base: int, size: int) -> None:
