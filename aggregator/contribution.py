@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Final
 
+from aggregator.projection import ExamRow
 from aggregator.rules import Evidence, Rows
+from aggregator.shapley import shapley_q32
 from market.protocol.rule_terms import ONE_Q16, RuleTerms, Scoring, Weighting
 
 
@@ -109,11 +111,26 @@ WEIGHTINGS: Final[dict[Weighting, Callable[[list[Standing], int], list[int]]]] =
 def scores_q32(
     evidence: Evidence, rows: Rows, among: list[Standing], row_weights: list[int], terms: RuleTerms
 ) -> list[int]:
-    """s_i = min(c_i, cap)²·h_i / k_i, what each accepted update is paid by; rounded down."""
-    contributions = contributions_q16(evidence, rows, among, row_weights, terms.scoring)
+    """What each accepted update is paid by, rounded down: s_i = min(c_i, cap)²·h_i / k_i, or its Shapley value.
+
+    Scorings that ask for an exam are executed as `LEAVE_ONE_OUT_COSINE` where no exam counts.
+    """
+    scoring, asked = terms.scoring, evidence.exam
+    if scoring is Scoring.SHAPLEY and asked is not None:
+        return shapley_q32(evidence.residual, asked.products, rows, row_weights)
+    if scoring is Scoring.EXAM and asked is not None:
+        contributions = exam_marks_q16(asked, rows, among)
+    else:
+        contributions = contributions_q16(evidence, rows, among, row_weights, scoring)
     return [
         min(c, terms.cap_q16) ** 2 * s.damping_q16 // s.crowding_q16 for c, s in zip(contributions, among, strict=True)
     ]
+
+
+def exam_marks_q16(asked: ExamRow, rows: Rows, among: list[Standing]) -> list[int]:
+    """c_i = R_ir / (‖q_i‖·√R_rr): how far an update points where the exam asks, zero where it points away."""
+    length = isqrt(asked.square << 32)
+    return [_cosine_q16(asked.products[i], length * s.norm_q16) for i, s in zip(rows, among, strict=True)]
 
 
 def contributions_q16(
@@ -159,7 +176,10 @@ def _leave_one_out(evidence: Evidence, rows: Rows, row_weights: list[int]) -> li
 PULLS: Final[dict[Scoring, Callable[[Evidence, Rows, list[int]], list[int]]]] = {
     Scoring.LEAVE_ONE_OUT_COSINE: _leave_one_out,
     Scoring.COSINE_TO_MEAN: _to_mean,
+    Scoring.EXAM: _leave_one_out,
+    Scoring.SHAPLEY: _leave_one_out,
 }
+"""What is held against the sum; scorings that ask for an exam come here where no exam counts."""
 
 
 def mean_likeness_q16(among: list[Standing]) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 from aggregator.contribution import Standing, mean_likeness_q16, scores_q32, standings, weights
 from aggregator.gram import GramMatrix
-from aggregator.projection import residual_matrix
+from aggregator.projection import exam_row, residual_matrix
 from aggregator.rules import Evidence, Rows, accept, chance_q64
 from market.protocol.errors import InvalidTerms
 from market.protocol.rule_terms import MIN_ACCEPTED, ONE_Q16, RuleTerms, StepRule
@@ -38,7 +38,9 @@ class Decision:
         return tuple(i for i in range(len(self.weights)) if self.accepted >> i & 1)
 
 
-def decide(terms: RuleTerms, rows: int, shift: int, step_q16: int, gram: bytes | GramMatrix) -> Decision:
+def decide(
+    terms: RuleTerms, rows: int, shift: int, step_q16: int, gram: bytes | GramMatrix, *, examined: bool = False
+) -> Decision:
     """Execute the job's rules.
 
     Args:
@@ -47,6 +49,7 @@ def decide(terms: RuleTerms, rows: int, shift: int, step_q16: int, gram: bytes |
         shift: e; one count of this round is worth 2^e base counts
         step_q16: this round's step, above zero and at most one
         gram: the packed matrix, or the same unpacked
+        examined: whether the matrix has six public rows, the last of them the exam's r
 
     Raises:
         InvalidGram: the matrix has another size, or is of no vectors in range
@@ -60,9 +63,9 @@ def decide(terms: RuleTerms, rows: int, shift: int, step_q16: int, gram: bytes |
     """
     if not 0 < step_q16 <= ONE_Q16:
         raise InvalidTerms(f"stepQ16: {step_q16} is refused, expected 1 to {ONE_Q16}")
-    matrix = GramMatrix.unpack(gram if isinstance(gram, bytes) else gram.pack(), rows)
+    matrix = GramMatrix.unpack(gram if isinstance(gram, bytes) else gram.pack(), rows, examined)
     matrix.verify(terms.dimension)
-    evidence = Evidence(matrix.updates, residual_matrix(matrix), chance_q64(terms), shift)
+    evidence = Evidence(matrix.updates, residual_matrix(matrix), chance_q64(terms), shift, exam_row(matrix))
     accepted, paid = accept(terms, evidence)
     among = standings(evidence, accepted, terms) if len(accepted) >= MIN_ACCEPTED else []
     row_weights = weights(among, terms) if among else []

@@ -16,14 +16,21 @@ import numpy.typing as npt
 
 from market.protocol.errors import InvalidGram
 from market.protocol.rule_terms import MAX_ROWS
+from zk.transcript import packed_length
 
 PUBLIC_ROWS: Final = 5
 """The last three aggregates (latest first), the current model, the initial model."""
 
+EXAMINED_ROWS: Final = PUBLIC_ROWS + 1
+"""The same and r, what the round's exam asks for."""
+
+EXAM: Final = PUBLIC_ROWS
+"""Which of the public rows is r."""
+
 UPDATE_BITS: Final = 15
 """|x| <= 2^15 for every coordinate of an update (int16)."""
 
-PUBLIC_BITS: Final = (33, 33, 33, 47, 47)
+PUBLIC_BITS: Final = (33, 33, 33, 47, 47, 31)
 """|x| < 2^bits for every coordinate of each public row."""
 
 SLICE_LENGTH: Final = 1 << 16
@@ -40,12 +47,12 @@ PublicRow = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class GramMatrix:
-    """Inner products of n update rows and the five public rows, as Python integers.
+    """Inner products of n update rows and P public rows, as Python integers. P is 5, or 6 where r is the last of them.
 
     Attributes:
         updates: n x n, symmetric: ⟨q_i, q_j⟩
-        mixed: n x 5: ⟨q_i, P_k⟩
-        public: 5 x 5, symmetric: ⟨P_k, P_l⟩; zero where a public row does not exist yet
+        mixed: n x P: ⟨q_i, P_k⟩
+        public: P x P, symmetric: ⟨P_k, P_l⟩; zero where a public row does not exist yet
     """
 
     updates: Integers
@@ -56,6 +63,11 @@ class GramMatrix:
     def rows(self) -> int:
         """n, the number of updates."""
         return len(self.updates)
+
+    @property
+    def examined(self) -> bool:
+        """Whether the last public row is an exam's r."""
+        return len(self.public) == EXAMINED_ROWS
 
     def pack(self) -> bytes:
         """Return the contract's format: upper triangles and the mixed block, big-endian, int64 and int128.
@@ -72,15 +84,21 @@ class GramMatrix:
             raise InvalidGram(f"an inner product does not fit its packed width: {error}") from error
 
     @classmethod
-    def unpack(cls, unverified_packed: bytes, rows: int) -> GramMatrix:
+    def unpack(cls, unverified_packed: bytes, rows: int, examined: bool = False) -> GramMatrix:
         """Read the contract's format. The entries still have to pass `verify`.
+
+        Args:
+            unverified_packed: the bytes
+            rows: n, how many updates it is of
+            examined: whether it has six public rows, the last of them r
 
         Raises:
             InvalidGram: more than 64 rows, or another length than that many rows have
         """
         if not 0 <= rows <= MAX_ROWS:
             raise InvalidGram(f"{rows} rows where at most {MAX_ROWS} can be")
-        expected = packed_length(rows)
+        public_rows = EXAMINED_ROWS if examined else PUBLIC_ROWS
+        expected = packed_length(rows, public_rows)
         if len(unverified_packed) != expected:
             raise InvalidGram(f"length is {len(unverified_packed)} bytes where {rows} rows have {expected}")
         split = 8 * comb(rows + 1, 2)
@@ -88,8 +106,8 @@ class GramMatrix:
         wide = _int128s(unverified_packed[split:])
         return cls(
             updates=_symmetric(narrow, rows),
-            mixed=[wide[PUBLIC_ROWS * i : PUBLIC_ROWS * (i + 1)] for i in range(rows)],
-            public=_symmetric(wide[PUBLIC_ROWS * rows :], PUBLIC_ROWS),
+            mixed=[wide[public_rows * i : public_rows * (i + 1)] for i in range(rows)],
+            public=_symmetric(wide[public_rows * rows :], public_rows),
         )
 
     def verify(self, dimension: int) -> None:
@@ -101,8 +119,9 @@ class GramMatrix:
         Raises:
             InvalidGram: naming the first diagonal entry or pair at fault; public rows follow the updates
         """
-        ranges = [dimension << 2 * UPDATE_BITS] * self.rows + [dimension << 2 * bits for bits in PUBLIC_BITS]
-        diagonal = [self.updates[i][i] for i in range(self.rows)] + [self.public[k][k] for k in range(PUBLIC_ROWS)]
+        bits = [UPDATE_BITS] * self.rows + list(PUBLIC_BITS[: len(self.public)])
+        ranges = [dimension << 2 * each for each in bits]
+        diagonal = [block[i][i] for block in (self.updates, self.public) for i in range(len(block))]
         for row, (square, largest) in enumerate(zip(diagonal, ranges, strict=True)):
             if not 0 <= square <= largest:
                 raise InvalidGram(f"diagonal of row {row} is {square}, expected 0 to {largest}")
@@ -112,17 +131,13 @@ class GramMatrix:
 
     def _pairs(self) -> Iterator[tuple[int, int, int]]:
         """Every pair of different rows in the order in which the contract checks them: public, mixed, updates."""
-        for k in range(PUBLIC_ROWS):
-            yield from ((self.rows + k, self.rows + m, self.public[k][m]) for m in range(k + 1, PUBLIC_ROWS))
+        public_rows = len(self.public)
+        for k in range(public_rows):
+            yield from ((self.rows + k, self.rows + m, self.public[k][m]) for m in range(k + 1, public_rows))
         for i in range(self.rows):
-            yield from ((i, self.rows + k, self.mixed[i][k]) for k in range(PUBLIC_ROWS))
+            yield from ((i, self.rows + k, self.mixed[i][k]) for k in range(public_rows))
         for i in range(self.rows):
             yield from ((i, j, self.updates[i][j]) for j in range(i + 1, self.rows))
-
-
-def packed_length(rows: int) -> int:
-    """Number of bytes of a packed matrix with this many update rows."""
-    return 8 * comb(rows + 1, 2) + 16 * (PUBLIC_ROWS * rows + comb(PUBLIC_ROWS + 1, 2))
 
 
 def gram_matrix(updates: Sequence[Update], public: Sequence[PublicRow | None]) -> GramMatrix:
@@ -133,7 +148,8 @@ def gram_matrix(updates: Sequence[Update], public: Sequence[PublicRow | None]) -
 
     Args:
         updates: n arrays of shape (d,), int16; memory maps are welcome
-        public: five arrays of shape (d,), int64, or None for a row that does not exist yet
+        public: five arrays of shape (d,), int64, or None for a row that does not exist yet; after them r of the same
+            kind, never None, where the round has an exam
 
     Raises:
         InvalidGram: rows of different length or type, too many, or a public coordinate out of its range
@@ -151,14 +167,15 @@ def gram_matrix(updates: Sequence[Update], public: Sequence[PublicRow | None]) -
         blocks += [_limbs(np.asarray(row[window]), k) for k, row in present.items()]
         stacked = np.concatenate(blocks)
         total += (stacked @ stacked.T).astype(np.int64)
-    return _recombine(total, len(updates), list(present))
+    return _recombine(total, len(updates), list(present), len(public))
 
 
 def _common_length(updates: Sequence[Update], public: Sequence[PublicRow | None]) -> int:
-    if len(updates) > MAX_ROWS or len(public) != PUBLIC_ROWS:
-        raise InvalidGram(
-            f"{len(updates)} updates and {len(public)} public rows, expected <= {MAX_ROWS} and {PUBLIC_ROWS}"
-        )
+    if len(updates) > MAX_ROWS or len(public) not in (PUBLIC_ROWS, EXAMINED_ROWS):
+        counts = f"{len(updates)} updates and {len(public)} public rows"
+        raise InvalidGram(f"{counts}, expected <= {MAX_ROWS} and {PUBLIC_ROWS}, or {EXAMINED_ROWS} with an exam")
+    if len(public) == EXAMINED_ROWS and public[EXAM] is None:
+        raise InvalidGram(f"public row {EXAM} is missing: an exam that was not opened is no row")
     rows: list[tuple[str, npt.NDArray[Any], type]] = [(f"update {i}", row, np.int16) for i, row in enumerate(updates)]
     rows += [(f"public row {k}", row, np.int64) for k, row in enumerate(public) if row is not None]
     length = rows[0][1].shape[0] if rows and rows[0][1].ndim else 0
@@ -183,12 +200,12 @@ def _limbs(values: PublicRow, k: int) -> npt.NDArray[np.float64]:
     return limbs
 
 
-def _recombine(total: npt.NDArray[np.int64], n: int, present: list[int]) -> GramMatrix:
+def _recombine(total: npt.NDArray[np.int64], n: int, present: list[int], public_rows: int) -> GramMatrix:
     """Put the limbs' inner products together as Python integers, the absent public rows as zeros."""
     start = {k: n + LIMBS * place for place, k in enumerate(present)}
     exact = total.tolist()
-    mixed = [[0] * PUBLIC_ROWS for _ in range(n)]
-    public = [[0] * PUBLIC_ROWS for _ in range(PUBLIC_ROWS)]
+    mixed = [[0] * public_rows for _ in range(n)]
+    public = [[0] * public_rows for _ in range(public_rows)]
     for k in present:
         for i in range(n):
             mixed[i][k] = sum(exact[i][start[k] + a] << LIMB_BITS * a for a in range(LIMBS))

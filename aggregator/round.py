@@ -1,6 +1,6 @@
 """A whole round as a pure function: updates and model versions in; Gram matrix, decision and new model out.
 
-Data's path: updates q_i and public rows -> `gram_matrix` -> `decide` -> `fold` -> the next model.
+Data's path: updates q_i, public rows and the exam's r -> `gram_matrix` -> `decide` -> `fold` -> the next model.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class RoundResult:
     """What a round comes to.
 
     Attributes:
-        public: the five public rows, int64 (d,) each; None for one that does not exist yet.
+        public: the five public rows, int64 (d,) each, None for one that does not exist yet; then the exam's r, where
+            the round has one.
         gram: inner products of the updates and the public rows.
         decision: what the contract will decide from it.
         model: int64 (d,), the new model; None where fewer than three updates were accepted.
@@ -71,7 +72,12 @@ def public_rows(versions: Sequence[ModelVersion]) -> tuple[Model | None, ...]:
 
 
 def run_round(
-    terms: RuleTerms, updates: Sequence[Update], versions: Sequence[ModelVersion], shift: int, step_q16: int
+    terms: RuleTerms,
+    updates: Sequence[Update],
+    versions: Sequence[ModelVersion],
+    shift: int,
+    step_q16: int,
+    exam: Model | None = None,
 ) -> RoundResult:
     """Decide a round and average what it accepts: M' = M + 2^e Σ w_i·q_i.
 
@@ -81,14 +87,15 @@ def run_round(
         versions: the job's models so far, as `public_rows` takes them.
         shift: this round's e.
         step_q16: this round's step.
+        exam: r, int64 (d,), |r_x| < 2^31; None where the round has no exam.
 
     Raises:
-        InvalidGram: more than 64 updates, or vectors of different lengths.
+        InvalidGram: more than 64 updates, vectors of different lengths, or r beyond its range.
         InvalidModel: the new model would leave its range.
     """
-    public = public_rows(versions)
+    public = public_rows(versions) if exam is None else (*public_rows(versions), exam)
     gram = gram_matrix(updates, public)
-    decision = decide(terms, len(updates), shift, step_q16, gram)
+    decision = decide(terms, len(updates), shift, step_q16, gram, examined=gram.examined)
     if not decision.accepted:
         return RoundResult(public, gram, decision, None)
     rows = decision.accepted_rows

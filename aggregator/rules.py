@@ -11,6 +11,7 @@ from math import isqrt
 from typing import Final
 
 from aggregator.gram import Integers
+from aggregator.projection import ExamRow
 from market.protocol.rule_terms import NO_FALLBACK, Rule, RuleKind, RuleTerms
 
 Rows = tuple[int, ...]
@@ -25,12 +26,14 @@ class Evidence:
         residual: R, n x n inner products of what is left once the public rows are projected out
         chance_q64: T, the square of the cosine above which a row says more than chance
         shift: e; a count of this round is 2^e base counts
+        exam: what is left of the exam's r; None where the round has none that counts
     """
 
     products: Integers
     residual: Integers
     chance_q64: int
     shift: int
+    exam: ExamRow | None = None
 
 
 def chance_q64(terms: RuleTerms) -> int:
@@ -97,6 +100,24 @@ def more_than_chance(evidence: Evidence, i: int, j: int) -> bool:
     return shared**2 << 64 > evidence.chance_q64 * evidence.products[i][i] * other
 
 
+def exam(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
+    """Keep i if its semi-partial cosine with r is more than chance; where no exam counts, `median_cosine` decides.
+
+    >>> ours, asked = [[9, 0], [0, 9]], ExamRow(square=4, products=(6, -6))
+    >>> exam(Evidence(ours, ours, 0, 0, asked), (0, 1), Rule(RuleKind.EXAM))
+    (0,)
+    """
+    if evidence.exam is None:
+        return median_cosine(evidence, rows, rule)
+    return tuple(i for i in rows if passes_exam(evidence, evidence.exam, i))
+
+
+def passes_exam(evidence: Evidence, asked: ExamRow, i: int) -> bool:
+    """Tell whether ⟨q_i⊥, r⊥⟩ / (‖q_i‖·‖r⊥‖) exceeds √T."""
+    shared = asked.products[i]
+    return shared > 0 and shared**2 << 64 > evidence.chance_q64 * evidence.products[i][i] * asked.square
+
+
 def multi_krum(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
     """Keep the `b` rows (0: m - f) whose m - f - 2 nearest others are nearest; ties go to the lower row.
 
@@ -156,5 +177,6 @@ RULES: Final[dict[RuleKind, Callable[[Evidence, Rows, Rule], Rows]]] = {
     RuleKind.MEDIAN_COSINE: median_cosine,
     RuleKind.MULTI_KRUM: multi_krum,
     RuleKind.THREE_SIGMA: three_sigma,
+    RuleKind.EXAM: exam,
 }
 """Every rule by its kind."""

@@ -234,9 +234,9 @@ def check_point(z: int) -> None:
         raise InvalidProof(f"the challenge z is {z}, expected one with z² other than 0 and 1")
 
 
-def packed_length(updates: int) -> int:
+def packed_length(updates: int, public_rows: int = PUBLIC_ROWS) -> int:
     """Bytes of a packed Gram matrix: int64 among the updates, int128 wherever a public row takes part."""
-    return 8 * comb(updates + 1, 2) + 16 * (PUBLIC_ROWS * updates + comb(PUBLIC_ROWS + 1, 2))
+    return 8 * comb(updates + 1, 2) + 16 * (public_rows * updates + comb(public_rows + 1, 2))
 
 
 def argument_length(chunks: int) -> int:

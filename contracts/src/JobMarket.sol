@@ -71,7 +71,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         job.terms = unverifiedTerms; // first, so that the one copy of their code reads them from storage
         JobTerms memory terms = _terms(job);
         terms.check();
-        rules.check(terms.rules, terms.minimumCommits);
+        rules.check(terms.rules, terms.minimumCommits, terms.seats);
         if (specDigest == 0) revert InvalidTerm("specDigest", 0);
         if (initialModel == 0) revert EmptyModel();
         _requireSrs(srsId);

@@ -16,12 +16,12 @@ contract RoundRules is IRoundRules {
     using PackedArray for bytes;
 
     /// @inheritdoc IRoundRules
-    function check(RuleTerms calldata terms, uint256 minimum) external pure {
-        TermChecks.check(terms, minimum);
+    function check(RuleTerms calldata terms, uint256 minimum, uint256) external pure returns (bool needsExam) {
+        return TermChecks.check(terms, minimum);
     }
 
     /// @inheritdoc IRoundRules
-    function decide(RuleTerms calldata terms, uint256 rows, uint256 shift, uint256 stepQ16, bytes calldata gram)
+    function decide(RuleTerms calldata terms, uint256 rows, bool, uint256 shift, uint256 stepQ16, bytes calldata gram)
         external
         pure
         returns (Decision memory decision)

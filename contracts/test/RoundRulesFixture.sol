@@ -123,7 +123,7 @@ abstract contract RoundRulesFixture is Base {
     }
 
     function decide(RuleTerms memory terms, Vectors memory round) internal view returns (Decision memory) {
-        return rules.decide(terms, round.updates.length, 0, ONE, pack(round));
+        return rules.decide(terms, round.updates.length, false, 0, ONE, pack(round));
     }
 
     function weightOf(Decision memory decision, uint256 row) internal pure returns (uint256) {

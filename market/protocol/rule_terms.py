@@ -44,6 +44,10 @@ class RuleKind(IntEnum):
     MEDIAN_COSINE = 2
     MULTI_KRUM = 3
     THREE_SIGMA = 4
+    EXAM = 5
+    NEAREST_NEIGHBOUR_MIXING = 6
+    GEOMETRIC_MEDIAN = 7
+    CENTRED_CLIPPING = 8
 
 
 class Scoring(IntEnum):
@@ -52,6 +56,8 @@ class Scoring(IntEnum):
     LEAVE_ONE_OUT_COSINE = 0
     COSINE_TO_MEAN = 1
     EQUAL = 2
+    EXAM = 3
+    SHAPLEY = 4
 
 
 class Weighting(IntEnum):
@@ -59,6 +65,7 @@ class Weighting(IntEnum):
 
     CROWDING = 0
     EQUAL = 1
+    RULE = 2
 
 
 class StepRule(IntEnum):
@@ -115,17 +122,24 @@ class RuleTerms:
     step_threshold_q16: int = 0
     rules: tuple[Rule, ...] = (Rule(RuleKind.MEDIAN_COSINE),)
 
-    def check(self, minimum: int) -> None:
+    @property
+    def needs_exam(self) -> bool:
+        """Whether a rule or the scoring asks for an exam: then a job must have one, and else must not."""
+        return self.scoring in EXAM_SCORINGS or any(rule.kind is RuleKind.EXAM for rule in self.rules)
+
+    def check(self, minimum: int, seats: int) -> None:
         """Refuse terms under which a rule cannot work, in the order in which the contract does.
 
         Args:
             minimum: the fewest updates with which a round takes place
+            seats: the most that it can have
 
         Raises:
             InvalidTerms: one sentence that begins with the term and says what was expected
         """
         _require(minimum >= MIN_ACCEPTED, "minimum", minimum, f"at least {MIN_ACCEPTED} updates")
         _check_ranges(self)
+        _check_sequence(self)
         for rule in self.rules:
             RULE_CHECKS[rule.kind](rule, minimum)
         if self.fallback_faults != NO_FALLBACK:
@@ -207,6 +221,15 @@ def _check_ranges(terms: RuleTerms) -> None:
         _require(least <= value <= most, term, value, f"{least} to {most}")
 
 
+def _check_sequence(terms: RuleTerms) -> None:
+    """What holds of the rules together, and of what they go with."""
+    exams = sum(rule.kind is RuleKind.EXAM for rule in terms.rules)
+    _require(exams <= 1, "exam", exams, "at most one such rule")
+    _require(terms.weighting is not Weighting.RULE, "weighting", terms.weighting, "0 or 1")
+    for rule in terms.rules:
+        _require(rule.kind <= RuleKind.EXAM, "rules", rule.kind, f"kinds up to {RuleKind.EXAM:d}")
+
+
 def _check_norm_bound(rule: Rule, minimum: int) -> None:
     _require(rule.a > 0, "norm_bound", rule.a, "a largest norm above 0")
 
@@ -237,10 +260,14 @@ def _check_nothing(rule: Rule, minimum: int) -> None:
     """Rules without arguments hold with any number of updates."""
 
 
+EXAM_SCORINGS: Final = (Scoring.EXAM, Scoring.SHAPLEY)
+"""Scorings that measure by an exam."""
+
 RULE_CHECKS: Final[dict[RuleKind, Callable[[Rule, int], None]]] = {
     RuleKind.NONE: _check_nothing,
     RuleKind.NORM_BOUND: _check_norm_bound,
     RuleKind.MEDIAN_COSINE: _check_nothing,
     RuleKind.MULTI_KRUM: _check_multi_krum,
     RuleKind.THREE_SIGMA: _check_three_sigma,
+    RuleKind.EXAM: _check_nothing,
 }

@@ -95,7 +95,7 @@ class JobTerms:
         _check_counts(self)
         _check_periods(self)
         _check_money(self)
-        self.rules.check(self.minimum_commits)
+        self.rules.check(self.minimum_commits, self.seats)
 
 
 MAX_SEATS = 64

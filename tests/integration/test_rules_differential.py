@@ -23,7 +23,7 @@ from market.chain.artefacts import compile_contracts
 from market.protocol.errors import FedmarketError, InvalidGram, InvalidTerms
 from market.protocol.rule_terms import RuleTerms
 from tests.unit.aggregator.random_rounds import Round, random_round, random_terms
-from tests.vectors.make_rules import DECIDE, DECISION, TERMS, as_returned
+from tests.vectors.make_rules import DECISION, TERMS, as_returned, decide_data
 
 ROUNDS = 12_000
 TERMS_CHECKED = 2_000
@@ -31,7 +31,7 @@ BATCH = 250
 SEED = 20_230_228
 
 RULES_ADDRESS = "0x" + "11" * 20
-CHECK = function_signature_to_4byte_selector(f"check({TERMS},uint256)")
+CHECK = function_signature_to_4byte_selector(f"check({TERMS},uint256,uint256)")
 
 REFUSALS = {
     "GramLength(uint256,uint256)": "length is {0} bytes where",
@@ -89,15 +89,10 @@ def rules_anvil() -> Iterator[RulesContract]:
         yield RulesContract(network.url)
 
 
-def decide_data(case: Round) -> bytes:
-    types = [TERMS, "uint256", "uint256", "uint256", "bytes"]
-    return DECIDE + encode(types, [case.terms.to_abi(), case.rows, case.shift, case.step_q16, case.packed])
-
-
 def mirrored(case: Round) -> Decision | FedmarketError:
     """What the Python decides, or why it refuses."""
     try:
-        return decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+        return decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
     except (InvalidGram, InvalidTerms) as refusal:
         return refusal
 
@@ -133,7 +128,7 @@ def test_contract_and_python_refuse_the_same_terms(rules_anvil: RulesContract) -
     cases = [
         (_bent(rng, random_terms(rng, rng.choice([1, 1 << 30]), 24)), rng.randint(0, 80)) for _ in range(TERMS_CHECKED)
     ]
-    returned = rules_anvil.call([CHECK + encode([TERMS, "uint256"], [t.to_abi(), m]) for t, m in cases])
+    returned = rules_anvil.call([CHECK + encode([TERMS, "uint256", "uint256"], [t.to_abi(), m, 64]) for t, m in cases])
     refused: Counter[str] = Counter()
     for (terms, minimum), outcome in zip(cases, returned, strict=True):
         sentence = _refusal(terms, minimum)
@@ -165,7 +160,7 @@ def _bent(rng: random.Random, terms: RuleTerms) -> RuleTerms:
 
 def _refusal(terms: RuleTerms, minimum: int) -> str:
     try:
-        terms.check(minimum)
+        terms.check(minimum, 64)
     except FedmarketError as error:
         return str(error)
     return ""

@@ -26,7 +26,8 @@ from tests.unit.aggregator.rules_oracle import Refused, decide
 PATH = Path(__file__).with_name("rules.json")
 TERMS = "(uint32,uint8,uint8,uint16,uint16,uint32,uint32,uint32,uint8,uint8,uint32,uint32,(uint8,uint32,uint32)[3])"
 DECISION = "(uint64,bool,uint32,bytes,bytes)"
-DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,uint256,uint256,bytes)")
+DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,bool,uint256,uint256,bytes)")
+ARGUMENTS = [TERMS, "uint256", "bool", "uint256", "uint256", "bytes"]
 ERRORS = {
     "GramLength": ["uint256", "uint256"],
     "GramDiagonal": ["uint256", "int256"],
@@ -102,6 +103,12 @@ def random_cases() -> Iterator[tuple[str, Round]]:
         yield f"random_{number}", random_round(rng, most_rows=10)
 
 
+def decide_data(case: Round) -> bytes:
+    """The call as the contract takes it."""
+    arguments = (case.terms.to_abi(), case.rows, case.examined, case.shift, case.step_q16, case.packed)
+    return DECIDE + encode(ARGUMENTS, arguments)
+
+
 def as_returned(decision: Sequence[Any]) -> bytes:
     """A decision as the contract returns it: weights in four bytes each, scores in eight."""
     *fields, weights, scores = decision
@@ -111,9 +118,7 @@ def as_returned(decision: Sequence[Any]) -> bytes:
 
 def vector(case: Round) -> dict[str, Any]:
     """One entry of the file."""
-    types = [TERMS, "uint256", "uint256", "uint256", "bytes"]
-    call = DECIDE + encode(types, [case.terms.to_abi(), case.rows, case.shift, case.step_q16, case.packed])
-    entry: dict[str, Any] = {"terms": str(case.terms), "call": "0x" + call.hex()}
+    entry: dict[str, Any] = {"terms": str(case.terms), "call": "0x" + decide_data(case).hex()}
     try:
         decision = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
     except Refused as refused:

@@ -10,20 +10,27 @@ enum RuleKind {
     NormBound, // a: largest norm in base counts
     MedianCosine, // no arguments: significance and floor are the job's
     MultiKrum, // a: f, the number of faulty updates; b: m, how many are kept (0: all but f)
-    ThreeSigma // a: k in Q8, how many standard deviations of distance are allowed
+    ThreeSigma, // a: k in Q8, how many standard deviations of distance are allowed
+    Exam, // no arguments: more than chance in common with the exam's r; MedianCosine where no exam counts
+    NearestNeighbourMixing, // a: f
+    GeometricMedian, // a: steps
+    CentredClipping // a: radius in base counts; b: steps
 }
 
 /// @notice How an accepted update's contribution is measured.
 enum Scoring {
     LeaveOneOutCosine,
     CosineToMean,
-    Equal
+    Equal,
+    Exam, // the cosine with the exam's r; LeaveOneOutCosine where no exam counts
+    Shapley // the share in how near the average comes to the exam's r; LeaveOneOutCosine where no exam counts
 }
 
 /// @notice How the accepted updates share the average.
 enum Weighting {
     Crowding,
-    Equal
+    Equal,
+    Rule // as the last rules of the sequence say
 }
 
 /// @notice How the next round's step follows from this one.
@@ -70,9 +77,9 @@ struct Decision {
 /// @title Decides a round from its Gram matrix: acceptance, weights, scores and the next step.
 /// @notice Stateless, integers only. docs/rules.md states every formula and rounding; `aggregator/` is the same function.
 /// @dev The packed matrix holds the upper triangle of the update rows (int64, row by row, diagonal included), then the
-/// inner products of every update row with the five public rows (int128, update by update), then the upper triangle of
-/// the public rows (int128). All big-endian. Public rows: the last three aggregates (latest first), the current model,
-/// the initial model; those that do not exist yet are zero.
+/// inner products of every update row with the public rows (int128, update by update), then the upper triangle of the
+/// public rows (int128). All big-endian. Public rows: the last three aggregates (latest first), the current model, the
+/// initial model; those that do not exist yet are zero. Where the round has an exam, r is the sixth.
 interface IRoundRules {
     /// @notice The packed matrix has another length than `rows` ask for.
     error GramLength(uint256 length, uint256 expected);
@@ -88,16 +95,23 @@ interface IRoundRules {
     /// @notice Refuses terms under which a rule cannot work.
     /// @param terms the job's rule terms
     /// @param minimum the fewest updates with which a round takes place
-    function check(RuleTerms calldata terms, uint256 minimum) external pure;
+    /// @param seats the most that it can have
+    /// @return needsExam whether a rule or the scoring asks for an exam
+    function check(RuleTerms calldata terms, uint256 minimum, uint256 seats) external pure returns (bool needsExam);
 
     /// @notice Executes the job's rules.
     /// @param terms the job's rule terms, as `check` passed them
     /// @param rows n, the number of update rows, at most 64
+    /// @param examined whether the matrix has r as its sixth public row
     /// @param shift e: one count of this round is worth 2^e base counts
     /// @param stepQ16 this round's step
     /// @param gram the packed matrix
-    function decide(RuleTerms calldata terms, uint256 rows, uint256 shift, uint256 stepQ16, bytes calldata gram)
-        external
-        pure
-        returns (Decision memory);
+    function decide(
+        RuleTerms calldata terms,
+        uint256 rows,
+        bool examined,
+        uint256 shift,
+        uint256 stepQ16,
+        bytes calldata gram
+    ) external pure returns (Decision memory);
 }

@@ -32,13 +32,14 @@ library AcceptanceRules {
         accepted = everybody;
         for (uint256 stage = 0; stage < 3; ++stage) {
             Rule calldata rule = terms.rules[stage];
-            if (rule.kind == RuleKind.NormBound) {
+            RuleKind kind = rule.kind;
+            if (kind == RuleKind.NormBound) {
                 accepted = normBound(gram, accepted, rule.a, shift);
-            } else if (rule.kind == RuleKind.MedianCosine) {
+            } else if (kind == RuleKind.MedianCosine || kind == RuleKind.Exam) {
                 accepted = medianCosine(gram, accepted);
-            } else if (rule.kind == RuleKind.MultiKrum) {
+            } else if (kind == RuleKind.MultiKrum) {
                 accepted = multiKrum(gram, accepted, rule.a, rule.b);
-            } else if (rule.kind == RuleKind.ThreeSigma) {
+            } else if (kind == RuleKind.ThreeSigma) {
                 accepted = threeSigma(gram, accepted, rule.a);
             }
         }

@@ -112,7 +112,7 @@ library Settlements {
         uint32 stepQ16 = job.state.stepQ16;
         settled.shift = Rounds.shift(job.terms.initialShift, stepQ16);
         uint256 rows = settled.included.count();
-        Decision memory decision = rules.decide(job.terms.rules, rows, settled.shift, stepQ16, gram);
+        Decision memory decision = rules.decide(job.terms.rules, rows, false, settled.shift, stepQ16, gram);
         settled.decision = decision;
         settled.accepted = settled.included.select(decision.accepted);
         if (decision.nextStepQ16 != stepQ16) job.state.stepQ16 = decision.nextStepQ16;

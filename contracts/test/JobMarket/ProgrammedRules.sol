@@ -7,11 +7,12 @@ import {Decision, IRoundRules, RuleTerms} from "../../src/interfaces/IRoundRules
 /// first bytes are the accepted rows (8), whether they are paid (1), the next step (4), then every row's weight (4) and
 /// every row's score (8). They always fit, and what a matrix holds is proven all the same.
 contract ProgrammedRules is IRoundRules {
-    function check(RuleTerms calldata terms, uint256) external pure {
+    function check(RuleTerms calldata terms, uint256, uint256) external pure returns (bool needsExam) {
         if (terms.dimension == 0) revert InvalidRuleTerms("dimension", 0);
+        return false;
     }
 
-    function decide(RuleTerms calldata, uint256 rows, uint256, uint256, bytes calldata gram)
+    function decide(RuleTerms calldata, uint256 rows, bool, uint256, uint256, bytes calldata gram)
         external
         pure
         returns (Decision memory decision)

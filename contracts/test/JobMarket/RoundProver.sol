@@ -138,7 +138,7 @@ abstract contract RoundProver {
         returns (Decision memory)
     {
         uint256 shift = Rounds.shift(terms.initialShift, state.stepQ16);
-        return market.rules().decide(terms.rules, included.count(), shift, state.stepQ16, gram);
+        return market.rules().decide(terms.rules, included.count(), false, shift, state.stepQ16, gram);
     }
 
     // ------------------------------------------------------------------ logs

@@ -9,7 +9,9 @@ from math import isqrt
 
 import numpy as np
 
+from aggregator.contribution import WEIGHTINGS
 from aggregator.gram import PUBLIC_BITS, PUBLIC_ROWS, GramMatrix, gram_matrix
+from aggregator.rules import RULES
 from market.protocol.rule_terms import (
     MAX_DIMENSION,
     NO_FALLBACK,
@@ -19,7 +21,6 @@ from market.protocol.rule_terms import (
     RuleTerms,
     Scoring,
     StepRule,
-    Weighting,
 )
 
 BASE_LENGTH = 12
@@ -37,6 +38,7 @@ class Round:
     shift: int
     step_q16: int
     packed: bytes
+    examined: bool = False
 
 
 def random_round(rng: random.Random, most_rows: int = 64) -> Round:
@@ -73,7 +75,7 @@ def random_terms(rng: random.Random, dimension: int, rows: int) -> RuleTerms:
     return RuleTerms(
         dimension=dimension,
         scoring=rng.choice(list(Scoring)),
-        weighting=rng.choice(list(Weighting)),
+        weighting=rng.choice(list(WEIGHTINGS)),
         significance_q8=rng.choice([0, 1, 256, 3 << 8, 3 << 8, rng.randint(0, 65535), 65535]),
         floor_q16=rng.choice([0, 0, 0, 6554, rng.randint(0, 65535)]),
         cap_q16=rng.choice([ONE_Q16, ONE_Q16, ONE_Q16 // 2, 1, rng.randint(1, ONE_Q16)]),
@@ -89,7 +91,7 @@ def random_terms(rng: random.Random, dimension: int, rows: int) -> RuleTerms:
 
 def random_rule(rng: random.Random, rows: int) -> Rule:
     """Draw a rule with arguments that do something for so many rows."""
-    kind = rng.choice(list(RuleKind))
+    kind = rng.choice(list(RULES))
     if kind is RuleKind.NORM_BOUND:
         return Rule(kind, rng.choice([1, rng.randint(1, 10**4), rng.randint(1, 10**8), 2**32 - 1]))
     if kind is RuleKind.MULTI_KRUM:

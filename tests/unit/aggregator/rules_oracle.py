@@ -127,7 +127,7 @@ def keep(terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, e:
     m = len(S)
     if kind == 1:
         return [i for i in S if G[i, i] * 4**e <= a * a]
-    if kind == 2:
+    if kind in (2, 5):
         T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
 
         def above(i: int, j: int) -> bool:

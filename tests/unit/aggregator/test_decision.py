@@ -12,13 +12,13 @@ from market.protocol.errors import InvalidGram, InvalidTerms
 from market.protocol.rule_terms import RuleTerms
 from tests.unit.aggregator import rules_oracle
 from tests.unit.aggregator.random_rounds import Round, random_round
-from tests.vectors.make_rules import PATH, TERMS, as_returned, vector
+from tests.vectors.make_rules import ARGUMENTS, PATH, as_returned, vector
 
 
 def outcome(case: Round) -> object:
     """The decision as a tuple, or the name of the refusal."""
     try:
-        d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+        d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
     except (InvalidGram, InvalidTerms) as error:
         return type(error).__name__
     return d.accepted, d.paid, d.next_step_q16, list(d.weights), list(d.scores)
@@ -43,9 +43,8 @@ VECTORS = json.loads(PATH.read_text("utf-8"))
 
 
 def round_of(written: dict[str, Any]) -> Round:
-    types = [TERMS, "uint256", "uint256", "uint256", "bytes"]
-    fields, rows, shift, step_q16, packed = decode(types, bytes.fromhex(written["call"][10:]))
-    return Round(RuleTerms.from_abi(fields), rows, shift, step_q16, packed)
+    fields, rows, examined, shift, step_q16, packed = decode(ARGUMENTS, bytes.fromhex(written["call"][10:]))
+    return Round(RuleTerms.from_abi(fields), rows, shift, step_q16, packed, examined)
 
 
 @pytest.mark.parametrize("written", VECTORS.values(), ids=VECTORS)
@@ -53,9 +52,9 @@ def test_shared_vectors_are_decided_as_written(written: dict[str, Any]) -> None:
     case = round_of(written)
     if not written["succeeds"]:
         with pytest.raises((InvalidGram, InvalidTerms)):
-            decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+            decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
         return
-    d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+    d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
     returned = (d.accepted, d.paid, d.next_step_q16, d.weights, d.scores)
     assert as_returned(returned).hex() == written["outcome"][2:]
 

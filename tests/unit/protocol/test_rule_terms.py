@@ -14,22 +14,22 @@ SIGMA = Rule(RuleKind.THREE_SIGMA, 3 << 8)
 
 
 def test_default_terms_hold_with_three_updates() -> None:
-    TERMS.check(3)
+    TERMS.check(3, 64)
 
 
 @pytest.mark.parametrize(("rule", "least"), [(KRUM, 9), (SIGMA, 11), (Rule(RuleKind.MULTI_KRUM, 0), 3)])
 def test_a_rule_holds_from_its_least_number_of_updates_on(rule: Rule, least: int) -> None:
     terms = replace(TERMS, rules=(rule,))
-    terms.check(least)
+    terms.check(least, 64)
     with pytest.raises(InvalidTerms):
-        terms.check(least - 1)
+        terms.check(least - 1, 64)
 
 
 def test_refusals_print_f_and_n() -> None:
     with pytest.raises(InvalidTerms, match=r"multi_krum: f = 3 .* n >= 2f \+ 3 = 9, .* n = 8"):
-        replace(TERMS, rules=(KRUM,)).check(8)
+        replace(TERMS, rules=(KRUM,)).check(8, 64)
     with pytest.raises(InvalidTerms, match=r"three_sigma: k = 3 needs .* n = 10"):
-        replace(TERMS, rules=(SIGMA,)).check(10)
+        replace(TERMS, rules=(SIGMA,)).check(10, 64)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_refusals_print_f_and_n() -> None:
 )
 def test_terms_out_of_range_are_refused_by_name(changed: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidTerms, match=f"^{named}"):
-        replace(TERMS, **changed).check(64)
+        replace(TERMS, **changed).check(64, 64)
 
 
 def test_too_small_a_minimum_is_refused() -> None:
     with pytest.raises(InvalidTerms, match=r"^minimum: 2"):
-        TERMS.check(2)
+        TERMS.check(2, 64)
 
 
 def test_terms_survive_the_contracts_encoding() -> None:
@@ -96,4 +96,4 @@ def test_unknown_members_are_refused() -> None:
 
 
 def test_no_fallback_needs_no_updates() -> None:
-    replace(TERMS, fallback_faults=NO_FALLBACK).check(3)
+    replace(TERMS, fallback_faults=NO_FALLBACK).check(3, 64)
