@@ -21,13 +21,16 @@ contract RoundRules is IRoundRules {
     }
 
     /// @inheritdoc IRoundRules
-    function decide(RuleTerms calldata terms, uint256 rows, bool, uint256 shift, uint256 stepQ16, bytes calldata gram)
-        external
-        pure
-        returns (Decision memory decision)
-    {
+    function decide(
+        RuleTerms calldata terms,
+        uint256 rows,
+        bool examined,
+        uint256 shift,
+        uint256 stepQ16,
+        bytes calldata gram
+    ) external pure returns (Decision memory decision) {
         TermChecks.checkStep(stepQ16);
-        GramMatrix memory matrix = Gram.unpack(gram, rows, terms.dimension, AcceptanceRules.chance(terms));
+        GramMatrix memory matrix = Gram.unpack(gram, rows, examined, terms.dimension, AcceptanceRules.chance(terms));
         (uint256 accepted, bool paid) = AcceptanceRules.accept(terms, matrix, shift);
         if (accepted.count() < TermChecks.MIN_ACCEPTED) return _nobody(rows, stepQ16);
         (Standing[] memory standings, bool weighed) = Contribution.weigh(terms, matrix, accepted, shift);

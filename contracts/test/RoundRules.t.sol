@@ -294,7 +294,7 @@ contract RoundRulesTest is RoundRulesFixture {
     ) public view {
         n = bound(n, 0, 8);
         seed = bound(seed, 0, type(uint128).max);
-        Vectors memory round = honestRound(n, seed);
+        Vectors memory round = seed % 2 == 0 ? examinedRound(n, seed) : honestRound(n, seed);
         if (twisted && n > 2) {
             round.updates[0] = new int256[](DIMENSION);
             round.updates[1] = scaled(round.publicRows[seed % 3], 1, 1 << 15);
@@ -302,12 +302,12 @@ contract RoundRulesTest is RoundRulesFixture {
             round.publicRows[4] = round.publicRows[3];
         }
         RuleTerms memory terms = medianTerms();
-        terms.rules[0] = Rule({kind: RuleKind(first % 5), a: faults, b: faults});
-        terms.rules[1] = Rule({kind: RuleKind(second % 5), a: faults % 4, b: 3});
-        terms.scoring = Scoring(first % 3);
+        terms.rules[0] = Rule({kind: RuleKind(first % 6), a: faults, b: faults});
+        terms.rules[1] = Rule({kind: RuleKind(second % 6), a: faults % 4, b: 3});
+        terms.scoring = Scoring((first / 6) % 5);
         terms.weighting = Weighting(second % 2);
         terms.fallbackFaults = second;
-        Decision memory decision = rules.decide(terms, n, false, shift, ONE, pack(round));
+        Decision memory decision = rules.decide(terms, n, isExamined(round), shift, ONE, pack(round));
         uint256 sum = 0;
         for (uint256 i = 0; i < n; ++i) {
             sum += weightOf(decision, i);
@@ -376,6 +376,17 @@ contract RoundRulesTest is RoundRulesFixture {
         rules.check(terms, 11, 64);
     }
 
+    function test_check_tellsWhoNeedsAnExam() public view {
+        vm.assertFalse(rules.check(medianTerms(), 3, 64));
+        vm.assertTrue(rules.check(examTerms(Scoring.Equal), 3, 64));
+        RuleTerms memory terms = medianTerms();
+        for (uint256 scoring = 0; scoring <= uint256(type(Scoring).max); ++scoring) {
+            terms.scoring = Scoring(scoring);
+            bool needsExam = terms.scoring == Scoring.Exam || terms.scoring == Scoring.Shapley;
+            vm.assertEq(rules.check(terms, 3, 64), needsExam);
+        }
+    }
+
     function test_check_revertsIfRuleCannotHold() public {
         _expectRefusal(krumTerms(2, 0), 6, "multi_krum", 2);
         RuleTerms memory terms = noTerms();
@@ -407,6 +418,12 @@ contract RoundRulesTest is RoundRulesFixture {
         terms = noTerms();
         terms.stepThresholdQ16 = (1 << 16) + 1;
         _expectRefusal(terms, 3, "stepThresholdQ16", (1 << 16) + 1);
+    }
+
+    function test_check_revertsIfTheExamIsTwiceInTheSequence() public {
+        RuleTerms memory terms = examTerms(Scoring.Exam);
+        terms.rules[2].kind = RuleKind.Exam;
+        _expectRefusal(terms, 3, "exam", 2);
     }
 
     function _expectRefusal(RuleTerms memory terms, uint256 minimum, string memory term, uint256 value) private {

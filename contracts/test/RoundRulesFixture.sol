@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {RoundRules} from "../src/RoundRules.sol";
-import {Decision, NO_FALLBACK, Rule, RuleKind, RuleTerms} from "../src/interfaces/IRoundRules.sol";
+import {Decision, NO_FALLBACK, Rule, RuleKind, RuleTerms, Scoring} from "../src/interfaces/IRoundRules.sol";
 import {Base} from "./Base.sol";
 import {Packed} from "./Packed.sol";
 
@@ -19,7 +19,7 @@ abstract contract RoundRulesFixture is Base {
     /// @dev The vectors of a round.
     struct Vectors {
         int256[][] updates;
-        int256[][] publicRows;
+        int256[][] publicRows; // the last of six is an exam's r
     }
 
     /// @dev Median cosine with z = 3, leave-one-out scores, crowding weights, nothing bounded.
@@ -31,6 +31,13 @@ abstract contract RoundRulesFixture is Base {
     function krumTerms(uint32 faults, uint32 keep) internal pure returns (RuleTerms memory terms) {
         terms = noTerms();
         terms.rules[0] = Rule({kind: RuleKind.MultiKrum, a: faults, b: keep});
+    }
+
+    /// @dev Accepts by the exam, and pays by it.
+    function examTerms(Scoring scoring) internal pure returns (RuleTerms memory terms) {
+        terms = noTerms();
+        terms.rules[0].kind = RuleKind.Exam;
+        terms.scoring = scoring;
     }
 
     /// @dev Accepts everybody.
@@ -54,6 +61,25 @@ abstract contract RoundRulesFixture is Base {
         for (uint256 k = 0; k < PUBLIC_ROWS; ++k) {
             round.publicRows[k] = noise(seed + k, "public", k < 3 ? int256(1 << 24) : int256(1 << 40));
         }
+    }
+
+    /// @dev The same with r: the direction that the honest share, and noise of its own.
+    function examinedRound(uint256 n, uint256 seed) internal pure returns (Vectors memory) {
+        int256[] memory asked = plus(noise(seed, "common", 300), noise(seed, "exam", 150), 1);
+        return withExam(honestRound(n, seed), scaled(asked, 1 << 21, 1));
+    }
+
+    function withExam(Vectors memory round, int256[] memory asked) internal pure returns (Vectors memory examined) {
+        examined.updates = round.updates;
+        examined.publicRows = new int256[][](PUBLIC_ROWS + 1);
+        for (uint256 k = 0; k < PUBLIC_ROWS; ++k) {
+            examined.publicRows[k] = round.publicRows[k];
+        }
+        examined.publicRows[PUBLIC_ROWS] = asked;
+    }
+
+    function isExamined(Vectors memory round) internal pure returns (bool) {
+        return round.publicRows.length > PUBLIC_ROWS;
     }
 
     /// @dev Coordinates that are uniform between -size and size.
@@ -93,8 +119,8 @@ abstract contract RoundRulesFixture is Base {
     /// @dev The contract's format.
     function pack(Vectors memory round) internal pure returns (bytes memory packed) {
         (int256[][] memory updates, int256[][] memory publicRows) = (round.updates, round.publicRows);
-        uint256 n = updates.length;
-        packed = new bytes(4 * n * (n + 1) + 16 * (PUBLIC_ROWS * n + PUBLIC_ROWS * (PUBLIC_ROWS + 1) / 2));
+        (uint256 n, uint256 rows) = (updates.length, publicRows.length);
+        packed = new bytes(4 * n * (n + 1) + 16 * (rows * n + rows * (rows + 1) / 2));
         uint256 at = 0;
         for (uint256 i = 0; i < n; ++i) {
             for (uint256 j = i; j < n; ++j) {
@@ -102,12 +128,12 @@ abstract contract RoundRulesFixture is Base {
             }
         }
         for (uint256 i = 0; i < n; ++i) {
-            for (uint256 k = 0; k < PUBLIC_ROWS; ++k) {
+            for (uint256 k = 0; k < rows; ++k) {
                 at = put(packed, at, dot(updates[i], publicRows[k]), 16);
             }
         }
-        for (uint256 k = 0; k < PUBLIC_ROWS; ++k) {
-            for (uint256 x = k; x < PUBLIC_ROWS; ++x) {
+        for (uint256 k = 0; k < rows; ++k) {
+            for (uint256 x = k; x < rows; ++x) {
                 at = put(packed, at, dot(publicRows[k], publicRows[x]), 16);
             }
         }
@@ -115,15 +141,17 @@ abstract contract RoundRulesFixture is Base {
 
     /// @dev Writes the value big-endian and returns where the next one goes.
     function put(bytes memory packed, uint256 at, int256 value, uint256 width) internal pure returns (uint256) {
-        for (uint256 place = 0; place < width; ++place) {
-            // forge-lint: disable-next-line(unsafe-typecast)
-            packed[at + place] = bytes1(uint8(uint256(value >> (8 * (width - 1 - place)))));
+        require(at + width <= packed.length, "beyond the end");
+        assembly ("memory-safe") {
+            let place := add(add(packed, 0x20), at)
+            let after := and(mload(place), shr(shl(3, width), not(0)))
+            mstore(place, or(shl(sub(256, shl(3, width)), value), after))
         }
         return at + width;
     }
 
     function decide(RuleTerms memory terms, Vectors memory round) internal view returns (Decision memory) {
-        return rules.decide(terms, round.updates.length, false, 0, ONE, pack(round));
+        return rules.decide(terms, round.updates.length, isExamined(round), 0, ONE, pack(round));
     }
 
     function weightOf(Decision memory decision, uint256 row) internal pure returns (uint256) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Decision, RuleTerms, StepRule} from "../src/interfaces/IRoundRules.sol";
+import {Decision, RuleTerms, Scoring, StepRule} from "../src/interfaces/IRoundRules.sol";
 import {RoundRulesFixture} from "./RoundRulesFixture.sol";
 
 /// @notice What a decision costs to execute, with all public rows in use and everybody honest: the most expensive case.
@@ -42,6 +42,35 @@ contract RoundRulesGasTest is RoundRulesFixture {
         _measure(krumTerms(30, 0), round, 7_000_000, "decide_multi_krum_64_worst");
     }
 
+    function test_decide_exam16_staysWithinBudget() public {
+        _measureExam(16, Scoring.Exam, 280_000, "decide_exam_16");
+    }
+
+    function test_decide_exam64_staysWithinBudget() public {
+        _measureExam(64, Scoring.Exam, 3_600_000, "decide_exam_64");
+    }
+
+    function test_decide_shapley16_staysWithinBudget() public {
+        _measureExam(16, Scoring.Shapley, 300_000, "decide_shapley_16");
+    }
+
+    function test_decide_shapley64_staysWithinBudget() public {
+        _measureExam(64, Scoring.Shapley, 3_600_000, "decide_shapley_64");
+    }
+
+    /// @dev The dearest of all: the exam's row is there and counts, and none of it spares the others anything.
+    function test_decide_examThatScoresNobody16_staysWithinBudget() public {
+        RuleTerms memory terms = examTerms(Scoring.LeaveOneOutCosine);
+        _measure(terms, examinedRound(16, 1), 300_000, "decide_exam_as_rule_alone_16");
+    }
+
+    function _measureExam(uint256 n, Scoring scoring, uint256 budget, string memory name) private {
+        RuleTerms memory terms = examTerms(scoring);
+        terms.stepRule = StepRule.Agreement;
+        terms.stepThresholdQ16 = 1 << 15;
+        _measure(terms, examinedRound(n, 1), budget, name);
+    }
+
     function _measureMedianCosine(uint256 n, uint256 budget, string memory name) private {
         RuleTerms memory terms = medianTerms();
         terms.stepRule = StepRule.Agreement;
@@ -55,7 +84,7 @@ contract RoundRulesGasTest is RoundRulesFixture {
 
     function _measure(RuleTerms memory terms, Vectors memory round, uint256 budget, string memory name) private {
         bytes memory packed = pack(round);
-        Decision memory decision = rules.decide(terms, round.updates.length, false, 0, ONE, packed);
+        Decision memory decision = rules.decide(terms, round.updates.length, isExamined(round), 0, ONE, packed);
         uint256 gas = vm.snapshotGasLastCall(GROUP, name);
         vm.assertGt(decision.accepted, 0);
         vm.assertLe(gas, budget, name);

@@ -17,17 +17,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.decision import Decision, decide
-from aggregator.gram import PUBLIC_ROWS, GramMatrix
+from aggregator.gram import EXAMINED_ROWS, PUBLIC_ROWS, GramMatrix
 from fedmarket.devnet import Devnet
 from market.chain.artefacts import compile_contracts
 from market.protocol.errors import FedmarketError, InvalidGram, InvalidTerms
-from market.protocol.rule_terms import RuleTerms
-from tests.unit.aggregator.random_rounds import Round, random_round, random_terms
+from market.protocol.rule_terms import Rule, RuleKind, RuleTerms, Weighting
+from tests.unit.aggregator.random_rounds import Round, extreme_round, random_round, random_terms
 from tests.vectors.make_rules import DECISION, TERMS, as_returned, decide_data
 
 ROUNDS = 12_000
+EXTREMES = 200
 TERMS_CHECKED = 2_000
 BATCH = 250
+WIDE_BATCH = 32
+"""Of calls with 64 rows each: a node takes 2 MB at a time."""
 SEED = 20_230_228
 
 RULES_ADDRESS = "0x" + "11" * 20
@@ -51,9 +54,9 @@ class RulesContract:
 
     url: str
 
-    def call(self, data: Sequence[bytes]) -> list[bytes | str]:
+    def call(self, data: Sequence[bytes], batch: int = BATCH) -> list[bytes | str]:
         """Return for each call what it returns, or how a refusal's sentence begins."""
-        return [each for start in range(0, len(data), BATCH) for each in self._call_batch(data[start : start + BATCH])]
+        return [each for start in range(0, len(data), batch) for each in self._call_batch(data[start : start + batch])]
 
     def _call_batch(self, data: Sequence[bytes]) -> list[bytes | str]:
         calls = [
@@ -97,6 +100,9 @@ def mirrored(case: Round) -> Decision | FedmarketError:
         return refusal
 
 
+DECISIONS = ("paid", "fallback", "nobody")
+
+
 def assert_alike(case: Round, returned: bytes | str) -> str:
     """Compare one round's outcomes and return what kind it was."""
     mirror = mirrored(case)
@@ -106,7 +112,8 @@ def assert_alike(case: Round, returned: bytes | str) -> str:
         return type(mirror).__name__
     assert isinstance(returned, bytes), f"only the contract refuses: {returned}\n{case}"
     assert returned == as_returned(astuple(mirror)), f"{decode([DECISION], returned)} is not {mirror}\n{case}"
-    return "paid" if mirror.paid else "fallback" if mirror.accepted else "nobody"
+    kind = "paid" if mirror.paid else "fallback" if mirror.accepted else "nobody"
+    return f"{kind}, examined" if case.examined else kind
 
 
 def test_contract_and_python_decide_random_rounds_alike(rules_anvil: RulesContract) -> None:
@@ -120,7 +127,18 @@ def test_contract_and_python_decide_random_rounds_alike(rules_anvil: RulesContra
         sizes.update(case.rows for case in cases)
         print(f"{start + BATCH} of {ROUNDS} rounds alike: {dict(kinds)}", flush=True)
     assert set(range(65)) <= set(sizes)
-    assert min(kinds[kind] for kind in ("paid", "fallback", "nobody", "InvalidGram", "InvalidTerms")) > 50
+    assert min(kinds[kind + examined] for kind in DECISIONS for examined in ("", ", examined")) > 50
+    assert min(kinds[kind] for kind in ("InvalidGram", "InvalidTerms")) > 50
+
+
+def test_contract_and_python_decide_alike_where_every_number_is_as_large_as_it_can_be(
+    rules_anvil: RulesContract,
+) -> None:
+    rng = random.Random(SEED)
+    cases = [extreme_round(rng) for _ in range(EXTREMES)]
+    kinds = Counter(map(assert_alike, cases, rules_anvil.call([decide_data(case) for case in cases], WIDE_BATCH)))
+    assert kinds["paid, examined"] > EXTREMES // 4
+    assert sum(kinds.values()) == kinds["paid, examined"] + kinds["nobody, examined"] + kinds["fallback, examined"]
 
 
 def test_contract_and_python_refuse_the_same_terms(rules_anvil: RulesContract) -> None:
@@ -132,9 +150,14 @@ def test_contract_and_python_refuse_the_same_terms(rules_anvil: RulesContract) -
     refused: Counter[str] = Counter()
     for (terms, minimum), outcome in zip(cases, returned, strict=True):
         sentence = _refusal(terms, minimum)
-        assert sentence.startswith(outcome) if isinstance(outcome, str) else sentence == "", (terms, minimum, outcome)
+        if isinstance(outcome, str):
+            assert sentence.startswith(outcome), (terms, minimum, outcome)
+        else:
+            assert (sentence, terms.needs_exam) == ("", *decode(["bool"], outcome)), (terms, minimum)
         refused[sentence.partition(":")[0]] += 1
-    assert set(refused) == {"", "minimum", *BENDS, "norm_bound", "multi_krum", "three_sigma", "fallbackFaults"}
+    together = {"exam", "weighting", "rules"}
+    alone = {"norm_bound", "multi_krum", "three_sigma"}
+    assert set(refused) == {"", "minimum", *BENDS, *together, *alone, "fallbackFaults"}
 
 
 BENDS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -155,6 +178,10 @@ def _bent(rng: random.Random, terms: RuleTerms) -> RuleTerms:
         fields[name] = rng.choice(values)
     if rng.random() < 0.2:
         fields["rules"] = tuple(type(rule)(rule.kind) for rule in terms.rules)
+    if rng.random() < 0.1:
+        fields["weighting"] = rng.choice(list(Weighting))
+    if rng.random() < 0.2:
+        fields["rules"] = tuple(Rule(rng.choice(list(RuleKind))) for _ in range(rng.randint(1, 3)))
     return RuleTerms(**fields)
 
 
@@ -172,14 +199,15 @@ def small_rounds(draw: st.DrawFn) -> Round:
     length = draw(st.integers(1, 3))
     small = st.lists(st.integers(-4, 4), min_size=length, max_size=length)
     updates = draw(st.lists(small, min_size=3, max_size=8))
-    public = draw(st.lists(small, min_size=PUBLIC_ROWS, max_size=PUBLIC_ROWS))
+    public = draw(st.lists(small, min_size=PUBLIC_ROWS, max_size=EXAMINED_ROWS))
 
     def products(left: list[list[int]], right: list[list[int]]) -> list[list[int]]:
         return [[sum(a * b for a, b in zip(x, y, strict=True)) for y in right] for x in left]
 
     gram = GramMatrix(products(updates, updates), products(updates, public), products(public, public))
     terms = random_terms(random.Random(draw(st.integers(0, 2**32))), length, len(updates))
-    return Round(terms, len(updates), draw(st.integers(0, 3)), draw(st.integers(1, 1 << 16)), gram.pack())
+    shift, step_q16 = draw(st.integers(0, 3)), draw(st.integers(1, 1 << 16))
+    return Round(terms, len(updates), shift, step_q16, gram.pack(), gram.examined)
 
 
 @given(cases=st.lists(small_rounds(), min_size=1, max_size=10))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ ERRORS = {
 
 DIMENSION = 200
 MEDIAN = Rule(RuleKind.MEDIAN_COSINE)
+EXAM = Rule(RuleKind.EXAM)
 EVERYBODY: tuple[Rule, ...] = ()
+
+Row = Any
+Rows = list[Any]
 
 
 def named_rounds() -> Iterator[tuple[str, Round]]:
@@ -81,11 +86,56 @@ def named_rounds() -> Iterator[tuple[str, Round]]:
     equal = {"scoring": Scoring.EQUAL, "weighting": Weighting.EQUAL}
     yield "equal_parts_step_halved", _round(flipped, step_rule=StepRule.DECAY, step_factor_q16=ONE_Q16 // 2, **equal)
     yield "norm_floor_above_every_norm", _round(flipped, norm_floor=2**32 - 1)
-    most = gram_matrix(
-        [np.full(2, -32_768, dtype=np.int16)] * 8, [np.full(2, 2**33 - 1)] * 3 + [np.full(2, 2**47 - 1)] * 2
-    )
-    stretched = GramMatrix(*([[x << 29 for x in row] for row in b] for b in (most.updates, most.mixed, most.public)))
-    yield "largest_of_everything", _round(stretched, dimension=1 << 30)
+    yield "largest_of_everything", _round(_largest([33] * 3 + [47] * 2), dimension=1 << 30)
+    yield from _examined_rounds(honest, cheats, public, common)
+
+
+def _examined_rounds(honest: Rows, cheats: dict[str, Row], public: Rows, common: Row) -> Iterator[tuple[str, Round]]:
+    """The same with an exam, and exams that ask for nothing."""
+    asked = _exam(common + np.random.default_rng(9).normal(0, 600, DIMENSION))
+    for name, cheat in cheats.items():
+        gram = _gram([*honest[:5], cheat], [*public, asked])
+        yield f"exam_{name}", _round(gram, rules=(EXAM,), scoring=Scoring.EXAM)
+        yield f"shapley_{name}", _round(gram, rules=EVERYBODY, scoring=Scoring.SHAPLEY)
+    exams = {
+        "zero": np.zeros(DIMENSION, dtype=np.int64),
+        "a_public_row": public[1] * 3,
+        "a_mixture_of_public_rows": public[0] * 5 - public[1] * 2,
+        "a_copy_of_an_update": _exam(np.rint(honest[2])),
+        "against_everybody": -asked,
+        "junk": np.random.default_rng(10).integers(-(2**30), 2**30, DIMENSION),
+    }
+    for name, exam in exams.items():
+        for scoring in (Scoring.EXAM, Scoring.SHAPLEY):
+            terms = {"rules": (EXAM,), "scoring": scoring, "fallback_faults": 1}
+            yield f"exam_is_{name}_{scoring.name.lower()}", _round(_gram(honest, [*public, exam]), **terms)
+    gram = _gram(honest, [*public, asked])
+    missed = {"rules": (Rule(RuleKind.NORM_BOUND, 60_000), EXAM), "scoring": Scoring.SHAPLEY}
+    yield "exam_missed", _round(_gram(honest, public), **missed)
+    yield "exam_that_no_rule_looks_at", _round(gram, rules=(MEDIAN,))
+    forged = [list(row) for row in gram.mixed]
+    forged[4][5] = isqrt(gram.updates[4][4] * gram.public[5][5]) + 1
+    yield "exam_product_too_large", _round(GramMatrix(gram.updates, forged, gram.public), rules=(EXAM,))
+    beyond = [list(row) for row in gram.public]
+    beyond[5][5] = (DIMENSION << 62) + 1
+    yield "exam_square_too_large", _round(GramMatrix(gram.updates, gram.mixed, beyond), rules=(EXAM,))
+    largest = _largest([1] * 5 + [31])
+    for scoring in (Scoring.EXAM, Scoring.SHAPLEY):
+        terms = {"dimension": 1 << 30, "rules": EVERYBODY, "scoring": scoring, "server_rate_q16": 4 * ONE_Q16}
+        yield f"largest_exam_{scoring.name.lower()}", _round(largest, **terms)
+
+
+def _exam(direction: Row) -> Row:
+    """r, its largest coordinate at 2^30."""
+    return np.rint(direction * (2**30 / np.abs(direction).max())).astype(np.int64)
+
+
+def _largest(bits: Sequence[int]) -> GramMatrix:
+    """Eight equal updates and public rows of alternating signs, all as large as their widths allow, at d = 2^30."""
+    signs = np.array([1, -1] * 2)
+    public = [np.full(4, 2**width - 1) * (signs if width == 1 else 1) for width in bits]
+    most = gram_matrix([np.full(4, -32_768, dtype=np.int16)] * 8, [*public[:5], *(-row for row in public[5:])])
+    return GramMatrix(*([[x << 28 for x in row] for row in b] for b in (most.updates, most.mixed, most.public)))
 
 
 def _gram(updates: list[Any], public: list[Any]) -> GramMatrix:
@@ -93,7 +143,8 @@ def _gram(updates: list[Any], public: list[Any]) -> GramMatrix:
 
 
 def _round(gram: GramMatrix, shift: int = 0, **terms: Any) -> Round:
-    return Round(RuleTerms(**{"dimension": DIMENSION, **terms}), gram.rows, shift, ONE_Q16, gram.pack())
+    full = RuleTerms(**{"dimension": DIMENSION, **terms})
+    return Round(full, gram.rows, shift, ONE_Q16, gram.pack(), gram.examined)
 
 
 def random_cases() -> Iterator[tuple[str, Round]]:
@@ -120,7 +171,7 @@ def vector(case: Round) -> dict[str, Any]:
     """One entry of the file."""
     entry: dict[str, Any] = {"terms": str(case.terms), "call": "0x" + decide_data(case).hex()}
     try:
-        decision = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+        decision = decide(case.terms, case.rows, case.examined, case.shift, case.step_q16, case.packed)
     except Refused as refused:
         kinds = ERRORS[refused.name]
         data = function_signature_to_4byte_selector(f"{refused.name}({','.join(kinds)})") + encode(

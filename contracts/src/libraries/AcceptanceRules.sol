@@ -35,6 +35,8 @@ library AcceptanceRules {
             RuleKind kind = rule.kind;
             if (kind == RuleKind.NormBound) {
                 accepted = normBound(gram, accepted, rule.a, shift);
+            } else if (kind == RuleKind.Exam && gram.exam.norm != 0) {
+                accepted &= gram.exam.passing;
             } else if (kind == RuleKind.MedianCosine || kind == RuleKind.Exam) {
                 accepted = medianCosine(gram, accepted);
             } else if (kind == RuleKind.MultiKrum) {
@@ -112,11 +114,13 @@ library AcceptanceRules {
         returns (uint256[] memory ranks)
     {
         unchecked {
-            uint256 n = gram.rows.length;
+            Row[] memory all = gram.rows;
+            uint256 n = all.length;
             Neighbourhood[] memory around = new Neighbourhood[](n);
             for (uint256 i = 0; i < n; ++i) {
-                around[i].square = gram.rows[i].square;
-                if (has(rows, i)) around[i].farthest = new uint256[](faults + 1);
+                Neighbourhood memory a = around[i];
+                a.square = all[i].square;
+                if (has(rows, i)) a.farthest = new uint256[](faults + 1);
             }
             _offerDistances(gram.products, rows, around);
             ranks = new uint256[](n);

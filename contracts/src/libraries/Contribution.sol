@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import {RuleTerms, Scoring, Weighting} from "../interfaces/IRoundRules.sol";
 import {AcceptanceRules} from "./AcceptanceRules.sol";
 import {BoundedHeap} from "./BoundedHeap.sol";
-import {Gram, GramMatrix, Row} from "./Gram.sol";
+import {ExamRow, Gram, GramMatrix, Row} from "./Gram.sol";
 import {PackedArray} from "./PackedArray.sol";
 import {SquareRoot} from "./SquareRoot.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
@@ -21,7 +21,8 @@ struct Standing {
 
 /// @notice Weights and scores of the accepted updates.
 /// @dev docs/rules.md, section 5. Arithmetic is unchecked where the bounds carry it: norms are at most 2^46, residual norms
-/// 2^50, crowding 2^22, weights sum to at most 2^18, residuals are below 2^67, so a pull is below 2^102 and |V| < 2^103.
+/// 2^50, crowding 2^22, weights sum to at most 2^18, residuals are below 2^67, so a pull is below 2^102 and |V| < 2^103. Of an
+/// exam: residual products are below 2^84, the norm at most 2^62, so |N_r| < 2^102, and a worth in Q32 is below 2^240.
 library Contribution {
     using AcceptanceRules for uint256;
     using BoundedHeap for uint256[];
@@ -57,12 +58,17 @@ library Contribution {
     {
         Scoring scoring = terms.scoring;
         uint256 cap = terms.capQ16;
-        int256 square = 0;
-        if (scoring == Scoring.CosineToMean) _countInFull(standings, gram.novelties);
-        if (scoring != Scoring.Equal) square = _pull(standings, gram.residuals, gram.novelties, accepted);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        uint256 length = square > 0 ? SquareRoot.floor(uint256(square) << 32) : 0;
         scores = new bytes(standings.length * PackedArray.SCORE_BYTES);
+        uint256 length = 0;
+        if (scoring >= Scoring.Exam && gram.exam.norm != 0) {
+            if (scoring == Scoring.Shapley) return _scoreByShapley(scores, gram, standings, accepted);
+            length = _pullByExam(standings, gram.exam);
+        } else if (scoring != Scoring.Equal) {
+            if (scoring == Scoring.CosineToMean) _countInFull(standings, gram.novelties);
+            int256 square = _pull(standings, gram.residuals, gram.novelties, accepted);
+            // forge-lint: disable-next-line(unsafe-typecast)
+            if (square > 0) length = SquareRoot.floor(uint256(square) << 32);
+        }
         unchecked {
             for (uint256 i = 0; i < standings.length; ++i) {
                 if (!accepted.has(i)) continue;
@@ -88,19 +94,21 @@ library Contribution {
 
     function _measure(GramMatrix memory gram, uint256 accepted) private pure returns (Standing[] memory standings) {
         unchecked {
-            uint256 n = gram.rows.length;
+            Row[] memory rows = gram.rows;
+            uint256 n = rows.length;
             standings = new Standing[](n);
             for (uint256 i = 0; i < n; ++i) {
                 if (!accepted.has(i)) continue;
-                Row memory row = gram.rows[i];
+                Row memory row = rows[i];
                 Standing memory s = standings[i];
                 s.norm = SquareRoot.floor(row.square << 32);
                 uint256 residual = row.residual;
                 s.residual = residual;
                 s.crowding = ONE + row.likeness;
             }
-            for (uint256 i = 0; i < n; ++i) {
-                if (!accepted.has(i)) _discount(standings, gram.novelties, accepted, i);
+            uint256 rejected = ((uint256(1) << n) - 1) & ~accepted;
+            for (uint256 i = 0; rejected >> i != 0; ++i) {
+                if (rejected.has(i)) _discount(standings, gram.novelties, accepted, i);
             }
         }
     }
@@ -204,6 +212,46 @@ library Contribution {
                 // forge-lint: disable-next-line(unsafe-typecast)
                 s.pull = int256((s.weight * s.residual) << 16);
             }
+        }
+    }
+
+    /// @dev The exam alone pulls. Returns the length of what is left of r, Q16.
+    function _pullByExam(Standing[] memory standings, ExamRow memory exam) private pure returns (uint256 length) {
+        unchecked {
+            for (uint256 i = 0; i < standings.length; ++i) {
+                standings[i].pull = exam.products[i] << 16;
+            }
+            return exam.norm;
+        }
+    }
+
+    /// @dev φ_i / V = w_i·(2·R_ir·V − (Rw)_i·N_r) / (N_r·V), Q32, at most one; zero where negative. All zero unless N_r and V
+    /// are above zero.
+    function _scoreByShapley(bytes memory scores, GramMatrix memory gram, Standing[] memory standings, uint256 accepted)
+        private
+        pure
+        returns (bytes memory)
+    {
+        _countInFull(standings, gram.novelties);
+        int256 square = _pull(standings, gram.residuals, gram.novelties, accepted);
+        int256 along = 0; // N_r
+        int256[] memory asked = gram.exam.products;
+        unchecked {
+            for (uint256 i = 0; i < asked.length; ++i) {
+                // forge-lint: disable-next-line(unsafe-typecast)
+                along += int256(standings[i].weight) * asked[i];
+            }
+            if (along <= 0 || square <= 0) return scores;
+            for (uint256 i = 0; i < asked.length; ++i) {
+                Standing memory s = standings[i];
+                // forge-lint: disable-next-line(unsafe-typecast)
+                int256 worth = int256(s.weight) * (2 * asked[i] * square - (s.pull >> 16) * along);
+                if (worth <= 0) continue;
+                // forge-lint: disable-next-line(unsafe-typecast)
+                uint256 share = (uint256(worth) << 32) / uint256(along * square);
+                scores.setScore(i, Math.min(share, 1 << 32));
+            }
+            return scores;
         }
     }
 

@@ -24,6 +24,14 @@ struct Row {
     int256 mirrored3;
 }
 
+/// @notice The row r of the round's exam, once the public rows are projected out. All zero where no exam counts.
+struct ExamRow {
+    uint256 residual; // R_rr
+    uint256 norm; // √R_rr, Q16
+    uint256 passing; // bit i: with r row i shares more than chance
+    int256[] products; // R_ir
+}
+
 /// @notice The matrix of a round, checked, and what is left of it once the public rows are projected out.
 struct GramMatrix {
     Row[] rows; // the updates
@@ -31,6 +39,7 @@ struct GramMatrix {
     int256[] novelties; // 1 - partial cosine of the same pairs, Q16, at most one
     uint256 audible; // bit i: R_ii is above zero
     uint256 products; // where the packed G_ij begin in the calldata: int64, row by row, diagonal included
+    ExamRow exam;
 }
 
 /// @notice Reads a packed Gram matrix, refuses what no vectors in range have, and projects the public rows out.
@@ -38,11 +47,13 @@ struct GramMatrix {
 /// checks, whether real vectors have it or not: squares of updates are at most 2^60 and of public rows 2^124; by
 /// Cauchy-Schwarz |A_xk| <= 2^124; factors are clamped to 2^48 and 2^79, and a row that becomes a direction has
 /// |L_km| <= 2^78; so numerators stay below 2^160, sums of squares below 2^161, and |R_ij| < 2^67. T is at most 2^80.
+/// Of r: its square is at most 2^92 and factors are clamped to 2^64, so |A_ir| <= 2^76 and |R_ir| < 2^84; its square in Q64 is
+/// below 2^232, and so is at most T·G_ii·R_rr.
 library Gram {
     /// @dev The public rows, factorised. A direction that is not there has the pivot zero.
     struct Directions {
-        uint256[5] square; // P_kk
-        int256[5][5] along; // the Cholesky factor, lower triangle, Q16; the pivots are its diagonal
+        uint256[6] square; // P_kk, the last of r
+        int256[5][6] along; // the Cholesky factor, lower triangle, Q16; the pivots are its diagonal, r has none
     }
 
     // Where the fields of a `Row` lie in memory.
@@ -62,47 +73,58 @@ library Gram {
     uint256 internal constant MAX_ROWS = 64;
     uint256 internal constant PUBLIC_ROWS = 5;
 
+    uint256 private constant EXAM = 5; // r among the public rows
     uint256 private constant UPDATE_SQUARE = 1 << 30; // largest square of a coordinate: updates,
     uint256 private constant AGGREGATE_SQUARE = 1 << 66; // aggregates,
-    uint256 private constant MODEL_SQUARE = 1 << 94; // models
-    uint256 private constant AGGREGATES = 3; // how many of the public rows are aggregates; the rest are models
+    uint256 private constant MODEL_SQUARE = 1 << 94; // models,
+    uint256 private constant EXAM_SQUARE = 1 << 62; // r
+    uint256 private constant AGGREGATES = 3; // how many of the public rows are aggregates; two models follow
     int256 private constant UPDATE_LIMIT = 1 << 48;
     int256 private constant PUBLIC_LIMIT = 1 << 79;
-    uint256 private constant DEPENDENT_SHIFT = 24; // a public row of which no more than 2^-24 is new is skipped
+    int256 private constant EXAM_LIMIT = 1 << 64;
+    uint256 private constant DEPENDENT_SHIFT = 24; // a public row of which no more than 2^-24 is new is skipped, r too
 
     /// @notice Reads, checks, projects, and compares every pair of rows with chance.
     /// @param packed the packed matrix
     /// @param n number of updates
+    /// @param examined whether r is the sixth public row
     /// @param dimension length of the vectors
     /// @param chanceQ64 T, the square of the cosine above which two rows share more than chance
-    function unpack(bytes calldata packed, uint256 n, uint256 dimension, uint256 chanceQ64)
+    function unpack(bytes calldata packed, uint256 n, bool examined, uint256 dimension, uint256 chanceQ64)
         internal
         pure
         returns (GramMatrix memory gram)
     {
         if (n > MAX_ROWS) revert IRoundRules.TooManyRows(n, MAX_ROWS);
         unchecked {
-            uint256 triangle = 4 * n * (n + 1);
-            uint256 expected = packedLength(n);
+            uint256 publicRows = examined ? PUBLIC_ROWS + 1 : PUBLIC_ROWS;
+            uint256 expected = packedLength(n, publicRows);
             if (packed.length != expected) revert IRoundRules.GramLength(packed.length, expected);
 
             uint256 products;
             assembly ("memory-safe") {
                 products := packed.offset
             }
-            uint256 mixed = products + triangle;
             gram.products = products;
             gram.rows = _readSquares(products, n, dimension, chanceQ64);
-            gram.audible = _project(gram.rows, _factorise(mixed + 16 * PUBLIC_ROWS * n, n, dimension), mixed);
+            uint256 mixed = products + 4 * n * (n + 1);
+            Directions memory directions = _factorise(mixed + 16 * publicRows * n, n, publicRows, dimension);
+            if (examined) _prepare(gram.exam, directions, n);
+            gram.audible = _project(gram, directions, mixed, 16 * publicRows);
             _compareAll(gram);
         }
     }
 
     /// @notice How many bytes the packed matrix of n updates has.
     function packedLength(uint256 n) internal pure returns (uint256) {
+        return packedLength(n, PUBLIC_ROWS);
+    }
+
+    /// @notice How many bytes it has with so many public rows.
+    function packedLength(uint256 n, uint256 publicRows) internal pure returns (uint256) {
         unchecked {
             // Of n entries that a caller brought along: nothing overflows.
-            return 4 * n * (n + 1) + 16 * (PUBLIC_ROWS * n + PUBLIC_ROWS * (PUBLIC_ROWS + 1) / 2);
+            return 4 * n * (n + 1) + 16 * publicRows * n + 8 * publicRows * (publicRows + 1);
         }
     }
 
@@ -152,14 +174,14 @@ library Gram {
     }
 
     /// @dev Cholesky factorisation of the public rows, row by row. A zero or dependent row gets the pivot zero, and with it
-    /// zeros in its column.
-    function _factorise(uint256 position, uint256 n, uint256 dimension)
+    /// zeros in its column. Of r only the products are read.
+    function _factorise(uint256 position, uint256 n, uint256 publicRows, uint256 dimension)
         private
         pure
         returns (Directions memory directions)
     {
-        _readPublicSquares(directions, position, n, dimension);
-        _readPublicProducts(directions, position, n);
+        _readPublicSquares(directions, position, n, publicRows, dimension);
+        _readPublicProducts(directions, position, n, publicRows);
         unchecked {
             for (uint256 k = 0; k < PUBLIC_ROWS; ++k) {
                 int256[5] memory along = directions.along[k];
@@ -173,27 +195,49 @@ library Gram {
         }
     }
 
-    function _readPublicSquares(Directions memory directions, uint256 position, uint256 n, uint256 dimension)
-        private
-        pure
-    {
+    /// @dev r is no direction: it is taken apart along those that there are, and asks what is left.
+    function _prepare(ExamRow memory exam, Directions memory directions, uint256 n) private pure {
         unchecked {
-            for (uint256 k = 0; k < PUBLIC_ROWS; ++k) {
-                uint256 largest = dimension * (k < AGGREGATES ? AGGREGATE_SQUARE : MODEL_SQUARE);
-                directions.square[k] = _checkedSquare(_int128At(position), largest, n + k);
-                position += 16 * (PUBLIC_ROWS - k);
+            exam.products = new int256[](n);
+            int256[5] memory along = directions.along[EXAM];
+            _solve(along, directions, EXAM_LIMIT);
+            uint256 square = directions.square[EXAM];
+            // forge-lint: disable-next-line(unsafe-typecast)
+            int256 left = int256(square) - (_dot(along, along) >> 32);
+            // forge-lint: disable-next-line(unsafe-typecast)
+            if (left <= int256(square >> DEPENDENT_SHIFT)) return;
+            // forge-lint: disable-next-line(unsafe-typecast)
+            (exam.residual, exam.norm) = (uint256(left), SquareRoot.floor(uint256(left) << 32));
+        }
+    }
+
+    function _readPublicSquares(
+        Directions memory directions,
+        uint256 position,
+        uint256 n,
+        uint256 publicRows,
+        uint256 dimension
+    ) private pure {
+        unchecked {
+            for (uint256 k = 0; k < publicRows; ++k) {
+                uint256 square = k < AGGREGATES ? AGGREGATE_SQUARE : k < EXAM ? MODEL_SQUARE : EXAM_SQUARE;
+                directions.square[k] = _checkedSquare(_int128At(position), dimension * square, n + k);
+                position += 16 * (publicRows - k);
             }
         }
     }
 
     /// @dev The packed upper triangle, into the lower one.
-    function _readPublicProducts(Directions memory directions, uint256 position, uint256 n) private pure {
+    function _readPublicProducts(Directions memory directions, uint256 position, uint256 n, uint256 publicRows)
+        private
+        pure
+    {
         unchecked {
-            uint256[5] memory squares = directions.square;
+            uint256[6] memory squares = directions.square;
             for (uint256 k = 0; k < PUBLIC_ROWS; ++k) {
                 uint256 square = squares[k];
                 position += 16;
-                for (uint256 x = k + 1; x < PUBLIC_ROWS; ++x) {
+                for (uint256 x = k + 1; x < publicRows; ++x) {
                     int256 product = _int128At(position);
                     // forge-lint: disable-next-line(unsafe-typecast)
                     if (uint256(product * product) > square * squares[x]) {
@@ -207,22 +251,25 @@ library Gram {
     }
 
     /// @dev Reads and checks every update's inner products with the public rows, and takes the public part out of it.
-    function _project(Row[] memory rows, Directions memory directions, uint256 position)
+    /// @param stride bytes that an update has of them: more than five where r is one
+    function _project(GramMatrix memory gram, Directions memory directions, uint256 position, uint256 stride)
         private
         pure
         returns (uint256 audible)
     {
         unchecked {
+            Row[] memory rows = gram.rows;
             uint256 n = rows.length;
+            uint256[6] memory squares = directions.square;
             int256[5] memory along; // of one row after the other
             for (uint256 i = 0; i < n; ++i) {
                 Row memory row = rows[i];
-                _readMixed(along, row.square, directions.square, position, i, n);
-                position += 16 * PUBLIC_ROWS;
+                _readMixed(along, row.square, squares, position, i, n);
                 _solve(along, directions, UPDATE_LIMIT);
-                _keep(along, row);
                 // forge-lint: disable-next-line(unsafe-typecast)
-                int256 left = int256(row.square) - (_dot(along, along) >> 32);
+                int256 left = int256(row.square) - (_keep(along, row) >> 32);
+                if (stride != 16 * PUBLIC_ROWS) _examine(gram, directions, along, position + 16 * EXAM, i);
+                position += stride;
                 if (left <= 0) continue;
                 // forge-lint: disable-next-line(unsafe-typecast)
                 uint256 residual = uint256(left);
@@ -232,14 +279,44 @@ library Gram {
         }
     }
 
-    function _keep(int256[5] memory along, Row memory row) private pure {
+    /// @dev Reads and checks one update's inner product with r, takes the public part out of it, and asks whether what is
+    /// left is more than chance.
+    function _examine(
+        GramMatrix memory gram,
+        Directions memory directions,
+        int256[5] memory along,
+        uint256 position,
+        uint256 i
+    ) private pure {
+        unchecked {
+            int256 product = _int128At(position);
+            Row memory row = gram.rows[i];
+            // forge-lint: disable-next-line(unsafe-typecast)
+            if (uint256(product * product) > row.square * directions.square[EXAM]) {
+                revert IRoundRules.GramCauchySchwarz(i, gram.rows.length + EXAM);
+            }
+            ExamRow memory exam = gram.exam;
+            product -= _dot(along, directions.along[EXAM]) >> 32;
+            exam.products[i] = product;
+            // forge-lint: disable-next-line(unsafe-typecast)
+            if (product > 0 && uint256(product * product) << 64 > row.bar * exam.residual) {
+                exam.passing |= uint256(1) << i;
+            }
+        }
+    }
+
+    /// @dev Returns the square of what it keeps.
+    function _keep(int256[5] memory along, Row memory row) private pure returns (int256 square) {
         unchecked {
             (int256 a, int256 b) = (along[0], along[1]);
             (row.lanes, row.mirrored) = (a + (b << 128), b + (a << 128));
+            square = a * a + b * b;
             (a, b) = (along[2], along[3]);
             (row.lanes2, row.mirrored2) = (a + (b << 128), b + (a << 128));
+            square += a * a + b * b;
             a = along[4];
             (row.lanes3, row.mirrored3) = (a << 128, a);
+            square += a * a;
         }
     }
 
@@ -247,7 +324,7 @@ library Gram {
     function _readMixed(
         int256[5] memory along,
         uint256 square,
-        uint256[5] memory publicSquares,
+        uint256[6] memory publicSquares,
         uint256 position,
         uint256 i,
         uint256 n
@@ -279,7 +356,7 @@ library Gram {
     /// A direction that is not there, or not yet, has the pivot zero and takes nothing.
     function _solve(int256[5] memory x, Directions memory directions, int256 limit) private pure {
         unchecked {
-            int256[5][5] memory factor = directions.along;
+            int256[5][6] memory factor = directions.along;
             int256[5] memory d = factor[0];
             int256 x0 = _quotient(x[0] << 32, d[0], limit);
             d = factor[1];

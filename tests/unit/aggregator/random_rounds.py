@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
 import numpy as np
 
 from aggregator.contribution import WEIGHTINGS
-from aggregator.gram import PUBLIC_BITS, PUBLIC_ROWS, GramMatrix, gram_matrix
+from aggregator.gram import EXAM, EXAMINED_ROWS, PUBLIC_BITS, PUBLIC_ROWS, UPDATE_BITS, GramMatrix, gram_matrix
 from aggregator.rules import RULES
 from market.protocol.rule_terms import (
     MAX_DIMENSION,
+    MAX_ROWS,
     NO_FALLBACK,
     ONE_Q16,
     Rule,
@@ -38,14 +39,15 @@ class Round:
     shift: int
     step_q16: int
     packed: bytes
-    examined: bool = False
+    examined: bool
 
 
 def random_round(rng: random.Random, most_rows: int = 64) -> Round:
-    """Draw a round: most are of true vectors, some of matrices that no vectors have."""
+    """Draw a round, half of them with an exam: most are of true vectors, some of matrices that no vectors have."""
     rows = min(most_rows, random_size(rng))
     repeats = rng.choice([1, 1, 1, rng.randint(2, 10**6), MAX_DIMENSION // BASE_LENGTH])
-    gram = _vectors(rng, rows, repeats)
+    examined = rng.random() < 0.5
+    gram = _vectors(rng, rows, repeats, examined)
     for _ in range(rng.choice([0, 0, 0, 0, 1, 2])):
         gram = rng.choice(DISTORTIONS)(rng, gram)
     packed = gram.pack()
@@ -57,7 +59,36 @@ def random_round(rng: random.Random, most_rows: int = 64) -> Round:
     if rng.random() < 0.01:
         step_q16 = rng.choice([0, ONE_Q16 + 1, 2**256 - 1])
     shift = rng.choice([0, 0, 0, 1, 2, rng.randint(0, 20), 255])
-    return Round(random_terms(rng, BASE_LENGTH * repeats, rows % 256), rows, shift, step_q16, packed)
+    if rng.random() < 0.01:
+        examined = not examined
+    return Round(random_terms(rng, BASE_LENGTH * repeats, rows % 256), rows, shift, step_q16, packed, examined)
+
+
+def extreme_round(rng: random.Random) -> Round:
+    """Draw a round of 64 rows, an exam and the largest d, every row as long as it can be: few have vectors."""
+    update, *public = (MAX_DIMENSION << 2 * bits for bits in (UPDATE_BITS, *PUBLIC_BITS))
+    share, part, shared = rng.choice([0.0, 0.1, 1.0]), rng.choice([1, 3, 3, 3, 1 << 20]), rng.choice([1, 3, 1 << 20])
+
+    def product(a: int, b: int) -> int:
+        most = isqrt(a * b)
+        return most if rng.random() >= share else rng.choice([-most, 0, rng.randint(-most, most)])
+
+    updates = [[update if i == j else product(update, update) for j in range(MAX_ROWS)] for i in range(MAX_ROWS)]
+    for i in range(MAX_ROWS):
+        updates[i][:i] = [updates[j][i] for j in range(i)]
+    mixed = [[product(update, each) // shared for each in public[:EXAM]] for _ in range(MAX_ROWS)]
+    for row in mixed:
+        row.append(product(update, public[EXAM]))
+    shown = [[each if k == m else 0 for m in range(EXAMINED_ROWS)] for k, each in enumerate(public)]
+    for k in range(PUBLIC_ROWS):  # public rows at right angles; of r a ninth along each, or all, or next to nothing
+        shown[k][EXAM] = shown[EXAM][k] = product(public[k], public[EXAM]) // part
+    wide = replace(
+        random_terms(rng, MAX_DIMENSION, MAX_ROWS),
+        scoring=rng.choice([Scoring.EXAM, Scoring.SHAPLEY]),
+        server_rate_q16=4 * ONE_Q16,
+    )
+    terms = rng.choice([wide, replace(wide, rules=()), replace(wide, rules=(Rule(RuleKind.EXAM),))])
+    return Round(terms, MAX_ROWS, 0, ONE_Q16, GramMatrix(updates, mixed, shown).pack(), True)
 
 
 def random_size(rng: random.Random) -> int:
@@ -102,11 +133,13 @@ def random_rule(rng: random.Random, rows: int) -> Rule:
     return Rule(kind)
 
 
-def _vectors(rng: random.Random, rows: int, repeats: int) -> GramMatrix:
+def _vectors(rng: random.Random, rows: int, repeats: int, examined: bool) -> GramMatrix:
     """The Gram matrix of true vectors: honest ones, noise, copies, replays, extremes."""
     source = np.random.default_rng(rng.getrandbits(64))
     public = [_public_row(rng, source, k) for k in range(PUBLIC_ROWS)]
     _depend(rng, public)
+    if examined:
+        public.append(None)
     common = source.normal(0, rng.choice([1, 30, 3_000, 20_000]), BASE_LENGTH)
     spread = rng.choice([0.1, 0.5, 1.0, 3.0])
     updates: list[np.ndarray] = []
@@ -125,6 +158,8 @@ def _vectors(rng: random.Random, rows: int, repeats: int) -> GramMatrix:
             "least": np.full(BASE_LENGTH, -32_768.0),
         }[kind]
         updates.append(np.clip(np.rint(drawn), -32_768, 32_767).astype(np.int16))
+    if examined:
+        public[EXAM] = _exam(rng, source, common, updates, public)
     gram = gram_matrix(updates, public) if updates else gram_matrix([], public)
     return GramMatrix(
         *([[x * repeats for x in row] for row in block] for block in (gram.updates, gram.mixed, gram.public))
@@ -142,6 +177,32 @@ def _public_row(rng: random.Random, source: np.random.Generator, k: int) -> np.n
         return np.full(BASE_LENGTH, rng.choice([largest, -largest]), dtype=np.int64)
     size = 300 if kind == "small" else largest >> rng.choice([0, 1, 8, 16])
     return source.integers(-size, size, BASE_LENGTH, endpoint=True)
+
+
+def _exam(
+    rng: random.Random,
+    source: np.random.Generator,
+    common: np.ndarray,
+    updates: list[np.ndarray],
+    public: list[np.ndarray | None],
+) -> np.ndarray:
+    """Draw r: what the honest have in common and noise of its own; or junk, extremes, and what nobody should ask."""
+    kind = rng.choice(["honest"] * 8 + ["junk", "zero", "most", "tiny", "update", "against", "public", "mixture"])
+    shown = [row for row in public if row is not None] or [np.zeros(BASE_LENGTH, dtype=np.int64)]
+    honest = common + source.normal(0, rng.choice([0.1, 1, 10]), BASE_LENGTH) * np.abs(common).mean()
+    drawn = {
+        "honest": honest,
+        "junk": source.normal(0, 1, BASE_LENGTH),
+        "zero": np.zeros(BASE_LENGTH),
+        "most": np.full(BASE_LENGTH, rng.choice([-1.0, 1.0])),
+        "tiny": honest,
+        "update": np.asarray(updates[-1] if updates else common, dtype=np.float64),
+        "against": -honest,
+        "public": rng.choice(shown).astype(np.float64),
+        "mixture": sum((_shrunk(row) * source.normal() for row in shown), np.full(BASE_LENGTH, source.integers(-1, 2))),
+    }[kind]
+    largest = {"most": (1 << 31) - 1, "tiny": 3}.get(kind, 1 << rng.choice([30, 30, 30, 10]))
+    return np.rint(drawn * (largest / max(1e-9, np.abs(drawn).max()))).astype(np.int64)
 
 
 def _depend(rng: random.Random, public: list[np.ndarray | None]) -> None:
@@ -176,17 +237,34 @@ def _within_cauchy_schwarz(rng: random.Random, gram: GramMatrix) -> GramMatrix:
     for i in range(gram.rows):
         for j in range(i + 1, gram.rows):
             updates[i][j] = updates[j][i] = drawn(updates[i][j], updates[i][i], updates[j][j])
-        mixed[i] = [drawn(mixed[i][k], updates[i][i], public[k][k]) for k in range(PUBLIC_ROWS)]
-    for k in range(PUBLIC_ROWS):
-        for m in range(k + 1, PUBLIC_ROWS):
+        mixed[i] = [drawn(mixed[i][k], updates[i][i], public[k][k]) for k in range(len(public))]
+    for k in range(len(public)):
+        for m in range(k + 1, len(public)):
             public[k][m] = public[m][k] = drawn(public[k][m], public[k][k], public[m][m])
+    return GramMatrix(updates, mixed, public)
+
+
+def _beyond_the_clamps(rng: random.Random, gram: GramMatrix) -> GramMatrix:
+    """Two public rows almost the same, and every other row all against the first and all along the second."""
+    updates, mixed, public = _copied(gram)
+    k, m = rng.choice([(0, 1), (0, 2), (1, 2), (3, 4)])
+    square = public[m][m] = public[k][k] = max(0, public[k][k])
+    public[k][m] = public[m][k] = square - (square >> rng.choice([10, 20, 23, 30]))
+    for i in range(gram.rows):
+        most = isqrt(max(0, updates[i][i] * square))
+        mixed[i][k], mixed[i][m] = -most, most
+    for x in range(len(public)):
+        if x not in (k, m):
+            most = isqrt(max(0, public[x][x] * square))
+            public[x][k] = public[k][x] = -most
+            public[x][m] = public[m][x] = most
     return GramMatrix(updates, mixed, public)
 
 
 def _beyond_cauchy_schwarz(rng: random.Random, gram: GramMatrix) -> GramMatrix:
     """One entry just too large, or far too large."""
     updates, mixed, public = _copied(gram)
-    k, m = sorted(rng.sample(range(PUBLIC_ROWS), 2))
+    k, m = sorted(rng.sample(range(len(public)), 2))
     i, j = rng.randrange(gram.rows or 1), rng.randrange(gram.rows or 1)
     place = rng.choice(["update", "mixed", "public"]) if gram.rows > 1 and i != j else "public"
     sign = rng.choice([-1, 1])
@@ -211,7 +289,7 @@ def _wrong_diagonal(rng: random.Random, gram: GramMatrix) -> GramMatrix:
         i = rng.randrange(gram.rows)
         updates[i][i] = rng.choice([-1, -(2**63), 2**63 - 1, updates[i][i] ^ 1, 0])
     else:
-        k = rng.randrange(PUBLIC_ROWS)
+        k = rng.randrange(len(public))
         public[k][k] = rng.choice([-1, -(2**127), 2**127 - 1, 0])
     return GramMatrix(updates, mixed, public)
 
@@ -219,6 +297,7 @@ def _wrong_diagonal(rng: random.Random, gram: GramMatrix) -> GramMatrix:
 DISTORTIONS: tuple[Callable[[random.Random, GramMatrix], GramMatrix], ...] = (
     _within_cauchy_schwarz,
     _within_cauchy_schwarz,
+    _beyond_the_clamps,
     _beyond_cauchy_schwarz,
     _wrong_diagonal,
 )

@@ -20,14 +20,18 @@ class Refused(Exception):
         self.arguments = arguments
 
 
-def decide(terms: Any, n: int, e: int, step: int, packed: bytes) -> tuple[int, bool, int, list[int], list[int]]:
+def decide(
+    terms: Any, n: int, examined: bool, e: int, step: int, packed: bytes
+) -> tuple[int, bool, int, list[int], list[int]]:
     """Decide as docs/rules.md says; (accepted, paid, next step, weights, scores)."""
     if not 0 < step <= ONE:
         raise Refused("InvalidRuleTerms", "stepQ16", step)
-    G = read(n, packed)
-    refuse(G, n, terms.dimension)
-    R = residuals(G, n)
-    A, paid = accepted_rows(terms, G, R, n, e)
+    P = 6 if examined else 5
+    G = read(n, P, packed)
+    refuse(G, n, P, terms.dimension)
+    R = residuals(G, n, P)
+    r = n + 5 if examined and R[n + 5, n + 5] > G[n + 5, n + 5] >> 24 else None
+    A, paid = accepted_rows(terms, G, R, r, n, e)
     nobody = (0, False, step, [0] * n, [0] * n)
     if len(A) < 3:
         return nobody
@@ -48,9 +52,11 @@ def decide(terms: Any, n: int, e: int, step: int, packed: bytes) -> tuple[int, b
     if w is None:
         return nobody
     s = dict.fromkeys(A, 0)
-    if paid:
+    if paid and terms.scoring == 4 and r is not None:
+        s = shapley(A, R, r, w)
+    elif paid:
         for i in A:
-            s[i] = min(contribution(terms, A, R, nu, w, kappa, i), terms.cap_q16) ** 2 * h[i] // k[i]
+            s[i] = min(contribution(terms, A, R, r, nu, w, kappa, i), terms.cap_q16) ** 2 * h[i] // k[i]
     mean = sum(k[i] - ONE for i in A) // (len(A) * (len(A) - 1))
     decayed = max(1, (step * terms.step_factor_q16) >> 16)
     next_step = [step, decayed, decayed if mean < terms.step_threshold_q16 else step][terms.step_rule]
@@ -58,16 +64,16 @@ def decide(terms: Any, n: int, e: int, step: int, packed: bytes) -> tuple[int, b
     return mask, paid, next_step, [w.get(i, 0) for i in range(n)], [s.get(i, 0) for i in range(n)]
 
 
-def read(n: int, packed: bytes) -> dict[tuple[int, int], int]:
+def read(n: int, P: int, packed: bytes) -> dict[tuple[int, int], int]:
     """Every entry by its two row numbers; public row k is n + k."""
     if n > 64:
         raise Refused("TooManyRows", n, 64)
-    expected = 8 * (n * (n + 1) // 2) + 16 * (5 * n + 15)
+    expected = 8 * (n * (n + 1) // 2) + 16 * (P * n + P * (P + 1) // 2)
     if len(packed) != expected:
         raise Refused("GramLength", len(packed), expected)
     places = [(i, j, 8) for i in range(n) for j in range(i, n)]
-    places += [(i, n + k, 16) for i in range(n) for k in range(5)]
-    places += [(n + k, n + m, 16) for k in range(5) for m in range(k, 5)]
+    places += [(i, n + k, 16) for i in range(n) for k in range(P)]
+    places += [(n + k, n + m, 16) for k in range(P) for m in range(k, P)]
     G, at = {}, 0
     for i, j, width in places:
         G[i, j] = G[j, i] = int.from_bytes(packed[at : at + width], "big", signed=True)
@@ -75,22 +81,22 @@ def read(n: int, packed: bytes) -> dict[tuple[int, int], int]:
     return G
 
 
-def refuse(G: dict[tuple[int, int], int], n: int, d: int) -> None:
+def refuse(G: dict[tuple[int, int], int], n: int, P: int, d: int) -> None:
     """Section 1's refusals in their order."""
-    for i in range(n + 5):
-        largest = d * 2 ** (30 if i < n else 66 if i < n + 3 else 94)
+    for i in range(n + P):
+        largest = d * 2 ** (30 if i < n else 66 if i < n + 3 else 94 if i < n + 5 else 62)
         if G[i, i] < 0 or G[i, i] > largest:
             raise Refused("GramDiagonal", i, G[i, i])
-    pairs = [(n + k, n + m) for k in range(5) for m in range(k + 1, 5)]
-    pairs += [(i, n + k) for i in range(n) for k in range(5)]
+    pairs = [(n + k, n + m) for k in range(P) for m in range(k + 1, P)]
+    pairs += [(i, n + k) for i in range(n) for k in range(P)]
     pairs += [(i, j) for i in range(n) for j in range(i + 1, n)]
     for i, j in pairs:
         if G[i, j] ** 2 > G[i, i] * G[j, j]:
             raise Refused("GramCauchySchwarz", i, j)
 
 
-def residuals(G: dict[tuple[int, int], int], n: int) -> dict[tuple[int, int], int]:
-    """Section 2."""
+def residuals(G: dict[tuple[int, int], int], n: int, P: int) -> dict[tuple[int, int], int]:
+    """Section 2; of r, the row n + 5, with the updates and itself."""
     L: dict[tuple[int, int], int] = {}
     K: list[int] = []
     for k in range(n, n + 5):
@@ -98,9 +104,9 @@ def residuals(G: dict[tuple[int, int], int], n: int) -> dict[tuple[int, int], in
         if left <= G[k, k] >> 24:
             continue
         L[k, k] = isqrt(left << 32)
-        for x in [*range(n), *range(k + 1, n + 5)]:
+        for x in [*range(n), *range(k + 1, n + P)]:
             numerator = (G[x, k] << 32) - sum(L[x, m] * L[k, m] for m in K)
-            limit = 2**48 if x < n else 2**79
+            limit = 2**48 if x < n else 2**79 if x < n + 5 else 2**64
             quotient = abs(numerator) // L[k, k] * (1 if numerator > 0 else -1)
             L[x, k] = max(-limit, min(limit, quotient))
         K.append(k)
@@ -109,26 +115,30 @@ def residuals(G: dict[tuple[int, int], int], n: int) -> dict[tuple[int, int], in
         for j in range(n):
             R[i, j] = G[i, j] - (sum(L[i, k] * L[j, k] for k in K) >> 32)
         R[i, i] = max(0, R[i, i])
+    for i in [*range(n), n + 5] if P == 6 else []:
+        R[i, n + 5] = G[i, n + 5] - (sum(L[i, k] * L[n + 5, k] for k in K) >> 32)
     return R
 
 
-def accepted_rows(terms: Any, G: Any, R: Any, n: int, e: int) -> tuple[list[int], bool]:
+def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, n: int, e: int) -> tuple[list[int], bool]:
     """Sections 3 and 4."""
     S = list(range(n))
     for rule in terms.rules:
-        S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, e)
+        S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, r, e)
     if not S and terms.fallback_faults != 255:
-        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, e), False
+        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, r, e), False
     return S, True
 
 
-def keep(terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, e: int) -> list[int]:
+def keep(terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, r: int | None, e: int) -> list[int]:
     """One rule; the numbers of the kinds are those of the contract."""
     m = len(S)
     if kind == 1:
         return [i for i in S if G[i, i] * 4**e <= a * a]
+    T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
+    if kind == 5 and r is not None:
+        return [i for i in S if R[i, r] > 0 and R[i, r] ** 2 << 64 > T * G[i, i] * R[r, r]]
     if kind in (2, 5):
-        T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
 
         def above(i: int, j: int) -> bool:
             return min(R[i, i], R[j, j], R[i, j]) > 0 and R[i, j] ** 2 << 64 > T * G[i, i] * R[j, j]
@@ -159,10 +169,14 @@ def weights(terms: Any, A: list[int], h: Any, b: Any, k: Any) -> dict[int, int] 
     return {i: terms.server_rate_q16 * omega[i] // total for i in A} if total else None
 
 
-def contribution(terms: Any, A: list[int], R: Any, nu: Any, w: Any, kappa: Any, i: int) -> int:
+def contribution(terms: Any, A: list[int], R: Any, r: int | None, nu: Any, w: Any, kappa: Any, i: int) -> int:
     """Section 5's c_i."""
     if terms.scoring == 2:
         return ONE
+    if terms.scoring == 3 and r is not None:
+        if R[i, r] <= 0 or nu[i] == 0:
+            return 0
+        return min(ONE, (R[i, r] << 48) // (nu[i] * isqrt(R[r, r] << 32)))
     V = sum(w[j] * w[x] * R[j, x] for j in A for x in A)
     if terms.scoring == 1:
         N = sum(w[j] * R[i, j] for j in A)
@@ -171,3 +185,13 @@ def contribution(terms: Any, A: list[int], R: Any, nu: Any, w: Any, kappa: Any, 
     if N <= 0 or V <= 0 or nu[i] == 0:
         return 0
     return min(ONE, (N << 48) // (nu[i] * isqrt(V << 32)))
+
+
+def shapley(A: list[int], R: Any, r: int, w: Any) -> dict[int, int]:
+    """Section 5's scores by Shapley value."""
+    V = sum(w[i] * w[j] * R[i, j] for i in A for j in A)
+    N = sum(w[i] * R[i, r] for i in A)
+    if N <= 0 or V <= 0:
+        return dict.fromkeys(A, 0)
+    worth = {i: w[i] * (2 * R[i, r] * V - sum(w[j] * R[i, j] for j in A) * N) for i in A}
+    return {i: min(2**32, (worth[i] << 32) // (N * V)) if worth[i] > 0 else 0 for i in A}

@@ -26,7 +26,7 @@ def outcome(case: Round) -> object:
 
 def expected(case: Round) -> object:
     try:
-        return rules_oracle.decide(case.terms, case.rows, case.shift, case.step_q16, case.packed)
+        return rules_oracle.decide(case.terms, case.rows, case.examined, case.shift, case.step_q16, case.packed)
     except rules_oracle.Refused as refused:
         return "InvalidTerms" if refused.name == "InvalidRuleTerms" else "InvalidGram"
 

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isqrt, sqrt
+
+import numpy as np
+import pytest
+
+from aggregator.decision import Decision, decide
+from aggregator.exam import exam_results
+from aggregator.gram import EXAM, PUBLIC_ROWS, GramMatrix, gram_matrix
+from aggregator.projection import exam_row
+from aggregator.round import ModelVersion, run_round
+from market.protocol.errors import InvalidGram
+from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring
+
+DIMENSION = 900
+HONEST = 6
+EVERYBODY = (1 << HONEST) - 1
+TERMS = RuleTerms(dimension=DIMENSION, rules=(Rule(RuleKind.EXAM),), scoring=Scoring.EXAM)
+WITHOUT = replace(TERMS, rules=(Rule(RuleKind.MEDIAN_COSINE),), scoring=Scoring.LEAVE_ONE_OUT_COSINE)
+SCORINGS = pytest.mark.parametrize("scoring", [Scoring.EXAM, Scoring.SHAPLEY])
+
+source = np.random.default_rng(41)
+COMMON = source.normal(0, 300, DIMENSION)
+UPDATES = [COMMON + source.normal(0, 400, DIMENSION) for _ in range(HONEST + 1)]
+PUBLIC: list[np.ndarray | None] = [*source.integers(-(2**22), 2**22, (4, DIMENSION)), None]
+NOISE = source.normal(0, 500, (8, DIMENSION))
+
+
+def as_exam(direction: np.ndarray) -> np.ndarray:
+    """r as the owner would count it, int64: its largest coordinate near 2^30."""
+    return np.rint(direction * (2**30 / np.abs(direction).max())).astype(np.int64)
+
+
+REFERENCE = as_exam(COMMON + source.normal(0, 600, DIMENSION))
+
+
+def matrix_of(
+    updates: Sequence[np.ndarray], exam: np.ndarray | None, public: Sequence[np.ndarray | None] = PUBLIC
+) -> GramMatrix:
+    rows = [np.clip(np.rint(row), -32_768, 32_767).astype(np.int16) for row in updates]
+    return gram_matrix(rows, [*public] if exam is None else [*public, exam])
+
+
+def decided(terms: RuleTerms, gram: GramMatrix) -> Decision:
+    return decide(terms, gram.rows, 0, ONE_Q16, gram, examined=gram.examined)
+
+
+CHEATS = {
+    "sign flip": -3 * UPDATES[HONEST],
+    "noise": NOISE[0],
+    "zeros": np.zeros(DIMENSION),
+    "inner product manipulation": -0.5 * np.mean(UPDATES[:HONEST], axis=0),
+    "last aggregate": PUBLIC[0] / 2**10,  # type: ignore[operator]
+    "older aggregate": PUBLIC[2] / 2**10,  # type: ignore[operator]
+    "the model": PUBLIC[3] / 2**10,  # type: ignore[operator]
+}
+
+
+@SCORINGS
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_the_exam_pays_the_honest_and_not_the_cheat(cheat: str, scoring: Scoring) -> None:
+    gram = matrix_of([*UPDATES[:HONEST], CHEATS[cheat]], REFERENCE)
+    result = decided(replace(TERMS, scoring=scoring), gram)
+    assert result.accepted == EVERYBODY
+    assert result.paid
+    assert min(result.scores[:HONEST]) > 0
+    assert result.weights[HONEST] == result.scores[HONEST] == 0
+
+
+def test_the_exam_finds_the_honest_among_a_majority_in_league() -> None:
+    league = [NOISE[1] + noise / 4 for noise in NOISE[2:]]
+    gram = matrix_of([*UPDATES[:3], *league], REFERENCE)
+    assert decided(TERMS, gram).accepted == 0b111
+    assert decided(WITHOUT, matrix_of([*UPDATES[:3], *league], None)).accepted == 0b111111000
+
+
+def test_a_replay_that_the_exam_asks_for_is_rejected_only_because_it_is_public() -> None:
+    """Training on goes where it went: the last aggregate points where r does."""
+    trend = np.rint(COMMON).astype(np.int64)
+    gram = matrix_of([*UPDATES[:HONEST], trend], REFERENCE, [trend, None, None, None, None])
+    assert not decided(TERMS, gram).accepted >> HONEST & 1
+    unknown = matrix_of([*UPDATES[:HONEST], trend], REFERENCE, [None] * PUBLIC_ROWS)
+    assert decided(TERMS, unknown).accepted >> HONEST & 1
+
+
+@SCORINGS
+def test_a_public_row_with_and_without_a_hidden_part_earns_the_hidden_part_alone(scoring: Scoring) -> None:
+    """P + h and P - h: the one's little h points along r, but is held against its whole norm; the other's, away."""
+    hidden, shown = COMMON / 20, PUBLIC[3] / 2**10  # type: ignore[operator]
+    gram = matrix_of([*UPDATES[:HONEST], shown + hidden, shown - hidden], REFERENCE)
+    plain = exam_row(gram)
+    assert plain is not None
+    residual_cosine = plain.products[HONEST] / sqrt(plain.square) / np.linalg.norm(hidden)
+    assert residual_cosine > 0.3  # against what is left of it alone, it would be as good as anybody
+    result = decided(replace(TERMS, scoring=scoring, rules=()), gram)
+    assert result.scores[HONEST] * 50 < min(result.scores[:HONEST])
+    assert result.scores[HONEST + 1] == 0
+    assert decided(TERMS, gram).accepted == EVERYBODY
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        np.zeros(DIMENSION, np.int64),
+        -7 * PUBLIC[1],  # type: ignore[operator]
+        3 * PUBLIC[0] - 5 * PUBLIC[3],  # type: ignore[operator]
+    ],
+    ids=["zero", "a public row", "a mixture of public rows"],
+)
+@SCORINGS
+def test_an_exam_that_asks_for_nothing_new_counts_for_none(asked: np.ndarray, scoring: Scoring) -> None:
+    updates = [*UPDATES[:HONEST], CHEATS["noise"]]
+    gram = matrix_of(updates, asked)
+    assert exam_row(gram) is None
+    assert exam_results(TERMS, gram) is None
+    assert decided(replace(TERMS, scoring=scoring), gram) == decided(WITHOUT, matrix_of(updates, None))
+
+
+@SCORINGS
+def test_a_round_without_its_exam_is_decided_as_one_of_a_job_without(scoring: Scoring) -> None:
+    gram = matrix_of([*UPDATES[:HONEST], CHEATS["sign flip"]], None)
+    assert decided(replace(TERMS, scoring=scoring), gram) == decided(WITHOUT, gram)
+
+
+def test_an_exam_copied_from_an_update_pays_its_author_most_and_shuts_out_nobody_who_has_data() -> None:
+    """What an owner can do for a favourite whose update is known beforehand; the slices, once published, show it."""
+    favoured = decided(TERMS, matrix_of(UPDATES[:HONEST], as_exam(np.rint(UPDATES[2]))))
+    assert favoured.accepted == EVERYBODY
+    assert favoured.scores.index(max(favoured.scores)) == 2
+    capped = decided(replace(TERMS, cap_q16=ONE_Q16 // 8), matrix_of(UPDATES[:HONEST], as_exam(np.rint(UPDATES[2]))))
+    assert max(capped.scores) <= 1 << 26
+
+
+def test_whoever_points_nearer_to_the_exam_earns_more() -> None:
+    nearer = [COMMON * share + noise for share, noise in zip((1, 2, 4), NOISE, strict=False)]
+    scores = decided(TERMS, matrix_of(nearer, as_exam(COMMON))).scores
+    assert scores[0] < scores[1] < scores[2]
+
+
+def test_nobody_who_fails_is_paid_and_the_fallback_pays_nobody() -> None:
+    gram = matrix_of(list(NOISE), REFERENCE)
+    assert decided(TERMS, gram) == Decision(0, False, ONE_Q16, (0,) * 8, (0,) * 8)
+    result = decided(replace(TERMS, fallback_faults=2), gram)
+    assert result.accepted.bit_count() == 6
+    assert (result.paid, sum(result.scores)) == (False, 0)
+
+
+def forged(gram: GramMatrix, row: int, product: int) -> GramMatrix:
+    mixed = [list(entries) for entries in gram.mixed]
+    mixed[row][EXAM] = product
+    return GramMatrix(gram.updates, mixed, gram.public)
+
+
+def test_products_with_the_exam_that_no_vectors_have_are_refused() -> None:
+    gram = matrix_of(UPDATES[:HONEST], REFERENCE)
+    most = isqrt(gram.updates[4][4] * gram.public[EXAM][EXAM])
+    forged(gram, 4, most).verify(DIMENSION)
+    with pytest.raises(InvalidGram, match=f"rows 4 and {HONEST + EXAM} violate"):
+        decided(TERMS, forged(gram, 4, most + 1))
+    public = [list(entries) for entries in gram.public]
+    public[EXAM][EXAM] = (DIMENSION << 62) + 1
+    with pytest.raises(InvalidGram, match=f"diagonal of row {HONEST + EXAM} is"):
+        decided(TERMS, GramMatrix(gram.updates, gram.mixed, public))
+
+
+def test_a_matrix_of_another_number_of_public_rows_is_refused() -> None:
+    for exam, examined in ((REFERENCE, False), (None, True)):
+        gram = matrix_of(UPDATES[:HONEST], exam)
+        with pytest.raises(InvalidGram, match="length is"):
+            decide(TERMS, HONEST, 0, ONE_Q16, gram.pack(), examined=examined)
+
+
+def test_what_no_vectors_have_is_clamped() -> None:
+    """Two public rows nearly the same, and r all against the first and all along the second."""
+    wide, asked = 1 << 94, 1 << 92
+    public = [[0] * 6 for _ in range(6)]
+    public[3][3] = public[4][4] = wide
+    public[3][4] = public[4][3] = wide - (wide >> 23)
+    public[EXAM][EXAM] = asked
+    public[EXAM][3] = public[3][EXAM] = -(1 << 93)
+    public[EXAM][4] = public[4][EXAM] = 1 << 93
+    gram = GramMatrix([[1 << 60]], [[0] * 6], public)
+    gram.verify(1 << 30)
+    assert exam_row(gram) is None
+
+
+def test_results_say_who_failed_and_by_how_much() -> None:
+    gram = matrix_of([*UPDATES[:HONEST], CHEATS["sign flip"], CHEATS["zeros"]], REFERENCE)
+    terms = replace(TERMS, floor_q16=ONE_Q16 // 8)
+    results = exam_results(terms, gram)
+    assert results is not None
+    assert results.passed == (True,) * HONEST + (False, False)
+    assert results.line == 0.125
+    assert results.cosines[HONEST] < -0.2
+    assert results.cosines[HONEST + 1] == 0
+    assert results.sentence(HONEST).endswith("must exceed 0.1250: failed")
+    left = np.linalg.norm(UPDATES[0]) * np.linalg.norm(REFERENCE)
+    assert results.cosines[0] == pytest.approx(float(UPDATES[0] @ REFERENCE) / left, abs=0.02)
+
+
+def test_results_are_those_that_the_rule_finds() -> None:
+    updates = [COMMON * share + noise for share, noise in zip(np.linspace(-0.6, 1, 8), NOISE, strict=True)]
+    gram = matrix_of(updates, REFERENCE)
+    results = exam_results(TERMS, gram)
+    assert results is not None
+    assert decided(TERMS, gram).accepted == sum(1 << i for i, passed in enumerate(results.passed) if passed)
+    assert results.passed == tuple(cosine > results.line for cosine in results.cosines)
+
+
+def test_a_whole_round_takes_its_exam() -> None:
+    updates = [np.rint(row).astype(np.int16) for row in (*UPDATES[:HONEST], CHEATS["noise"])]
+    start = [ModelVersion(source.integers(-(2**30), 2**30, DIMENSION))]
+    result = run_round(TERMS, updates, start, 0, ONE_Q16, REFERENCE)
+    assert result.decision.accepted == EVERYBODY
+    assert result.gram.examined
+    assert len(result.public) == PUBLIC_ROWS + 1
+    assert result.public[EXAM] is REFERENCE
+    without = run_round(TERMS, updates, start, 0, ONE_Q16)
+    assert not without.gram.examined
+    assert without.decision == run_round(WITHOUT, updates, start, 0, ONE_Q16).decision
