@@ -26,6 +26,7 @@ contract GramVerifier is IGramVerifier {
     uint256 private constant SCALAR_BYTES = 32;
     uint256 private constant WEIGHT_BYTES = 4;
     uint256 private constant BLINDER_PAIRS = 6; // a chunk
+    uint256 private constant EXAMINED_ROWS = 6; // public rows of a round with an exam
     uint256 private constant EVALUATIONS = 2 * Bn254.POINT_BYTES; // where they begin in the argument: after S and W
 
     /// @inheritdoc IGramVerifier
@@ -73,18 +74,19 @@ contract GramVerifier is IGramVerifier {
         bytes calldata weights = statement.weights;
         uint256 n = weights.length / WEIGHT_BYTES;
         if (n == 0 || chunks == 0 || statement.dimension == 0) revert EmptyStatement();
-        _checkLengths(statement, gram, proof, n);
+        uint256 publicRows = _countPublicRows(statement, n);
+        _checkLengths(statement, gram, proof, n, publicRows);
         _checkPoints(statement.rows, chunks);
         _checkPoints(proof.sums, 2 * chunks);
         _checkScalars(proof.blinders);
 
         bytes32 state = Transcript.seed(statement, gram, n, srsId);
-        uint256[] memory alphas = Transcript.alphas(state, 1 + n + Gram.PUBLIC_ROWS);
+        uint256[] memory alphas = Transcript.alphas(state, 1 + n + publicRows);
         uint256 v = GramForm.evaluate(gram, n, alphas);
         uint256 beta;
         (state, beta) = Transcript.sums(state, proof);
         _addWeights(alphas, weights, beta);
-        _checkSums(statement.rows, proof.sums, alphas, beta);
+        _checkSums(statement.rows, proof.sums, alphas, 1 + n, beta);
         _checkOpening(proof.argument, proof.sums, state, v);
     }
 
@@ -106,18 +108,28 @@ contract GramVerifier is IGramVerifier {
 
     // ------------------------------------------------------------------ form
 
-    function _checkLengths(GramStatement calldata statement, bytes calldata gram, GramProof calldata proof, uint256 n)
-        private
-        pure
-    {
+    /// @dev Five, or six in a round with an exam: what the rows leave room for besides the mask and n updates.
+    function _countPublicRows(GramStatement calldata statement, uint256 n) private pure returns (uint256) {
         uint256 size = Bn254.POINT_BYTES * statement.chunks; // of one commitment
+        uint256 length = statement.rows.length;
+        uint256 expected = (1 + n + Gram.PUBLIC_ROWS) * size;
+        if (length == expected) return Gram.PUBLIC_ROWS;
+        if (length == expected + size) return EXAMINED_ROWS;
+        revert InvalidRows(length, expected, expected + size);
+    }
+
+    function _checkLengths(
+        GramStatement calldata statement,
+        bytes calldata gram,
+        GramProof calldata proof,
+        uint256 n,
+        uint256 publicRows
+    ) private pure {
+        uint256 size = Bn254.POINT_BYTES * statement.chunks;
         uint256 length = statement.weights.length;
         if (length != WEIGHT_BYTES * n) revert InvalidLength("weights", length, WEIGHT_BYTES * n);
-        length = statement.rows.length;
-        if (length != (1 + n + Gram.PUBLIC_ROWS) * size) {
-            revert InvalidLength("rows", length, (1 + n + Gram.PUBLIC_ROWS) * size);
-        }
-        if (gram.length != Gram.packedLength(n)) revert InvalidLength("gram", gram.length, Gram.packedLength(n));
+        length = Gram.packedLength(n, publicRows);
+        if (gram.length != length) revert InvalidLength("gram", gram.length, length);
         length = proof.sums.length;
         if (length != 2 * size) revert InvalidLength("sums", length, 2 * size);
         length = proof.blinders.length;
@@ -164,12 +176,17 @@ contract GramVerifier is IGramVerifier {
     }
 
     /// @dev Σ_i (α_i + β·w_i)·C_i = A + β·D for every chunk.
-    function _checkSums(bytes calldata rows, bytes calldata sums, uint256[] memory factors, uint256 beta) private view {
+    /// @param chosen how many of the rows may not be infinity: only public ones may, which may be zero
+    function _checkSums(
+        bytes calldata rows,
+        bytes calldata sums,
+        uint256[] memory factors,
+        uint256 chosen,
+        uint256 beta
+    ) private view {
         uint256 chunks = sums.length / (2 * Bn254.POINT_BYTES);
         for (uint256 chunk = 0; chunk < chunks; ++chunk) {
-            // Only public rows may be infinity: nobody chooses them alone, and they may be zero.
             Bn254.Sum memory weighed;
-            uint256 chosen = factors.length - Gram.PUBLIC_ROWS;
             uint256 infinite = weighed.addMultiples(rows, chunk, chunks, factors, chosen);
             if (infinite != 0) revert PointAtInfinity("mask or update");
             Bn254.Sum memory claimed;

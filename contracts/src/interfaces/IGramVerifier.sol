@@ -18,12 +18,13 @@ struct G2Point {
 /// @notice What is proven: that `gram`, handed in beside it, holds the inner products of the committed rows, and that the
 /// proof's D is the weighted sum of the update rows' commitments.
 /// @dev A commitment is one point for each chunk, 64 bytes each. Rows are: the aggregator's mask, whose inner products are
-/// all zero; the updates; the five public rows.
+/// all zero; the updates; the public rows, which are five and, in a round with an exam, its reference as the sixth. How
+/// many there are follows from the number of bytes: each of the other sizes is in the statement, too.
 struct GramStatement {
     bytes32 context; // what the proof is for: it is worth nothing for anything else
     uint256 dimension; // d, the length of the vectors
     uint256 chunks; // c, into how many pieces they are cut
-    bytes rows; // the commitments of all 1 + n + 5 rows
+    bytes rows; // the commitments of all 1 + n + 5 rows, or 1 + n + 6
     bytes weights; // one uint32 an update, big-endian, zero where it is not in the sum: this says how large n is
 }
 
@@ -43,6 +44,8 @@ interface IGramVerifier {
     error EmptyStatement();
     /// @notice A part of the statement or the proof has another length than rows and chunks ask for.
     error InvalidLength(string part, uint256 length, uint256 expected);
+    /// @notice The commitments are neither so many bytes as five public rows leave, nor as many as six do.
+    error InvalidRows(uint256 length, uint256 withFive, uint256 withSix);
     /// @notice The coordinates are not reduced, or not on the curve.
     error InvalidPoint(uint256 x, uint256 y);
     /// @notice The point at infinity stands where someone chooses a point alone: an update, the mask, S or W.

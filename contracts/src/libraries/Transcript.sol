@@ -51,9 +51,12 @@ library Transcript {
         challenges = new uint256[](rows);
         bytes32[3] memory words = [ALPHA, seed_, 0];
         assembly ("memory-safe") {
+            let row := add(words, 0x40)
+            let challenge := add(challenges, 0x20)
             for { let i := 0 } lt(i, rows) { i := add(i, 1) } {
-                mstore(add(words, 0x40), i)
-                mstore(add(add(challenges, 0x20), shl(5, i)), shr(CHALLENGE_SHIFT, keccak256(words, 0x60)))
+                mstore(row, i)
+                mstore(challenge, shr(CHALLENGE_SHIFT, keccak256(words, 0x60)))
+                challenge := add(challenge, 0x20)
             }
         }
     }

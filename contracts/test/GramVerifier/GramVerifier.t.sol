@@ -30,7 +30,7 @@ contract OpenVerifier is GramVerifier {
     {
         uint256 n = statement.weights.length / 4;
         seed = Transcript.seed(statement, gram, n, srsId);
-        alphas = Transcript.alphas(seed, n + 6);
+        alphas = Transcript.alphas(seed, statement.rows.length / (64 * statement.chunks));
         bytes32 state;
         (state, beta) = Transcript.sums(seed, proof);
         state = Transcript.product(state, proof.argument[:64]);
@@ -83,27 +83,35 @@ contract GramVerifierTest is ProofVectors {
     // ------------------------------------------------------------------ the quadratic form
 
     /// @dev Whatever bytes stand in the matrix, in range for vectors or not.
-    function testFuzz_form_isTheSumOverAllEntries(bytes32 seed, uint256 n) public view {
+    function testFuzz_form_isTheSumOverAllEntries(bytes32 seed, uint256 n, bool examined) public view {
         n = bound(n, 1, 20);
-        bytes memory gram = _random(seed, 4 * n * (n + 1) + 80 * n + 240);
-        uint256[] memory alphas = TrapdoorProver.alphasOf(seed, n + 6);
-        vm.assertEq(open.form(gram, n, alphas), TrapdoorProver.form(gram, alphas));
+        uint256 publicRows = examined ? 6 : 5;
+        bytes memory gram = randomBytes(seed, _packedLength(n, publicRows));
+        uint256[] memory alphas = TrapdoorProver.alphasOf(seed, 1 + n + publicRows);
+        vm.assertEq(open.form(gram, n, alphas), TrapdoorProver.form(gram, n, alphas));
     }
 
+    /// @dev The largest, the least, and -1, whose product with a challenge leaves a residue close to r: six are too many for
+    /// a word.
     function test_form_ofTheExtremesOfEveryEntry() public view {
-        uint256[] memory alphas = new uint256[](70);
-        for (uint256 i = 0; i < 70; ++i) {
-            alphas[i] = type(uint128).max;
+        for (uint256 publicRows = 5; publicRows <= 6; ++publicRows) {
+            _formOfExtremes(publicRows, 0x7f, 0xff);
+            _formOfExtremes(publicRows, 0x80, 0);
+            _formOfExtremes(publicRows, 0xff, 0xff);
         }
-        bytes memory gram = new bytes(4 * 64 * 65 + 80 * 64 + 240);
-        for (uint256 pattern = 0; pattern < 2; ++pattern) {
-            for (uint256 i = 0; i < gram.length; ++i) {
-                bool leads = i < 4 * 64 * 65 ? i % 8 == 0 : (i - 4 * 64 * 65) % 16 == 0;
-                if (pattern == 0) gram[i] = leads ? bytes1(0x7f) : bytes1(0xff);
-                else gram[i] = leads ? bytes1(0x80) : bytes1(0);
-            }
-            vm.assertEq(open.form(gram, 64, alphas), TrapdoorProver.form(gram, alphas));
+    }
+
+    function _formOfExtremes(uint256 publicRows, bytes1 leading, bytes1 other) private view {
+        uint256[] memory alphas = new uint256[](1 + 64 + publicRows);
+        bytes memory gram = new bytes(_packedLength(64, publicRows));
+        for (uint256 i = 0; i < gram.length; ++i) {
+            bool leads = i < 4 * 64 * 65 ? i % 8 == 0 : (i - 4 * 64 * 65) % 16 == 0;
+            gram[i] = leads ? leading : other;
         }
+        for (uint256 i = 0; i < alphas.length; ++i) {
+            alphas[i] = i % 2 == 0 ? type(uint128).max : 1;
+        }
+        vm.assertEq(open.form(gram, 64, alphas), TrapdoorProver.form(gram, 64, alphas));
     }
 
     // ------------------------------------------------------------------ the evaluation point
@@ -183,6 +191,10 @@ contract GramVerifierTest is ProofVectors {
         vm.assertFalse(accepted);
     }
 
+    function _packedLength(uint256 n, uint256 publicRows) private pure returns (uint256) {
+        return 4 * n * (n + 1) + 16 * publicRows * n + 8 * publicRows * (publicRows + 1);
+    }
+
     function _one2() private pure returns (G2Point memory) {
         return G2Point({
             xImaginary: Bn254.ONE2_X_IMAGINARY,
@@ -190,12 +202,5 @@ contract GramVerifierTest is ProofVectors {
             yImaginary: Bn254.ONE2_Y_IMAGINARY,
             yReal: Bn254.ONE2_Y_REAL
         });
-    }
-
-    function _random(bytes32 seed, uint256 length) private pure returns (bytes memory random) {
-        random = new bytes(length);
-        for (uint256 i = 0; i < length / 32; ++i) {
-            setWord(random, i, uint256(keccak256(abi.encode(seed, i))));
-        }
     }
 }

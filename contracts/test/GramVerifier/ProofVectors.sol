@@ -76,6 +76,13 @@ abstract contract ProofVectors is Base {
         }
     }
 
+    function randomBytes(bytes32 seed, uint256 length) internal pure returns (bytes memory random) {
+        random = new bytes(length);
+        for (uint256 i = 0; i < length; ++i) {
+            random[i] = keccak256(abi.encode(seed, i / 32))[i % 32];
+        }
+    }
+
     function _key(uint256 index) internal pure returns (string memory) {
         return string.concat("$.cases[", vm.toString(index), "]");
     }

@@ -13,7 +13,7 @@ library TrapdoorProver {
     using Packed for bytes;
 
     uint256 internal constant R = Bn254.R;
-    uint256 internal constant PUBLIC_ROWS = 5;
+    uint256 internal constant PUBLIC_ROWS = 5; // in a round without an exam
 
     /// @dev That of tests/vectors/proofs.json.
     uint256 internal constant TAU = 0x0b87141698be4a67dd03a476ab1330e1cd2bf746eeb7b87b97bfd14905aa794c;
@@ -21,6 +21,7 @@ library TrapdoorProver {
     /// @dev What the transcript has come to.
     struct Challenges {
         uint256[] alphas;
+        uint256 v;
         uint256 z;
         uint256 gamma;
     }
@@ -83,12 +84,18 @@ library TrapdoorProver {
     ) internal view returns (GramProof memory proof) {
         Challenges memory c;
         bytes32 seed = seedOf(statement, gram, srsId);
-        c.alphas = alphasOf(seed, 1 + statement.weights.length / 4 + PUBLIC_ROWS);
+        c.alphas = alphasOf(seed, logs.length / statement.chunks);
+        c.v = form(gram, statement.weights.length / 4, c.alphas);
         uint256[] memory a = _weigh(logs, c.alphas, statement.chunks);
-        proof.sums = bytes.concat(commit(a), commit(_weigh(logs, rowWeights(statement.weights), statement.chunks)));
+        proof.sums = bytes.concat(commit(a), commit(_aggregate(statement, logs)));
         proof.blinders = blinders.length > 0 ? blinders : _blinders(seed, statement);
         bytes32 state = keccak256(abi.encodePacked(keccak256("fedmarket/sums/1"), seed, proof.sums, proof.blinders));
-        proof.argument = _argue(a, c, state, form(gram, c.alphas));
+        proof.argument = _argue(a, c, state);
+    }
+
+    function _aggregate(GramStatement memory statement, uint256[] memory logs) private pure returns (uint256[] memory) {
+        uint256 chunks = statement.chunks;
+        return _weigh(logs, rowWeights(statement.weights, logs.length / chunks), chunks);
     }
 
     function _blinders(bytes32 seed, GramStatement memory statement) private pure returns (bytes memory) {
@@ -96,18 +103,14 @@ library TrapdoorProver {
         return sumsNothing ? new bytes(192 * statement.chunks) : _scalars(seed, "blinders", 6 * statement.chunks);
     }
 
-    function _argue(uint256[] memory a, Challenges memory c, bytes32 state, uint256 v)
-        private
-        view
-        returns (bytes memory)
-    {
+    function _argue(uint256[] memory a, Challenges memory c, bytes32 state) private view returns (bytes memory) {
         uint256 productLog = uint256(keccak256(abi.encode(state, "S"))) % R;
         bytes memory product = point(productLog);
         bytes memory evaluations = _scalars(state, "evaluations", 2 * a.length + 1);
         state = keccak256(abi.encodePacked(keccak256("fedmarket/product/1"), state, product));
         c.z = uint256(state) % R;
         c.gamma = uint256(keccak256(abi.encodePacked(keccak256("fedmarket/opening/1"), state, evaluations))) >> 128;
-        uint256[3] memory folded = _fold(a, productLog, c, words(evaluations), v);
+        uint256[3] memory folded = _fold(a, productLog, c, words(evaluations));
         return bytes.concat(product, point(_quotient(folded, c.z)), evaluations);
     }
 
@@ -135,9 +138,9 @@ library TrapdoorProver {
         }
     }
 
-    /// @notice The weights of all rows: nothing for the mask and the public ones.
-    function rowWeights(bytes memory weights) internal pure returns (uint256[] memory all) {
-        all = new uint256[](1 + weights.length / 4 + PUBLIC_ROWS);
+    /// @notice The weights of so many rows: nothing for the mask and the public ones.
+    function rowWeights(bytes memory weights, uint256 rows) internal pure returns (uint256[] memory all) {
+        all = new uint256[](rows);
         for (uint256 i = 0; i < weights.length / 4; ++i) {
             all[1 + i] = weights.entryAt(i, 4);
         }
@@ -145,10 +148,9 @@ library TrapdoorProver {
 
     // ------------------------------------------------------------------ quadratic form
 
-    /// @notice αᵀGα, entry by entry.
-    function form(bytes memory gram, uint256[] memory alphas) internal pure returns (uint256 v) {
+    /// @notice αᵀGα, entry by entry, of n updates and as many public rows as there are challenges for.
+    function form(bytes memory gram, uint256 n, uint256[] memory alphas) internal pure returns (uint256 v) {
         uint256 rows = alphas.length - 1;
-        uint256 n = rows - PUBLIC_ROWS;
         uint256 at = 0;
         for (uint256 pass = 0; pass < 3; ++pass) {
             for (uint256 i = pass < 2 ? 0 : n; i < (pass < 2 ? n : rows); ++i) {
@@ -204,13 +206,13 @@ library TrapdoorProver {
     }
 
     /// @dev f at tau, at z and at 1/z, for these evaluations, whatever they are.
-    function _fold(uint256[] memory a, uint256 productLog, Challenges memory c, uint256[] memory evaluations, uint256 v)
+    function _fold(uint256[] memory a, uint256 productLog, Challenges memory c, uint256[] memory evaluations)
         private
         pure
         returns (uint256[3] memory folded)
     {
         uint256 power = 1;
-        uint256 rest = R - v; // Σ y_j·ȳ_j - v - z·s
+        uint256 rest = R - c.v; // Σ y_j·ȳ_j - v - z·s
         for (uint256 j = 0; j < a.length; ++j) {
             (uint256 y, uint256 yInverse) = (evaluations[2 * j], evaluations[2 * j + 1]);
             _add(folded, power, a[j], y, yInverse);

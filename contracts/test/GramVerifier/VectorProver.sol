@@ -17,8 +17,7 @@ library VectorProver {
     uint256 internal constant DIMENSION = 4;
     uint256 internal constant BLINDERS = 6;
     uint256 internal constant SLOTS = DIMENSION + 2 * BLINDERS;
-    uint256 internal constant ROWS = 9; // the mask, three updates, five public rows
-    uint256 internal constant UPDATES = 3;
+    uint256 internal constant UPDATES = 3; // after the mask; public rows follow
 
     /// @dev ι = 5^((r - 1) / 4), whose square is -1.
     uint256 internal constant IOTA = 0x30644e72e131a029048b6e193fd841045cea24f6fd736bec231204708f703636;
@@ -70,12 +69,12 @@ library VectorProver {
             }
         }
         for (uint256 i = 1; i <= UPDATES; ++i) {
-            for (uint256 k = UPDATES + 1; k < ROWS; ++k) {
+            for (uint256 k = UPDATES + 1; k < rows.length; ++k) {
                 packed = bytes.concat(packed, bytes16(uint128(int128(centred(dot(rows[i], rows[k]))))));
             }
         }
-        for (uint256 k = UPDATES + 1; k < ROWS; ++k) {
-            for (uint256 m = k; m < ROWS; ++m) {
+        for (uint256 k = UPDATES + 1; k < rows.length; ++k) {
+            for (uint256 m = k; m < rows.length; ++m) {
                 packed = bytes.concat(packed, bytes16(uint128(int128(centred(dot(rows[k], rows[m]))))));
             }
         }
@@ -114,7 +113,7 @@ library VectorProver {
         }
         bytes32 seed = TrapdoorProver.seedOf(statement, gram, srsId);
         uint256[] memory alphas = cheat.choosesAlphas ? cheat.alphas : TrapdoorProver.alphasOf(seed, rows.length);
-        proven.proof = _argue(rows, alphas, weights, seed, TrapdoorProver.form(gram, alphas), cheat);
+        proven.proof = _argue(rows, alphas, weights, seed, TrapdoorProver.form(gram, UPDATES, alphas), cheat);
     }
 
     function _argue(
@@ -126,7 +125,7 @@ library VectorProver {
         Cheat memory cheat
     ) private view returns (GramProof memory proof) {
         uint256[] memory a = combine(rows, alphas);
-        uint256[] memory d = combine(rows, TrapdoorProver.rowWeights(weights));
+        uint256[] memory d = combine(rows, TrapdoorProver.rowWeights(weights, rows.length));
         proof.sums = bytes.concat(commit(a), commit(d));
         for (uint256 k = 0; k < BLINDERS; ++k) {
             proof.blinders = bytes.concat(proof.blinders, bytes32(d[DIMENSION + 2 * k]));
