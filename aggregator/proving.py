@@ -1,6 +1,7 @@
 """Proves a round: joins what `run_round` found with everybody's commitments, and argues for it.
 
-Data's path: opened updates, the job's models, `RoundResult` -> `Statement` and rows -> `prove` -> `ProvenRound`. Pure
+Data's path: opened updates, the job's models, the exam's r, `RoundResult` -> `Statement` and rows -> `prove` ->
+`ProvenRound`. Pure
 but for the mask row, which is drawn afresh for every proof and leaves this module only as a commitment.
 """
 
@@ -17,6 +18,7 @@ from market.protocol.rounds import FULL_STEP_Q16
 from market.protocol.rule_terms import RuleTerms
 from market.protocol.seal import SealContext
 from zk.commitment import BLINDER_PAIRS, Blinders, Layout, commit
+from zk.errors import InvalidProof
 from zk.gram_proof import CommittedRow, MaskRow, prove
 from zk.srs import Srs
 from zk.transcript import GramProof, Statement, round_context
@@ -67,6 +69,8 @@ def prove_round(
     updates: Sequence[CommittedRow],
     models: Sequence[CommittedModel],
     progress: Callable[[str], None] | None = None,
+    *,
+    exam: CommittedRow | None = None,
 ) -> ProvenRound:
     """Prove G and D of a round, with a mask row of its own; the proof is verified as the contract will.
 
@@ -78,14 +82,25 @@ def prove_round(
         updates: at least one; int16 (d,) each, by ascending seat; memory maps are welcome.
         models: of the versions that `run_round` took, in their order.
         progress: is told each stage as it begins, `STAGES` of them.
+        exam: r as `run_round` took it, where it took one, int32 or int64 (d,), under C_r as opened on the chain.
 
     Raises:
-        InvalidProof: the proof does not hold: a row is not what its commitment says.
+        InvalidProof: the proof does not hold: a row is not what its commitment says, r has blinders, or it is here and not
+            in the result's matrix, or there and not here.
     """
     public = committed_public_rows(layout, result.public, models)
+    if exam is not None:
+        public = (*public, _without_blinders(exam))
     statement = round_statement(layout, context, result, updates, public)
     proof = prove(srs, statement, (*updates, *public), MaskRow.fresh(srs, layout), progress)
     return ProvenRound(statement, proof)
+
+
+def _without_blinders(exam: CommittedRow) -> CommittedRow:
+    """Refuse what could be proven, but be opened by nobody who has r alone."""
+    if not exam.blinders.are_zero:
+        raise InvalidProof("the exam's r has blinders, expected none: whoever has r must be able to open C_r")
+    return exam
 
 
 def proof_context(place: SealContext, revealed: Iterable[Seat], excluded: Iterable[Seat]) -> bytes:
@@ -111,7 +126,18 @@ def round_statement(
     updates: Sequence[CommittedRow],
     public: Sequence[CommittedRow],
 ) -> Statement:
-    """What is claimed of a round: arguments as for `prove_round`, `public` as `committed_public_rows` gives it."""
+    """What is claimed of a round.
+
+    Args:
+        layout: of the job's vectors.
+        context: `proof_context` of the attempt.
+        result: what `run_round` made of these updates.
+        updates: by ascending seat.
+        public: as `committed_public_rows` gives them, and the exam's row after them where the round has one.
+
+    Raises:
+        InvalidProof: the result's matrix is one of other rows.
+    """
     return Statement(
         context=context,
         dimension=layout.dimension,
@@ -130,7 +156,7 @@ def committed_public_rows(
 
     Args:
         layout: of the job's vectors.
-        public: the rows, as `aggregator.round.public_rows` gives them.
+        public: the rows, as `aggregator.round.public_rows` gives them; what comes after them is left alone.
         models: of the versions that they were made of, in their order.
     """
     made = list(reversed(models[1:]))[:AGGREGATES]
@@ -156,11 +182,13 @@ def warm_up(srs: Srs) -> None:
         InvalidProof: this machine's arithmetic is wrong.
     """
     layout = Layout(min(WARM_UP_DIMENSION, len(srs.points) - 2 * BLINDER_PAIRS), 1)
-    counts, model = np.arange(layout.dimension, dtype=np.int16), np.arange(layout.dimension, dtype=np.int64)
-    counts.flags.writeable = model.flags.writeable = False  # as memory maps are
+    counts, reference, model = (np.arange(layout.dimension, dtype=kind) for kind in (np.int16, np.int32, np.int64))
+    for values in (counts, reference, model):
+        values.flags.writeable = False  # as memory maps are
     none = Blinders.zero(layout)
     start = CommittedModel(ModelVersion(model), commit(srs, layout, model, none), none, b"", none)
-    result = run_round(RuleTerms(dimension=layout.dimension), [counts], [start.version], 0, FULL_STEP_Q16)
+    result = run_round(RuleTerms(dimension=layout.dimension), [counts], [start.version], 0, FULL_STEP_Q16, model)
     blinders = Blinders.fresh(layout)
     update = CommittedRow(counts, blinders, commit(srs, layout, counts, blinders))
-    prove_round(srs, layout, bytes(32), result, [update], [start])
+    exam = CommittedRow(reference, none, commit(srs, layout, reference, none))
+    prove_round(srs, layout, bytes(32), result, [update], [start], exam=exam)

@@ -27,7 +27,7 @@ from zk.field import IOTA, SCALAR_BYTES, R, parse_scalar
 from zk.msm import msm_small
 from zk.srs import Srs
 from zk.transcript import BLINDER_PAIRS
-from zk.vectors import VALUE_LIMIT, Values
+from zk.vectors import VALUE_LIMIT, VALUE_TYPES, Values
 
 __all__ = ["BLINDER_PAIRS", "Blinders", "Layout", "commit", "weighted_sum"]
 
@@ -159,7 +159,7 @@ def commit(srs: Srs, layout: Layout, values: Values, blinders: Blinders) -> byte
     Args:
         srs: at least `layout.slots` points
         layout: of the vector
-        values: int16 or int64 of shape (d,), every |x| < 2^47
+        values: int16, int32 or int64 of shape (d,), every |x| < 2^47
         blinders: fresh ones, or those that the commitment is to be opened with
 
     Returns:
@@ -201,10 +201,10 @@ def check_vector(layout: Layout, values: Values) -> None:
     Raises:
         InvalidVector: naming what was expected
     """
-    if values.dtype not in (np.int16, np.int64) or values.shape != (layout.dimension,):
+    if values.dtype not in VALUE_TYPES or values.shape != (layout.dimension,):
         shape = f"{values.dtype}{list(values.shape)}"
-        raise InvalidVector(f"the vector is {shape}, expected int16 or int64[{layout.dimension}]")
-    if values.dtype == np.int16:
+        raise InvalidVector(f"the vector is {shape}, expected int16, int32 or int64[{layout.dimension}]")
+    if values.dtype != np.int64:
         return
     for j in range(layout.chunks):
         chunk = values[layout.slice(j)]

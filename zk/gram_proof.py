@@ -37,7 +37,6 @@ from zk.pairing import pairing_check
 from zk.srs import Srs
 from zk.transcript import (
     POINT,
-    PUBLIC_ROWS,
     Challenges,
     GramProof,
     Statement,
@@ -73,7 +72,7 @@ class CommittedRow:
     """A vector with what opens its commitment.
 
     Attributes:
-        values: int16 or int64 of shape (d,); memory maps are welcome
+        values: int16, int32 or int64 of shape (d,); memory maps are welcome
         blinders: of the commitment
         commitment: 64·c bytes
     """
@@ -132,7 +131,7 @@ def prove(
     Args:
         srs: at least `Layout.slots` points of it
         statement: what to prove
-        rows: the n updates and the five public rows, in the statement's order
+        rows: the n updates and the public rows, five or with an exam six, in the statement's order
         mask: a fresh one
         progress: called with the name of each stage as it begins
 
@@ -175,8 +174,8 @@ class _Prover:
         self._values = [row.values for row in rows]
         self._mask = mask
         seed = seed_digest(verifying_key(srs).id, statement, mask.commitment)
-        self._alphas = row_challenges(seed, statement.count)
-        self._norm = _quadratic_form(statement.gram, self._alphas[1:])
+        self._alphas = row_challenges(seed, statement.rows)
+        self._norm = _quadratic_form(statement, self._alphas)
         self._blinders = Blinders.scaled_sum([mask.blinders, *(row.blinders for row in rows)], self._alphas)
         self._kept: tuple[int, Words] | None = None
 
@@ -245,7 +244,8 @@ def _check_rows(srs: Srs, layout: Layout, statement: Statement, rows: Sequence[C
     check_srs(srs, layout)
     claimed = (*statement.updates, *statement.public)
     if len(rows) != len(claimed):
-        raise InvalidVector(f"{len(rows)} rows, expected {statement.count} updates and {PUBLIC_ROWS} public rows")
+        expected = f"{statement.count} updates and {len(statement.public)} public rows"
+        raise InvalidVector(f"{len(rows)} rows, expected {expected}")
     check_blinders(layout, mask.blinders)
     for i, (row, commitment) in enumerate(zip(rows, claimed, strict=True)):
         if row.commitment != commitment:
@@ -367,7 +367,7 @@ def _parse_scalars(unverified: bytes) -> tuple[int, ...]:
 def _check_sums(statement: Statement, challenges: Challenges, parsed: _Parsed) -> None:
     """(3) for every chunk j: Σ_i (α_i + β·w_i)·C_ij − A_j − β·D_j = 0; w = 0 for row 0 and the public rows."""
     beta, c = challenges.beta, statement.chunks
-    weights = (0, *statement.weights, *(0,) * PUBLIC_ROWS)
+    weights = (0, *statement.weights, *(0 for _ in statement.public))
     scalars = [alpha + beta * weight for alpha, weight in zip(challenges.alphas, weights, strict=True)]
     for j in range(c):
         points = np.concatenate([parsed.rows[:, j], parsed.sums[[j, c + j]]])
@@ -381,7 +381,7 @@ def _check_opening(key: VerifyingKey, statement: Statement, challenges: Challeng
     inverse = pow(z, -1, R)
     *values, s = parsed.evaluations
     y, y_inverse = values[0::2], values[1::2]
-    norm = _quadratic_form(statement.gram, challenges.alphas[1:])
+    norm = _quadratic_form(statement, challenges.alphas)
     s_inverse = z * (_dot(y, y_inverse) - norm - z * s) % R
 
     powers = [pow(challenges.gamma, j, R) for j in range(c + 1)]
@@ -399,20 +399,22 @@ def _check_opening(key: VerifyingKey, statement: Statement, challenges: Challeng
         raise InvalidProof("the evaluations are not those of the committed polynomials")
 
 
-def _quadratic_form(gram: bytes, alphas: Sequence[int]) -> int:
-    """Sum v = αᵀGα mod r over the updates and the public rows."""
-    entries = _packed_entries(gram, len(alphas) - PUBLIC_ROWS)
+def _quadratic_form(statement: Statement, alphas: Sequence[int]) -> int:
+    """Sum v = αᵀGα mod r over the updates and the public rows; row 0 has no part in it."""
+    entries = _packed_entries(statement)
     return sum((1 if i == k else 2) * alphas[i] * alphas[k] * entry for i, k, entry in entries) % R
 
 
-def _packed_entries(gram: bytes, n: int) -> Iterator[tuple[int, int, int]]:
-    """(i, k, G_ik) with i <= k, in the order in which the matrix is packed."""
-    public = range(n, n + PUBLIC_ROWS)
-    narrow = [(i, k, 8) for i in range(n) for k in range(i, n)]
-    wide = [(i, k, 16) for i in range(n) for k in public] + [(i, k, 16) for i in public for k in range(i, public.stop)]
+def _packed_entries(statement: Statement) -> Iterator[tuple[int, int, int]]:
+    """(i, k, G_ik) with 1 <= i <= k, in the order in which the matrix is packed."""
+    updates = range(1, 1 + statement.count)
+    public = range(updates.stop, statement.rows)
+    narrow = [(i, k, 8) for i in updates for k in range(i, updates.stop)]
+    wide = [(i, k, 16) for i in updates for k in public]
+    wide += [(i, k, 16) for i in public for k in range(i, public.stop)]
     at = 0
     for i, k, size in narrow + wide:
-        yield i, k, int.from_bytes(gram[at : at + size], "big", signed=True)
+        yield i, k, int.from_bytes(statement.gram[at : at + size], "big", signed=True)
         at += size
 
 

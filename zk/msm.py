@@ -34,8 +34,8 @@ from zk.curve import (
 )
 from zk.errors import InvalidScalar, InvalidVector
 from zk.field import Words, integer, integers, is_zero, limbs, p_neg
+from zk.vectors import VALUE_TYPES, Values
 
-Values = NDArray[np.int16] | NDArray[np.int64]
 Digits = NDArray[np.int32]
 
 VALUE_LIMIT = 1 << 48
@@ -117,15 +117,15 @@ def msm_small(points: Points, values: Values) -> Points:
 
     Args:
         points: shape (n, 8), on the curve; infinity allowed. May be a read-only memory map.
-        values: int16 or int64, shape (n,), smaller than 2^48 in magnitude. May be a read-only memory map.
+        values: int16, int32 or int64, shape (n,), smaller than 2^48 in magnitude. May be a read-only memory map.
 
     Raises:
         InvalidVector: not as many values as points, another type, or a value out of range.
     """
     points = np.asarray(points)
     _check_lengths(len(points), len(values))
-    if values.dtype not in (np.dtype(np.int16), np.dtype(np.int64)):
-        raise InvalidVector(f"values are int16 or int64, not {values.dtype}")
+    if values.dtype not in VALUE_TYPES:
+        raise InvalidVector(f"values are int16, int32 or int64, not {values.dtype}")
     low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
     if max(-low, high) >= VALUE_LIMIT:
         raise InvalidVector(f"a value of magnitude {max(-low, high)}; the limit is {VALUE_LIMIT - 1}")

@@ -33,7 +33,6 @@ from zk.field import IOTA, P, R
 from zk.transcript import (
     BLINDER_PAIRS,
     POINT,
-    PUBLIC_ROWS,
     WORD,
     Challenges,
     GramProof,
@@ -202,23 +201,24 @@ def commit(srs: NaiveSrs, row: NaiveRow, chunks: int) -> bytes:
 # The proof
 
 
-def full_matrix(gram: bytes, updates: int) -> list[list[int]]:
+def full_matrix(statement: Statement) -> list[list[int]]:
     """Unpack G over updates and public rows, both triangles."""
-    sizes = [(i, k, 8) for i in range(updates) for k in range(i, updates)]
-    sizes += [(i, updates + k, 16) for i in range(updates) for k in range(PUBLIC_ROWS)]
-    sizes += [(updates + k, updates + m, 16) for k in range(PUBLIC_ROWS) for m in range(k, PUBLIC_ROWS)]
-    matrix = [[0] * (updates + PUBLIC_ROWS) for _ in range(updates + PUBLIC_ROWS)]
+    n, rows = statement.count, statement.count + len(statement.public)
+    sizes = [(i, k, 8) for i in range(n) for k in range(i, n)]
+    sizes += [(i, k, 16) for i in range(n) for k in range(n, rows)]
+    sizes += [(i, k, 16) for i in range(n, rows) for k in range(i, rows)]
+    matrix = [[0] * rows for _ in range(rows)]
     at = 0
     for i, k, size in sizes:
-        matrix[i][k] = matrix[k][i] = int.from_bytes(gram[at : at + size], "big", signed=True)
+        matrix[i][k] = matrix[k][i] = int.from_bytes(statement.gram[at : at + size], "big", signed=True)
         at += size
     return matrix
 
 
-def quadratic_form(gram: bytes, alphas: Sequence[int]) -> int:
+def quadratic_form(statement: Statement, alphas: Sequence[int]) -> int:
     """Sum v = αᵀGα over all rows but row 0, whose products are zero whatever the prover says."""
     rest = alphas[1:]
-    matrix = full_matrix(gram, len(rest) - PUBLIC_ROWS)
+    matrix = full_matrix(statement)
     return sum(x * y * matrix[i][k] for i, x in enumerate(rest) for k, y in enumerate(rest)) % R
 
 
@@ -228,8 +228,8 @@ def prove(srs: NaiveSrs, statement: Statement, rows: Sequence[NaiveRow], mask: N
     polynomials = [row_polynomials(row, chunks) for row in (mask, *rows)]
     mask_point = commit(srs, mask, chunks)
     seed = seed_digest(srs.key.id, statement, mask_point)
-    alphas = row_challenges(seed, statement.count)
-    weights = (0, *statement.weights, *(0,) * PUBLIC_ROWS)
+    alphas = row_challenges(seed, statement.rows)
+    weights = (0, *statement.weights, *(0 for _ in statement.public))
 
     # A_j = Σ α_i C_ij, D_j = Σ w_i C_ij, ρ_jk = Σ w_i r_ijk.
     a = [linear_combination(alphas, [row[j] for row in polynomials]) for j in range(chunks)]
@@ -293,7 +293,7 @@ def _check(key: VerifyingKey, statement: Statement, proof: GramProof, challenges
     y, y_inverse = openings[0::2], openings[1::2]
 
     # Σ_i (α_i + β·w_i)·C_ij = A_j + β·D_j for every chunk.
-    weights = (0, *statement.weights, *(0,) * PUBLIC_ROWS)
+    weights = (0, *statement.weights, *(0 for _ in statement.public))
     merged = [alpha + challenges.beta * weight for alpha, weight in zip(alphas, weights, strict=True)]
     for j in range(c):
         claimed = add(sums[j], multiply(sums[c + j], challenges.beta))
@@ -301,7 +301,7 @@ def _check(key: VerifyingKey, statement: Statement, proof: GramProof, challenges
             raise InvalidProof(f"chunk {j}: A and D are not the sums of the commitments")
 
     # S(1/z) follows from Σ_j a_j(z)·a_j(1/z) = v + z·S(z) + S(1/z)/z.
-    v = quadratic_form(statement.gram, alphas)
+    v = quadratic_form(statement, alphas)
     s_inverse = z * (sum(map(int.__mul__, y, y_inverse)) - v - z * s) % R
 
     # f = Σ_j γ^j·a_j + γ^c·S is r1·X + r0 at z and at 1/z.

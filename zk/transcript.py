@@ -26,6 +26,9 @@ BLINDER_PAIRS: Final = 6
 PUBLIC_ROWS: Final = 5
 """The last three aggregates (latest first), the current model, the initial model."""
 
+EXAMINED_ROWS: Final = PUBLIC_ROWS + 1
+"""In a round with an exam its reference is public, too, as the last row."""
+
 WEIGHT_BYTES: Final = 4
 WEIGHT_LIMIT: Final = 1 << 8 * WEIGHT_BYTES
 
@@ -59,7 +62,8 @@ class Statement:
         dimension: d, the length of every row
         chunks: c, into how many parts a row is cut
         updates: commitments of the n included updates, by ascending seat, 64·c bytes each
-        public: commitments of the five public rows, 64·c bytes each; infinity where a row does not exist yet
+        public: commitments of the public rows, five or, with an exam, six, 64·c bytes each; infinity where a row does
+            not exist yet
         gram: the packed matrix of `contracts/src/interfaces/IRoundRules.sol`
         weights: w_i of every update; zero for one that was not accepted
 
@@ -83,9 +87,11 @@ class Statement:
             )
         for commitment in (*self.updates, *self.public):
             _expect("commitment", len(commitment), POINT * self.chunks)
-        _expect("list of public rows", len(self.public), PUBLIC_ROWS)
+        if len(self.public) not in (PUBLIC_ROWS, EXAMINED_ROWS):
+            expected = f"{PUBLIC_ROWS}, or {EXAMINED_ROWS} with an exam"
+            raise InvalidProof(f"list of public rows has length {len(self.public)}, expected {expected}")
         _expect("list of weights", len(self.weights), self.count)
-        _expect("packed Gram matrix", len(self.gram), packed_length(self.count))
+        _expect("packed Gram matrix", len(self.gram), packed_length(self.count, len(self.public)))
         for weight in self.weights:
             if not 0 <= weight < WEIGHT_LIMIT:
                 raise InvalidProof(f"weight {weight}, expected 0 to 2^32 - 1")
@@ -94,6 +100,11 @@ class Statement:
     def count(self) -> int:
         """n, the number of updates."""
         return len(self.updates)
+
+    @property
+    def rows(self) -> int:
+        """The number of all rows: row 0, the updates, the public rows."""
+        return 1 + self.count + len(self.public)
 
 
 @dataclass(frozen=True)
@@ -180,13 +191,14 @@ def replay(srs_id: bytes, statement: Statement, proof: GramProof) -> Challenges:
     seed = seed_digest(srs_id, statement, proof.mask)
     summed, beta = absorb_sums(seed, proof.sums, proof.blinders)
     multiplied, z = absorb_product(summed, proof.product)
-    return Challenges(row_challenges(seed, statement.count), beta, z, absorb_evaluations(multiplied, proof.evaluations))
+    return Challenges(row_challenges(seed, statement.rows), beta, z, absorb_evaluations(multiplied, proof.evaluations))
 
 
 def seed_digest(srs_id: bytes, statement: Statement, mask: bytes) -> bytes:
     """Hash the statement with the commitment of every row, row 0 included: the α depend on all of them.
 
-    The weights are in it, too: with weights chosen after β, a false A could be made up for by a false D.
+    The weights are in it, too: with weights chosen after β, a false A could be made up for by a false D. How many public
+    rows there are needs no word of its own: c and n are there, and so the length of what is hashed says it.
     """
     rows = b"".join((mask, *statement.updates, *statement.public))
     sizes = (statement.dimension, statement.chunks, statement.count)
@@ -195,9 +207,8 @@ def seed_digest(srs_id: bytes, statement: Statement, mask: bytes) -> bytes:
     return _hash("fedmarket/gram/1", statement.context, srs_id, *map(_word, sizes), *hashes)
 
 
-def row_challenges(seed: bytes, updates: int) -> tuple[int, ...]:
+def row_challenges(seed: bytes, rows: int) -> tuple[int, ...]:
     """α_i for row 0, the updates and the public rows: independent 128-bit hashes, never powers of one challenge."""
-    rows = 1 + updates + PUBLIC_ROWS
     return tuple(_upper_half(_hash("fedmarket/alpha/1", seed, _word(row))) for row in range(rows))
 
 

@@ -31,7 +31,9 @@ from zk.field import (
     store,
 )
 
-Values = NDArray[np.int16] | NDArray[np.int64]
+Values = NDArray[np.int16] | NDArray[np.int32] | NDArray[np.int64]
+
+VALUE_TYPES = tuple(map(np.dtype, (np.int16, np.int32, np.int64)))
 
 MAX_ROWS = 96
 """Rows that `combine` takes at most: what its sums of products have room for."""
@@ -116,7 +118,7 @@ def combine(rows: Sequence[Values], factors: Sequence[int], out: Words | None = 
     the cost of a row is reading it.
 
     Args:
-        rows: at most 96 of one length n, int16 or int64 (smaller than 2^47 in magnitude; not checked). May be
+        rows: at most 96 of one length n, int16, int32 or int64 (smaller than 2^47 in magnitude; not checked). May be
             read-only memory maps.
         factors: one for each row, in 0..2^128-1.
         out: where to write, of at least n elements; the others are left alone.
@@ -147,8 +149,8 @@ def _common_length(rows: Sequence[Values], factors: Sequence[int]) -> int:
     for index, row in enumerate(rows):
         if len(row) != size:
             raise InvalidVector(f"row {index} has {len(row)} entries, and row 0 has {size}")
-        if row.dtype not in (np.dtype(np.int16), np.dtype(np.int64)):
-            raise InvalidVector(f"row {index}: values are int16 or int64, not {row.dtype}")
+        if row.dtype not in VALUE_TYPES:
+            raise InvalidVector(f"row {index}: values are int16, int32 or int64, not {row.dtype}")
     for index, factor in enumerate(factors):
         if not 0 <= factor < 1 << FACTOR_BITS:
             raise InvalidVector(f"factor {index} = {factor} is not below 2^{FACTOR_BITS}")
@@ -156,7 +158,7 @@ def _common_length(rows: Sequence[Values], factors: Sequence[int]) -> int:
 
 
 def _combine_block(rows: list[Values], words: list[NDArray[np.int64]], start: int, stop: int, out: Words) -> None:
-    """Combine start..stop of the rows; those of 64 bits in two parts, low and high."""
+    """Combine start..stop of the rows; those of 32 or 64 bits in two parts, low and high."""
     low = np.zeros((4, stop - start), np.int64)
     high: NDArray[np.int64] | None = None
     for row, factor in zip(rows, words, strict=True):

@@ -73,7 +73,7 @@ class Challenger:
         return seed_digest(key().id, statement, mask)
 
     def rows(self, statement: Statement) -> tuple[int, ...]:
-        return row_challenges(self._state, statement.count)
+        return row_challenges(self._state, statement.rows)
 
     def after_sums(self, sums: bytes, blinders: bytes) -> int:
         self._state, self.beta = absorb_sums(self._state, sums, blinders)
@@ -138,7 +138,7 @@ def argue(
     tamper_sums: Callable[[list[int]], list[int]] = lambda sums: sums,
     blinders: bytes | None = None,
 ) -> tuple[GramProof, Challenges]:
-    """Argue for a statement with rows 0 … n + 5 as polynomials, as well as the given lies allow.
+    """Argue for a statement with row 0, the updates and the public rows as polynomials, as well as the given lies allow.
 
     Args:
         statement: what to argue for; true or not
@@ -153,14 +153,14 @@ def argue(
     challenger = challenger or Challenger(statement, mask)
     chunks = range(statement.chunks)
     a = [linear_combination(challenger.alphas, [row[j] for row in rows]) for j in chunks]
-    weights = (0, *statement.weights, *(0,) * PUBLIC_ROWS)
+    weights = (0, *statement.weights, *(0 for _ in statement.public))
     d = [linear_combination(weights, [row[j] for row in rows]) for j in chunks]
     sums = tamper_sums([evaluate(polynomial, INSECURE_TAU) for polynomial in (*a, *d)])
     sums_bytes = b"".join(point_bytes(multiply(generator(), exponent)) for exponent in sums)
     opened = blinders if blinders is not None else true_blinders(statement, rows)
     challenger.after_sums(sums_bytes, opened)
 
-    norm = quadratic_form(statement.gram, challenger.alphas)
+    norm = quadratic_form(statement, challenger.alphas)
     s = autocorrelation(a)
     if guess_z is not None:
         s[0] = (s[0] + _correction(a, s, norm, guess_z)) % R
@@ -235,7 +235,7 @@ def rows_of(made: Round, seed: int = 5) -> list[Row]:
 
 def changed_gram(statement: Statement, i: int, k: int, change: int) -> Statement:
     """Add to one entry of G; public rows follow the updates."""
-    gram = GramMatrix.unpack(statement.gram, statement.count)
+    gram = unpacked(statement)
     n = statement.count
     if k < n:
         gram.updates[i][k] += change
@@ -246,6 +246,11 @@ def changed_gram(statement: Statement, i: int, k: int, change: int) -> Statement
         gram.public[i - n][k - n] += change
         gram.public[k - n][i - n] = gram.public[i - n][k - n]
     return replace(statement, gram=gram.pack())
+
+
+def unpacked(statement: Statement) -> GramMatrix:
+    """G as integers."""
+    return GramMatrix.unpack(statement.gram, statement.count, len(statement.public) > PUBLIC_ROWS)
 
 
 def assert_refused(statement: Statement, proof: GramProof, srs: VerifyingKey | None = None) -> None:

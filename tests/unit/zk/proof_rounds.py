@@ -20,7 +20,9 @@ from zk.transcript import BLINDER_PAIRS, PUBLIC_ROWS, GramProof, Statement, Veri
 
 POINTS = 80
 MARKET = bytes(range(20))
-PUBLIC_BITS = (33, 33, 33, 47, 47)
+PUBLIC_BITS = (33, 33, 33, 47, 47, 31)
+EXAM = PUBLIC_ROWS
+"""The place of an exam's reference among the public rows."""
 
 
 @lru_cache(maxsize=1)
@@ -64,6 +66,10 @@ class Round:
     def updates(self) -> tuple[CommittedRow, ...]:
         return self.rows[: self.statement.count]
 
+    @property
+    def public(self) -> tuple[CommittedRow, ...]:
+        return self.rows[self.statement.count :]
+
     def proof(self) -> GramProof:
         return prove(small_srs(), self.statement, self.rows, MaskRow.fresh(small_srs(), self.layout))
 
@@ -86,10 +92,21 @@ def random_public(source: random.Random, dimension: int, k: int) -> np.ndarray:
     return np.array([source.randrange(1 - limit, limit) for _ in range(dimension)], np.int64)
 
 
+def random_exam(source: random.Random, layout: Layout) -> CommittedRow:
+    """A reference as it is handed over: int32, without blinders."""
+    values = random_public(source, layout.dimension, EXAM).astype(np.int32)
+    return committed(layout, values, Blinders.zero(layout))
+
+
 def make_round(
-    seed: int, updates: int = 3, chunks: int = 1, dimension: int = 20, weights: Sequence[int] | None = None
+    seed: int,
+    updates: int = 3,
+    chunks: int = 1,
+    dimension: int = 20,
+    weights: Sequence[int] | None = None,
+    examined: bool = False,
 ) -> Round:
-    """Random updates; two aggregates of three exist; the initial model has no blinders."""
+    """Random updates; two aggregates of three exist; the initial model has no blinders, nor has the exam."""
     source = random.Random(seed)
     layout = Layout(dimension, chunks)
     rows = [
@@ -102,12 +119,15 @@ def make_round(
         else committed(layout, random_public(source, dimension, k), (*hidden, Blinders.zero(layout))[k])
         for k in range(PUBLIC_ROWS)
     ]
-    return round_of(layout, rows, weights or [source.randrange(1, 1 << 16) for _ in range(updates)])
+    weights = weights or [source.randrange(1, 1 << 16) for _ in range(updates)]
+    if examined:
+        rows.append(random_exam(source, layout))
+    return round_of(layout, rows, weights)
 
 
 def round_of(layout: Layout, rows: Sequence[CommittedRow], weights: Sequence[int]) -> Round:
-    """The honest statement about these rows."""
-    updates, public = rows[:-PUBLIC_ROWS], rows[-PUBLIC_ROWS:]
+    """The honest statement about these rows: one update a weight, then the public rows."""
+    updates, public = rows[: len(weights)], rows[len(weights) :]
     vectors = [row.values for row in updates], [row.values.astype(np.int64) for row in public]
     statement = Statement(
         context=Place().context,
@@ -122,7 +142,7 @@ def round_of(layout: Layout, rows: Sequence[CommittedRow], weights: Sequence[int
 
 
 @lru_cache(maxsize=8)
-def proven(seed: int = 1, updates: int = 3, chunks: int = 1) -> tuple[Round, GramProof]:
+def proven(seed: int = 1, updates: int = 3, chunks: int = 1, examined: bool = False) -> tuple[Round, GramProof]:
     """A round and a proof of it."""
-    made = make_round(seed, updates, chunks)
+    made = make_round(seed, updates, chunks, examined=examined)
     return made, made.proof()

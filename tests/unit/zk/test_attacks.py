@@ -117,14 +117,14 @@ def test_who_guesses_z_proves_anything_and_who_does_not_proves_nothing() -> None
 def test_an_entry_off_by_a_multiple_of_r_has_the_same_norm() -> None:
     made = make_round(1)
     alphas = [random.Random(1).getrandbits(128) for _ in range(1 + UPDATES + PUBLIC_ROWS)]
-    matrix = reference.full_matrix(made.statement.gram, UPDATES)
+    matrix = reference.full_matrix(made.statement)
     for i, k in ENTRIES.values():
         matrix[i][k] -= R
         matrix[k][i] = matrix[i][k]
     # The argument sees G only through v = αᵀGα mod r, so it would accept this matrix.
     rest = alphas[1:]
     norm = sum(x * y * matrix[i][k] for i, x in enumerate(rest) for k, y in enumerate(rest)) % R
-    assert norm == reference.quadratic_form(made.statement.gram, alphas)
+    assert norm == reference.quadratic_form(made.statement, alphas)
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
@@ -277,7 +277,7 @@ class Powers(Challenger):
 
     def rows(self, statement: Statement) -> tuple[int, ...]:
         alpha = super().rows(statement)[0]
-        return tuple(pow(alpha, i, R) for i in range(1 + statement.count + PUBLIC_ROWS))
+        return tuple(pow(alpha, i, R) for i in range(statement.rows))
 
 
 def test_errors_that_cancel_under_powers_of_one_challenge_are_refused_under_independent_ones() -> None:
@@ -301,7 +301,7 @@ class BlindToRowZero(Challenger):
 def row_zero_for(statement: Statement, rows: Sequence[Row], alphas: Sequence[int]) -> Row:
     """One coordinate x of row 0 with (rest_x + α_0·x)² = v − ‖rest‖² + rest_x²: then any G is proven."""
     rest = reference.linear_combination(alphas[1:], [row[0] for row in rows[1:]])
-    excess = reference.quadratic_form(statement.gram, alphas) - sum(value * value for value in rest)
+    excess = reference.quadratic_form(statement, alphas) - sum(value * value for value in rest)
     chosen = list(rows[0][0])  # its blinders change no norm
     slot, root = next(
         (slot, root)
@@ -344,7 +344,7 @@ def test_weights_chosen_after_beta_make_up_for_a_false_sum_unless_beta_depends_o
     false = replace(made.statement, updates=tuple(map(commit_row, digits)), weights=(0,) * 8)
     weak = BlindToWeights(false, commit_row(mask))
     sum_of_rows = reference.linear_combination(weak.alphas, [row[0] for row in rows])
-    excess = reference.quadratic_form(false.gram, weak.alphas) - sum(value * value for value in sum_of_rows)
+    excess = reference.quadratic_form(false, weak.alphas) - sum(value * value for value in sum_of_rows)
     root = square_root((excess + sum_of_rows[slot] ** 2) % R)
     if root is None:
         return  # for every second slot there is one

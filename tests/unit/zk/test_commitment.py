@@ -185,13 +185,13 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         np.zeros(19, np.int16),
         np.zeros(21, np.int16),
         np.zeros((20, 1), np.int16),
-        np.zeros(20, np.int32),
+        np.zeros(20, np.uint32),
         np.zeros(20, np.float64),
         np.array([0] * 19 + [2**47], np.int64),
         np.array([-(2**47)] + [0] * 19, np.int64),
         np.array([0] * 19 + [-(2**63)], np.int64),
     ],
-    ids=["short", "long", "matrix", "int32", "float", "too large", "too small", "smallest int64"],
+    ids=["short", "long", "matrix", "uint32", "float", "too large", "too small", "smallest int64"],
 )
 def test_a_vector_that_does_not_fit_is_refused_before_any_work(values: np.ndarray) -> None:
     for chunks in (1, 3):
@@ -212,6 +212,15 @@ def test_an_srs_that_is_too_short_is_refused_before_any_work() -> None:
 def test_blinders_for_another_number_of_chunks_are_refused_before_any_work() -> None:
     with pytest.raises(InvalidScalar):
         commit(small_srs(), Layout(20, 2), np.zeros(20, np.int16), Blinders.zero(Layout(20, 1)))
+
+
+def test_a_reference_of_32_bits_is_committed_to_as_the_same_integers_of_64_are() -> None:
+    layout = Layout(20, 3)
+    values = np.array([-(2**31), 2**31 - 1, 0, 1, -1] * 4, np.int32)
+    blinders = Blinders.zero(layout)
+    expected = in_the_exponent(layout, values, blinders)
+    assert commit(small_srs(), layout, values, blinders) == expected
+    assert commit(small_srs(), layout, values.astype(np.int64), blinders) == expected
 
 
 def test_the_longest_vector_that_fits_is_committed_to() -> None:

@@ -34,10 +34,12 @@ from zk.transcript import PUBLIC_ROWS
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 3), st.integers(1, 60), st.data())
-def test_a_true_statement_is_proven(seed: int, updates: int, chunks: int, dimension: int, data: st.DataObject) -> None:
+@given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 3), st.integers(1, 60), st.booleans(), st.data())
+def test_a_true_statement_is_proven(
+    seed: int, updates: int, chunks: int, dimension: int, examined: bool, data: st.DataObject
+) -> None:
     weights = data.draw(st.lists(st.integers(0, 2**32 - 1), min_size=updates, max_size=updates))
-    made = make_round(seed, updates, chunks, dimension, weights)
+    made = make_round(seed, updates, chunks, dimension, weights, examined)
     proof = made.proof()
     verify(key(), made.statement, proof)
     assert len(proof.argument) == 160 + 64 * chunks
@@ -48,9 +50,9 @@ def test_a_proof_of_one_chunk_has_224_bytes() -> None:
         assert len(make_round(1, updates).proof().argument) == 224
 
 
-@pytest.mark.parametrize(("updates", "chunks"), [(1, 1), (4, 2)])
-def test_the_reference_accepts_what_is_proven(updates: int, chunks: int) -> None:
-    made = make_round(2, updates, chunks)
+@pytest.mark.parametrize(("updates", "chunks", "examined"), [(1, 1, False), (4, 2, False), (1, 1, True), (4, 2, True)])
+def test_the_reference_accepts_what_is_proven(updates: int, chunks: int, examined: bool) -> None:
+    made = make_round(2, updates, chunks, examined=examined)
     reference.verify(key(), made.statement, made.proof())
 
 
@@ -61,8 +63,10 @@ def test_extreme_vectors_are_proven() -> None:
     models = [np.full(20, value, np.int64) for value in (1 - 2**33, 2**33 - 1, 0, 1 - 2**47, 2**47 - 1)]
     rows = [committed(layout, values, random_blinders(source, layout)) for values in ends]
     rows += [committed(layout, values, zero) for values in models]
-    made = round_of(layout, rows, (2**32 - 1, 0, 1))
-    verify(key(), made.statement, made.proof())
+    for exam in ([], [1 - 2**31], [2**31 - 1]):
+        references = [committed(layout, np.full(20, value, np.int32), zero) for value in exam]
+        made = round_of(layout, [*rows, *references], (2**32 - 1, 0, 1))
+        verify(key(), made.statement, made.proof())
 
 
 def test_sums_are_the_commitments_of_the_aggregate() -> None:
@@ -134,10 +138,11 @@ def refused(made: Round, error: type[Exception], match: str, rows: tuple[Committ
 
 @pytest.mark.usefixtures("no_work")
 @pytest.mark.parametrize(
-    ("place", "name"), [(0, "update 0"), (2, "update 2"), (3, "public row 0"), (7, "public row 4")]
+    ("place", "name"),
+    [(0, "update 0"), (2, "update 2"), (3, "public row 0"), (7, "public row 4"), (8, "public row 5")],
 )
 def test_a_row_that_does_not_fit_is_named_before_any_work(place: int, name: str) -> None:
-    made = make_round(9)
+    made = make_round(9, examined=True)
     for values in (np.zeros(19, np.int16), np.zeros(20, np.float32), np.full(20, 2**47, np.int64)):
         rows = list(made.rows)
         rows[place] = replace(rows[place], values=values)
@@ -157,6 +162,9 @@ def test_another_number_of_rows_is_refused_before_any_work() -> None:
     made = make_round(9)
     refused(made, InvalidVector, "7 rows", made.rows[1:])
     refused(made, InvalidVector, "9 rows", (*made.rows, made.rows[0]))
+    examined = make_round(9, examined=True)
+    refused(examined, InvalidVector, "8 rows, expected 3 updates and 6 public rows", examined.rows[:-1])
+    refused(made, InvalidVector, "9 rows, expected 3 updates and 5 public rows", (*made.rows, examined.rows[-1]))
 
 
 @pytest.mark.usefixtures("no_work")

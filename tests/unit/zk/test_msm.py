@@ -84,6 +84,8 @@ def test_any_scalars_over_equal_opposite_and_neutral_points(bits: int, terms: li
         (np.int16, -32768, -32768),
         (np.int16, 32767, 32767),
         (np.int16, 0, 0),
+        (np.int32, -(1 << 31), (1 << 31) - 1),
+        (np.int32, 1 - (1 << 31), 5),
         (np.int64, -1, 0),
         (np.int64, 0, (1 << 47) - 1),
         (np.int64, 1 - (1 << 48), (1 << 48) - 1),
@@ -137,8 +139,8 @@ def test_wrong_values_are_refused(points: curve.Points) -> None:
         msm.msm(points, np.zeros((COUNT - 1, 4), np.uint64))
     with pytest.raises(InvalidVector, match="701 scalars for 700 points"):
         msm.msm_small(points, np.zeros(COUNT + 1, np.int16))
-    with pytest.raises(InvalidVector, match="int16 or int64, not int32"):
-        msm.msm_small(points, np.zeros(COUNT, np.int32))  # type: ignore[arg-type]
+    with pytest.raises(InvalidVector, match="int16, int32 or int64, not uint32"):
+        msm.msm_small(points, np.zeros(COUNT, np.uint32))  # type: ignore[arg-type]
     for value in (1 << 48, -(1 << 48), -(1 << 63)):
         with pytest.raises(InvalidVector, match=str(abs(value))):
             msm.msm_small(points, np.full(COUNT, value, np.int64))

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import TypeVar
 
 import pytest
@@ -43,9 +44,9 @@ Mutation = tuple[Statement, GramProof]
 Item = TypeVar("Item")
 
 
-@lru_cache(maxsize=2)
-def sound(chunks: int) -> Sound:
-    made, proof = proven(chunks=chunks)
+@lru_cache(maxsize=4)
+def sound(chunks: int, examined: bool) -> Sound:
+    made, proof = proven(chunks=chunks, examined=examined)
     return Sound(made.statement, proof, made.proof())
 
 
@@ -143,11 +144,11 @@ def change_statement(case: Sound, source: random.Random) -> Mutation:
     statement = case.statement
     gram = bytearray(statement.gram)
     gram[source.randrange(len(gram))] ^= 1 << source.randrange(8)
-    place = source.randrange(statement.count)
+    place, other = source.randrange(statement.count), source.randrange(len(statement.public))
     weights = put_at(statement.weights, place, source.randrange(WEIGHT_LIMIT))
     point = point_bytes(multiply(generator(), source.randrange(1, R)))
     updates = put_at(statement.updates, place, put(statement.updates[place], 0, point))
-    public = put_at(statement.public, place, put(statement.public[place], 0, point))
+    public = put_at(statement.public, other, put(statement.public[other], 0, point))
     changes: list[dict[str, object]] = [
         {"gram": bytes(gram)},
         {"weights": weights},
@@ -192,20 +193,20 @@ def refuse(mutation: Mutation) -> None:
 def test_no_mutated_proof_is_accepted(mutator: Callable[[Sound, random.Random], Mutation]) -> None:
     source = random.Random(mutator.__name__)
     for turn in range(SWEEP_LENGTH):
-        refuse(changed(sound(1 + turn % 4 // 3), source, mutator))
+        refuse(changed(sound(1 + turn % 4 // 3, turn // 4 % 2 == 1), source, mutator))
 
 
 @settings(max_examples=EXAMPLES)
-@given(st.integers(1, 2), st.sampled_from(MUTATORS), st.randoms(use_true_random=False))
+@given(st.integers(1, 2), st.booleans(), st.sampled_from(MUTATORS), st.randoms(use_true_random=False))
 def test_no_mutated_proof_that_is_searched_for_is_accepted(
-    chunks: int, mutator: Callable[[Sound, random.Random], Mutation], source: random.Random
+    chunks: int, examined: bool, mutator: Callable[[Sound, random.Random], Mutation], source: random.Random
 ) -> None:
-    refuse(changed(sound(chunks), source, mutator))
+    refuse(changed(sound(chunks, examined), source, mutator))
 
 
 def test_what_is_mutated_is_accepted_as_it_was() -> None:
-    for chunks in (1, 2):
-        case = sound(chunks)
+    for chunks, examined in product((1, 2), (False, True)):
+        case = sound(chunks, examined)
         verify(key(), case.statement, case.proof)
         verify(key(), case.statement, case.other)
 

@@ -11,7 +11,7 @@ from tests.unit.zk.proof_rounds import Place, key, make_round, proven
 from zk.errors import InvalidProof
 from zk.field import R
 from zk.transcript import (
-    PUBLIC_ROWS,
+    EXAMINED_ROWS,
     VerifyingKey,
     absorb_evaluations,
     absorb_product,
@@ -34,8 +34,9 @@ def tagged(text: str, *parts: bytes) -> bytes:
     return keccak(keccak(text.encode()) + b"".join(parts))
 
 
-def test_every_hash_is_the_one_that_is_written_down() -> None:
-    made, proof = proven(chunks=2)
+@pytest.mark.parametrize("examined", [False, True])
+def test_every_hash_is_the_one_that_is_written_down(examined: bool) -> None:
+    made, proof = proven(chunks=2, examined=examined)
     statement = made.statement
     srs_id = tagged("fedmarket/srs/1", key().tau_g1, key().tau_g2, key().tau2_g2)
     assert key().id == srs_id
@@ -45,7 +46,7 @@ def test_every_hash_is_the_one_that_is_written_down() -> None:
     seed = tagged("fedmarket/gram/1", statement.context, srs_id, *sizes, rows, keccak(statement.gram), weights)
     assert seed_digest(srs_id, statement, proof.mask) == seed
     challenges = replay(srs_id, statement, proof)
-    rows_in_all = 1 + 3 + PUBLIC_ROWS
+    rows_in_all = 1 + 3 + len(statement.public)
     alphas = [int.from_bytes(tagged("fedmarket/alpha/1", seed, word(i)), "big") >> 128 for i in range(rows_in_all)]
     assert list(challenges.alphas) == alphas
     first = tagged("fedmarket/sums/1", seed, proof.sums, proof.blinders)
@@ -96,8 +97,8 @@ def test_every_challenge_depends_on_everything_before_it() -> None:
 
 
 def test_challenges_of_rows_are_short_and_all_different() -> None:
-    alphas = row_challenges(bytes(32), 64)
-    assert len(alphas) == len(set(alphas)) == 1 + 64 + PUBLIC_ROWS
+    alphas = row_challenges(bytes(32), 1 + 64 + EXAMINED_ROWS)
+    assert len(alphas) == len(set(alphas)) == 71
     assert max(alphas) < 1 << 128
 
 
@@ -116,6 +117,7 @@ def test_sizes_are_those_of_the_contract() -> None:
     assert argument_length(1) == 224
     assert argument_length(4) == 160 + 64 * 4
     assert packed_length(3) == 8 * 6 + 16 * (15 + 15)
+    assert packed_length(3, EXAMINED_ROWS) == 8 * 6 + 16 * (18 + 21)
 
 
 def test_a_proof_of_another_shape_is_refused() -> None:
@@ -138,6 +140,11 @@ def test_a_statement_whose_parts_do_not_fit_is_refused() -> None:
         {"updates": statement.updates[:2]},
         {"updates": (b"", *statement.updates[1:])},
         {"public": statement.public[:4]},
+        {"public": (*statement.public, bytes(64))},  # the matrix is still one of five public rows
+        {"public": (*statement.public, bytes(64)), "gram": bytes(packed_length(3, 7))},
+        {"public": (*statement.public, *[bytes(64)] * 2), "gram": bytes(packed_length(3, 7))},
+        {"public": statement.public[:4], "gram": bytes(packed_length(3, 4))},
+        {"public": (), "gram": bytes(packed_length(3, 0))},
         {"gram": statement.gram[:-1]},
         {"weights": (1, 2)},
         {"weights": (-1, 2, 3)},
@@ -146,6 +153,26 @@ def test_a_statement_whose_parts_do_not_fit_is_refused() -> None:
     for change in wrong:
         with pytest.raises(InvalidProof):
             replace(statement, **change)
+
+
+@pytest.mark.parametrize("count", [0, 4, 7])
+def test_another_number_of_public_rows_than_five_or_six_is_named(count: int) -> None:
+    statement = make_round(1).statement
+    with pytest.raises(InvalidProof, match=f"list of public rows has length {count}, expected 5, or 6 with an exam"):
+        replace(statement, public=(bytes(64),) * count, gram=bytes(packed_length(3, count)))
+
+
+def test_no_two_numbers_of_public_rows_hash_to_one_seed() -> None:
+    """The same rows, cut as three updates and six public rows, or as four and five: n is hashed, too."""
+    examined = make_round(1, examined=True).statement
+    rows = (*examined.updates, *examined.public)
+    shifted = replace(
+        examined, updates=rows[:4], public=rows[4:], gram=bytes(packed_length(4)), weights=(*examined.weights, 0)
+    )
+    assert shifted.rows == examined.rows
+    assert seed_digest(key().id, shifted, bytes(64)) != seed_digest(key().id, examined, bytes(64))
+    fewer = replace(examined, public=examined.public[:-1], gram=make_round(1).statement.gram)
+    assert seed_digest(key().id, fewer, bytes(64)) != seed_digest(key().id, examined, bytes(64))
 
 
 def test_an_srs_is_named_by_all_of_its_points() -> None:

@@ -106,6 +106,9 @@ def test_extreme_rows_are_combined_without_overflow(factor: int, count: int) -> 
     rows = [*short, *rows]
     factors = [factor] * count
     assert _integers(vectors.combine(rows, factors)) == [_combined(rows, factors, at) for at in range(4)]
+    last = (1 << 31) - 1
+    middle: list[vectors.Values] = [np.array([-last - 1, last, (1 << 24) - 1, -1], np.int32)] * count
+    assert _integers(vectors.combine(middle, factors)) == [_combined(middle, factors, at) for at in range(4)]
     wide = rows[-1:] * count
     assert _integers(vectors.combine(wide, factors)) == [_combined(wide, factors, at) for at in range(4)]
 
@@ -114,10 +117,11 @@ def test_long_rows_are_combined_from_memory_maps(tmp_path: Path) -> None:
     rng, drawn = np.random.default_rng(4), random.Random(4)
     rows: list[vectors.Values] = [rng.integers(-32768, 32768, LONG).astype(np.int16) for _ in range(3)]
     rows.append(rng.integers(-LAST, LAST, LONG))
+    rows.append(rng.integers(-(1 << 31), 1 << 31, LONG).astype(np.int32))
     factors = [drawn.getrandbits(128) for _ in rows]
     for index, row in enumerate(rows):
         np.save(tmp_path / f"{index}.npy", row)
-    mapped = [np.load(tmp_path / f"{index}.npy", mmap_mode="r") for index in range(4)]
+    mapped = [np.load(tmp_path / f"{index}.npy", mmap_mode="r") for index in range(5)]
     out = _vector([7] * (LONG + 2))
     assert vectors.combine(mapped, factors, out) is out
     assert _integers(out) == [_combined(rows, factors, at) for at in range(LONG)] + [7, 7]
@@ -130,7 +134,7 @@ def test_wrong_rows_are_refused() -> None:
         ([], [], "0 rows"),
         ([row] * 97, [1] * 97, "1 to 96"),
         ([row, row[:3]], [1, 1], "row 1 has 3 entries, and row 0 has 4"),
-        ([row, row.astype(np.int32)], [1, 1], "row 1: .*not int32"),
+        ([row, row.astype(np.uint32)], [1, 1], "row 1: .*not uint32"),
         ([row], [1 << 128], "factor 0 = .* is not below"),
         ([row], [-1], "factor 0 = -1"),
     ):

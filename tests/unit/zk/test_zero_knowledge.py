@@ -43,7 +43,6 @@ from zk.field import R
 from zk.gram_proof import verify
 from zk.srs import INSECURE_TAU
 from zk.transcript import (
-    PUBLIC_ROWS,
     GramProof,
     Statement,
     absorb_evaluations,
@@ -86,7 +85,7 @@ def told(made: Round) -> Known:
     return Known(
         statement=replace(made.statement, updates=(bytes(64 * made.layout.chunks),) * made.statement.count),
         aggregate=exponents_of(made, aggregate, opened),
-        public=tuple(exponents_of(made, row.values, row.blinders) for row in made.rows[-PUBLIC_ROWS:]),
+        public=tuple(exponents_of(made, row.values, row.blinders) for row in made.public),
         blinders=opened.to_bytes(),
     )
 
@@ -118,7 +117,7 @@ def simulate(known: Known, source: random.Random) -> tuple[Statement, GramProof]
     statement = replace(known.statement, updates=tuple(map(points, updates)))
     mask = [source.randrange(R) for _ in chunks]
     seed = seed_digest(key().id, statement, points(mask))
-    alphas = row_challenges(seed, statement.count)
+    alphas = row_challenges(seed, statement.rows)
     rows = [mask, *updates, *known.public]
     a = [sum(alpha * row[j] for alpha, row in zip(alphas, rows, strict=True)) % R for j in chunks]
     sums = points([*a, *known.aggregate])
@@ -132,7 +131,7 @@ def simulate(known: Known, source: random.Random) -> tuple[Statement, GramProof]
     evaluations = b"".join(value.to_bytes(32, "big") for value in answers)
     gamma = absorb_evaluations(state, evaluations)
 
-    norm = reference.quadratic_form(statement.gram, alphas)
+    norm = reference.quadratic_form(statement, alphas)
     s_inverse = z * (sum(y * other for y, other in pairs) - norm - z * s)
     powers = [pow(gamma, j, R) for j in range(len(pairs) + 1)]
     u = sum(map(int.__mul__, powers, [*(y for y, _ in pairs), s]))
@@ -146,10 +145,11 @@ def simulate(known: Known, source: random.Random) -> tuple[Statement, GramProof]
     return statement, GramProof(points(mask), sums, known.blinders, argument)
 
 
+@pytest.mark.parametrize("examined", [False, True], ids=["five", "six"])
 @pytest.mark.parametrize("chunks", [1, 2])
 @pytest.mark.parametrize("weights", [(1, 2, 3), (65536, 0, 0), (0, 0, 0)], ids=["all", "one", "nobody"])
-def test_a_simulated_transcript_verifies(weights: tuple[int, ...], chunks: int) -> None:
-    known = told(make_round(1, chunks=chunks, weights=weights))
+def test_a_simulated_transcript_verifies(weights: tuple[int, ...], chunks: int, examined: bool) -> None:
+    known = told(make_round(1, chunks=chunks, weights=weights, examined=examined))
     statement, proof = simulate(known, random.Random(2))
     verify(key(), statement, proof)
     reference.verify(key(), statement, proof)
@@ -159,6 +159,16 @@ def test_the_simulator_needs_no_true_matrix() -> None:
     known = told(make_round(1))
     other = replace(known, statement=replace(known.statement, gram=make_round(2).statement.gram))
     verify(key(), *simulate(other, random.Random(2)))
+
+
+def test_the_simulator_is_told_an_exam_by_its_commitment_alone() -> None:
+    """Whoever has not r sees C_r and G: that is all that a transcript is made of."""
+    made = make_round(1, examined=True)
+    known = told(made)
+    forgotten = replace(known, public=(*known.public[:-1], (random.Random(3).randrange(R),)))
+    exam = points(forgotten.public[-1])
+    statement = replace(known.statement, public=(*known.statement.public[:-1], exam))
+    verify(key(), *simulate(replace(forgotten, statement=statement), random.Random(2)))
 
 
 def test_only_the_one_quotient_passes() -> None:
