@@ -12,7 +12,7 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from eth_hash.auto import keccak
@@ -25,18 +25,29 @@ from zk.transcript import BLINDER_PAIRS, PUBLIC_ROWS, GramProof, Statement, repl
 PATH = Path(__file__).with_name("proofs.json")
 TAU = int.from_bytes(keccak(b"fedmarket/insecure tau of the test vectors"), "big") % R
 SRS_LENGTH = 40
+EXAM_BITS: Final = 31
 MARKET = bytes.fromhex("5fbdb2315678afecb367f032d93f642f64180aa3")
 
 
 @dataclass(frozen=True)
 class Case:
-    """Sizes of one proof. `public`: how many of the five public rows exist, from the model's side."""
+    """One proof.
+
+    Attributes:
+        name: of the case
+        dimension: d
+        chunks: c
+        weights: one an update
+        public: how many of the five public rows exist, from the model's side
+        exam: which coordinates of the reference are not zero; None where the round has no exam
+    """
 
     name: str
     dimension: int
     chunks: int
     weights: tuple[int, ...]
     public: int
+    exam: slice | None = None
 
 
 CASES = (
@@ -48,6 +59,14 @@ CASES = (
     Case("two_chunks_uneven_four_updates", 17, 2, (16384, 0, 16384, 32768), 2),
     Case("three_chunks_the_last_empty", 4, 3, (65536, 0, 0), 5),
     Case("one_update", 8, 1, (65536,), 2),
+    Case("examined", 20, 1, (21845, 0, 21845), 5, slice(None)),
+    Case("examined_first_round_zero_model", 20, 1, (21845, 21845, 21845), 0, slice(None)),
+    Case("examined_four_updates", 17, 1, (16384, 9000, 12345, 1), 3, slice(None)),
+    Case("examined_nobody_accepted", 20, 1, (0, 0, 0), 5, slice(None)),
+    Case("examined_two_chunks", 20, 2, (21845, 21845, 21845), 5, slice(None)),
+    Case("examined_in_the_second_chunk_alone", 17, 2, (16384, 0, 16384, 32768), 2, slice(9, None)),
+    Case("examined_in_the_first_of_three_chunks", 4, 3, (65536, 0, 0), 5, slice(2)),
+    Case("examined_one_update", 8, 1, (65536,), 2, slice(3, 4)),
 )
 
 
@@ -75,8 +94,8 @@ def _case(srs: NaiveSrs, case: Case, number: int, source: random.Random) -> dict
     ]
     public = _public_rows(case, source)
     rows = [NaiveRow(row, _blinders(case.chunks, source)) for row in updates]
-    # The initial model has no blinders; the aggregates and later models have.
-    hidden = [public[k] is not None and k < PUBLIC_ROWS - 1 for k in range(PUBLIC_ROWS)]
+    # The initial model and the exam have no blinders; the aggregates and later models have.
+    hidden = [row is not None and k < PUBLIC_ROWS - 1 for k, row in enumerate(public)]
     zeros = np.zeros(case.dimension, dtype=np.int64)
     rows += [
         NaiveRow(zeros if row is None else row, _blinders(case.chunks, source if hides else None))
@@ -113,14 +132,22 @@ def _case(srs: NaiveSrs, case: Case, number: int, source: random.Random) -> dict
 
 
 def _public_rows(case: Case, source: random.Random) -> list[np.ndarray | None]:
-    """The last aggregates and two models, within their ranges; those that do not exist yet are None."""
+    """The last aggregates, two models, the reference, within their ranges; those that do not exist yet are None."""
     bits = (33, 33, 33, 47, 47)
     order = (4, 3, 0, 1, 2)
     rows: list[np.ndarray | None] = [None] * PUBLIC_ROWS
     for k in order[: case.public]:
-        limit = (1 << bits[k]) - 1
-        rows[k] = np.array([source.randrange(-limit, limit + 1) for _ in range(case.dimension)], dtype=np.int64)
+        rows[k] = _coordinates(case.dimension, bits[k], source)
+    if case.exam is not None:
+        reference = np.zeros(case.dimension, dtype=np.int64)
+        reference[case.exam] = _coordinates(case.dimension, EXAM_BITS, source)[case.exam]
+        rows.append(reference)
     return rows
+
+
+def _coordinates(count: int, bits: int, source: random.Random) -> np.ndarray:
+    limit = (1 << bits) - 1
+    return np.array([source.randrange(-limit, limit + 1) for _ in range(count)], dtype=np.int64)
 
 
 def _blinders(chunks: int, source: random.Random | None) -> list[list[int]]:

@@ -37,6 +37,12 @@ abstract contract ProofVectors is Base {
         });
     }
 
+    /// @dev Whether it has six public rows, not five.
+    function isExamined(Proven memory proven) internal pure returns (bool) {
+        uint256 rows = proven.statement.rows.length / (64 * proven.statement.chunks);
+        return rows - 1 - proven.statement.weights.length / 4 == 6;
+    }
+
     function bytesAt(string memory key, string memory field) internal view returns (bytes memory) {
         return vm.parseJsonBytes(json, string.concat(key, field));
     }
