@@ -85,8 +85,8 @@ def prove_round(
         exam: r as `run_round` took it, where it took one, int32 or int64 (d,), under C_r as opened on the chain.
 
     Raises:
-        InvalidProof: the proof does not hold: a row is not what its commitment says, r has blinders, or it is here and not
-            in the result's matrix, or there and not here.
+        InvalidProof: the proof does not hold: a row is not what its commitment says. Or r has blinders, or it is not in
+            the result's matrix, or nowhere but there.
     """
     public = committed_public_rows(layout, result.public, models)
     if exam is not None:
@@ -182,9 +182,9 @@ def warm_up(srs: Srs) -> None:
         InvalidProof: this machine's arithmetic is wrong.
     """
     layout = Layout(min(WARM_UP_DIMENSION, len(srs.points) - 2 * BLINDER_PAIRS), 1)
-    counts, reference, model = (np.arange(layout.dimension, dtype=kind) for kind in (np.int16, np.int32, np.int64))
-    for values in (counts, reference, model):
-        values.flags.writeable = False  # as memory maps are
+    counts, model = np.arange(layout.dimension, dtype=np.int16), np.arange(layout.dimension, dtype=np.int64)
+    reference = model.astype(np.int32)
+    counts.flags.writeable = reference.flags.writeable = model.flags.writeable = False  # as memory maps are
     none = Blinders.zero(layout)
     start = CommittedModel(ModelVersion(model), commit(srs, layout, model, none), none, b"", none)
     result = run_round(RuleTerms(dimension=layout.dimension), [counts], [start.version], 0, FULL_STEP_Q16, model)

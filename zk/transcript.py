@@ -197,8 +197,8 @@ def replay(srs_id: bytes, statement: Statement, proof: GramProof) -> Challenges:
 def seed_digest(srs_id: bytes, statement: Statement, mask: bytes) -> bytes:
     """Hash the statement with the commitment of every row, row 0 included: the α depend on all of them.
 
-    The weights are in it, too: with weights chosen after β, a false A could be made up for by a false D. How many public
-    rows there are needs no word of its own: c and n are there, and so the length of what is hashed says it.
+    The weights are in it, too: with weights chosen after β, a false A could be made up for by a false D. The number of
+    public rows needs no word of its own: c and n are there, and so it follows from the length of what is hashed.
     """
     rows = b"".join((mask, *statement.updates, *statement.public))
     sizes = (statement.dimension, statement.chunks, statement.count)

@@ -138,7 +138,7 @@ def argue(
     tamper_sums: Callable[[list[int]], list[int]] = lambda sums: sums,
     blinders: bytes | None = None,
 ) -> tuple[GramProof, Challenges]:
-    """Argue for a statement with row 0, the updates and the public rows as polynomials, as well as the given lies allow.
+    """Argue for a statement with all rows as polynomials, as well as the given lies allow.
 
     Args:
         statement: what to argue for; true or not

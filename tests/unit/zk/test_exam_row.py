@@ -1,8 +1,8 @@
 """The sixth public row, an exam's reference r: what a prover may try with it, and what nobody can see of it.
 
-The chain takes C_r from what was sealed before any update was revealed, so that a statement with another C_r, with none,
-or with C_r in another place is one that the contract never makes. A proof made for such a statement must not pass for
-the one that it does make.
+The chain takes C_r from what was sealed before any update was revealed, so that a statement with another C_r, with
+none, or with C_r in another place is one that the contract never makes. A proof made for such a statement must not pass
+for the one that it does make.
 """
 
 from __future__ import annotations
@@ -227,7 +227,9 @@ def exchanged_gram(statement: Statement, i: int, k: int) -> bytes:
     order = list(range(len(matrix)))
     order[i], order[k] = k, i
     full = [[matrix[a][b] for b in order] for a in order]
-    return GramMatrix([row[:n] for row in full[:n]], [row[n:] for row in full[:n]], [row[n:] for row in full[n:]]).pack()
+    return GramMatrix(
+        [row[:n] for row in full[:n]], [row[n:] for row in full[:n]], [row[n:] for row in full[n:]]
+    ).pack()
 
 
 def test_a_reference_cannot_change_places_with_an_update() -> None:

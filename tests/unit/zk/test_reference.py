@@ -75,12 +75,20 @@ def test_the_shared_vectors_cover_what_they_are_for() -> None:
     assert {case["chunks"] for case in cases} >= {1, 2}
     assert {case["updates"] for case in cases} >= {3, 4}
     assert any(not any(case["weights"]) for case in cases)
-    absent = [any(row == bytes(64 * c["chunks"]) for row in read(c)[0].public) for c in cases]
-    assert set(absent) == {True, False}
+    for public_rows in (5, 6):
+        statements = [statement for c in cases if len((statement := read(c)[0]).public) == public_rows]
+        assert {statement.chunks for statement in statements} >= {1, 2, 3}
+        assert any(not any(statement.weights) for statement in statements)
+        absent = [any(row == bytes(64 * s.chunks) for row in s.public) for s in statements]
+        assert set(absent) == {True, False}
+    exams = [statement.public[5] for c in cases if len((statement := read(c)[0]).public) == 6]
+    assert any(exam[:64] == bytes(64) for exam in exams)
+    assert not any(exam == bytes(len(exam)) for exam in exams)
 
 
-def test_both_provers_make_the_same_proof_from_the_same_mask() -> None:
-    made = make_round(3, updates=2, chunks=2, dimension=11)
+@pytest.mark.parametrize("examined", [False, True])
+def test_both_provers_make_the_same_proof_from_the_same_mask(examined: bool) -> None:
+    made = make_round(3, updates=2, chunks=2, dimension=11, examined=examined)
     layout = made.layout
     mask = MaskRow.fresh(small_srs(), layout)
     naive_srs = NaiveSrs(NaiveSrs.known(INSECURE_TAU, layout.slots).points, key())
@@ -101,7 +109,7 @@ def test_both_verifiers_agree_on_random_changes() -> None:
     """A word of the proof is replaced by another word of it, by its negative, or by noise."""
     source = random.Random(6)
     for seed in range(24):
-        made, proof = proven(chunks=1 + seed % 2)
+        made, proof = proven(chunks=1 + seed % 2, examined=seed % 4 > 1)
         part = source.choice(["mask", "sums", "blinders", "argument"])
         data = getattr(proof, part)
         at = 32 * source.randrange(len(data) // 32)
