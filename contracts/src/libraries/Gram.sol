@@ -115,18 +115,11 @@ library Gram {
         }
     }
 
-    /// @notice How many bytes the packed matrix of n updates has.
-    function packedLength(uint256 n) internal pure returns (uint256) {
-        unchecked {
-            // Of n entries that a caller brought along: nothing overflows.
-            return 4 * n * (n + 1) + 16 * (PUBLIC_ROWS * n + PUBLIC_ROWS * (PUBLIC_ROWS + 1) / 2);
-        }
-    }
-
-    /// @notice How many bytes it has with so many public rows.
+    /// @notice How many bytes the packed matrix of n updates has, with so many public rows.
     function packedLength(uint256 n, uint256 publicRows) internal pure returns (uint256) {
         unchecked {
-            return 4 * n * (n + 1) + 16 * (publicRows * n + publicRows * (publicRows + 1) / 2);
+            // Of n entries that a caller brought along: nothing overflows.
+            return 4 * n * (n + 1) + 16 * publicRows * n + 8 * publicRows * (publicRows + 1);
         }
     }
 

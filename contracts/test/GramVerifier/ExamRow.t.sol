@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {RoundRules} from "../../src/RoundRules.sol";
 import {IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
+import {IRoundRules, RuleTerms} from "../../src/interfaces/IRoundRules.sol";
 import {Bn254} from "../../src/libraries/Bn254.sol";
 import {ProofVectors, Proven} from "./ProofVectors.sol";
 import {TrapdoorProver} from "./TrapdoorProver.sol";
@@ -295,6 +297,12 @@ contract ExamRowTest is ProofVectors {
         bytes memory gram = VectorProver.gramOf(rows);
         vm.assertEq(VectorProver.dot(rows[EXAM], rows[EXAM]), 1);
         verify(_prove(rows, gram));
+
+        RoundRules rules = new RoundRules();
+        RuleTerms memory terms;
+        (terms.dimension, terms.capQ16, terms.serverRateQ16) = (4, 1 << 16, 1 << 16);
+        vm.expectPartialRevert(IRoundRules.GramCauchySchwarz.selector);
+        rules.decide(terms, 3, true, 0, 1 << 16, gram);
     }
 
     // ------------------------------------------------------------------ rows
