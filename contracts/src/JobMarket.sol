@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IGramVerifier} from "./interfaces/IGramVerifier.sol";
 import {IJobMarket, JobId, JobState, JobTerms, Ledger, Outcome, Phase, Settlement} from "./interfaces/IJobMarket.sol";
@@ -10,15 +9,15 @@ import {IRoundRules} from "./interfaces/IRoundRules.sol";
 import {Aggregators} from "./libraries/Aggregators.sol";
 import {Attempts} from "./libraries/Attempts.sol";
 import {Escrow} from "./libraries/Escrow.sol";
-import {Ending, Job} from "./libraries/Jobs.sol";
+import {Exams} from "./libraries/Exams.sol";
+import {Ending, Exam, Job} from "./libraries/Jobs.sol";
 import {Lifetimes} from "./libraries/Lifetimes.sol";
+import {Opening, Openings} from "./libraries/Openings.sol";
 import {Outcomes} from "./libraries/Outcomes.sol";
 import {PackedArray} from "./libraries/PackedArray.sol";
-import {Provenance} from "./libraries/Provenance.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {SeatMask} from "./libraries/SeatMask.sol";
 import {Seats} from "./libraries/Seats.sol";
-import {Terms} from "./libraries/Terms.sol";
 import {Tokens} from "./libraries/Tokens.sol";
 
 /// @title The marketplace. `IJobMarket` says what each function promises.
@@ -27,12 +26,9 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     using Aggregators for Job;
     using Escrow for Ledger;
     using PackedArray for bytes;
-    using Provenance for Job;
     using Rounds for Job;
-    using SafeCast for uint256;
     using SeatMask for uint64;
     using Seats for Job;
-    using Terms for JobTerms;
 
     /// @inheritdoc IJobMarket
     // forge-lint: disable-next-line(screaming-snake-case-immutable)
@@ -67,24 +63,9 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         uint256 amount
     ) external payable nonReentrant returns (JobId id) {
         id = JobId.wrap(jobCount++);
-        Job storage job = _jobs[id];
-        job.terms = unverifiedTerms; // first, so that the one copy of their code reads them from storage
-        JobTerms memory terms = _terms(job);
-        terms.check();
-        rules.check(terms.rules, terms.minimumCommits, terms.seats);
-        if (specDigest == 0) revert InvalidTerm("specDigest", 0);
-        if (initialModel == 0) revert EmptyModel();
-        _requireSrs(srsId);
-
-        job.state.owner = msg.sender;
-        job.state.model = initialModel;
-        job.state.stepQ16 = Rounds.FULL_STEP;
-        job.state.lifetimeHash = Lifetimes.noneHash(terms.seats);
-        job.begin(initialCommitment);
-        uint256 budget = terms.budget();
-        uint128 received = _pull(terms.token, amount, budget);
-        job.ledger.open(received, budget.toUint128());
-        emit JobOpened(id, msg.sender, specDigest, initialModel, initialCommitment, srsId, received, terms);
+        Opening memory opening =
+            Opening({specDigest: specDigest, initialModel: initialModel, srsId: srsId, amount: amount});
+        Openings.open(_jobs[id], id, rules, verifier, owed, unverifiedTerms, opening, initialCommitment);
     }
 
     /// @inheritdoc IJobMarket
@@ -108,6 +89,37 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         _push(job, to, amount);
     }
 
+    // ------------------------------------------------------------------ the examiner
+
+    /// @inheritdoc IJobMarket
+    function commitExam(JobId id, uint256 attempt, bytes32 seal) external nonReentrant {
+        Job storage job = _job(id);
+        job.requireAttempt(attempt);
+        job.requirePhase(Phase.Commit);
+
+        Exams.commit(job, id, seal);
+    }
+
+    /// @inheritdoc IJobMarket
+    function openExam(JobId id, uint256 attempt, bytes32 contentId, bytes calldata commitment, bytes32 salt)
+        external
+        nonReentrant
+    {
+        Job storage job = _job(id);
+        job.requireAttempt(attempt);
+        job.requirePhase(Phase.Exam);
+
+        Exams.open(job, id, contentId, commitment, salt);
+    }
+
+    /// @inheritdoc IJobMarket
+    function publishExam(JobId id, bytes32 contentId) external nonReentrant {
+        Job storage job = _job(id);
+        job.requirePhase(Phase.Finished);
+
+        Exams.publish(job, id, contentId);
+    }
+
     // ------------------------------------------------------------------ trainers
 
     /// @inheritdoc IJobMarket
@@ -116,7 +128,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         if (job.state.closed) revert WrongPhase(Phase.Closed, Phase.Enrolment);
         job.requireEnrollable(msg.sender);
 
-        uint128 received = _pull(job.terms.token, amount, job.terms.trainerStake);
+        uint128 received = Tokens.deposit(owed, job.terms.token, amount, job.terms.trainerStake);
         job.ledger.addStake(received);
         uint256 seat = job.enrol(msg.sender, received);
         emit TrainerEnrolled(id, msg.sender, seat, received);
@@ -182,16 +194,17 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     // ------------------------------------------------------------------ aggregators
 
     /// @inheritdoc IJobMarket
-    function bond(JobId id, uint256 amount) external payable nonReentrant {
+    function bond(JobId id, uint256 amount, bytes32 sealingKey) external payable nonReentrant {
         Job storage job = _job(id);
         Phase phase = job.phase();
         if (phase == Phase.Closed || phase == Phase.Finished) revert WrongPhase(phase, Phase.AwaitingAggregator);
         job.requireBondable(msg.sender);
+        if (sealingKey == 0) revert EmptyKey();
 
-        uint128 received = _pull(job.terms.token, amount, job.terms.aggregatorBond);
+        uint128 received = Tokens.deposit(owed, job.terms.token, amount, job.terms.aggregatorBond);
         job.ledger.addBond(received);
         job.join(msg.sender, received);
-        emit AggregatorBonded(id, msg.sender, received);
+        emit AggregatorBonded(id, msg.sender, received, sealingKey);
         if (phase == Phase.AwaitingAggregator) Attempts.start(job, id);
     }
 
@@ -258,7 +271,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function termsOf(JobId id) external view returns (JobTerms memory) {
-        return _terms(_job(id));
+        return _job(id).terms;
     }
 
     /// @inheritdoc IJobMarket
@@ -321,6 +334,12 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     /// @inheritdoc IJobMarket
+    function examOf(JobId id, uint256 attempt) external view returns (bytes32 seal, bytes32 opened) {
+        Exam storage exam = _job(id).exams[attempt];
+        return (exam.seal, exam.opened);
+    }
+
+    /// @inheritdoc IJobMarket
     function sealOf(
         JobId id,
         uint256 round,
@@ -338,24 +357,6 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     function _job(JobId id) private view returns (Job storage job) {
         job = _jobs[id];
         if (job.state.owner == address(0)) revert UnknownJob(id);
-    }
-
-    /// @dev Kept apart so that its code is there once.
-    function _terms(Job storage job) private view returns (JobTerms memory) {
-        return job.terms;
-    }
-
-    function _requireSrs(bytes32 srsId) private view {
-        bytes32 expected = verifier.srsId();
-        if (srsId != expected) revert WrongSrs(srsId, expected);
-    }
-
-    /// @dev Takes at least `required` from the caller.
-    function _pull(address token, uint256 amount, uint256 required) private returns (uint128) {
-        uint256 received = Tokens.pull(token, amount, owed[token]);
-        if (received < required) revert InsufficientDeposit(received, required);
-        owed[token] += received;
-        return received.toUint128();
     }
 
     /// @dev Comes last in its function: the ledger is already as if the money had left.

@@ -24,6 +24,8 @@ JOB_MARKET = "JobMarket"
 ROUND_RULES = "RoundRules"
 GRAM_VERIFIER = "GramVerifier"
 ATTEMPTS = "Attempts"
+OPENINGS = "Openings"
+EXAMS = "Exams"
 
 WORD_BYTES = 32
 POWERS_BYTES = 320
@@ -41,7 +43,9 @@ class Deployment:
         job_market: address of the marketplace.
         round_rules: address of the contract that decides its rounds.
         gram_verifier: address of the contract that verifies them.
-        attempts: address of the library that it is linked with.
+        attempts: address of a library that it is linked with: how attempts start and end.
+        openings: address of another: how jobs are opened.
+        exams: address of another: how exams are committed, opened and published.
         powers_of_tau: what that contract verifies with, in hex: `POWERS_BYTES` bytes.
         block: the block that the marketplace was deployed in: no event of it is older.
     """
@@ -51,6 +55,8 @@ class Deployment:
     round_rules: str
     gram_verifier: str
     attempts: str
+    openings: str
+    exams: str
     powers_of_tau: str
     block: int
 
@@ -114,13 +120,7 @@ class Deployment:
             raise WrongChain(
                 f"the marketplace is on chain {self.chain_id}, the node at {chain.place} serves {chain.chain_id}"
             )
-        addresses = {
-            ROUND_RULES: self.round_rules,
-            GRAM_VERIFIER: self.gram_verifier,
-            ATTEMPTS: self.attempts,
-            JOB_MARKET: self.job_market,
-        }
-        for contract, address in addresses.items():
+        for contract, address in {**self._parts, JOB_MARKET: self.job_market}.items():
             code = chain.code(address)
             if not code:
                 raise ChainError(f"there is no contract at {address} on chain {self.chain_id}: expected the {contract}")
@@ -128,11 +128,22 @@ class Deployment:
                 raise ChainError(f"the contract at {address} is not the {contract} that this version was made with")
         return JobMarket(chain, self.job_market, first_block=self.block)
 
+    @property
+    def _parts(self) -> dict[str, str]:
+        """The addresses that belong in the code of some contract, by that contract's or library's name."""
+        return {
+            ROUND_RULES: self.round_rules,
+            GRAM_VERIFIER: self.gram_verifier,
+            ATTEMPTS: self.attempts,
+            OPENINGS: self.openings,
+            EXAMS: self.exams,
+        }
+
     def _without_own(self, code: bytes) -> bytes:
         """The code with the addresses and powers of tau zeroed that belong in it; others stay, and show."""
         immutable = b"\x7f"  # PUSH32
         library = b"\x73"  # PUSH20: a linked library's address, and a library's own, by which it refuses to be called
-        addresses = [bytes.fromhex(a[2:]) for a in (self.round_rules, self.gram_verifier, self.attempts)]
+        addresses = [bytes.fromhex(address[2:]) for address in self._parts.values()]
         powers = bytes.fromhex(self.powers_of_tau)
         words = [powers[at : at + WORD_BYTES] for at in range(0, POWERS_BYTES, WORD_BYTES)]
         for word in [*(address.rjust(WORD_BYTES, b"\0") for address in addresses), *words, self.srs_id]:
@@ -163,11 +174,20 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
     powers = _checked_powers(powers_of_tau.hex())
     rules = _create(sender, f"{key}/{ROUND_RULES}", ROUND_RULES)
     verifier = _create(sender, f"{key}/{GRAM_VERIFIER}", GRAM_VERIFIER, arguments=powers)
-    attempts = _create(sender, f"{key}/{ATTEMPTS}", ATTEMPTS)
+    libraries = {name: _create(sender, f"{key}/{name}", name).address for name in (ATTEMPTS, OPENINGS, EXAMS)}
     arguments = encode(["address", "address"], [rules.address, verifier.address])
-    market = _create(sender, f"{key}/{JOB_MARKET}", JOB_MARKET, {ATTEMPTS: attempts.address}, arguments)
-    addresses = (market.address, rules.address, verifier.address, attempts.address)
-    return Deployment(sender.chain.chain_id, *addresses, powers.hex(), market.block)
+    market = _create(sender, f"{key}/{JOB_MARKET}", JOB_MARKET, libraries, arguments)
+    return Deployment(
+        chain_id=sender.chain.chain_id,
+        job_market=market.address,
+        round_rules=rules.address,
+        gram_verifier=verifier.address,
+        attempts=libraries[ATTEMPTS],
+        openings=libraries[OPENINGS],
+        exams=libraries[EXAMS],
+        powers_of_tau=powers.hex(),
+        block=market.block,
+    )
 
 
 def _checked_powers(unverified_powers: object) -> bytes:

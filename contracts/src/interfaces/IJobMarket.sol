@@ -10,7 +10,9 @@ type JobId is uint256;
 /// @notice How a round's reward becomes pay.
 enum PayMode {
     Pot, // the round's reward is divided by score
-    Price // each accepted update earns price * min(1, score / target), the rest returns to the owner
+    // Each accepted update earns price * min(1, score / target). The rest returns to the owner, but nothing does of a
+    // round of an exam job whose exam does not count, or that nobody is paid for.
+    Price
 }
 
 /// @notice What may be done to a job now.
@@ -19,6 +21,7 @@ enum Phase {
     Enrolment, // an aggregator has bonded, the first attempt has not begun
     Commit,
     Reveal,
+    Exam, // updates are revealed, and the examiner opens its own commitment; empty in a job without an exam
     Settle,
     Starved, // the commit phase ended below the minimum: anyone may skip the round
     Overdue, // the settle phase ended without a settlement: anyone may expire the attempt
@@ -26,12 +29,22 @@ enum Phase {
     Closed
 }
 
-/// @notice Why the aggregator left an update out.
+/// @notice Why the aggregator left an update or an opened exam out.
 enum ExclusionReason {
     None,
     Unavailable, // no bytes with that content id could be fetched in the settle phase
     Unreadable, // the bytes do not open, have another length or values out of range
     Mismatch // the bytes do not match their commitment
+}
+
+/// @notice A job's sealed exam: secret slices of reference data, one for each attempt. Attempt a is examined on slice
+/// a + 1; slice 0 is public. All zero in a job without an exam.
+struct ExamTerms {
+    bytes32 root; // of the tree over all slices; zero: the job has no exam
+    address examiner; // who commits and publishes, beside the owner; zero: the owner alone
+    uint32 period; // of the exam phase
+    uint32 slices; // secret ones: from `rounds` to 2^20. An attempt beyond them goes without an exam
+    uint128 deposit; // a round's: what an exam that is not opened in a settled round costs the owner
 }
 
 /// @notice A job's terms. Money in the token's smallest unit, times in seconds, moments as block timestamps.
@@ -58,11 +71,12 @@ struct JobTerms {
     uint128 compensation; // what an expired attempt owes to each revealed trainer
     uint128 price; // Price: pay of one update at the target score or above
     uint64 scoreTarget; // Price: Q32
+    ExamTerms exam; // there is one where the rules need one, and nowhere else
     RuleTerms rules;
 }
 
 /// @notice Where the money of one job is. Always: deposited = paid + refunded + burned + locked, and
-/// locked = budget + carry + credits + stakes + bonds + refundable.
+/// locked = budget + carry + credits + stakes + bonds + refundable + exams.
 struct Ledger {
     uint128 deposited;
     uint128 paid; // pay, fees and compensation that left the contract
@@ -74,6 +88,7 @@ struct Ledger {
     uint128 stakes;
     uint128 bonds;
     uint128 refundable; // the owner's to take
+    uint128 exams; // the owner's deposits for exams that are not missed
 }
 
 /// @notice Where a job stands.
@@ -89,6 +104,8 @@ struct JobState {
     uint8 seatsTaken;
     bool hadMinimum; // this round had its minimum of commits in some attempt
     uint32 stepQ16; // this round's step
+    bool hasExam; // as the terms say, kept where every action reads anyway
+    bool examPublished;
     bytes32 revealChain; // zero before the first reveal, then keccak256(previous, seat as a word, commitment)
     bytes32 model; // content digest of the current model
     bytes32 lifetimeHash; // keccak256 of the packed lifetime scores; zero while all are zero
@@ -106,16 +123,19 @@ struct Outcome {
 }
 
 /// @notice What an aggregator hands in. With every revealed seat excluded, what is behind `lifetime` is not read, nor is
-/// `gram`.
+/// `gram`. Where the attempt's exam was opened and `examReason` is None, the exam counts: `exam` is its commitment, and
+/// the matrix has r as its sixth public row. Else `exam` is empty and the round is decided as one without an exam.
 struct Settlement {
     uint64 excluded; // seats left out, a subset of the revealed ones
     bytes reasons; // one ExclusionReason a byte, one for each excluded seat in ascending order
+    uint8 examReason; // an ExclusionReason: why an opened exam is left out, None where it is not or none was opened
     bytes gram; // packed as IRoundRules asks; rows are the revealed seats not excluded, ascending
     bytes32 model; // content digest of the new model; the current one's where no new model is made
     bytes lifetime; // the packed lifetime scores so far, as `lifetimeHash` fixes them
     bytes order; // the revealed seats in the order of their reveals, a byte each
     bytes commitments; // what they revealed, in that order
     bytes publicRows; // the public rows' commitments, as `publicRows` of the state fixes them
+    bytes exam; // the commitment of r as it was opened, where the exam counts
     bytes mask; // the commitment of the aggregator's own row of blinders
     GramProof proof;
 }
@@ -124,7 +144,8 @@ struct Settlement {
 /// @notice One contract holds every job. Packed arrays: pay is one uint128 a seat, lifetime scores are one uint64 (Q32,
 /// summed over paid rounds) a seat, both for all `seats` of the terms, big-endian. A commitment is one point of BN254 for
 /// each chunk of its vector, 64 bytes a point. Public rows: the last three aggregates (latest first), the current model,
-/// the initial model; an aggregate that does not exist yet is the point at infinity.
+/// the initial model; an aggregate that does not exist yet is the point at infinity. With an exam a sixth row follows:
+/// r, the reference gradient of the attempt's slice, committed to without blinders as the others.
 /// @dev Tokens: counted by balance difference. Tokens whose balances change without a transfer (rebasing) are refused where
 /// it shows: a deposit reverts when the contract holds less than it owes. Fee-on-transfer tokens work, the sender pays the fee.
 interface IJobMarket {
@@ -142,7 +163,8 @@ interface IJobMarket {
     );
     event TrainerEnrolled(JobId indexed job, address indexed trainer, uint256 seat, uint256 stake);
     event StakeWithdrawn(JobId indexed job, address indexed trainer, uint256 seat, address to, uint256 amount);
-    event AggregatorBonded(JobId indexed job, address indexed aggregator, uint256 bond);
+    /// @param sealingKey the X25519 public key to which whatever this aggregator alone may read is sealed
+    event AggregatorBonded(JobId indexed job, address indexed aggregator, uint256 bond, bytes32 sealingKey);
     event BondWithdrawn(JobId indexed job, address indexed aggregator, address to, uint256 amount);
     event AttemptStarted(
         JobId indexed job,
@@ -165,6 +187,18 @@ interface IJobMarket {
         bytes commitment,
         bytes32 salt
     );
+    event ExamCommitted(JobId indexed job, uint256 indexed attempt, bytes32 seal);
+    /// @param contentId content digest of r, sealed to the active aggregator
+    /// @param commitment C_r: the commitment of r, without blinders
+    event ExamOpened(JobId indexed job, uint256 indexed attempt, bytes32 contentId, bytes commitment, bytes32 salt);
+    /// @notice The round is decided as one without an exam, though the exam was opened. It costs the owner nothing.
+    event ExamExcluded(JobId indexed job, uint256 indexed attempt, ExclusionReason reason);
+    /// @notice A round was settled without its exam having been opened: the deposit carries over to the trainers.
+    event ExamMissed(JobId indexed job, uint256 indexed attempt, uint256 deposit);
+    /// @param contentId content digest of all slices, their salts and every r
+    event ExamPublished(JobId indexed job, bytes32 contentId);
+    /// @notice A job was closed with its exam still secret: the deposits that were left go to the trainers.
+    event ExamUnpublished(JobId indexed job, uint256 amount);
     event StakesForfeited(JobId indexed job, uint256 indexed attempt, uint256 seats, uint256 burned);
     event UpdateExcluded(JobId indexed job, uint256 indexed attempt, uint256 seat, ExclusionReason reason);
     /// @notice What a settlement that was no transaction of its own has proven: those that were carry it as their input.
@@ -243,6 +277,19 @@ interface IJobMarket {
     error NotRevealed(uint256 seats);
     error ReasonsLength(uint256 length, uint256 expected);
     error InvalidReason(uint256 seat, uint256 reason);
+    error NoExam(JobId job);
+    error NotExaminer(address caller, address examiner);
+    error SlicesUsedUp(uint256 attempt, uint256 slices);
+    error ExamAlreadyCommitted(uint256 attempt);
+    error ExamNotCommitted(uint256 attempt);
+    error ExamAlreadyOpened(uint256 attempt);
+    error ExamNotOpened(uint256 attempt);
+    error ExamAlreadyPublished();
+    error ExamOfZeros();
+    error ExamMismatch(bytes32 hash, bytes32 expected);
+    error InvalidExamReason(uint256 reason);
+    error EmptyContentId();
+    error EmptyKey();
     error EmptyModel();
     error ModelMustStay(bytes32 model, bytes32 current);
     error BlindersOfNothing(bytes blinders);
@@ -261,12 +308,13 @@ interface IJobMarket {
 
     // ------------------------------------------------------------------ the owner
 
-    /// @notice Opens a job and locks its whole reward: rounds * (roundReward + aggregatorFee).
+    /// @notice Opens a job and locks its whole reward and the deposits for its exams:
+    /// rounds * (roundReward + aggregatorFee + exam.deposit).
     /// @param specDigest content digest of the job's spec
     /// @param initialModel content digest of the initial model
     /// @param initialCommitment the initial model's commitment, without blinders: whoever enrols checks it
     /// @param srsId names the powers of tau that commitments are made under: the verifier's
-    /// @param amount what is deposited; what arrives beyond the reward can be taken back at once
+    /// @param amount what is deposited; what arrives beyond that can be taken back at once
     function openJob(
         JobTerms calldata terms,
         bytes32 specDigest,
@@ -277,12 +325,29 @@ interface IJobMarket {
     ) external payable returns (JobId job);
 
     /// @notice Ends a job whose rounds are over and whose last credits have vested, or whose deadline has passed. By anyone.
-    /// @dev An attempt that is still open is concluded first, as `skipRound` or `expireRound` would.
+    /// @dev An attempt that is still open is concluded first, as `skipRound` or `expireRound` would. A job whose exam
+    /// is not published can be closed one commit period later than others; then the deposits that are left are divided
+    /// by lifetime score, else they return to the owner.
     /// @param lifetime the packed lifetime scores
     function closeJob(JobId job, bytes calldata lifetime) external;
 
     /// @notice Pays out what is the owner's to take.
     function refund(JobId job, address to) external;
+
+    // ------------------------------------------------------------------ the examiner
+
+    /// @notice Seals the attempt's exam in its commit phase, before anybody reveals: `seal` is `sealOf` its opening,
+    /// with the owner in the trainer's place. By the examiner or the owner, once an attempt.
+    function commitExam(JobId job, uint256 attempt, bytes32 seal) external;
+
+    /// @notice Opens the attempt's exam in its exam phase. By anyone who knows the opening.
+    /// @param contentId content digest of r, sealed to the active aggregator
+    /// @param commitment C_r: points of the curve, not all of them at infinity
+    function openExam(JobId job, uint256 attempt, bytes32 contentId, bytes calldata commitment, bytes32 salt) external;
+
+    /// @notice Names what the exams were, once no attempt can start any more. By the examiner or the owner, once.
+    /// @param contentId content digest of all slices, their salts and every r
+    function publishExam(JobId job, bytes32 contentId) external;
 
     // ------------------------------------------------------------------ trainers
 
@@ -315,13 +380,14 @@ interface IJobMarket {
     // ------------------------------------------------------------------ aggregators
 
     /// @notice Bonds, and queues as aggregator or successor.
-    function bond(JobId job, uint256 amount) external payable;
+    /// @param sealingKey the X25519 public key to which exams are sealed; its event alone keeps it
+    function bond(JobId job, uint256 amount, bytes32 sealingKey) external payable;
 
     /// @notice Takes a bond back: any time as a successor, after the close as the aggregator.
     function withdrawBond(JobId job, address to) external;
 
     /// @notice Settles the attempt. The contract decides from the Gram matrix, verifies that it is the one of what was
-    /// revealed, credits and starts the next round.
+    /// revealed, credits and starts the next round. Where the round's exam was not opened, its deposit carries over.
     function settleRound(JobId job, uint256 attempt, Settlement calldata settlement) external;
 
     /// @notice Pays the caller's fee of a settled attempt.
@@ -355,11 +421,15 @@ interface IJobMarket {
     function trainerAt(JobId job, uint256 seat) external view returns (address);
     /// @notice The seat's seal of the running attempt, zero where it has none.
     function sealAt(JobId job, uint256 seat) external view returns (bytes32);
+    /// @notice The attempt's exam.
+    /// @return seal zero where it was not committed
+    /// @return opened keccak256 of the commitment of r, zero where it was not opened
+    function examOf(JobId job, uint256 attempt) external view returns (bytes32 seal, bytes32 opened);
     /// @notice What the contract owes in this token over all jobs, what it burned included.
     function owed(address token) external view returns (uint256);
 
-    /// @notice The seal of an update: keccak256 of the ABI encoding of chain id, contract, job, round, attempt, trainer,
-    /// the commitment's keccak256, content digest and salt.
+    /// @notice The seal of an update, or of an exam with the owner as its trainer: keccak256 of the ABI encoding of chain
+    /// id, contract, job, round, attempt, trainer, the commitment's keccak256, content digest and salt.
     function sealOf(
         JobId job,
         uint256 round,

@@ -9,6 +9,7 @@ import {IRoundRules} from "../interfaces/IRoundRules.sol";
 import {Aggregators} from "./Aggregators.sol";
 import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
+import {Exams} from "./Exams.sol";
 import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Outcomes} from "./Outcomes.sol";
@@ -23,6 +24,7 @@ import {Settlements} from "./Settlements.sol";
 library Attempts {
     using Aggregators for Job;
     using Escrow for Ledger;
+    using Exams for Job;
     using Lifetimes for Job;
     using Outcomes for Job;
     using Rounds for Job;
@@ -85,7 +87,8 @@ library Attempts {
         start(job, id);
     }
 
-    /// @notice Concludes what is open, returns the budget that is left and divides what carried over.
+    /// @notice Concludes what is open, returns the budget that is left, returns or takes the deposits for exams, and
+    /// divides what carried over.
     /// @dev Attempts end before the deadline, so at the close one is over or there is none. Of the rounds that are left
     /// only the current one can have had its minimum.
     function close(Job storage job, JobId id, bytes calldata lifetime) external {
@@ -94,6 +97,7 @@ library Attempts {
         JobState storage state = job.state;
         state.closed = true;
         uint128 returned = job.ledger.release(state.hadMinimum ? job.terms.roundReward : 0);
+        returned += job.concludeExams(id);
         (bytes memory pays, uint256 total) = Lifetimes.divide(job.ledger.carry, job.terms.seats, lifetime);
         uint128 burned = job.ledger.distribute(total.toUint128());
         job.record(pays, 0, block.timestamp);

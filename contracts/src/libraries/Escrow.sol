@@ -4,15 +4,16 @@ pragma solidity 0.8.30;
 import {Ledger} from "../interfaces/IJobMarket.sol";
 
 /// @notice Moves money between the parts of a job's ledger. Each function keeps
-/// deposited = paid + refunded + burned + budget + carry + credits + stakes + bonds + refundable.
+/// deposited = paid + refunded + burned + budget + carry + credits + stakes + bonds + refundable + exams.
 /// @dev No part can exceed what was deposited, so nothing overflows once a deposit fits.
 library Escrow {
     // ------------------------------------------------------------------ in
 
-    function open(Ledger storage ledger, uint128 received, uint128 budget) internal {
+    function open(Ledger storage ledger, uint128 received, uint128 budget, uint128 exams) internal {
         ledger.deposited = received;
         ledger.budget = budget;
-        ledger.refundable = received - budget;
+        ledger.refundable = received - budget - exams;
+        if (exams != 0) ledger.exams = exams;
     }
 
     function addStake(Ledger storage ledger, uint128 received) internal {
@@ -54,6 +55,17 @@ library Escrow {
         ledger.bonds -= amount;
         ledger.credits += compensation;
         ledger.burned += burned;
+    }
+
+    /// @notice Lets deposits for exams carry over.
+    function forfeitExams(Ledger storage ledger, uint128 amount) internal {
+        ledger.exams -= amount;
+        ledger.carry += amount;
+    }
+
+    function returnExams(Ledger storage ledger, uint128 amount) internal {
+        ledger.exams -= amount;
+        ledger.refundable += amount;
     }
 
     /// @notice Returns the budget of the rounds that are left, after what of it carries over.

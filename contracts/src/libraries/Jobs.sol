@@ -26,6 +26,12 @@ struct Ending {
     bool feeClaimed;
 }
 
+/// @notice What is kept of an attempt's exam, for ever: attempts are never numbered twice.
+struct Exam {
+    bytes32 seal;
+    bytes32 opened; // keccak256 of r's commitment
+}
+
 /// @notice All that the marketplace keeps of one job.
 struct Job {
     JobTerms terms;
@@ -37,4 +43,5 @@ struct Job {
     address[] bonders; // everybody who ever bonded, by number
     mapping(address aggregator => uint128) bonds;
     mapping(uint256 attempt => Ending) endings;
+    mapping(uint256 attempt => Exam) exams;
 }

@@ -23,7 +23,8 @@ library Provenance {
         job.state.publicRows = keccak256(bytes.concat(none, initialCommitment, initialCommitment));
     }
 
-    /// @notice Verifies the proof of the current attempt.
+    /// @notice Verifies the proof of the current attempt. The caller has checked that `settlement.exam` is r's commitment
+    /// where the exam counts, and else empty.
     /// @param included the seats behind the matrix's updates, at least one
     /// @param weights one an included seat, zero for those who are not accepted
     function requireProven(
@@ -64,7 +65,7 @@ library Provenance {
         emit IJobMarket.ModelCommitted(id, job.state.attempt, aggregate, model, settlement.proof.blinders);
     }
 
-    /// @dev The commitments of all rows: the mask, what the included seats revealed, ascending, and the public rows. The
+    /// @dev The commitments of all rows: the mask, what the included seats revealed, ascending, the public rows, and r. The
     /// rolling hash fixes what was revealed by whom and in which order, so that nothing can be dropped or replaced.
     function _rows(Job storage job, Settlement calldata settlement, uint64 included)
         private
@@ -79,9 +80,10 @@ library Provenance {
         Commitments.requireLength("commitments", settlement.commitments, settlement.order.length * size);
 
         uint256 updates = included.count();
-        rows = new bytes((1 + updates + Gram.PUBLIC_ROWS) * size);
+        rows = new bytes((1 + updates + Gram.PUBLIC_ROWS) * size + settlement.exam.length);
         _copy(settlement.mask, rows, 0);
         _copy(settlement.publicRows, rows, (1 + updates) * size);
+        _copy(settlement.exam, rows, (1 + updates + Gram.PUBLIC_ROWS) * size);
         bytes32 chain = _replay(settlement.order, settlement.commitments, size, included, rows);
         if (chain != state.revealChain) revert IJobMarket.HistoryMismatch(chain, state.revealChain);
     }

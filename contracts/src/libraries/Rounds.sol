@@ -7,13 +7,11 @@ import {IJobMarket, JobState, JobTerms, Phase} from "../interfaces/IJobMarket.so
 import {Aggregators} from "./Aggregators.sol";
 import {Job} from "./Jobs.sol";
 import {SeatMask} from "./SeatMask.sol";
-import {Terms} from "./Terms.sol";
 
 /// @notice A job's schedule: which phase it is in, when an attempt starts and how it ends.
 library Rounds {
     using Aggregators for Job;
     using SeatMask for uint64;
-    using Terms for JobTerms;
 
     uint32 internal constant FULL_STEP = 1 << 16; // the first round's
 
@@ -22,7 +20,7 @@ library Rounds {
         JobState storage state = job.state;
         if (state.closed) return Phase.Closed;
         if (state.attemptStart == 0) return isFinished(job) ? Phase.Finished : Phase.AwaitingAggregator;
-        return _runningPhase(job.terms, state);
+        return _runningPhase(job, job.terms, state);
     }
 
     function requirePhase(Job storage job, Phase expected) internal view {
@@ -37,7 +35,17 @@ library Rounds {
     /// @notice Whether no attempt can ever start again: time only moves on.
     function isFinished(Job storage job) internal view returns (bool) {
         JobTerms storage terms = job.terms;
-        return job.state.round >= terms.rounds || nextStart(terms) + terms.attemptPeriod() > terms.deadline;
+        return job.state.round >= terms.rounds || nextStart(terms) + attemptPeriod(job) > terms.deadline;
+    }
+
+    function attemptPeriod(Job storage job) internal view returns (uint256) {
+        JobTerms storage terms = job.terms;
+        return uint256(terms.commitPeriod) + terms.revealPeriod + examPeriod(job) + terms.settlePeriod;
+    }
+
+    /// @dev Jobs without an exam do not pay for reading its terms.
+    function examPeriod(Job storage job) internal view returns (uint256) {
+        return job.state.hasExam ? job.terms.exam.period : 0;
     }
 
     function nextStart(JobTerms storage terms) internal view returns (uint256) {
@@ -74,9 +82,15 @@ library Rounds {
         }
     }
 
-    /// @notice From when on anyone may close the job: its deadline, or earlier when its rounds are over and vested.
-    /// @dev Of the attempts only the last can still be vesting: a window ends within the next attempt's commit phase.
+    /// @notice From when on anyone may close the job: its deadline, or earlier when its rounds are over and vested. Its
+    /// examiner has one more commit period to publish the exam.
     function closeableFrom(Job storage job) internal view returns (uint256) {
+        bool unpublished = job.state.hasExam && !job.state.examPublished;
+        return _overFrom(job) + (unpublished ? job.terms.commitPeriod : 0);
+    }
+
+    /// @dev Of the attempts only the last can still be vesting: a window ends within the next attempt's commit phase.
+    function _overFrom(Job storage job) private view returns (uint256) {
         uint256 deadline = job.terms.deadline;
         uint256 attempt = job.state.attempt;
         if (job.state.round < job.terms.rounds || attempt == 0) return deadline;
@@ -85,7 +99,11 @@ library Rounds {
 
     // Every phase is longer than the job's confirmations: a validator's few seconds decide nothing.
     // forge-lint: disable-next-item(block-timestamp)
-    function _runningPhase(JobTerms storage terms, JobState storage state) private view returns (Phase) {
+    function _runningPhase(Job storage job, JobTerms storage terms, JobState storage state)
+        private
+        view
+        returns (Phase)
+    {
         uint256 end = state.attemptStart;
         if (block.timestamp < end) return Phase.Enrolment;
         end += terms.commitPeriod;
@@ -93,6 +111,8 @@ library Rounds {
         if (state.committed.count() < terms.minimumCommits) return Phase.Starved;
         end += terms.revealPeriod;
         if (block.timestamp < end) return Phase.Reveal;
+        end += examPeriod(job);
+        if (block.timestamp < end) return Phase.Exam;
         end += terms.settlePeriod;
         return block.timestamp < end ? Phase.Settle : Phase.Overdue;
     }

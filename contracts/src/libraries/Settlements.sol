@@ -17,6 +17,7 @@ import {
 import {Decision, IRoundRules} from "../interfaces/IRoundRules.sol";
 import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
+import {Exams} from "./Exams.sol";
 import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Outcomes} from "./Outcomes.sol";
@@ -31,6 +32,7 @@ struct Settled {
     uint64 revealed;
     uint64 included; // revealed and not excluded: the rows of the matrix
     uint64 accepted; // in the average
+    bool examined; // r is among the matrix's rows
     uint256 shift; // e: one count of this round is worth 2^e base counts
     Decision decision;
     bytes pays;
@@ -41,6 +43,7 @@ struct Settled {
 /// @notice How a round is settled: exclusions, decision, proof, model, forfeits, pay, lifetime scores.
 library Settlements {
     using Escrow for Ledger;
+    using Exams for Job;
     using Lifetimes for Job;
     using Outcomes for Job;
     using Provenance for Job;
@@ -58,7 +61,9 @@ library Settlements {
         Settled memory settled;
         settled.revealed = job.state.revealed;
         settled.included = _exclude(job, id, settled.revealed, settlement);
+        settled.examined = job.sit(id, settlement);
         if (settled.included != 0) {
+            job.requireOpened(settled.examined, settlement.exam);
             _decide(job, rules, settled, settlement.gram);
             job.requireProven(id, verifier, settlement, settled.included, settled.decision.weights);
         }
@@ -67,6 +72,7 @@ library Settlements {
         if (settled.included != 0) _publish(job, id, settlement);
         job.forfeit(id);
         _credit(job, settled);
+        job.chargeMissed(id);
         if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
         _emitSettled(job.state, id, settled);
     }
@@ -112,7 +118,7 @@ library Settlements {
         uint32 stepQ16 = job.state.stepQ16;
         settled.shift = Rounds.shift(job.terms.initialShift, stepQ16);
         uint256 rows = settled.included.count();
-        Decision memory decision = rules.decide(job.terms.rules, rows, false, settled.shift, stepQ16, gram);
+        Decision memory decision = rules.decide(job.terms.rules, rows, settled.examined, settled.shift, stepQ16, gram);
         settled.decision = decision;
         settled.accepted = settled.included.select(decision.accepted);
         if (decision.nextStepQ16 != stepQ16) job.state.stepQ16 = decision.nextStepQ16;
@@ -150,7 +156,7 @@ library Settlements {
         job.record(settled.pays, fee == 0 ? 0 : job.queue[0].number, settled.vestsAt);
     }
 
-    function _divide(Job storage job, Settled memory settled) private view returns (Shares memory) {
+    function _divide(Job storage job, Settled memory settled) private view returns (Shares memory shares) {
         JobTerms storage terms = job.terms;
         uint256 included = settled.included.count();
         uint256 revealed = settled.revealed.count();
@@ -158,7 +164,9 @@ library Settlements {
         bytes memory scores =
             settled.decision.paid ? settled.decision.scores : new bytes(included * PackedArray.SCORE_BYTES);
         if (terms.payMode == PayMode.Pot) return Payouts.pot(reward, job.ledger.carry, included, revealed, scores);
-        return Payouts.price(reward, terms.price, terms.scoreTarget, included, revealed, scores);
+        shares = Payouts.price(reward, terms.price, terms.scoreTarget, included, revealed, scores);
+        // Nor does the owner gain by an exam that nobody sat, or that nobody passed.
+        if (job.state.hasExam && (!settled.examined || shares.total == 0)) shares.returned = 0;
     }
 
     function _emitSettled(JobState storage state, JobId id, Settled memory settled) private {

@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {IJobMarket, JobTerms, PayMode} from "../interfaces/IJobMarket.sol";
+import {ExamTerms, IJobMarket, JobTerms, PayMode} from "../interfaces/IJobMarket.sol";
 
 /// @notice What a job's terms must satisfy, and what follows from them.
 library Terms {
@@ -15,23 +15,28 @@ library Terms {
     uint256 internal constant MAX_SHIFT = 8;
     uint256 internal constant MAX_CHUNKS = 64;
     uint256 internal constant MAX_POINTS = 1024; // of a round: every row's commitment
+    uint256 internal constant MAX_SLICES = 1 << 20;
     uint256 internal constant OWN_ROWS = 6; // a round's rows beside the updates: the mask and the public ones
 
     /// @notice Reverts with the name and the value of the first term that is out of range. The rules' terms are not
     /// looked at here.
-    function check(JobTerms memory terms) internal view {
+    /// @param needsExam whether the rules cannot do without one
+    function check(JobTerms memory terms, bool needsExam) internal view {
         _checkSizes(terms);
+        if (terms.exam.root == 0) _checkNoExam(terms.exam, needsExam);
+        else _checkExam(terms, needsExam);
         _checkTimes(terms);
         _checkMoney(terms);
     }
 
-    /// @notice What all rounds together cost the owner.
+    /// @notice What all rounds together cost the owner, exams aside.
     function budget(JobTerms memory terms) internal pure returns (uint256) {
         return terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee);
     }
 
-    function attemptPeriod(JobTerms storage terms) internal view returns (uint256) {
-        return uint256(terms.commitPeriod) + terms.revealPeriod + terms.settlePeriod;
+    /// @notice What missing every exam would cost the owner.
+    function examDeposits(JobTerms memory terms) internal pure returns (uint256) {
+        return terms.rounds * uint256(terms.exam.deposit);
     }
 
     function _checkSizes(JobTerms memory terms) private pure {
@@ -50,9 +55,25 @@ library Terms {
         _within("revealPeriod", terms.revealPeriod, confirmation + 1, MAX_PERIOD);
         _within("settlePeriod", terms.settlePeriod, confirmation + 1, MAX_PERIOD);
         _within("vestingPeriod", terms.vestingPeriod, 1, uint256(terms.commitPeriod) - 1);
-        uint256 period = uint256(terms.commitPeriod) + terms.revealPeriod + terms.settlePeriod;
+        uint256 period = uint256(terms.commitPeriod) + terms.revealPeriod + terms.exam.period + terms.settlePeriod;
         _atLeast("enrolUntil", terms.enrolUntil, block.timestamp);
         _within("deadline", terms.deadline, terms.enrolUntil + period, block.timestamp + MAX_DURATION);
+    }
+
+    function _checkNoExam(ExamTerms memory exam, bool needsExam) private pure {
+        if (needsExam) revert IJobMarket.InvalidTerm("exam.root", 0);
+        _within("exam.examiner", uint160(exam.examiner), 0, 0);
+        _within("exam.period", exam.period, 0, 0);
+        _within("exam.slices", exam.slices, 0, 0);
+        _within("exam.deposit", exam.deposit, 0, 0);
+    }
+
+    function _checkExam(JobTerms memory terms, bool needsExam) private pure {
+        ExamTerms memory exam = terms.exam;
+        if (!needsExam) revert IJobMarket.InvalidTerm("exam.root", uint256(exam.root));
+        _within("exam.period", exam.period, uint256(terms.confirmationPeriod) + 1, MAX_PERIOD);
+        _within("exam.slices", exam.slices, terms.rounds, MAX_SLICES);
+        _atLeast("exam.deposit", exam.deposit, 1);
     }
 
     /// @dev A stake is no less than the most that one round can pay one trainer: in a pot twice the reward.

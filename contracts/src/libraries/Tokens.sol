@@ -3,12 +3,26 @@ pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 
 /// @notice Moves the chain's native coin (token zero) and ERC-20 tokens in and out.
 library Tokens {
+    using SafeCast for uint256;
     using SafeERC20 for IERC20;
+
+    /// @notice Takes `amount` from the caller, of which at least `required` has to arrive.
+    /// @param owed what the contract owes in each token
+    function deposit(mapping(address token => uint256) storage owed, address token, uint256 amount, uint256 required)
+        internal
+        returns (uint128)
+    {
+        uint256 received = pull(token, amount, owed[token]);
+        if (received < required) revert IJobMarket.InsufficientDeposit(received, required);
+        owed[token] += received;
+        return received.toUint128();
+    }
 
     /// @notice Takes `amount` from the caller.
     /// @param owed what the contract owes in this token before

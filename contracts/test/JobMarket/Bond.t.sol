@@ -5,16 +5,18 @@ import {IJobMarket, Phase} from "../../src/interfaces/IJobMarket.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract BondTest is MarketFixture {
+    bytes32 private constant KEY = keccak256("an X25519 public key");
+
     function test_bond_theFirstStartsTheAttemptWhenEnrolmentEnds() public {
         job = _open(_terms());
         _assertPhase(Phase.AwaitingAggregator);
         vm.deal(aggregator, BOND);
         vm.expectEmit(address(market));
-        emit IJobMarket.AggregatorBonded(job, aggregator, BOND);
+        emit IJobMarket.AggregatorBonded(job, aggregator, BOND, KEY);
         vm.expectEmit(address(market));
         emit IJobMarket.AttemptStarted(job, 0, 0, aggregator, FIRST_COMMIT, 1 << 16, 2);
         vm.prank(aggregator);
-        market.bond{value: BOND}(job, BOND);
+        market.bond{value: BOND}(job, BOND, KEY);
 
         _assertPhase(Phase.Enrolment);
         vm.assertEq(market.stateOf(job).attemptStart, FIRST_COMMIT);
@@ -62,21 +64,21 @@ contract BondTest is MarketFixture {
         vm.deal(owner, BOND);
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.OwnerCannotAggregate.selector, owner));
-        market.bond{value: BOND}(job, BOND);
+        market.bond{value: BOND}(job, BOND, KEY);
     }
 
     function test_bond_failsTwice() public {
         vm.deal(successor, BOND);
         vm.prank(successor);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyBonded.selector, successor));
-        market.bond{value: BOND}(job, BOND);
+        market.bond{value: BOND}(job, BOND, KEY);
     }
 
     function test_bond_failsIfItIsShort() public {
         vm.deal(stranger, BOND);
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.InsufficientDeposit.selector, BOND - 1, BOND));
-        market.bond{value: BOND - 1}(job, BOND - 1);
+        market.bond{value: BOND - 1}(job, BOND - 1, KEY);
     }
 
     function test_bond_failsIfTheQueueIsFull() public {
@@ -86,7 +88,7 @@ contract BondTest is MarketFixture {
         vm.deal(stranger, BOND);
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AggregatorQueueFull.selector, 8));
-        market.bond{value: BOND}(job, BOND);
+        market.bond{value: BOND}(job, BOND, KEY);
     }
 
     function test_bond_failsIfNoAttemptFitsBeforeTheDeadline() public {
@@ -96,7 +98,7 @@ contract BondTest is MarketFixture {
         vm.deal(aggregator, BOND);
         vm.prank(aggregator);
         _expectWrongPhase(Phase.Finished, Phase.AwaitingAggregator);
-        market.bond{value: BOND}(job, BOND);
+        market.bond{value: BOND}(job, BOND, KEY);
     }
 
     function test_bond_inTheLastMomentThatAnAttemptFits() public {
@@ -114,7 +116,7 @@ contract BondTest is MarketFixture {
         vm.deal(stranger, BOND);
         vm.prank(stranger);
         _expectWrongPhase(Phase.Closed, Phase.AwaitingAggregator);
-        market.bond{value: BOND}(job, BOND);
+        market.bond{value: BOND}(job, BOND, KEY);
     }
 
     // ------------------------------------------------------------------ withdrawBond

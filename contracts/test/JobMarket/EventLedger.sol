@@ -68,9 +68,11 @@ abstract contract EventLedger is Base {
             (,,, uint256 deposit, JobTerms memory terms) =
                 abi.decode(log.data, (bytes32, bytes, bytes32, uint256, JobTerms));
             uint256 budget = terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee);
+            uint256 exams = terms.rounds * uint256(terms.exam.deposit);
             ledger.deposited = _u128(deposit);
             ledger.budget = _u128(budget);
-            ledger.refundable = _u128(deposit - budget);
+            ledger.exams = _u128(exams);
+            ledger.refundable = _u128(deposit - budget - exams);
         } else if (signature == IJobMarket.TrainerEnrolled.selector) {
             (uint256 seat, uint256 stake) = abi.decode(log.data, (uint256, uint256));
             ledger.deposited += _u128(stake);
@@ -78,7 +80,8 @@ abstract contract EventLedger is Base {
             if (stakeOf[job][seat] != 0) violation = "a stake was put in place twice";
             stakeOf[job][seat] = _u128(stake);
         } else if (signature == IJobMarket.AggregatorBonded.selector) {
-            uint128 bond = _u128(abi.decode(log.data, (uint256)));
+            (uint256 amount,) = abi.decode(log.data, (uint256, bytes32));
+            uint128 bond = _u128(amount);
             ledger.deposited += bond;
             ledger.bonds += bond;
         }
@@ -90,6 +93,15 @@ abstract contract EventLedger is Base {
         else if (signature == IJobMarket.RoundSkipped.selector) _skipped(job, log);
         else if (signature == IJobMarket.AttemptExpired.selector) _expired(job, log);
         else if (signature == IJobMarket.JobClosed.selector) _closed(job, log);
+        else if (signature == IJobMarket.ExamMissed.selector) _lost(job, log);
+        else if (signature == IJobMarket.ExamUnpublished.selector) _lost(job, log);
+    }
+
+    /// @dev Deposits for exams that went to the trainers.
+    function _lost(uint256 job, Log memory log) private {
+        uint128 amount = _u128(abi.decode(log.data, (uint256)));
+        rebuilt[job].exams -= amount;
+        rebuilt[job].carry += amount;
     }
 
     function _forfeited(uint256 job, Log memory log) private {
@@ -141,8 +153,8 @@ abstract contract EventLedger is Base {
         (uint256 refundable, uint256 burned, bytes memory pays) = abi.decode(log.data, (uint256, uint256, bytes));
         uint128 total = _record(job, uint256(log.topics[2]), pays);
         Ledger storage ledger = rebuilt[job];
-        ledger.carry += ledger.budget - _u128(refundable);
-        ledger.budget = 0;
+        ledger.carry += ledger.budget + ledger.exams - _u128(refundable);
+        (ledger.budget, ledger.exams) = (0, 0);
         ledger.refundable += _u128(refundable);
         ledger.carry -= total + _u128(burned);
         ledger.credits += total;

@@ -94,7 +94,7 @@ contract ExpireRoundTest is MarketFixture {
         _enrol(3);
         vm.deal(aggregator, 4 * BOND);
         vm.prank(aggregator);
-        market.bond{value: 4 * BOND}(job, 4 * BOND);
+        market.bond{value: 4 * BOND}(job, 4 * BOND, _sealingKey(stranger));
         _overdue(3, 3);
         market.expireRound(job, 0);
         vm.assertEq(market.ledgerOf(job).burned, 4 * BOND - 3 * COMPENSATION);

@@ -90,6 +90,6 @@ contract InvariantTest is Base {
     }
 
     function _locked(Ledger memory l) private pure returns (uint256) {
-        return uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable;
+        return uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable + l.exams;
     }
 }

@@ -174,7 +174,9 @@ contract MarketActors is EventLedger, RoundProver {
     function _bond(uint256 job, uint256 actor, uint256 extra) private {
         uint256 amount = uint256(termsOf[job].aggregatorBond) * 102 / 100 + extra;
         vm.prank(_aggregator(actor));
-        market.bond{value: tokens[job] == address(0) ? amount : 0}(JobId.wrap(job), amount);
+        market.bond{value: tokens[job] == address(0) ? amount : 0}(
+            JobId.wrap(job), amount, keccak256(abi.encode(actor))
+        );
     }
 
     function _withdrawStake(uint256 job, address trainer, uint256 to) private {

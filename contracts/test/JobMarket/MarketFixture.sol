@@ -160,7 +160,7 @@ abstract contract MarketFixture is Base, RoundProver {
     function _bond(address account) internal {
         JobTerms memory terms = market.termsOf(job);
         uint256 value = _fund(account, terms.token, terms.aggregatorBond);
-        market.bond{value: value}(job, terms.aggregatorBond);
+        market.bond{value: value}(job, terms.aggregatorBond, _sealingKey(account));
     }
 
     function _commit(uint256 seat) internal {
@@ -174,6 +174,10 @@ abstract contract MarketFixture is Base, RoundProver {
         uint256 attempt = _attempt();
         market.reveal(job, attempt, _trainer(seat), _contentId(seat), _commitment(seat), _salt(seat));
         _noteRevealed(JobId.unwrap(job), attempt, seat);
+    }
+
+    function _sealingKey(address account) internal pure returns (bytes32) {
+        return keccak256(abi.encode("sealing key", account));
     }
 
     /// @dev The trainers of the first seats commit.
@@ -373,7 +377,7 @@ abstract contract MarketFixture is Base, RoundProver {
 
     function _assertConserved() internal view {
         Ledger memory l = market.ledgerOf(job);
-        uint256 locked = uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable;
+        uint256 locked = uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable + l.exams;
         vm.assertEq(uint256(l.deposited), uint256(l.paid) + l.refunded + l.burned + locked, "conserved");
     }
 

@@ -415,7 +415,7 @@ contract ProvenanceTest is MarketFixture {
         job = _open(terms);
         _enrol(3);
         vm.deal(address(wallet), BOND);
-        wallet.forward(address(market), abi.encodeCall(market.bond, (job, BOND)), BOND);
+        wallet.forward(address(market), abi.encodeCall(market.bond, (job, BOND, SPEC)), BOND);
         Settlement memory settlement = _proven(3);
         vm.expectEmit(address(market));
         emit IJobMarket.RoundProven(job, 0, settlement.gram, _published(settlement));

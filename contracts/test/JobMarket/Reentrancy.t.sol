@@ -69,7 +69,7 @@ contract ReentrancyTest is MarketFixture {
 
     function test_withdrawBond_cannotBeReentered() public {
         vm.deal(address(actor), BOND);
-        actor.act(address(market), BOND, abi.encodeCall(market.bond, (job, BOND)));
+        actor.act(address(market), BOND, abi.encodeCall(market.bond, (job, BOND, SPEC)));
         bytes memory withdraw = abi.encodeCall(market.withdrawBond, (job, address(actor)));
         _attack(withdraw, withdraw, BOND);
     }
@@ -86,7 +86,7 @@ contract ReentrancyTest is MarketFixture {
         job = _open(_terms());
         _enrol(4);
         vm.deal(address(actor), BOND);
-        actor.act(address(market), BOND, abi.encodeCall(market.bond, (job, BOND)));
+        actor.act(address(market), BOND, abi.encodeCall(market.bond, (job, BOND, SPEC)));
         _playRound(4, ONE);
         vm.warp(block.timestamp + VESTING);
         bytes memory claim = abi.encodeCall(market.claimFee, (job, 0, address(actor)));
