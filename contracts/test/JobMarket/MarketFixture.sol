@@ -114,7 +114,7 @@ abstract contract MarketFixture is Base, RoundProver {
     }
 
     function _deposit(JobTerms memory terms) internal pure returns (uint256) {
-        return terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee);
+        return terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee + terms.exam.deposit);
     }
 
     // ------------------------------------------------------------------ actions
@@ -257,12 +257,16 @@ abstract contract MarketFixture is Base, RoundProver {
         vm.warp(_start() + COMMIT);
     }
 
-    function _warpToSettle() internal {
+    function _warpToExam() internal {
         vm.warp(_start() + COMMIT + REVEAL);
     }
 
+    function _warpToSettle() internal {
+        vm.warp(_start() + COMMIT + REVEAL + market.termsOf(job).exam.period);
+    }
+
     function _warpToOverdue() internal {
-        vm.warp(_start() + COMMIT + REVEAL + SETTLE);
+        vm.warp(_start() + COMMIT + REVEAL + market.termsOf(job).exam.period + SETTLE);
     }
 
     // ------------------------------------------------------------------ what is sent
@@ -322,7 +326,12 @@ abstract contract MarketFixture is Base, RoundProver {
     }
 
     function _settlement(Decision memory decision) internal pure returns (Settlement memory settlement) {
-        settlement.gram = programmed(decision);
+        return _settlement(decision, false);
+    }
+
+    /// @param examined whether r is among the matrix's rows
+    function _settlement(Decision memory decision, bool examined) internal pure returns (Settlement memory settlement) {
+        settlement.gram = programmed(decision, examined);
         settlement.model = keccak256("new model");
         settlement.lifetime = new bytes(SEATS * 8);
     }

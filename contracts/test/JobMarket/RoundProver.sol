@@ -35,6 +35,11 @@ abstract contract RoundProver {
         return TrapdoorProver.commit(_logs(job, attempt, seat, chunks));
     }
 
+    /// @dev C_r of an attempt.
+    function _examCommitmentOf(uint256 job, uint256 attempt, uint256 chunks) internal view returns (bytes memory) {
+        return TrapdoorProver.commit(_examLogs(job, attempt, chunks));
+    }
+
     function _publicRowsOf(uint256 job, uint256 chunks) internal view returns (bytes memory rows) {
         for (uint256 k = 0; k < TrapdoorProver.PUBLIC_ROWS; ++k) {
             for (uint256 chunk = 0; chunk < chunks; ++chunk) {
@@ -64,7 +69,8 @@ abstract contract RoundProver {
         uint64 included = before.revealed & ~settlement.excluded;
         if (included == 0) return;
         JobTerms memory terms = market.termsOf(id);
-        Decision memory decision = _decide(market, terms, before, included, settlement.gram);
+        bool examined = settlement.exam.length != 0;
+        Decision memory decision = _decide(market, terms, before, included, examined, settlement.gram);
         if (included.select(decision.accepted) == 0) return;
         // forge-lint: disable-next-line(incorrect-shift)
         uint256 factor = 1 << Rounds.shift(terms.initialShift, before.stepQ16);
@@ -88,7 +94,8 @@ abstract contract RoundProver {
         JobState memory state = market.stateOf(id);
         uint64 included = state.revealed & ~settlement.excluded;
         if (included == 0) return;
-        Decision memory decision = _decide(market, market.termsOf(id), state, included, settlement.gram);
+        bool examined = _isExamined(market, id, state.attempt, settlement);
+        Decision memory decision = _decide(market, market.termsOf(id), state, included, examined, settlement.gram);
         _proveWith(market, id, settlement, context, decision.weights);
     }
 
@@ -109,6 +116,10 @@ abstract contract RoundProver {
         }
         settlement.publicRows = _publicRowsOf(job, terms.chunks);
         uint256[] memory logs = _rowLogs(job, state.attempt, included, terms.chunks);
+        if (_isExamined(market, id, state.attempt, settlement)) {
+            settlement.exam = _examCommitmentOf(job, state.attempt, terms.chunks);
+            logs = _concat(logs, _examLogs(job, state.attempt, terms.chunks));
+        }
         settlement.mask = TrapdoorProver.commit(_logs("mask", state.attempt, 0, terms.chunks));
 
         GramStatement memory statement;
@@ -132,13 +143,26 @@ abstract contract RoundProver {
         );
     }
 
-    function _decide(JobMarket market, JobTerms memory terms, JobState memory state, uint64 included, bytes memory gram)
+    /// @dev Whether an attempt's exam counts.
+    function _isExamined(JobMarket market, JobId id, uint256 attempt, Settlement memory settlement)
         private
         view
-        returns (Decision memory)
+        returns (bool)
     {
+        (, bytes32 opened) = market.examOf(id, attempt);
+        return opened != 0 && settlement.examReason == 0;
+    }
+
+    function _decide(
+        JobMarket market,
+        JobTerms memory terms,
+        JobState memory state,
+        uint64 included,
+        bool examined,
+        bytes memory gram
+    ) private view returns (Decision memory) {
         uint256 shift = Rounds.shift(terms.initialShift, state.stepQ16);
-        return market.rules().decide(terms.rules, included.count(), false, shift, state.stepQ16, gram);
+        return market.rules().decide(terms.rules, included.count(), examined, shift, state.stepQ16, gram);
     }
 
     // ------------------------------------------------------------------ logs
@@ -172,6 +196,10 @@ abstract contract RoundProver {
             if (!included.has(seat)) continue;
             sum = addmod(sum, mulmod(weights.entryAt(row++, 4), _log(job, attempt, seat, chunk), R), R);
         }
+    }
+
+    function _examLogs(uint256 job, uint256 attempt, uint256 chunks) private pure returns (uint256[] memory) {
+        return _logs(keccak256(abi.encode("exam", job)), attempt, 0, chunks);
     }
 
     function _logs(bytes32 what, uint256 attempt, uint256 seat, uint256 chunks)
