@@ -39,11 +39,17 @@ contract InvariantTest is Base {
             try actors.train(seed >> 32, seed >> 40, 0, 0) {} catch {}
             try actors.aggregate(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
             try actors.conclude(seed >> 8, step, seed >> 24) {} catch {}
+            try actors.examine(seed >> 8, step / 8) {} catch {}
         }
         _assertReached(IJobMarket.RoundSettled.selector, 5);
         _assertReached(IJobMarket.AttemptExpired.selector, 3);
         _assertReached(IJobMarket.RoundSkipped.selector, 5);
         _assertReached(IJobMarket.JobClosed.selector, 4);
+        _assertReached(IJobMarket.ExamOpened.selector, 4);
+        _assertReached(IJobMarket.ExamMissed.selector, 1);
+        _assertReached(IJobMarket.ExamExcluded.selector, 1);
+        _assertReached(IJobMarket.ExamPublished.selector, 1);
+        _assertReached(IJobMarket.ExamUnpublished.selector, 1);
         _assertReached(IJobMarket.StakesForfeited.selector, 2);
         _assertReached(IJobMarket.Claimed.selector, 10);
         _assertReached(IJobMarket.FeeClaimed.selector, 2);

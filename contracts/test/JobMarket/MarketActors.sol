@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {JobId, JobState, JobTerms, PayMode, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
-import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {Decision, Scoring} from "../../src/interfaces/IRoundRules.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Packed} from "../Packed.sol";
@@ -14,8 +14,8 @@ import {EventLedger, LogVm} from "./EventLedger.sol";
 import {programmed} from "./ProgrammedRules.sol";
 import {RoundProver} from "./RoundProver.sol";
 
-/// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token, in a
-/// token with a fee (paying by price) and in a token that is frozen from time to time.
+/// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token (with
+/// an exam), in a token with a fee (with an exam, paying by price) and in a token that is frozen from time to time.
 contract MarketActors is EventLedger, RoundProver {
     using Packed for bytes;
     using PackedArray for bytes;
@@ -26,6 +26,7 @@ contract MarketActors is EventLedger, RoundProver {
     uint256 private constant AGGREGATORS = 4;
     uint8 private constant SEATS = 6;
     uint32 private constant PERIOD = 100;
+    uint32 private constant SLICES = 4; // as few as there are rounds
     uint128 private constant REWARD = 1 ether + 1;
     address private constant OWNER = address(0x0a11ce);
     LogVm private constant LOGS = LogVm(address(vm));
@@ -83,6 +84,14 @@ contract MarketActors is EventLedger, RoundProver {
         else _claimFee(job % JOBS, _aggregator(actor), seed);
     }
 
+    /// @notice The owner does one thing about an exam.
+    function examine(uint256 job, uint256 what) external recorded {
+        what %= 3;
+        if (what == 0) _commitExam(_jobIn(Phase.Commit, job));
+        else if (what == 1) _openExam(_jobIn(Phase.Exam, job));
+        else _publishExam(_jobIn(Phase.Finished, job));
+    }
+
     function conclude(uint256 job, uint256 what, uint256 seed) external recorded {
         what %= 5;
         if (what == 0) _expire(_jobIn(Phase.Overdue, job));
@@ -99,7 +108,8 @@ contract MarketActors is EventLedger, RoundProver {
         else vm.warp(_nextEdge() - (seed % 8 == 2 ? 1 : 0));
     }
 
-    /// @notice What is due is done in every job, now and then not, and time goes on to the next edge of a phase.
+    /// @notice What is due is done in every job, now and then not, and time goes on to the next edge of a phase. Of the exams
+    /// the second job's is published.
     function advance(uint256 seed) external recorded {
         for (uint256 job = 0; job < JOBS; ++job) {
             uint256 random = uint256(keccak256(abi.encode(seed, job)));
@@ -114,11 +124,13 @@ contract MarketActors is EventLedger, RoundProver {
         Phase phase = market.phaseOf(JobId.wrap(job));
         uint256 many = seed | (seed >> 8) | (seed >> 16);
         if (phase == Phase.AwaitingAggregator && (job != 3 || !freezing.frozen())) _bond(job, seed, 0);
-        else if (phase == Phase.Commit) _commit(job, many);
+        else if (phase == Phase.Commit) _commitAll(job, many);
+        else if (phase == Phase.Exam && seed % 3 != 0) _tryToOpenExam(job);
         else if (phase == Phase.Reveal) _reveal(job, many);
         else if (phase == Phase.Settle && seed % 4 != 0) _settle(job, seed);
         else if (phase == Phase.Overdue) _expire(job);
         else if (phase == Phase.Starved) _skip(job);
+        else if (phase == Phase.Finished && job == 1 && !_state(job).examPublished) _publishExam(job);
     }
 
     // ------------------------------------------------------------------ where and when
@@ -139,7 +151,7 @@ contract MarketActors is EventLedger, RoundProver {
             uint256 edge = _state(job).attemptStart;
             if (edge == 0) continue;
             // forge-lint: disable-next-line(block-timestamp)
-            for (uint256 i = 0; i < 3 && edge <= block.timestamp; ++i) {
+            for (uint256 i = 0; i < 4 && edge <= block.timestamp; ++i) {
                 edge += PERIOD;
             }
             // forge-lint: disable-next-line(block-timestamp)
@@ -151,9 +163,11 @@ contract MarketActors is EventLedger, RoundProver {
 
     function _open(uint256 job) private {
         JobTerms memory terms = _terms(tokens[job], job == 2 ? PayMode.Price : PayMode.Pot);
+        if (job == 1 || job == 2) _addExam(terms);
         termsOf[job] = _stored(job, terms);
         lifetimes[job] = new bytes(SEATS * 8);
-        uint256 amount = terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee) * 11 / 10;
+        uint256 amount =
+            terms.rounds * (uint256(terms.roundReward) + terms.aggregatorFee + terms.exam.deposit) * 11 / 10;
         bytes memory commitment = _initialCommitment(terms.chunks);
         bytes32 srs = market.verifier().srsId();
         vm.prank(OWNER);
@@ -257,6 +271,39 @@ contract MarketActors is EventLedger, RoundProver {
         }
     }
 
+    /// @dev Trainers, and mostly the owner.
+    function _commitAll(uint256 job, uint256 actors) private {
+        _commit(job, actors);
+        JobState memory state = _state(job);
+        (bytes32 seal,) = market.examOf(JobId.wrap(job), state.attempt);
+        if (state.hasExam && seal == 0 && state.attempt < SLICES && actors % 8 != 0) _commitExam(job);
+    }
+
+    function _commitExam(uint256 job) private {
+        JobId id = JobId.wrap(job);
+        JobState memory state = market.stateOf(id);
+        bytes32 hash = keccak256(_examCommitmentOf(job, state.attempt, 1));
+        bytes32 seal = market.sealOf(id, state.round, state.attempt, OWNER, hash, "r", "salt");
+        vm.prank(OWNER);
+        market.commitExam(id, state.attempt, seal);
+    }
+
+    /// @dev Where it is sealed and not open yet.
+    function _tryToOpenExam(uint256 job) private {
+        (bytes32 seal, bytes32 opened) = market.examOf(JobId.wrap(job), _state(job).attempt);
+        if (seal != 0 && opened == 0) _openExam(job);
+    }
+
+    function _openExam(uint256 job) private {
+        uint256 attempt = _state(job).attempt;
+        market.openExam(JobId.wrap(job), attempt, "r", _examCommitmentOf(job, attempt, 1), "salt");
+    }
+
+    function _publishExam(uint256 job) private {
+        vm.prank(OWNER);
+        market.publishExam(JobId.wrap(job), "book");
+    }
+
     function _reveal(uint256 job, uint256 actors) private {
         JobId id = JobId.wrap(job);
         JobState memory state = market.stateOf(id);
@@ -277,7 +324,10 @@ contract MarketActors is EventLedger, RoundProver {
         bool accepted = included.select(decision.accepted) != 0;
         Settlement memory settlement;
         (settlement.excluded, settlement.reasons) = (excluded, _reasons(excluded.count()));
-        settlement.gram = programmed(decision);
+        if ((seed >> 80) % 3 == 0 && _isOpened(job, state.attempt)) {
+            settlement.examReason = uint8(1 + (seed >> 96) % 3);
+        }
+        settlement.gram = programmed(decision, _isOpened(job, state.attempt) && settlement.examReason == 0);
         settlement.model = accepted ? keccak256(abi.encode(seed)) : state.model;
         settlement.lifetime = lifetimes[job];
         _prove(market, id, settlement);
@@ -286,6 +336,11 @@ contract MarketActors is EventLedger, RoundProver {
         market.settleRound(id, state.attempt, settlement);
         _noteSettled(market, id, state, settlement);
         if (decision.paid) _addLifetimes(job, included, decision.scores);
+    }
+
+    function _isOpened(uint256 job, uint256 attempt) private view returns (bool) {
+        (, bytes32 opened) = market.examOf(JobId.wrap(job), attempt);
+        return opened != 0;
     }
 
     /// @dev Scores of every size, whatever is accepted.
@@ -360,6 +415,14 @@ contract MarketActors is EventLedger, RoundProver {
         stored.aggregatorFee = terms.aggregatorFee;
         stored.trainerStake = terms.trainerStake;
         stored.aggregatorBond = terms.aggregatorBond;
+    }
+
+    function _addExam(JobTerms memory terms) private pure {
+        terms.rules.scoring = Scoring.Exam;
+        terms.exam.root = "root";
+        terms.exam.period = PERIOD;
+        terms.exam.slices = SLICES;
+        terms.exam.deposit = 0.25 ether;
     }
 
     function _terms(address token, PayMode mode) private view returns (JobTerms memory terms) {
