@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {JobId, JobState, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {JobId, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {Scoring} from "../../src/interfaces/IRoundRules.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 

@@ -14,8 +14,8 @@ import {EventLedger, LogVm} from "./EventLedger.sol";
 import {programmed} from "./ProgrammedRules.sol";
 import {RoundProver} from "./RoundProver.sol";
 
-/// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token (with
-/// an exam), in a token with a fee (with an exam, paying by price) and in a token that is frozen from time to time.
+/// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token
+/// (with an exam), in a token with a fee (with an exam, paying by price) and in a token that is frozen now and then.
 contract MarketActors is EventLedger, RoundProver {
     using Packed for bytes;
     using PackedArray for bytes;
@@ -108,8 +108,8 @@ contract MarketActors is EventLedger, RoundProver {
         else vm.warp(_nextEdge() - (seed % 8 == 2 ? 1 : 0));
     }
 
-    /// @notice What is due is done in every job, now and then not, and time goes on to the next edge of a phase. Of the exams
-    /// the second job's is published.
+    /// @notice What is due is done in every job, now and then not, and time goes on to the next edge of a phase. Of the
+    /// exams the second job's is published.
     function advance(uint256 seed) external recorded {
         for (uint256 job = 0; job < JOBS; ++job) {
             uint256 random = uint256(keccak256(abi.encode(seed, job)));
