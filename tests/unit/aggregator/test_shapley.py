@@ -98,3 +98,7 @@ def test_copies_that_share_a_weight_earn_what_the_one_would(copies: int) -> None
         *products([updates[0]] * copies + updates[1:], asked), range(copies + 2), [12 // copies] * copies + [12, 12]
     )
     assert abs(sum(shared[:copies]) - alone[0]) <= copies
+
+
+def test_a_sum_of_negative_square_that_no_vectors_have_earns_nothing_even_where_it_points_away() -> None:
+    assert shapley_q32([[-4, 0], [0, -4]], [-2, -2], range(2), [1, 1]) == [0, 0]
