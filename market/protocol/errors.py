@@ -72,6 +72,10 @@ class InvalidGram(FedmarketError):
     """A matrix that is not the Gram matrix of integer vectors within the stated ranges."""
 
 
+class InvalidExam(FedmarketError):
+    """A slice, a book or a reference of an exam that is malformed, or not what the owner committed to."""
+
+
 class StorageError(FedmarketError):
     """Content-addressed storage could not do what was asked."""
 

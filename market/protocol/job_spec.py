@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from market.protocol.errors import InvalidJobSpec, InvalidModel
 from market.protocol.identifiers import Wei
+from market.protocol.json_text import parse_json
 from market.protocol.manifest import ParameterManifest
 from market.protocol.money import parse_amount
 from market.protocol.rule_terms import NO_FALLBACK, ONE_Q16, Rule, RuleKind, RuleTerms, Scoring, StepRule, Weighting
@@ -21,9 +21,6 @@ from market.protocol.terms import NATIVE, JobTerms, PayMode
 
 MAX_SPEC_BYTES = 256 * 1024
 """A published spec is one block of storage, so that its digest alone names it."""
-
-MAX_DEPTH = 32
-"""Of a published document's lists and mappings; a spec needs six."""
 
 FORMAT: Literal["fedmarket/job/1"] = "fedmarket/job/1"
 
@@ -314,15 +311,6 @@ def _first_problem(error: ValidationError) -> InvalidJobSpec:
     return InvalidJobSpec(field or "the file", f"{message[0].lower()}{message[1:]}{shown}")
 
 
-def _check_depth(unverified_text: str) -> None:
-    """Refuse JSON nested so deeply that the parser, which recurses, would leave the stack: that ends the process."""
-    depth = 0
-    for bracket in re.findall(r"[][{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", unverified_text)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise ValueError(f"is nested more than {MAX_DEPTH} levels deep")
-
-
 class JobDocument(_Section):
     """What storage holds of a job: the spec and what follows from it. Its digest is on-chain.
 
@@ -365,9 +353,7 @@ class JobDocument(_Section):
             InvalidJobSpec: not JSON, or a field is wrong; the manifest is checked, too.
         """
         try:
-            unverified_text = unverified_data.decode("utf-8")
-            _check_depth(unverified_text)
-            document = cls.model_validate(json.loads(unverified_text))
+            document = cls.model_validate(parse_json(unverified_data))
             _ = document.parameters
         except (ValueError, InvalidModel) as error:
             if isinstance(error, ValidationError):
