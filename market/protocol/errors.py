@@ -9,6 +9,9 @@ FedmarketError
 │   └── InvalidKeystore         missing file, wrong password, unsafe permissions
 ├── InvalidUpdate               NaN or infinite entries, wrong length, values out of range
 ├── InvalidGram                 a matrix that no integer vectors can have
+├── InvalidExam                 a slice, a book or a reference that is malformed, or not what was committed to
+├── InvalidSealingKey           a public key that nothing can be sealed to
+├── CannotUnseal                sealed content that was altered, or is for another key, place or purpose
 ├── StorageError
 │   ├── InvalidCid              not a CID that we read (CIDv1 or v0, sha2-256)
 │   ├── BlockNotFound           no block with that CID here
@@ -74,6 +77,14 @@ class InvalidGram(FedmarketError):
 
 class InvalidExam(FedmarketError):
     """A slice, a book or a reference of an exam that is malformed, or not what the owner committed to."""
+
+
+class InvalidSealingKey(FedmarketError):
+    """A public key that nothing can be sealed to: of another length, or of low order."""
+
+
+class CannotUnseal(FedmarketError):
+    """Sealed content that was altered or cut, or was sealed to another key, for another place or purpose."""
 
 
 class StorageError(FedmarketError):

@@ -1,0 +1,112 @@
+"""Sealed contents: bytes in the public storage that one account alone can read, at one place of one job.
+
+Hybrid public key encryption in base mode (RFC 9180): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305. The
+place and the purpose go into `info`, and so into the key: what was sealed for one attempt opens in no other.
+
+The recipient's key follows from its account's private key (HKDF-SHA256, RFC 5869) and from the job: nothing has to be
+kept, so nothing can be lost, and what one job's key opens no other job's does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from eth_abi.abi import encode
+from eth_account.signers.local import LocalAccount
+
+from market.protocol.errors import CannotUnseal, InvalidSealingKey
+from market.protocol.identifiers import JobId
+from market.protocol.seal import SealContext
+
+KEY_BYTES = 32
+"""Length of a public key, and of a private one."""
+
+OVERHEAD_BYTES = 32 + 16
+"""How much longer sealed content is: the sender's share of the key agreement, and the authentication tag."""
+
+EXAM = "fedmarket/sealed/exam/1"
+"""The purpose of a sealed exam reference."""
+
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_KEY_DOMAIN = "fedmarket/sealing-key/1"
+
+
+@dataclass(frozen=True)
+class SealingKey:
+    """What one account opens with in one job. It shows nothing of itself but the public half.
+
+    Attributes:
+        public: 32 bytes, what others seal to.
+    """
+
+    public: bytes
+    _private: X25519PrivateKey = field(repr=False, compare=False)
+
+    @classmethod
+    def of_account(cls, account: LocalAccount, chain_id: int, contract: str, job: JobId) -> SealingKey:
+        """Derive it; the same account gets the same key in the same job.
+
+        Args:
+            account: whose private key it follows from.
+            chain_id: of the chain.
+            contract: the marketplace's address.
+            job: the job's number.
+        """
+        info = encode(["string", "uint256", "address", "uint256"], [_KEY_DOMAIN, chain_id, contract, job])
+        secret = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(bytes(account.key))
+        private = X25519PrivateKey.from_private_bytes(secret)
+        return cls(private.public_key().public_bytes_raw(), private)
+
+    def unseal(self, context: SealContext, purpose: str, unverified_sealed: bytes) -> bytes:
+        """Open what was sealed to this key.
+
+        Args:
+            context: where it was sealed for.
+            purpose: what for.
+            unverified_sealed: as `seal_to` made it.
+
+        Raises:
+            CannotUnseal: it was altered or cut, or was sealed to another key, for another place or purpose.
+        """
+        try:
+            return _SUITE.decrypt(unverified_sealed, self._private, _info(context, purpose))
+        except (InvalidTag, ValueError):
+            # Its cause would say no more than this, and may hold what the key agreement came to.
+            sealed = f"{len(unverified_sealed)} sealed bytes"
+            raise CannotUnseal(f"{sealed} do not open: {_expected(context, purpose)}") from None
+
+
+def seal_to(public: bytes, context: SealContext, purpose: str, content: bytes) -> bytes:
+    """Seal content to a key: `OVERHEAD_BYTES` more than there were, different ones every time.
+
+    Args:
+        public: the recipient's, 32 bytes.
+        context: where it is for.
+        purpose: what for.
+        content: what only the recipient is to read.
+
+    Raises:
+        InvalidSealingKey: nobody can be meant by this public key.
+    """
+    if len(public) != KEY_BYTES:
+        raise InvalidSealingKey(f"the public key has {len(public)} bytes, expected {KEY_BYTES}")
+    try:
+        return _SUITE.encrypt(content, X25519PublicKey.from_public_bytes(public), _info(context, purpose))
+    except ValueError as error:
+        # A point of low order, with which everybody would agree on the same key.
+        raise InvalidSealingKey(f"nothing can be sealed to the public key 0x{public.hex()}") from error
+
+
+def _info(context: SealContext, purpose: str) -> bytes:
+    types = ["string", "uint256", "address", "uint256", "uint256", "uint256"]
+    place = [context.chain_id, context.contract, context.job, context.round, context.attempt]
+    return encode(types, [purpose, *place])
+
+
+def _expected(context: SealContext, purpose: str) -> str:
+    return f"expected {purpose} for this key in job {context.job}, round {context.round}, attempt {context.attempt}"
