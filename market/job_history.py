@@ -10,6 +10,11 @@ from market.chain.events import (
     AttemptExpired,
     AttemptStarted,
     Event,
+    ExamCommitted,
+    ExamExcluded,
+    ExamMissed,
+    ExamOpened,
+    ExamPublished,
     JobClosed,
     JobOpened,
     ModelCommitted,
@@ -85,6 +90,10 @@ class Attempt:
     commits: dict[Seat, UpdateCommitted] = field(default_factory=dict)
     reveals: dict[Seat, UpdateRevealed] = field(default_factory=dict)
     exclusions: dict[Seat, UpdateExcluded] = field(default_factory=dict)
+    exam_committed: ExamCommitted | None = None
+    exam_opened: ExamOpened | None = None
+    exam_excluded: ExamExcluded | None = None
+    exam_missed: ExamMissed | None = None
     proven: RoundProven | None = None
     model: ModelCommitted | None = None
     settled: RoundSettled | None = None
@@ -100,6 +109,11 @@ class Attempt:
     def rows(self) -> list[Seat]:
         """The seats behind the rows of the Gram matrix: revealed and not excluded, ascending."""
         return [seat for seat in sorted(self.reveals) if seat not in self.exclusions]
+
+    @property
+    def examined(self) -> bool:
+        """Whether its exam was opened and not left out: the matrix has r as its last row then."""
+        return self.exam_opened is not None and self.exam_excluded is None
 
 
 class JobHistory:
@@ -128,6 +142,11 @@ class JobHistory:
     def closed(self) -> JobClosed | None:
         """How the job ended, if it did."""
         return next(self.of(JobClosed), None)
+
+    @property
+    def published(self) -> ExamPublished | None:
+        """Where the owner showed what the exams were, if it did."""
+        return next(self.of(ExamPublished), None)
 
     def attempt(self, number: int) -> Attempt:
         """One attempt.
@@ -201,6 +220,14 @@ class JobHistory:
                 self.attempt(event.attempt).reveals[event.seat] = event
             case UpdateExcluded():
                 self.attempt(event.attempt).exclusions[event.seat] = event
+            case ExamCommitted():
+                self.attempt(event.attempt).exam_committed = event
+            case ExamOpened():
+                self.attempt(event.attempt).exam_opened = event
+            case ExamExcluded():
+                self.attempt(event.attempt).exam_excluded = event
+            case ExamMissed():
+                self.attempt(event.attempt).exam_missed = event
             case RoundProven():
                 self.attempt(event.attempt).proven = event
             case ModelCommitted():

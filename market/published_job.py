@@ -13,12 +13,14 @@ from market.chain.job_market import JobMarket
 from market.chain.records import JobState
 from market.job_history import JobHistory
 from market.protocol import integer_model
-from market.protocol.errors import AuditMismatch, ChainError
+from market.protocol.errors import AuditMismatch, ChainError, InvalidContent
+from market.protocol.exam import reference_bytes
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.rounds import Phase
 from market.protocol.terms import JobTerms
 from market.protocol.update import StoredUpdate, read_update, update_bytes
+from market.sealing import OVERHEAD_BYTES
 from market.storage import Cid, ContentStore
 
 MODEL_ENTRY_BYTES = 8
@@ -89,6 +91,19 @@ class PublishedJob:
             InvalidUpdate: an entry is out of range.
         """
         return read_update(self._fetch(digest, "update", self.update_bytes), self.dimension, self.chunks)
+
+    def sealed_exam(self, digest: Digest) -> bytes:
+        """Fetch an exam's r, sealed to the aggregator; it is not kept here.
+
+        Raises:
+            StorageError: it is not in this store, damaged, or of another length.
+        """
+        expected_bytes = reference_bytes(self.dimension) + OVERHEAD_BYTES
+        cid = Cid.from_digest(digest, expected_bytes)
+        sealed = self.store.read(cid, expected_bytes)
+        if len(sealed) != expected_bytes:
+            raise InvalidContent(str(cid), f"it has {len(sealed)} bytes, expected {expected_bytes}")
+        return sealed
 
     def forget_update(self, digest: Digest) -> None:
         """Take an update's copy off this machine; arrays that are mapped from it stay readable."""

@@ -84,10 +84,11 @@ class StakeWithdrawn(Event):
 
 @dataclass(frozen=True)
 class AggregatorBonded(Event):
-    """An aggregator bonded, as the active one or as a successor."""
+    """An aggregator bonded, as the active one or as a successor; what it alone may read is sealed to its key."""
 
     aggregator: str = field(metadata=of("aggregator"))
     bond_wei: Wei = field(metadata=of("bond", Wei))
+    sealing_key: bytes = field(metadata=of("sealingKey", bytes))
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,54 @@ class UpdateRevealed(Event):
     content: Digest = field(metadata=of("contentId", Digest))
     commitment: bytes = field(metadata=of("commitment", bytes))
     salt: bytes = field(metadata=of("salt", bytes))
+
+
+@dataclass(frozen=True)
+class ExamCommitted(Event):
+    """The owner sealed an attempt's exam, before anybody revealed."""
+
+    attempt: int = field(metadata=of("attempt"))
+    seal: bytes = field(metadata=of("seal", bytes))
+
+
+@dataclass(frozen=True)
+class ExamOpened(Event):
+    """An exam's seal was opened. `content` is r, sealed to the active aggregator; `commitment` is C_r, not blinded."""
+
+    attempt: int = field(metadata=of("attempt"))
+    content: Digest = field(metadata=of("contentId", Digest))
+    commitment: bytes = field(metadata=of("commitment", bytes))
+    salt: bytes = field(metadata=of("salt", bytes))
+
+
+@dataclass(frozen=True)
+class ExamExcluded(Event):
+    """The aggregator left an opened exam out: the round was decided as one without."""
+
+    attempt: int = field(metadata=of("attempt"))
+    reason: ExclusionReason = field(metadata=of("reason", ExclusionReason))
+
+
+@dataclass(frozen=True)
+class ExamMissed(Event):
+    """A round was settled without its exam having been opened: the deposit carries over to the trainers."""
+
+    attempt: int = field(metadata=of("attempt"))
+    deposit_wei: Wei = field(metadata=of("deposit", Wei))
+
+
+@dataclass(frozen=True)
+class ExamPublished(Event):
+    """The owner showed what the exams were: all slices, their salts and every r."""
+
+    content: Digest = field(metadata=of("contentId", Digest))
+
+
+@dataclass(frozen=True)
+class ExamUnpublished(Event):
+    """A job was closed with its exam still secret: the deposits that were left go to the trainers."""
+
+    amount_wei: Wei = field(metadata=of("amount", Wei))
 
 
 @dataclass(frozen=True)
@@ -260,8 +309,9 @@ EVENTS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         *(JobOpened, TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn, AttemptStarted, UpdateCommitted),
-        *(UpdateRevealed, StakesForfeited, UpdateExcluded, RoundProven, ModelCommitted, RoundSettled, RoundSkipped),
-        *(AttemptExpired, Claimed, FeeClaimed, JobClosed, Refunded),
+        *(UpdateRevealed, ExamCommitted, ExamOpened, ExamExcluded, ExamMissed, StakesForfeited, UpdateExcluded),
+        *(RoundProven, ModelCommitted, RoundSettled, RoundSkipped, AttemptExpired, Claimed, FeeClaimed),
+        *(ExamPublished, ExamUnpublished, JobClosed, Refunded),
     )
 }
 """Every event of `IJobMarket`, by its name there."""
@@ -299,6 +349,16 @@ class EventReader:
         last = self._chain.block_number() if to_block is None else to_block
         logs = [log for window in self._windows(from_block, last) for log in self._logs(window, topics)]
         return [event for event in self._parse(logs, names) if type(event).__name__ in names]
+
+    def latest_bond(self, job: JobId, aggregator: str, from_block: int, to_block: int) -> AggregatorBonded | None:
+        """The last bonding of one aggregator, looked for from the end: nobody else's events are read on the way."""
+        topic = "0x" + self._topics[AggregatorBonded.__name__].hex()
+        words = ("0x" + job.to_bytes(32, "big").hex(), "0x" + bytes.fromhex(aggregator[2:]).rjust(32, b"\0").hex())
+        for window in reversed(list(self._windows(from_block, to_block))):
+            found = [self._event(log) for log in self._logs(window, [topic, *words]) if self._is_ours(log)]
+            if found and isinstance(found[-1], AggregatorBonded):
+                return found[-1]
+        return None
 
     def parse(self, logs: Iterable[LogReceipt]) -> list[Event]:
         """This contract's events among these logs; those of other contracts are passed over."""

@@ -12,7 +12,7 @@ from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.contract import Gateway, checked_address
 from market.chain.events import Event, EventReader
-from market.chain.records import JobState, Ledger, Outcome, Settlement
+from market.chain.records import Exam, JobState, Ledger, Outcome, Settlement
 from market.protocol.identifiers import Digest, JobId, Seat, Wei
 from market.protocol.rounds import Phase
 from market.protocol.seal import SealContext
@@ -103,6 +103,19 @@ class JobMarket(Gateway):
         """The seal that a seat committed in this attempt; zeros where it did not."""
         return bytes(self._read("sealAt", job, seat))
 
+    def exam(self, job: JobId, attempt: int) -> Exam:
+        """What the contract keeps of an attempt's exam."""
+        return Exam(*map(bytes, self._read("examOf", job, attempt)))
+
+    def sealing_key(self, job: JobId, aggregator: str) -> bytes | None:
+        """The public key that an aggregator announced when it last bonded, 32 bytes; None where it never did.
+
+        Whoever bonds and leaves again makes events: only this aggregator's are read, the latest first.
+        """
+        last = self.chain.block_number() if self.block == "latest" else int(self.chain.block(self.block)["number"])
+        bonded = self._events.latest_bond(job, checked_address(aggregator), self.first_block, last)
+        return bonded.sealing_key if bonded else None
+
     def owed_wei(self, token: str = NATIVE) -> Wei:
         """What the contract owes in a token over all jobs, what it burned included."""
         return Wei(self._read("owed", checked_address(token)))
@@ -151,7 +164,7 @@ class JobMarket(Gateway):
         srs_id: bytes,
         amount_wei: int | None = None,
     ) -> PreparedCall:
-        """Open a job and deposit its reward.
+        """Open a job and deposit its reward, and what opening its exams is vouched for with.
 
         Args:
             terms: the job's.
@@ -173,6 +186,28 @@ class JobMarket(Gateway):
     def refund(self, job: JobId, to: str) -> PreparedCall:
         """Take what is the owner's."""
         return self._prepare("refund", job, checked_address(to))
+
+    # ------------------------------------------------------------------ the examiner's calls
+
+    def commit_exam(self, job: JobId, attempt: int, seal: bytes) -> PreparedCall:
+        """Commit to an attempt's r, sealed with the owner in the trainer's place."""
+        return self._prepare("commitExam", job, attempt, seal)
+
+    def open_exam(self, job: JobId, attempt: int, content: Digest, commitment: bytes, salt: bytes) -> PreparedCall:
+        """Open an exam's seal; by anyone who knows the opening.
+
+        Args:
+            job: the job's number.
+            attempt: whose exam.
+            content: content digest of r, sealed to the active aggregator.
+            commitment: C_r, without blinders, 64 bytes a chunk.
+            salt: as it was sealed.
+        """
+        return self._prepare("openExam", job, attempt, content, commitment, salt)
+
+    def publish_exam(self, job: JobId, content: Digest) -> PreparedCall:
+        """Name the book that shows all slices, their salts and every r."""
+        return self._prepare("publishExam", job, content)
 
     # ------------------------------------------------------------------ trainers' calls
 
@@ -201,10 +236,17 @@ class JobMarket(Gateway):
 
     # ------------------------------------------------------------------ aggregators' calls
 
-    def bond(self, job: JobId, terms: JobTerms, amount_wei: int | None = None) -> PreparedCall:
-        """Bond as aggregator or successor; `amount_wei` None bonds exactly what the terms ask."""
+    def bond(self, job: JobId, terms: JobTerms, sealing_key: bytes, amount_wei: int | None = None) -> PreparedCall:
+        """Bond as aggregator or successor.
+
+        Args:
+            job: the job's number.
+            terms: the job's.
+            sealing_key: the public key to seal to, 32 bytes.
+            amount_wei: what is bonded; None for exactly what the terms ask.
+        """
         amount_wei = terms.aggregator_bond_wei if amount_wei is None else amount_wei
-        return self._prepare("bond", job, amount_wei, value_wei=_value(terms.token, amount_wei))
+        return self._prepare("bond", job, amount_wei, sealing_key, value_wei=_value(terms.token, amount_wei))
 
     def withdraw_bond(self, job: JobId, to: str) -> PreparedCall:
         """Take a bond back."""

@@ -11,7 +11,7 @@ from market.protocol.identifiers import Digest, Seat, Wei, seats_in
 
 
 class ExclusionReason(IntEnum):
-    """Why the aggregator left an update out; the same numbers as in the contract."""
+    """Why the aggregator left an update or an opened exam out; the same numbers as in the contract."""
 
     NONE = 0
     UNAVAILABLE = 1
@@ -33,12 +33,13 @@ class Ledger:
     stakes_wei: Wei
     bonds_wei: Wei
     refundable_wei: Wei
+    exams_wei: Wei
 
     @property
     def locked_wei(self) -> Wei:
         """What the contract still holds for somebody."""
-        held = (self.budget_wei, self.carry_wei, self.credits_wei, self.stakes_wei, self.bonds_wei, self.refundable_wei)
-        return Wei(sum(held))
+        rounds = (self.budget_wei, self.carry_wei, self.credits_wei)
+        return Wei(sum((*rounds, self.stakes_wei, self.bonds_wei, self.refundable_wei, self.exams_wei)))
 
     @property
     def is_balanced(self) -> bool:
@@ -67,6 +68,8 @@ class JobState:
         seats_taken: how many seats have a trainer.
         had_minimum: whether this round had its minimum of commits in some attempt.
         step_q16: this round's step, with 16 fractional bits.
+        has_exam: whether its rounds are examined.
+        exam_published: whether its owner has shown what the exams were.
         reveal_chain: rolling hash of this attempt's reveals.
         model: content digest of the current model.
         lifetime_hash: keccak256 of the packed lifetime scores; zero while all are zero.
@@ -84,6 +87,8 @@ class JobState:
     seats_taken: int
     had_minimum: bool
     step_q16: int
+    has_exam: bool
+    exam_published: bool
     reveal_chain: bytes
     model: Digest
     lifetime_hash: bytes
@@ -125,6 +130,19 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Exam:
+    """What the contract keeps of one attempt's exam.
+
+    Attributes:
+        seal: zeros where it was not committed.
+        opened: keccak256 of the commitment of r; zeros where it was not opened.
+    """
+
+    seal: bytes
+    opened: bytes
+
+
+@dataclass(frozen=True)
 class RoundProof:
     """What proves a Gram matrix on the chain. Points have 64 bytes, scalars 32; one point or six scalars a chunk.
 
@@ -132,6 +150,7 @@ class RoundProof:
         order: the revealed seats in the order of their reveals.
         commitments: what they revealed, in that order, excluded ones too.
         public_rows: the commitments of the last three aggregates (latest first), the current and the initial model.
+        exam: the commitment of r where the exam counts, else empty.
         mask: the commitment of the aggregator's own row of blinders.
         sums: A, the rows' sum under the challenges, then D, the updates' sum under the weights.
         blinders: those of D.
@@ -141,15 +160,16 @@ class RoundProof:
     order: tuple[Seat, ...] = ()
     commitments: bytes = b""
     public_rows: bytes = b""
+    exam: bytes = b""
     mask: bytes = b""
     sums: bytes = b""
     blinders: bytes = b""
     argument: bytes = b""
 
-    def to_abi(self) -> tuple[bytes, bytes, bytes, bytes, tuple[bytes, bytes, bytes]]:
+    def to_abi(self) -> tuple[bytes, bytes, bytes, bytes, bytes, tuple[bytes, bytes, bytes]]:
         """The last fields of the settlement, in the contract's order."""
         argued = (self.sums, self.blinders, self.argument)
-        return bytes(self.order), self.commitments, self.public_rows, self.mask, argued
+        return bytes(self.order), self.commitments, self.public_rows, self.exam, self.mask, argued
 
 
 NO_PROOF = RoundProof()
@@ -166,6 +186,7 @@ class Settlement:
         model: content digest of the new model, or of the current one where no new model is made.
         lifetime: the packed lifetime scores so far.
         proof: that the matrix is the one of what was revealed.
+        exam_reason: why an exam that was opened is left out; NONE where it counts, and where none was opened.
     """
 
     exclusions: Mapping[Seat, ExclusionReason]
@@ -173,10 +194,12 @@ class Settlement:
     model: Digest
     lifetime: bytes
     proof: RoundProof = NO_PROOF
+    exam_reason: ExclusionReason = ExclusionReason.NONE
 
     def to_abi(self) -> tuple[Any, ...]:
         """The struct as nested tuples, in the contract's order."""
         seats = sorted(self.exclusions)
         reasons = bytes(self.exclusions[seat] for seat in seats)
         excluded = sum(1 << seat for seat in seats)
-        return excluded, reasons, self.gram, self.model, self.lifetime, *self.proof.to_abi()
+        left_out = (excluded, reasons, int(self.exam_reason))
+        return *left_out, self.gram, self.model, self.lifetime, *self.proof.to_abi()

@@ -13,30 +13,35 @@ class Phase(IntEnum):
     ENROLMENT = 1
     COMMIT = 2
     REVEAL = 3
-    SETTLE = 4
-    STARVED = 5
-    OVERDUE = 6
-    FINISHED = 7
-    CLOSED = 8
+    EXAM = 4
+    SETTLE = 5
+    STARVED = 6
+    OVERDUE = 7
+    FINISHED = 8
+    CLOSED = 9
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The moments of one attempt, as block timestamps in seconds.
 
-    Commit is [start_s, commit_end_s), reveal [commit_end_s, reveal_end_s), settle [reveal_end_s, settle_end_s).
+    Commit is [start_s, commit_end_s), reveal [commit_end_s, reveal_end_s), exam [reveal_end_s, exam_end_s), settle
+    [exam_end_s, settle_end_s). Without an exam its phase is empty.
     """
 
     start_s: int
     commit_end_s: int
     reveal_end_s: int
+    exam_end_s: int
     settle_end_s: int
 
     @classmethod
-    def of_attempt(cls, start_s: int, commit_s: int, reveal_s: int, settle_s: int) -> Schedule:
-        """Lay the three periods end to end from the attempt's start."""
+    def of_attempt(cls, start_s: int, commit_s: int, reveal_s: int, exam_s: int, settle_s: int) -> Schedule:
+        """Lay the four periods end to end from the attempt's start."""
         commit_end_s = start_s + commit_s
-        return cls(start_s, commit_end_s, commit_end_s + reveal_s, commit_end_s + reveal_s + settle_s)
+        reveal_end_s = commit_end_s + reveal_s
+        exam_end_s = reveal_end_s + exam_s
+        return cls(start_s, commit_end_s, reveal_end_s, exam_end_s, exam_end_s + settle_s)
 
     def phase(self, timestamp_s: int, enough_commits: bool) -> Phase:
         """The phase that a block with this timestamp is in."""
@@ -48,6 +53,8 @@ class Schedule:
             return Phase.STARVED
         if timestamp_s < self.reveal_end_s:
             return Phase.REVEAL
+        if timestamp_s < self.exam_end_s:
+            return Phase.EXAM
         return Phase.SETTLE if timestamp_s < self.settle_end_s else Phase.OVERDUE
 
 

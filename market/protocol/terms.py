@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from enum import IntEnum
 from typing import Any
 
@@ -22,7 +22,47 @@ class PayMode(IntEnum):
     PRICE = 1
 
 
+NO_ROOT = bytes(32)
+"""The root of a job without an exam."""
+
+
 @dataclass(frozen=True)
+class ExamTerms:
+    """What the contract knows of a job's exam.
+
+    Attributes:
+        root: 32 bytes, of the reference set's slices; zeros for none.
+        examiner: who commits and opens references; the zero address stands for the owner.
+        period_s: how long references may be opened, from the end of the reveals on.
+        slices: how many secret ones there are; attempt a is examined by slice a + 1, slice 0 is public.
+        deposit_wei: what a missed opening costs, of which the owner locks one a round.
+    """
+
+    root: bytes = NO_ROOT
+    examiner: str = NATIVE
+    period_s: int = 0
+    slices: int = 0
+    deposit_wei: int = 0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is one."""
+        return self.root != NO_ROOT
+
+    def has_slice(self, attempt: int) -> bool:
+        """Whether a slice is left for this attempt."""
+        return attempt < self.slices
+
+    def examiner_of(self, owner: str) -> str:
+        """Who sets the exam: the examiner where one is named, else the owner. The owner always may, too."""
+        return owner if int(self.examiner, 16) == 0 else self.examiner
+
+
+NO_EXAM = ExamTerms()
+"""Of a job without an exam."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobTerms:
     """Everything that the contract knows of a job. Amounts in wei, periods in seconds, moments as block timestamps."""
 
@@ -48,17 +88,28 @@ class JobTerms:
     compensation_wei: int
     price_wei: int
     score_target_q32: int
+    exam: ExamTerms = NO_EXAM
     rules: RuleTerms
 
     @property
-    def deposit_wei(self) -> int:
-        """What the owner locks at opening: every round's reward and fee."""
+    def budget_wei(self) -> int:
+        """Every round's reward and fee."""
         return self.rounds * (self.round_reward_wei + self.aggregator_fee_wei)
+
+    @property
+    def exam_deposits_wei(self) -> int:
+        """What the owner puts up for opening every round's exam."""
+        return self.rounds * self.exam.deposit_wei
+
+    @property
+    def deposit_wei(self) -> int:
+        """What the owner locks at opening: the budget and the deposits for exams."""
+        return self.budget_wei + self.exam_deposits_wei
 
     @property
     def attempt_period_s(self) -> int:
         """How long one attempt can take."""
-        return self.commit_period_s + self.reveal_period_s + self.settle_period_s
+        return self.commit_period_s + self.reveal_period_s + self.exam.period_s + self.settle_period_s
 
     @property
     def most_pay_wei(self) -> int:
@@ -67,7 +118,9 @@ class JobTerms:
 
     def schedule(self, start_s: int) -> Schedule:
         """The phases of an attempt that starts at this block timestamp."""
-        return Schedule.of_attempt(start_s, self.commit_period_s, self.reveal_period_s, self.settle_period_s)
+        return Schedule.of_attempt(
+            start_s, self.commit_period_s, self.reveal_period_s, self.exam.period_s, self.settle_period_s
+        )
 
     def shift(self, step_q16: int = FULL_STEP_Q16) -> int:
         """Return e of a round with this step."""
@@ -76,13 +129,15 @@ class JobTerms:
     def to_abi(self) -> tuple[Any, ...]:
         """The struct as nested tuples, in the contract's order."""
         values = [getattr(self, field.name) for field in fields(self)]
-        return (*[int(v) if isinstance(v, IntEnum) else v for v in values[:-1]], self.rules.to_abi())
+        plain = [int(v) if isinstance(v, IntEnum) else v for v in values[:-2]]
+        return (*plain, astuple(self.exam), self.rules.to_abi())
 
     @classmethod
     def from_abi(cls, unverified_values: Sequence[Any]) -> JobTerms:
         """Parse what the contract returned."""
         values: dict[str, Any] = dict(zip((field.name for field in fields(cls)), unverified_values, strict=True))
         values["pay_mode"] = PayMode(values["pay_mode"])
+        values["exam"] = ExamTerms(*values["exam"])
         values["rules"] = RuleTerms.from_abi(values["rules"])
         return cls(**values)
 
@@ -95,6 +150,7 @@ class JobTerms:
         _check_counts(self)
         _check_periods(self)
         _check_money(self)
+        _check_exam(self)
         self.rules.check(self.minimum_commits, self.seats)
 
 
@@ -105,6 +161,7 @@ MAX_POINTS = 1024
 OWN_ROWS = 6
 """A round's rows beside the updates: the aggregator's mask and the five public rows."""
 MAX_PERIOD_S = 90 * 24 * 3600
+MAX_SLICES = 1 << 20
 
 
 def most_chunks(seats: int) -> int:
@@ -159,3 +216,20 @@ def _check_money(terms: JobTerms) -> None:
     least = max(terms.round_reward_wei, terms.seats * terms.compensation_wei)
     bond = f"at least {least}: a round's reward, and the compensation of every seat"
     _require(terms.aggregator_bond_wei >= least, "aggregator_bond_wei", terms.aggregator_bond_wei, bond)
+
+
+def _check_exam(terms: JobTerms) -> None:
+    exam, needed = terms.exam, terms.rules.needs_exam
+    if not exam.is_set:
+        _require(not needed, "exam.root", "none", "one: the rules need an exam")
+        for field in fields(ExamTerms):
+            value = getattr(exam, field.name)
+            _require(value == getattr(NO_EXAM, field.name), f"exam.{field.name}", value, "none without an exam.root")
+        return
+    _require(needed, "exam.root", f"0x{exam.root.hex()}", "none: neither a rule nor the score needs an exam")
+    confirmation_s = terms.confirmation_period_s
+    longer = f"longer than the confirmations' {confirmation_s} s and at most {MAX_PERIOD_S} s"
+    _require(confirmation_s < exam.period_s <= MAX_PERIOD_S, "exam.period_s", exam.period_s, longer)
+    enough = f"{terms.rounds}, one a round, to {MAX_SLICES}"
+    _require(terms.rounds <= exam.slices <= MAX_SLICES, "exam.slices", exam.slices, enough)
+    _require(1 <= exam.deposit_wei < 1 << 128, "exam.deposit_wei", exam.deposit_wei, "1 to 2^128 - 1")
