@@ -88,6 +88,23 @@ def price_round(
     return RoundPay(pays, left_wei - carried_wei, carry_wei + carried_wei)
 
 
+def examined_price(pay: RoundPay, *, examined: bool) -> RoundPay:
+    """What `price_round` came to, in a job with an exam: the owner saves by no exam that was not sat, or that all failed.
+
+    What would return is carried over then.
+
+    Args:
+        pay: as `price_round` divided the reward
+        examined: whether the round's exam counted
+
+    >>> examined_price(RoundPay((20, 40), returned_wei=40, carry_wei=5), examined=False)
+    RoundPay(pays_wei=(20, 40), returned_wei=0, carry_wei=45)
+    """
+    if examined and any(pay.pays_wei):
+        return pay
+    return RoundPay(pay.pays_wei, 0, pay.carry_wei + pay.returned_wei)
+
+
 def close(lifetime_scores: Sequence[int], carry_wei: int) -> ClosingPay:
     """Divide the carry by lifetime score; dust, or everything where nobody ever scored, is burned.
 

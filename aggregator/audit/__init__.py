@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from aggregator.audit.exam_evidence import ExamGrader
 from aggregator.audit.job_audit import audit_job
 from aggregator.audit.report import AuditReport, Check, Verdict
 
-__all__ = ["AuditReport", "Check", "Verdict", "audit_job"]
+__all__ = ["AuditReport", "Check", "ExamGrader", "Verdict", "audit_job"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from market.chain.erc20 import Erc20
 from market.chain.events import Event
 from market.chain.job_market import JobMarket
-from market.chain.records import JobState, Ledger, Outcome
+from market.chain.records import Exam, JobState, Ledger, Outcome
 from market.job_history import Attempt, JobHistory
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import JobId, Wei
@@ -31,6 +31,7 @@ class ChainRecord:
         state: as `stateOf` returns it.
         ledger: as `ledgerOf` returns it.
         outcomes: as `outcomeOf` returns them, by attempt, with the close's.
+        exams: as `examOf` returns them, by attempt; none of a job without an exam.
         aggregators: the queue, the active one first.
         trainers: by seat.
         owed_wei: what the contract owes in the job's token over all jobs, what it burned included.
@@ -47,6 +48,7 @@ class ChainRecord:
     state: JobState
     ledger: Ledger
     outcomes: Mapping[int, Outcome]
+    exams: Mapping[int, Exam]
     aggregators: tuple[str, ...]
     trainers: tuple[str, ...]
     owed_wei: Wei
@@ -96,6 +98,7 @@ def read_record(market: JobMarket, job: JobId) -> ChainRecord:
         state=state,
         ledger=as_of.ledger(job),
         outcomes={attempt: as_of.outcome(job, attempt) for attempt in attempts},
+        exams={attempt: as_of.exam(job, attempt) for attempt in history.attempts} if terms.exam.is_set else {},
         aggregators=tuple(as_of.aggregators(job)),
         trainers=tuple(as_of.trainers(job)),
         owed_wei=as_of.owed_wei(terms.token),

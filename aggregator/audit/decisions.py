@@ -14,7 +14,8 @@ from market.job_history import Attempt
 def check_decision(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Check:
     """Who is accepted, with which weights and scores, and the next step: recomputed from the published matrix."""
     accepted = ", ".join(map(str, settled.accepted)) or "none"
-    detail = f"{len(attempt.rows)} rows give accepted seats {accepted}, {'paid' if settled.paid else 'unpaid'}"
+    by = f"{len(attempt.rows)} rows{' and the exam' if attempt.examined else ''}"
+    detail = f"{by} give accepted seats {accepted}, {'paid' if settled.paid else 'unpaid'}"
     return judge("decision", record.subject(attempt.number), _decision_problems(record, attempt, settled), detail)
 
 
@@ -39,7 +40,8 @@ def decision_of(record: ChainRecord, attempt: Attempt) -> Decision:
     if not rows:
         return Decision(0, False, started.step_q16, (), ())
     gram = attempt.proven.gram if attempt.proven else b""
-    return decide(record.terms.rules, len(rows), started.shift, started.step_q16, gram)
+    rules, examined = record.terms.rules, attempt.examined
+    return decide(rules, len(rows), started.shift, started.step_q16, gram, examined=examined)
 
 
 def _step_after(record: ChainRecord, attempt: Attempt) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aggregator.audit import documents, ledger, models, pay, proofs, schedule
+from aggregator.audit import documents, exams, ledger, models, pay, proofs, schedule
 from aggregator.audit.chain_record import ChainRecord, read_record
 from aggregator.audit.claims import check_claims, stray_claims
 from aggregator.audit.decisions import check_decision
+from aggregator.audit.exam_evidence import ExamEvidence, ExamGrader
 from aggregator.audit.ledger import Books
 from aggregator.audit.matrices import Versions, check_gram
 from aggregator.audit.models import ModelOpenings
@@ -38,6 +39,7 @@ def audit_job(
     srs: Srs,
     cache: Path,
     *,
+    grader: ExamGrader | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> AuditReport:
     """Recompute everything that can be recomputed of a job, and say where the chain differs.
@@ -50,6 +52,7 @@ def audit_job(
         job: the job's number.
         srs: the one that the job's commitments are made under.
         cache: folder for vectors while they are looked at. Nothing that is in it before is believed.
+        grader: recomputes what exams asked for; None leaves that unproven.
         progress: is told each check as it is made.
 
     Raises:
@@ -64,7 +67,7 @@ def audit_job(
     cache.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with TemporaryDirectory(prefix="audit-", dir=cache, ignore_cleanup_errors=True) as folder:
-        for check in audit(record, store, srs, Path(folder)):
+        for check in audit(record, store, srs, Path(folder), grader):
             checks.append(check)
             if progress:
                 progress(check)
@@ -76,7 +79,9 @@ def layout_of(record: ChainRecord) -> Layout:
     return Layout(record.terms.rules.dimension, record.terms.chunks)
 
 
-def audit(record: ChainRecord, store: ContentStore, srs: Srs, folder: Path) -> Iterator[Check]:
+def audit(
+    record: ChainRecord, store: ContentStore, srs: Srs, folder: Path, grader: ExamGrader | None = None
+) -> Iterator[Check]:
     """The checks of a job that was read, in the order of its life.
 
     Args:
@@ -84,20 +89,27 @@ def audit(record: ChainRecord, store: ContentStore, srs: Srs, folder: Path) -> I
         store: where document and vectors are.
         srs: the one that the job's commitments are made under.
         folder: an empty folder for vectors.
+        grader: recomputes what exams asked for; None leaves that unproven.
 
     Raises:
         StorageError: this machine's disk refuses.
     """
     vectors = StoredVectors(store, layout_of(record), folder)
     openings = ModelOpenings(record, srs, layout_of(record))
+    evidence = ExamEvidence(record, store, srs, folder, grader)
     replayed, books = schedule.replay(record), ledger.Books(record)
     yield documents.check_job_document(record, store)
     yield documents.check_terms(record)
+    if record.terms.exam.is_set:
+        yield exams.check_book(record, evidence)
     yield models.check_stored_model("initial model", record.history.opened.initial_model, vectors, openings, before=0)
     yield schedule.check_schedule(record, replayed, None)
-    yield from _Rounds(record, replayed, books, vectors, openings, srs).checks()
+    yield from _Rounds(record, replayed, books, vectors, openings, evidence).checks()
     yield from _close_checks(record, replayed, books)
     yield models.check_stored_model("current model", record.state.model, vectors, openings)
+    if record.terms.exam.is_set:
+        last = vectors.model(record.state.model)
+        yield exams.check_labels(record, evidence, None if isinstance(last, Missing | Unfit) else last)
     yield ledger.check_conservation(record)
     yield ledger.check_ledger(record)
     yield ledger.check_balance(record)
@@ -124,10 +136,10 @@ class _Rounds:
         books: Books,
         vectors: StoredVectors,
         openings: ModelOpenings,
-        srs: Srs,
+        evidence: ExamEvidence,
     ) -> None:
         self._record, self._replayed, self._books, self._vectors = record, replayed, books, vectors
-        self._openings, self._srs = openings, srs
+        self._openings, self._evidence, self._srs = openings, evidence, evidence.srs
         self._rows = PublicRows.at_opening(record.history.opened.initial_commitment)
         self._digest = record.history.opened.initial_model
         self._models: list[ModelVersion | None] = [self._version(self._digest, 0)]
@@ -138,9 +150,19 @@ class _Rounds:
         for _, attempt in sorted(self._record.history.attempts.items()):
             yield schedule.check_schedule(self._record, self._replayed, attempt.number)
             yield check_openings(self._record, attempt)
+            yield from self._exam_checks(attempt)
             yield from self._end_checks(attempt)
             if attempt.settled or attempt.expired or attempt.skipped:
                 yield check_claims(self._record, attempt.number)
+
+    def _exam_checks(self, attempt: Attempt) -> Iterator[Check]:
+        """What comes before the round's model is followed: the exam was set at the one before."""
+        if not self._record.terms.exam.is_set:
+            return
+        yield exams.check_exam(self._record, attempt)
+        if attempt.exam_opened:
+            current = self._models[-1].model if self._models[-1] else None
+            yield exams.check_reference(self._record, attempt, self._evidence, current)
 
     def _end_checks(self, attempt: Attempt) -> Iterator[Check]:
         if attempt.settled:
@@ -166,7 +188,7 @@ class _Rounds:
         fetched = open_updates(self._srs, layout_of(record), self._vectors, attempt)
         yield check_updates(record, attempt, fetched)
         yield check_exclusions(record, attempt, fetched)
-        yield check_gram(record, attempt, fetched, self._versions(), proof)
+        yield check_gram(record, attempt, fetched, self._versions(), self._evidence.row(attempt), proof)
         before = self._digest, self._models[-1].model if self._models[-1] else None
         followed = models.follow_model(record, attempt, settled, before, fetched, self._vectors, self._openings)
         yield followed.check

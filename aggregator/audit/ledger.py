@@ -18,6 +18,8 @@ from market.chain.events import (
     BondWithdrawn,
     Claimed,
     Event,
+    ExamMissed,
+    ExamUnpublished,
     FeeClaimed,
     JobClosed,
     JobOpened,
@@ -51,7 +53,10 @@ def balances(events: Iterable[Event], terms: JobTerms) -> Iterator[tuple[Event, 
 
 
 class Books:
-    """A job's ledger as it was before each round's settlement and before the close."""
+    """A job's ledger as it was before each round's settlement and before the close divides what carried over.
+
+    What a missed exam costs carries over from its own round, which divides nothing of it.
+    """
 
     def __init__(self, record: ChainRecord) -> None:
         self._record = record
@@ -63,10 +68,11 @@ class Books:
         Raises:
             InvalidInput: a packed pay array is no whole number of entries.
         """
-        found, ledger = {}, EMPTY
+        found: dict[int, Ledger] = {}
+        ledger = EMPTY
         for event, after in balances(self._record.history.events, self._record.terms):
-            if isinstance(event, RoundSettled | JobClosed):
-                found[event.attempt] = ledger
+            if isinstance(event, RoundSettled | JobClosed | ExamMissed):
+                found.setdefault(event.attempt, ledger)
             ledger = after
         return found
 
@@ -82,8 +88,8 @@ def _moved(ledger: Ledger, **amounts_wei: int) -> Ledger:
 
 
 def _opened(ledger: Ledger, event: JobOpened, terms: JobTerms) -> Ledger:
-    budget, received = terms.deposit_wei, event.deposit_wei
-    return _moved(ledger, deposited=received, budget=budget, refundable=received - budget)
+    budget, exams, received = terms.budget_wei, terms.exam_deposits_wei, event.deposit_wei
+    return _moved(ledger, deposited=received, budget=budget, exams=exams, refundable=received - budget - exams)
 
 
 def _enrolled(ledger: Ledger, event: TrainerEnrolled, terms: JobTerms) -> Ledger:
@@ -116,6 +122,12 @@ def _skipped(ledger: Ledger, event: RoundSkipped, terms: JobTerms) -> Ledger:
     return _moved(ledger, budget=-reward - fee, carry=carried, refundable=reward - carried + fee)
 
 
+def _exams_lost(ledger: Ledger, event: ExamMissed | ExamUnpublished, terms: JobTerms) -> Ledger:
+    """What the owner put up for its exams becomes the trainers'."""
+    amount = event.deposit_wei if isinstance(event, ExamMissed) else event.amount_wei
+    return _moved(ledger, exams=-amount, carry=amount)
+
+
 def _forfeited(ledger: Ledger, event: StakesForfeited, terms: JobTerms) -> Ledger:
     return _moved(ledger, stakes=-event.burned_wei, burned=event.burned_wei)
 
@@ -127,12 +139,16 @@ def _expired(ledger: Ledger, event: AttemptExpired, terms: JobTerms) -> Ledger:
 
 
 def _closed(ledger: Ledger, event: JobClosed, terms: JobTerms) -> Ledger:
-    """What is left of the budget returns but for what carries over; then the carry is divided and the rest burns."""
-    carried = ledger.budget_wei - event.refundable_wei
+    """What is left of the budget returns but for what carries over, and what is left of the exams' deposits returns.
+
+    Then the carry is divided, and the rest burns.
+    """
+    carried = ledger.budget_wei + ledger.exams_wei - event.refundable_wei
     pays = sum(unpack_pays(event.pays))
     return _moved(
         ledger,
         budget=-ledger.budget_wei,
+        exams=-ledger.exams_wei,
         refundable=event.refundable_wei,
         carry=carried - pays - event.burned_wei,
         credits=pays,
@@ -165,6 +181,8 @@ MOVES: Final[Mapping[type[Event], Move]] = {
     AggregatorBonded: _bonded,
     RoundSettled: _settled,
     RoundSkipped: _skipped,
+    ExamMissed: _exams_lost,
+    ExamUnpublished: _exams_lost,
     StakesForfeited: _forfeited,
     AttemptExpired: _expired,
     JobClosed: _closed,

@@ -35,20 +35,20 @@ def _settled_problems(record: ChainRecord, books: Books, attempt: Attempt, settl
     terms, rows = record.terms, attempt.rows
     carry_wei = books.before[attempt.number].carry_wei
     scores = list(settled.scores_q32) if settled.paid else [0] * len(rows)
-    pay = _divide(terms, scores, len(rows), len(attempt.exclusions), carry_wei)
+    pay = _divide(terms, attempt, scores, carry_wei)
     yield from _array_differences(terms.seats, rows, pay.pays_wei, settled.pays)
     yield from differing("what returns to the owner in wei", settled.returned_wei, pay.returned_wei)
     aggregator = settled.aggregator if terms.aggregator_fee_wei else NOBODY
     yield from _outcome_differences(record, attempt.number, settled.pays, aggregator, settled.vests_at_s)
 
 
-def _divide(terms: JobTerms, scores: Sequence[int], included: int, excluded: int, carry_wei: int) -> RoundPay:
-    reward_wei = terms.round_reward_wei
+def _divide(terms: JobTerms, attempt: Attempt, scores: Sequence[int], carry_wei: int) -> RoundPay:
+    reward_wei, seats = terms.round_reward_wei, (len(attempt.rows), len(attempt.exclusions))
     if terms.pay_mode is PayMode.POT:
-        return payouts.pot_round(scores, included, excluded, reward_wei, carry_wei)
-    return payouts.price_round(
-        scores, included, excluded, reward_wei, carry_wei, terms.price_wei, terms.score_target_q32
-    )
+        return payouts.pot_round(scores, *seats, reward_wei, carry_wei)
+    price = (terms.price_wei, terms.score_target_q32)
+    pay = payouts.price_round(scores, *seats, reward_wei, carry_wei, *price)
+    return payouts.examined_price(pay, examined=attempt.examined) if terms.exam.is_set else pay
 
 
 def check_expired_pay(record: ChainRecord, attempt: Attempt, expired: AttemptExpired) -> Check:
@@ -72,7 +72,9 @@ def check_skipped_pay(record: ChainRecord, attempt: Attempt) -> Check:
 
 
 def check_closing_pay(record: ChainRecord, books: Books, closed: JobClosed, timeline: Timeline) -> Check:
-    """The carry is divided by lifetime score; what is left of the budget returns, but for a round that had its minimum.
+    """The carry is divided by lifetime score; what is left returns, but for the reward of a round that had its minimum.
+
+    With the budget returns what the owner put up for its exams, where it was not lost.
 
     Args:
         record: the job.
@@ -92,7 +94,8 @@ def _closing_problems(record: ChainRecord, books: Books, closed: JobClosed, time
     seats = [Seat(seat) for seat in range(terms.seats)]
     yield from _array_differences(terms.seats, seats, closing.pays_wei, closed.pays)
     yield from differing("what the close burns in wei", closed.burned_wei, closing.burned_wei)
-    yield from differing("what the close returns in wei", closed.refundable_wei, before.budget_wei - carried_wei)
+    returned_wei = before.budget_wei - carried_wei + before.exams_wei
+    yield from differing("what the close returns in wei", closed.refundable_wei, returned_wei)
     yield from _outcome_differences(record, closed.attempt, closed.pays, NOBODY, record.time_s(closed))
 
 

@@ -31,7 +31,8 @@ def check_proof(
         key: what the job's proofs are verified with.
     """
     included = len(attempt.rows)
-    detail = f"{included} updates and {PUBLIC_ROWS} public rows are proven to give the published matrix"
+    public = f"{PUBLIC_ROWS} public rows{' and r' if attempt.examined else ''}"
+    detail = f"{included} updates and {public} are proven to give the published matrix"
     problems = _proof_problems(record, attempt, settled, rows, key)
     return judge("proof", record.subject(attempt.number), problems, detail if included else "no update, no proof")
 
@@ -46,7 +47,8 @@ def _proof_problems(
     if attempt.proven is None:
         yield "no proof was published"
         return
-    GramMatrix.unpack(attempt.proven.gram, len(attempt.rows)).verify(record.terms.rules.dimension)
+    matrix = GramMatrix.unpack(attempt.proven.gram, len(attempt.rows), attempt.examined)
+    matrix.verify(record.terms.rules.dimension)
     try:
         verify(key, statement_of(record, attempt, settled, rows), proof_of(record, attempt))
     except ZkError as error:
@@ -59,12 +61,13 @@ def statement_of(record: ChainRecord, attempt: Attempt, settled: RoundSettled, r
     Raises:
         InvalidProof: the events have parts of a length that no statement has.
     """
+    opened = attempt.exam_opened if attempt.examined else None
     return Statement(
         context=proof_context(record.seal_context(attempt), attempt.reveals, attempt.exclusions),
         dimension=record.terms.rules.dimension,
         chunks=record.terms.chunks,
         updates=tuple(attempt.reveals[seat].commitment for seat in attempt.rows),
-        public=(*rows.aggregates, rows.model, rows.initial),
+        public=(*rows.aggregates, rows.model, rows.initial, *([opened.commitment] if opened else [])),
         gram=attempt.proven.gram if attempt.proven else b"",
         weights=settled.weights,
     )

@@ -15,6 +15,12 @@ from market.chain.events import (
     AttemptStarted,
     BondWithdrawn,
     Event,
+    ExamCommitted,
+    ExamExcluded,
+    ExamMissed,
+    ExamOpened,
+    ExamPublished,
+    ExamUnpublished,
     JobClosed,
     ModelCommitted,
     Refunded,
@@ -168,6 +174,57 @@ def _revealed(timeline: Timeline, event: UpdateRevealed, time_s: int) -> Problem
     timeline.reveal(event.seat, event.commitment)
 
 
+# ------------------------------------------------------------------ its exam
+
+
+def _exam_committed(timeline: Timeline, event: ExamCommitted, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.COMMIT)
+    if not timeline.has_exam or not timeline.terms.exam.has_slice(event.attempt):
+        yield "an exam was committed where no slice is left for one"
+    if timeline.exam_committed:
+        yield "an exam was committed twice"
+    timeline.exam_committed = True
+
+
+def _exam_opened(timeline: Timeline, event: ExamOpened, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.EXAM)
+    if not timeline.exam_committed or timeline.exam_opened:
+        yield "an exam was opened twice, or without a commit"
+    timeline.exam_opened = True
+
+
+def _exam_excluded(timeline: Timeline, event: ExamExcluded, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
+    if not timeline.exam_opened:
+        yield "an exam was left out that was not opened"
+
+
+def _exam_missed(timeline: Timeline, event: ExamMissed, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
+    if not timeline.is_exam_due:
+        yield "a deposit was taken for an exam that was opened, or could not be set"
+    yield from differing("the deposit of a missed exam in wei", event.deposit_wei, timeline.terms.exam.deposit_wei)
+    timeline.exams_missed += 1
+
+
+def _exam_published(timeline: Timeline, event: ExamPublished, time_s: int) -> Problems:
+    phase = timeline.phase(time_s)
+    if phase is not Phase.FINISHED:
+        yield f"the exam was published in phase {phase.name.lower()}"
+    if not timeline.has_exam or timeline.exam_published:
+        yield "an exam was published twice, or in a job without one"
+    timeline.exam_published = True
+
+
+def _exam_unpublished(timeline: Timeline, event: ExamUnpublished, time_s: int) -> Problems:
+    if not timeline.has_exam or timeline.exam_published:
+        yield "the deposits of an exam were taken that was published, or of a job without one"
+    timeline.exam_lost = True
+
+
+# ------------------------------------------------------------------ its end
+
+
 def _excluded(timeline: Timeline, event: UpdateExcluded, time_s: int) -> Problems:
     yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
     timeline.excluded.add(event.seat)
@@ -193,6 +250,7 @@ def _settled(timeline: Timeline, event: RoundSettled, time_s: int) -> Problems:
     yield from _ends(timeline, event, time_s, Phase.SETTLE)
     yield from differing("the settling aggregator", event.aggregator, timeline.active)
     yield from differing("the vesting time", event.vests_at_s, time_s + timeline.terms.vesting_period_s)
+    yield from differing("the number of deposits taken for the exam", timeline.exams_missed, int(timeline.is_exam_due))
     timeline.score(event.scores_q32)
     timeline.model, timeline.step_q16 = event.model, None
     timeline.conclude(time_s, event.vests_at_s, round_over=True)
@@ -223,6 +281,8 @@ def _closed(timeline: Timeline, event: JobClosed, time_s: int) -> Problems:
     if time_s < timeline.closeable_from_s():
         yield f"the job closed at {time_s}, before {timeline.closeable_from_s()}"
     yield from differing("the number of the close", event.attempt, timeline.attempt)
+    is_lost = timeline.has_exam and not timeline.exam_published
+    yield from differing("whether the close took the exams' deposits", timeline.exam_lost, is_lost)
     timeline.closed = True
 
 
@@ -238,6 +298,12 @@ STEPS: Final[Mapping[type[Event], Step]] = {
     AttemptStarted: _started,
     UpdateCommitted: _committed,
     UpdateRevealed: _revealed,
+    ExamCommitted: _exam_committed,
+    ExamOpened: _exam_opened,
+    ExamExcluded: _exam_excluded,
+    ExamMissed: _exam_missed,
+    ExamPublished: _exam_published,
+    ExamUnpublished: _exam_unpublished,
     UpdateExcluded: _excluded,
     RoundProven: _proven,
     ModelCommitted: _model_committed,

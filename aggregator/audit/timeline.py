@@ -37,6 +37,11 @@ class Timeline:
         closed: whether the job is over.
         had_minimum: whether this round had its minimum of commits in some attempt.
         step_q16: this round's step; None from a settlement to the next attempt, as the rules say it then.
+        exam_committed: whether this attempt's exam was sealed.
+        exam_opened: whether that seal was opened.
+        exams_missed: how many deposits were taken for it.
+        exam_published: whether the owner has shown what the exams were.
+        exam_lost: whether the close took what was left of the exams' deposits, as they were not shown.
         reveal_chain: rolling hash of this attempt's reveals.
         trainers: by seat.
         stakes: wei in place, by seat.
@@ -61,6 +66,11 @@ class Timeline:
     closed: bool = False
     had_minimum: bool = False
     step_q16: int | None = FULL_STEP_Q16
+    exam_committed: bool = False
+    exam_opened: bool = False
+    exams_missed: int = 0
+    exam_published: bool = False
+    exam_lost: bool = False
     reveal_chain: bytes = NO_REVEALS
     trainers: list[str] = field(default_factory=list)
     stakes: dict[Seat, int] = field(default_factory=dict)
@@ -83,6 +93,16 @@ class Timeline:
     def active(self) -> str | None:
         """The active aggregator."""
         return next(iter(self.bonds), None)
+
+    @property
+    def has_exam(self) -> bool:
+        """Whether the job's rounds are examined."""
+        return self.terms.exam.is_set
+
+    @property
+    def is_exam_due(self) -> bool:
+        """Whether this attempt's exam has a slice and was not opened: then a settlement costs the owner a deposit."""
+        return self.has_exam and self.terms.exam.has_slice(self.attempt) and not self.exam_opened
 
     @property
     def unrevealed(self) -> set[Seat]:
@@ -108,10 +128,11 @@ class Timeline:
         return max(time_s, self.terms.enrol_until_s)
 
     def closeable_from_s(self) -> int:
-        """From when on anyone may close the job."""
+        """From when on anyone may close the job; while its exam can still be published a commit period later."""
+        grace_s = self.terms.commit_period_s if self.has_exam and not self.exam_published else 0
         if self.round < self.terms.rounds or not self.attempt:
-            return self.terms.deadline_s
-        return min(self.ended_at_s, self.terms.deadline_s)
+            return self.terms.deadline_s + grace_s
+        return min(self.ended_at_s, self.terms.deadline_s) + grace_s
 
     # ------------------------------------------------------------------ what happens
 
@@ -138,6 +159,7 @@ class Timeline:
         self.attempt_start_s = 0
         self.reveal_chain = NO_REVEALS
         self.committed, self.revealed, self.excluded, self.forfeited = set(), set(), set(), set()
+        self.exam_committed, self.exam_opened, self.exams_missed = False, False, 0
         self.ended_at_s = ended_at_s
         if round_over:
             self.round += 1
@@ -162,6 +184,8 @@ class Timeline:
             seats_taken=len(self.trainers),
             had_minimum=self.had_minimum,
             step_q16=step_q16 if self.step_q16 is None else self.step_q16,
+            has_exam=self.has_exam,
+            exam_published=self.exam_published,
             reveal_chain=self.reveal_chain,
             model=self.model,
             lifetime_hash=hash_of(pack_lifetime(self.lifetime_q32)) if any(self.lifetime_q32) else ZERO_WORD,

@@ -1,6 +1,7 @@
 """Runs a job's rounds: fetch what was revealed, open it, decide, average, publish, prove, settle.
 
-Data's path: reveals -> opened updates -> `run_round` -> model to storage -> `prove_round` -> `settleRound`.
+Data's path: reveals -> opened updates, and the exam's r -> `run_round` -> model to storage -> `prove_round` ->
+`settleRound`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.gram import PUBLIC_ROWS
 from aggregator.proving import STAGES, CommittedModel, ProvenRound, proof_context, prove_round, warm_up
 from aggregator.round import RoundResult, public_rows, run_round
+from aggregator.worker.exams import CollectedExam, OpenedExams, exam_told
 from aggregator.worker.models import CommittedModels, check_headroom
 from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from aggregator.worker.updates import Collected, RevealedUpdates
@@ -29,10 +32,12 @@ from market.protocol.errors import BlockNotFound, ContractRevert, CorruptBlock, 
 from market.protocol.identifiers import Digest
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
+from market.sealing import SealingKey
 from zk.srs import Srs
 
 PATIENCE = 0.5
-"""Share of the settle phase for which an update that is not in storage yet is waited for before it is excluded."""
+"""Share of the settle phase for which an update that is not in storage yet is waited for before it is excluded, and an
+exam before it is left out."""
 
 REFUSED_S = 5.0
 """How long to wait after the contract refused before looking again."""
@@ -45,11 +50,13 @@ class Material:
     Attributes:
         attempt: which one.
         collected: its updates, opened, and who is left out.
+        exam: its r, opened, or why it is left out.
         models: that its public rows are made of, opened.
     """
 
     attempt: Attempt
     collected: Collected
+    exam: CollectedExam
     models: Sequence[CommittedModel]
 
 
@@ -83,15 +90,17 @@ class AggregatorWorker:
         check_job_srs(job, srs, job.history())
         self.layout = layout_of(job)
         self._progress = progress
+        self.key = SealingKey.of_account(sender.account, job.market.chain.chain_id, job.market.address, job.id)
         self._models = CommittedModels(job, srs, self.layout, progress)
         self._revealed = RevealedUpdates(job, srs, self.layout, progress)
+        self._exams = OpenedExams(job, srs, self.layout, self.key, progress)
         self._looked_at = -1
-        """The attempt that `_revealed` is about, and whose models were opened."""
+        """The attempt that `_revealed` and `_exams` are about, and whose models were opened."""
         self._told = ""
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
 
     def bond(self) -> None:
-        """Bond as aggregator or successor, unless this account has already.
+        """Bond as aggregator or successor, and say what to seal exams to, unless this account has already.
 
         Raises:
             ContractRevert: the owner's account, a full queue, or a job that is over.
@@ -106,7 +115,7 @@ class AggregatorWorker:
         # A league can commit to fractions that make whole numbers of the model and of no aggregate.
         public_rows([model.version for model in models])
         bonded_before = len(self._bondings())
-        call = self.job.market.bond(self.job.id, self.job.terms)
+        call = self.job.market.bond(self.job.id, self.job.terms, self.key.public)
         self.sender.send(f"bond/{self.job.id}/{bonded_before}", call, self._finality)
         self.report("bonded")
 
@@ -135,7 +144,7 @@ class AggregatorWorker:
             raise InvalidInput(f"{self.sender.address} has no bond in job {self.job.id}: bond before running")
         is_active = aggregators[0] == self.sender.address
         try:
-            if phase in (Phase.COMMIT, Phase.REVEAL) and is_active:
+            if phase in (Phase.COMMIT, Phase.REVEAL, Phase.EXAM) and is_active:
                 return self._prepare(state, phase)
             if phase is Phase.SETTLE and is_active:
                 return self._settle(state)
@@ -157,18 +166,27 @@ class AggregatorWorker:
             if self._looked_at != state.attempt:
                 self._models.needed(self.job.history(), before=state.attempt)
                 self._start(state.attempt)
-            if phase is Phase.REVEAL and self._revealed.judged < len(state.revealed_seats):
-                self._revealed.collect(self.job.history().attempt(state.attempt))
+            if phase in (Phase.REVEAL, Phase.EXAM):
+                self._open(state, phase)
         except (BlockNotFound, CorruptBlock) as absent:
             # A model that is not here yet may still arrive before it is needed.
             self._tell_once(f"round {state.round}: {absent}")
         return False
+
+    def _open(self, state: JobState, phase: Phase) -> None:
+        """Open the updates and the exam that are in storage by now."""
+        is_due = phase is Phase.EXAM and not self._exams.judged
+        if is_due or self._revealed.judged < len(state.revealed_seats):
+            attempt = self.job.history().attempt(state.attempt)
+            self._revealed.collect(attempt)
+            self._exams.collect(attempt)
 
     def _start(self, attempt: int) -> None:
         """Turn to an attempt: what was revealed in the one before is not needed any more."""
         if self._looked_at != attempt:
             self._revealed.forget()
             self._revealed = RevealedUpdates(self.job, self.srs, self.layout, self._progress)
+            self._exams = OpenedExams(self.job, self.srs, self.layout, self.key, self._progress)
             self._looked_at = attempt
 
     # ------------------------------------------------------------------ the three acts
@@ -190,7 +208,7 @@ class AggregatorWorker:
             self.job.id, state.attempt, self._settlement(state, history, material, result)
         )
         self.sender.send(key, call, self._finality, timeout_s)
-        self._tell(state, material.collected, result)
+        self._tell(state, material, result)
         return True
 
     def _skip(self, state: JobState) -> bool:
@@ -211,13 +229,13 @@ class AggregatorWorker:
     # ------------------------------------------------------------------ the steps of a settlement
 
     def _gather(self, history: JobHistory, number: int) -> Material | None:
-        """Fetch and open whatever the attempt needs; None while waiting for an update still makes sense."""
+        """Fetch and open whatever the attempt needs; None while waiting for storage still makes sense."""
         attempt = history.attempt(number)
         self._start(number)
-        collected = self._revealed.collect(attempt)
-        if not collected.is_complete and self._has_patience(attempt):
+        collected, exam = self._revealed.collect(attempt), self._exams.collect(attempt)
+        if not (collected.is_complete and exam.is_complete) and self._has_patience(attempt):
             return None
-        return Material(attempt, collected, self._models.needed(history, before=number))
+        return Material(attempt, collected, exam, self._models.needed(history, before=number))
 
     def _has_patience(self, attempt: Attempt) -> bool:
         terms = self.job.terms
@@ -231,6 +249,7 @@ class AggregatorWorker:
             [model.version for model in material.models],
             material.attempt.started.shift,
             material.attempt.started.step_q16,
+            None if material.exam.reference is None else np.asarray(material.exam.reference.values, np.int64),
         )
 
     def _settlement(self, state: JobState, history: JobHistory, material: Material, result: RoundResult) -> Settlement:
@@ -242,6 +261,7 @@ class AggregatorWorker:
             model=state.model if result.model is None else self._publish(result.model, state),
             lifetime=history.packed_lifetime(before=attempt.number),
             proof=round_proof(attempt, self._prove(material, result)) if collected.updates else NO_PROOF,
+            exam_reason=material.exam.reason,
         )
 
     def _prove(self, material: Material, result: RoundResult) -> ProvenRound:
@@ -254,7 +274,9 @@ class AggregatorWorker:
         def show(stage: str) -> None:
             self._progress(Progress("proving", next(stages), STAGES))
 
-        proven = prove_round(self.srs, self.layout, context, result, rows, material.models, show)
+        proven = prove_round(
+            self.srs, self.layout, context, result, rows, material.models, show, exam=material.exam.reference
+        )
         self._progress(Progress("proving", STAGES, STAGES))
         return proven
 
@@ -263,11 +285,12 @@ class AggregatorWorker:
         self.job.store.pin(cid, f"job {self.job.id} model of round {state.round}")
         return Digest(cid.digest)
 
-    def _tell(self, state: JobState, collected: Collected, result: RoundResult) -> None:
-        accepted = len(result.decision.accepted_rows)
+    def _tell(self, state: JobState, material: Material, result: RoundResult) -> None:
+        collected, accepted = material.collected, len(result.decision.accepted_rows)
         excluded = "".join(f", seat {seat} excluded: {why.name.lower()}" for seat, why in collected.exclusions.items())
         model = "new model" if result.model is not None else "the model stays"
-        self.report(f"round {state.round}: {accepted} of {len(collected.updates)} accepted, {model}{excluded}")
+        exam = exam_told(self.job.terms, list(collected.updates), material.exam, result.gram)
+        self.report(f"round {state.round}: {accepted} of {len(collected.updates)} accepted, {model}{excluded}{exam}")
 
     def _tell_once(self, line: str) -> None:
         if line != self._told:
@@ -284,7 +307,8 @@ def round_proof(attempt: Attempt, proven: ProvenRound) -> RoundProof:
     return RoundProof(
         order=tuple(attempt.reveals),
         commitments=b"".join(reveal.commitment for reveal in attempt.reveals.values()),
-        public_rows=b"".join(proven.statement.public),
+        public_rows=b"".join(proven.statement.public[:PUBLIC_ROWS]),
+        exam=b"".join(proven.statement.public[PUBLIC_ROWS:]),
         mask=proven.proof.mask,
         sums=proven.proof.sums,
         blinders=proven.proof.blinders,
