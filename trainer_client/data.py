@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,10 @@ from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidData
 from trainer_client.data_files import InputShape, Samples, read_csv, read_image_folder, read_npz
+from trainer_client.dataset import DataKind, Dataset, Indices
 
 __all__ = [
+    "DataKind",
     "Dataset",
     "InputShape",
     "digits",
@@ -20,53 +21,6 @@ __all__ = [
     "save_npz",
     "train_test_split",
 ]
-
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Labelled samples.
-
-    Attributes:
-        inputs: float32 (n, features), finite.
-        labels: int64 (n,).
-        skipped: what the reader left out, one line each with the reason.
-
-    Raises:
-        InvalidData: shapes or types are not these, or there are no samples.
-    """
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    skipped: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.inputs.ndim != 2 or self.labels.shape != self.inputs.shape[:1] or len(self.labels) == 0:
-            raise InvalidData(
-                f"inputs of shape {self.inputs.shape} and labels of shape {self.labels.shape}: "
-                "expected (n, features) and (n,) with n of at least 1"
-            )
-        if self.inputs.dtype != np.float32 or self.labels.dtype != np.int64:
-            raise InvalidData(
-                f"inputs are {self.inputs.dtype} and labels {self.labels.dtype}, expected float32 and int64"
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def features(self) -> int:
-        """Number of values of a sample."""
-        return int(self.inputs.shape[1])
-
-    def subset(self, indices: Indices) -> Dataset:
-        """The samples at these indices, copied, in this order.
-
-        Raises:
-            InvalidData: there are none.
-        """
-        return Dataset(self.inputs[indices], self.labels[indices])
 
 
 def load_dataset(path: Path, *, features: int, classes: int, shape: InputShape | None = None) -> Dataset:
@@ -93,7 +47,7 @@ def save_npz(dataset: Dataset, path: Path) -> None:
     """Write a data set as a compressed .npz file that ``load_dataset`` reads."""
     # Through a file object, as NumPy appends .npz to names that lack it.
     with path.open("wb") as file:
-        np.savez_compressed(file, inputs=dataset.inputs, labels=dataset.labels)
+        np.savez_compressed(file, **dataset.arrays())
 
 
 def digits() -> Dataset:

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from market.protocol.errors import InvalidData, InvalidModel, InvalidTerms, InvalidUpdate
+from market.protocol.errors import InvalidModel, InvalidTerms, InvalidUpdate
 from market.protocol.manifest import ParameterManifest
-from trainer_client.data import Dataset
+from trainer_client.dataset import Dataset
+from trainer_client.losses import ask, batch_loss, named_loss
 from trainer_client.parameters import manifest_of, read_vector
 
 CPU = torch.device("cpu")
 
+MAX_EPOCHS = 10_000
+
 MAX_FACTOR = 1e6
 """Largest learning rate, multiplier, penalty or norm: far beyond use, and products of them still fit into float32."""
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, labels)
-
-
-def _mean_squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
-    return functional.mse_loss(outputs, functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype))
-
-
-LOSSES: Mapping[str, Loss] = {"cross_entropy": _cross_entropy, "mse": _mean_squared_error}
-"""Every loss that a job can name: outputs (N, classes), labels (N,) to the batch's mean. ``mse`` is against one-hot."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,7 @@ class LocalTraining:
         momentum: in [0, 1).
         clip_norm: largest norm of a batch's gradient, or None.
         weight_decay: L2 penalty.
-        loss: a name in ``LOSSES``.
+        loss: a name in ``losses.LOSSES``.
 
     Raises:
         InvalidTerms: a value out of range.
@@ -64,7 +52,7 @@ class LocalTraining:
     loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
-        _require(1 <= self.epochs <= 10_000, "epochs", self.epochs, "1..10000")
+        _require(1 <= self.epochs <= MAX_EPOCHS, "epochs", self.epochs, f"1..{MAX_EPOCHS}")
         _require(1 <= self.batch_size <= 1 << 24, "batch_size", self.batch_size, "1..2^24")
         _require(
             0 < self.learning_rate <= MAX_FACTOR,
@@ -76,7 +64,7 @@ class LocalTraining:
         clips = self.clip_norm is None or 0 < self.clip_norm <= MAX_FACTOR
         _require(clips, "clip_norm", self.clip_norm, f"none, or above 0 and at most {MAX_FACTOR:g}")
         _require(0 <= self.weight_decay <= MAX_FACTOR, "weight_decay", self.weight_decay, f"0..{MAX_FACTOR:g}")
-        _require(self.loss in LOSSES, "loss", repr(self.loss), f"one of {', '.join(LOSSES)}")
+        named_loss(self.loss)
 
 
 @dataclass(frozen=True)
@@ -108,7 +96,10 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's fraction of right answers, in [0, 1], and mean loss over a data set."""
+    """A model's fraction of right answers, in [0, 1], and mean loss over a data set.
+
+    Answers are right or wrong where they are classes: labels, or next tokens. Elsewhere the fraction is NaN.
+    """
 
     accuracy: float
     loss: float
@@ -136,7 +127,7 @@ def train(
         model: with the round's global parameters.
         dataset: batches of it are moved to the device as they are needed.
         settings: the job's.
-        seed: of the order of the samples.
+        seed: of the order of the samples, and of the noise where the loss draws some.
         step: the round's multiplier on the learning rate, above 0 and at most 10^6.
         manifest: the trainable entries; all others are frozen. None trains everything.
         device: where to compute.
@@ -145,17 +136,17 @@ def train(
 
     Raises:
         InvalidUpdate: the loss or a parameter is no longer finite; the message names the epoch.
-        InvalidData: labels that the model has no output for, or samples of another shape.
+        InvalidData: samples of another kind than the loss takes, or that the model has no inputs or outputs for.
         InvalidModel: the manifest does not fit the model.
-        InvalidTerms: the step is not above 0, or above 10^6.
+        InvalidTerms: the step is not above 0, or above 10^6, or the model does not learn by this loss.
     """
     _require(0 < step <= MAX_FACTOR, "step", step, f"above 0, at most {MAX_FACTOR:g}")
     layout = manifest or manifest_of(model)
     before = read_vector(model, layout)
     trained = copy.deepcopy(model).to(device)
     trained.train()
-    run = _Run(trained, dataset, settings, _optimiser(trained, layout, settings, step), device)
-    finished = run.all_epochs(torch.Generator().manual_seed(seed), progress, should_stop)
+    run = _Run(trained, dataset, settings, _optimiser(trained, layout, settings, step), device, seed)
+    finished = run.all_epochs(progress, should_stop)
     with np.errstate(over="ignore", invalid="ignore"):
         delta = read_vector(trained, layout) - before
     if not np.isfinite(delta).all():
@@ -174,18 +165,20 @@ def evaluate(
     """Measure a model on a data set, in evaluation mode; the model is left as it was.
 
     Raises:
-        InvalidData: labels that the model has no output for, or samples of another shape.
-        InvalidTerms: the loss is unknown.
+        InvalidData: samples of another kind than the loss takes, or that the model has no inputs or outputs for.
+        InvalidTerms: the loss is unknown, or the model does not learn by it.
     """
-    _require(loss in LOSSES, "loss", repr(loss), f"one of {', '.join(LOSSES)}")
+    compare = named_loss(loss)
     measured = copy.deepcopy(model).to(device).eval()
-    right, total_loss = 0, 0.0
+    right, classified, total_loss = 0, 0, 0.0
     with torch.no_grad():
         for indices in _batches(torch.arange(len(dataset)), batch_size):
-            outputs, labels = _forward(measured, dataset, indices, device)
-            total_loss += float(LOSSES[loss](outputs, labels)) * len(indices)
-            right += int((outputs.argmax(dim=1) == labels).sum())
-    return Evaluation(right / len(dataset), total_loss / len(dataset))
+            outputs, targets = ask(loss, measured, dataset.subset(indices.numpy()))
+            total_loss += float(compare(outputs, targets)) * len(indices)
+            if not targets.is_floating_point():
+                right += int((outputs.argmax(dim=1) == targets).sum())
+                classified += len(targets)
+    return Evaluation(right / classified if classified else math.nan, total_loss / len(dataset))
 
 
 class _Run:
@@ -198,23 +191,20 @@ class _Run:
         settings: LocalTraining,
         optimiser: torch.optim.Optimizer,
         device: torch.device,
+        seed: int,
     ) -> None:
         self.model = model
         self.dataset = dataset
         self.settings = settings
         self.optimiser = optimiser
         self.device = device
-        self.epoch = 0
+        self.seed = seed
         self.samples_seen = 0
         self._start_epoch(0)
 
-    def all_epochs(
-        self,
-        generator: torch.Generator,
-        progress: Callable[[Progress], None] | None,
-        should_stop: Callable[[], bool] | None,
-    ) -> bool:
+    def all_epochs(self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> bool:
         """Train to the end, or until told to stop; return whether the end was reached."""
+        generator = torch.Generator().manual_seed(self.seed)
         for epoch in range(1, self.settings.epochs + 1):
             self._start_epoch(epoch)
             order = torch.randperm(len(self.dataset), generator=generator)
@@ -241,8 +231,9 @@ class _Run:
 
     def _step(self, indices: Tensor) -> None:
         self.optimiser.zero_grad(set_to_none=True)
-        outputs, labels = _forward(self.model, self.dataset, indices, self.device)
-        loss = LOSSES[self.settings.loss](outputs, labels)
+        # Every epoch draws other noise: from one draw a sample, the noise would be learnt by heart.
+        noise_seed = self.seed * (MAX_EPOCHS + 1) + self.epoch
+        loss = batch_loss(self.settings.loss, self.model, self.dataset.subset(indices.numpy()), seed=noise_seed)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
@@ -267,16 +258,6 @@ def _optimiser(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-
-
-def _forward(model: nn.Module, dataset: Dataset, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    chosen = indices.numpy()
-    labels = dataset.labels[chosen]
-    outputs: Tensor = model(torch.from_numpy(dataset.inputs[chosen]).to(device))
-    # Checked on the host: on CUDA a label out of range aborts the whole process instead of raising.
-    if labels.min() < 0 or labels.max() >= outputs.shape[1]:
-        raise InvalidData(f"labels {labels.min()}..{labels.max()}: the model's outputs are 0..{outputs.shape[1] - 1}")
-    return outputs, torch.from_numpy(labels).to(device)
 
 
 def _batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:

@@ -13,9 +13,10 @@ from torch import nn
 
 from market.protocol.errors import InvalidData, InvalidModel, InvalidTerms, InvalidUpdate
 from trainer_client.data import Dataset, digits, train_test_split
+from trainer_client.losses import LOSSES
 from trainer_client.models import build_model
 from trainer_client.parameters import manifest_of, read_vector, write_vector
-from trainer_client.training import LOSSES, LocalTraining, Progress, TrainingResult, evaluate, train
+from trainer_client.training import LocalTraining, Progress, TrainingResult, evaluate, train
 
 SETTINGS = LocalTraining(epochs=1, batch_size=16, learning_rate=0.1)
 
@@ -55,8 +56,8 @@ def test_training_teaches(model: nn.Module) -> None:
     assert after.loss < before.loss
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_falls(images: Dataset, model: nn.Module, loss: str) -> None:
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse", "huber"])
+def test_every_loss_on_labels_falls(images: Dataset, model: nn.Module, loss: str) -> None:
     settings = LocalTraining(epochs=10, learning_rate=0.1, momentum=0.5, loss=loss)
     result = train(model, images, settings, seed=0)
     assert result.loss < evaluate(model, images, loss=loss).loss

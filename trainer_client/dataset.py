@@ -1,0 +1,110 @@
+"""Samples in memory: what a trainer trains on, what an owner examines with. Nothing here reads or writes a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.protocol.errors import InvalidData
+
+Indices = NDArray[np.int64]
+Inputs = NDArray[np.float32] | NDArray[np.int64]
+Targets = NDArray[np.int64] | NDArray[np.float32]
+
+
+class DataKind(StrEnum):
+    """What a sample is made of; a model asks for one kind, and a loss takes one or two."""
+
+    LABELS = "inputs and class labels"
+    VALUES = "inputs and target values"
+    TOKENS = "tokens"
+    UNLABELLED = "inputs alone"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples of one kind.
+
+    Attributes:
+        inputs: float32 (n, features), finite; or tokens, int64 (n, length), each predicted from those before it.
+        targets: class labels, int64 (n,); or target values, float32 (n, k), finite; or None, as tokens have it.
+        skipped: what the reader left out, one line each with the reason.
+
+    Raises:
+        InvalidData: shapes or types are not these, or there are no samples.
+    """
+
+    inputs: Inputs
+    targets: Targets | None = None
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.inputs.ndim != 2 or self.inputs.size == 0:
+            raise InvalidData(f"inputs of shape {self.inputs.shape}: expected (n, features), both of at least 1")
+        if self.kind is DataKind.TOKENS:
+            self._check_tokens()
+            return
+        if self.inputs.dtype != np.float32:
+            raise InvalidData(f"inputs are {self.inputs.dtype}, expected float32, or int64 for tokens without targets")
+        if self.targets is not None:
+            _check_targets(self.targets, len(self))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def kind(self) -> DataKind:
+        """What its samples are made of."""
+        if self.targets is None:
+            return DataKind.TOKENS if self.inputs.dtype == np.int64 else DataKind.UNLABELLED
+        return DataKind.LABELS if self.targets.ndim == 1 else DataKind.VALUES
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class labels, int64 (n,).
+
+        Raises:
+            InvalidData: it has none.
+        """
+        if self.kind is not DataKind.LABELS:
+            raise InvalidData(f"the samples are {self.kind}, expected {DataKind.LABELS}")
+        return np.asarray(self.targets, dtype=np.int64)
+
+    @property
+    def features(self) -> int:
+        """Number of values, or of tokens, of a sample."""
+        return int(self.inputs.shape[1])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What an .npz file of it holds: ``inputs``, and ``labels`` or ``targets`` where there are some."""
+        named = {DataKind.LABELS: "labels", DataKind.VALUES: "targets"}.get(self.kind)
+        return {"inputs": self.inputs, **({named: np.asarray(self.targets)} if named else {})}
+
+    def subset(self, indices: Indices) -> Dataset:
+        """The samples at these indices, copied, in this order.
+
+        Raises:
+            InvalidData: there are none.
+        """
+        return Dataset(self.inputs[indices], None if self.targets is None else self.targets[indices])
+
+    def _check_tokens(self) -> None:
+        if self.features < 2 or self.inputs.min() < 0:
+            raise InvalidData(
+                f"{self.features} tokens a sample, the least of them {self.inputs.min()}: expected at least two, "
+                "the last of them only to be predicted, and none below 0"
+            )
+
+
+def _check_targets(targets: Targets, samples: int) -> None:
+    labels = targets.ndim == 1 and targets.dtype == np.int64
+    values = targets.ndim == 2 and targets.dtype == np.float32
+    if not (labels or values) or len(targets) != samples or targets.size == 0:
+        raise InvalidData(
+            f"targets are {targets.dtype} of shape {targets.shape} for {samples} inputs: "
+            f"expected labels, int64 ({samples},), or values, float32 ({samples}, k)"
+        )

@@ -1,0 +1,190 @@
+"""What a model is asked about a batch, and how far off its answer is: every loss that a job can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from market.protocol.errors import InvalidData, InvalidTerms
+from trainer_client.dataset import DataKind, Dataset
+from trainer_client.generative import Autoencoder, Denoiser, draw_noise, signal_shares
+from trainer_client.text_transformer import TextTransformer
+
+Answers = tuple[Tensor, Tensor]
+"""What a model gave, (N, k), and what was right: a class a row, int64 (N,), or values, (N, k)."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss.
+
+    Attributes:
+        kinds: the data that it takes.
+        ask: model, batch and seed of the noise to the model's answers and the right ones.
+        compare: answers and right ones to the mean over both the batch and what is asked of a sample.
+        model: what the model has to be.
+        drawn: whether noise is drawn; the loss of a batch then depends on the seed.
+    """
+
+    kinds: tuple[DataKind, ...]
+    ask: Callable[[nn.Module, Dataset, int], Answers]
+    compare: Callable[[Tensor, Tensor], Tensor]
+    model: type[nn.Module] = nn.Module
+    drawn: bool = False
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of answers."""
+        return self.compare(outputs, targets)
+
+
+def batch_loss(loss: str, model: nn.Module, batch: Dataset, *, seed: int = 0) -> Tensor:
+    """The mean loss of a model over a batch, ready for ``backward``.
+
+    Every sample counts alike: over equal models, a data set's mean is that of its parts weighted by their lengths,
+    however it is cut. Computed where the model is and in its floating-point type, in the mode that it is in.
+
+    Args:
+        loss: a name in ``LOSSES``.
+        model: takes what the loss asks of it.
+        batch: on the host.
+        seed: of the noise of losses that draw some. A sample's noise depends on it and the sample alone.
+
+    Raises:
+        InvalidTerms: the loss is unknown, or not one that this model learns by.
+        InvalidData: the batch is of another kind than the loss takes, or does not fit the model.
+    """
+    return named_loss(loss)(*ask(loss, model, batch, seed))
+
+
+def ask(loss: str, model: nn.Module, batch: Dataset, seed: int = 0) -> Answers:
+    """What a model answers about a batch, and what is right, as the loss compares them.
+
+    Raises:
+        InvalidTerms, InvalidData: as ``batch_loss``.
+    """
+    chosen = named_loss(loss)
+    check_loss(loss, model)
+    if batch.kind not in chosen.kinds:
+        raise InvalidData(f"the samples are {batch.kind}, loss {loss} takes {' or '.join(chosen.kinds)}")
+    outputs, targets = chosen.ask(model, batch, seed)
+    # Values broadcast where they do not fit, and give the loss of something else.
+    if targets.is_floating_point() and outputs.shape != targets.shape:
+        raise InvalidData(
+            f"{targets.shape[1]} target values a sample, the model's outputs are of shape {tuple(outputs.shape[1:])}"
+        )
+    return outputs, targets
+
+
+def named_loss(name: str) -> Loss:
+    """The loss of this name.
+
+    Raises:
+        InvalidTerms: there is none.
+    """
+    if name not in LOSSES:
+        raise InvalidTerms(f"local training: loss is {name!r}, expected one of {', '.join(LOSSES)}")
+    return LOSSES[name]
+
+
+def check_loss(name: str, model: nn.Module, kind: DataKind | None = None) -> None:
+    """Refuse a loss that a model, or its kind of data where that is known, cannot be trained by.
+
+    Raises:
+        InvalidTerms: it cannot, or the loss is unknown.
+    """
+    chosen = named_loss(name)
+    fitting = [known for known, loss in LOSSES.items() if _learns(model, kind, loss)]
+    if not _learns(model, kind, chosen):
+        what = f"a {type(model).__name__}" + (f" on {kind}" if kind else "")
+        raise InvalidTerms(f"local training: {what} does not learn by {name}, expected one of {', '.join(fitting)}")
+
+
+def _learns(model: nn.Module, kind: DataKind | None, loss: Loss) -> bool:
+    return isinstance(model, loss.model) and (kind is None or kind in loss.kinds)
+
+
+def _as_values(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Class labels become one-hot rows; values are values."""
+    if targets.is_floating_point():
+        return targets
+    return functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+
+
+def _mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.mse_loss(outputs, _as_values(outputs, targets))
+
+
+def _huber(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.huber_loss(outputs, _as_values(outputs, targets))
+
+
+def _ask_supervised(model: nn.Module, batch: Dataset, _: int) -> Answers:
+    outputs: Tensor = model(_place(batch.inputs, model))
+    if batch.kind is DataKind.LABELS:
+        _check_labels(batch.labels, outputs.shape[1])
+    return outputs, _place(np.asarray(batch.targets), model)
+
+
+def _check_labels(labels: NDArray[np.int64], classes: int) -> None:
+    # Checked on the host: on CUDA a label out of range aborts the whole process instead of raising.
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InvalidData(f"labels {labels.min()}..{labels.max()}: the model's outputs are 0..{classes - 1}")
+
+
+def _ask_probabilities(model: nn.Module, batch: Dataset, seed: int) -> Answers:
+    targets = np.asarray(batch.targets)
+    if not ((targets >= 0) & (targets <= 1)).all():
+        raise InvalidData(f"target values {targets.min():g}..{targets.max():g}, expected probabilities in 0..1")
+    return _ask_supervised(model, batch, seed)
+
+
+def _ask_next_token(model: nn.Module, batch: Dataset, _: int) -> Answers:
+    vocabulary, largest = cast(TextTransformer, model).vocabulary, int(batch.inputs.max())
+    if largest >= vocabulary:
+        raise InvalidData(f"token {largest}: the model's vocabulary is 0..{vocabulary - 1}")
+    tokens = _place(batch.inputs, model)
+    outputs: Tensor = model(tokens[:, :-1])
+    return outputs.reshape(-1, vocabulary), tokens[:, 1:].reshape(-1)
+
+
+def _ask_reconstruction(model: nn.Module, batch: Dataset, _: int) -> Answers:
+    inputs = _place(batch.inputs, model)
+    return model(inputs), inputs
+
+
+def _ask_noise(model: nn.Module, batch: Dataset, seed: int) -> Answers:
+    steps = cast(Denoiser, model).steps
+    times, noise = draw_noise(np.asarray(batch.inputs, np.float32), steps, seed)
+    signal = signal_shares(steps)[times, None]
+    noisy = np.sqrt(signal) * batch.inputs + np.sqrt(1 - signal) * noise
+    return model(_place(noisy, model), _place(times, model)), _place(noise, model)
+
+
+def _place(array: NDArray[Any], model: nn.Module) -> Tensor:
+    """Move an array to where a model is; floating-point values become the model's."""
+    weight = next(model.parameters())
+    # A copy where NumPy marks memory read-only, which PyTorch refuses to share.
+    tensor = torch.from_numpy(np.require(array, requirements="W"))
+    return tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else None)
+
+
+_LABELS, _VALUES = (DataKind.LABELS,), (DataKind.VALUES,)
+
+LOSSES: Mapping[str, Loss] = {
+    "cross_entropy": Loss(_LABELS, _ask_supervised, functional.cross_entropy),
+    "mse": Loss(_LABELS + _VALUES, _ask_supervised, _mean_squared_error),
+    "huber": Loss(_LABELS + _VALUES, _ask_supervised, _huber),
+    "binary_cross_entropy": Loss(_VALUES, _ask_probabilities, functional.binary_cross_entropy_with_logits),
+    "next_token": Loss((DataKind.TOKENS,), _ask_next_token, functional.cross_entropy, TextTransformer),
+    "reconstruction": Loss((DataKind.UNLABELLED,), _ask_reconstruction, functional.mse_loss, Autoencoder),
+    "noise_prediction": Loss((DataKind.UNLABELLED,), _ask_noise, functional.mse_loss, Denoiser, drawn=True),
+}
+"""Every loss that a job can name. ``mse`` and ``huber`` (1964, of delta 1) are against one-hot rows where the data have
+labels; ``binary_cross_entropy`` takes several yes-or-no labels a sample; ``noise_prediction`` is Ho et al. 2020."""
