@@ -41,7 +41,6 @@ MAX_REFERENCE = (1 << 31) - 1
 """Largest magnitude of an entry of a reference: its commitment's row of the Gram matrix is bounded by it."""
 
 HASH_BYTES = 32
-MAX_PATH = MAX_SECRET_SLICES.bit_length()
 
 _LEAF, _NODE = b"\x00", b"\x01"
 _EMPTY = bytes(HASH_BYTES)
@@ -323,6 +322,37 @@ def read_reference(path: Path, dimension: int) -> Reference:
         InvalidExam: the file cannot be read, is not exactly 4*d bytes long, or an entry is -2^31.
     """
     return _checked(map_vector_file(path, _DTYPE, dimension, InvalidExam))
+
+
+def agrees(published: Reference, recomputed: Reference) -> bool:
+    """Whether two references, int32 (d,) each, are the same gradient: a cosine of at least 1 - 1/(200*d).
+
+    Arithmetic in floating point differs by the order of its sums, from one machine to another. Decided in integers:
+    ``x > 0`` and ``x^2 * (200*d)^2 >= (200*d - 1)^2 * a * b`` for the inner products x, a and b.
+
+    Raises:
+        InvalidExam: their lengths differ.
+    """
+    if published.shape != recomputed.shape or published.ndim != 1:
+        raise InvalidExam(f"references of shape {published.shape} and {recomputed.shape}, expected two of (d,)")
+    part = 200 * len(published)
+    inner = _inner_product(published, recomputed)
+    norms = _inner_product(published, published) * _inner_product(recomputed, recomputed)
+    return inner > 0 and (inner * part) ** 2 >= (part - 1) ** 2 * norms
+
+
+def _inner_product(left: Reference, right: Reference) -> int:
+    """Exact: halves of 16 bits have products of at most 2^32, and 2^20 of them add up within float64's 53 bits."""
+    total = 0
+    for span in slices(len(left)):
+        (a_high, a_low), (b_high, b_low) = _halves(left[span]), _halves(right[span])
+        middle = int(a_high @ b_low) + int(a_low @ b_high)
+        total += (int(a_high @ b_high) << 32) + (middle << 16) + int(a_low @ b_low)
+    return total
+
+
+def _halves(values: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return (values >> 16).astype(np.float64), (values & 0xFFFF).astype(np.float64)
 
 
 def _checked(reference: Reference) -> Reference:

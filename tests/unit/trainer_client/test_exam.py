@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from market.protocol import integer_model
+from market.protocol.errors import InvalidData, InvalidExam
+from market.protocol.exam import MAX_REFERENCE, Reference, agrees
+from market.protocol.job_spec import JobDocument, JobSpec, load_spec
+from trainer_client.data import Dataset, digits, load_dataset
+from trainer_client.exam import load_slice, recompute, reference, slice_bytes
+from trainer_client.job_model import JobModel
+from trainer_client.parameters import read_vector
+from trainer_client.training import LOSSES
+
+EXAMPLE = Path(__file__).parents[3] / "fedmarket" / "examples" / "digits.yaml"
+
+
+def spec_with(loss: str = "cross_entropy", trainable: tuple[str, ...] = ("*",)) -> JobSpec:
+    spec = load_spec(EXAMPLE)
+    training = spec.training.model_copy(update={"loss": loss})
+    return spec.model_copy(
+        update={"training": training, "model": spec.model.model_copy(update={"trainable": trainable})}
+    )
+
+
+def built(spec: JobSpec) -> tuple[JobModel, NDArray[np.int64]]:
+    job_model = JobModel.of_spec(spec)
+    parameters = read_vector(job_model.module, job_model.manifest)
+    return job_model, integer_model.quantise(parameters, job_model.scale_exponent)
+
+
+@pytest.fixture(scope="module")
+def samples() -> Dataset:
+    return digits().subset(np.arange(100, 164))
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def cosine(left: NDArray[Any], right: NDArray[Any]) -> float:
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+# ---------------------------------------------------------------------- the gradient
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_reference_is_the_negative_gradient_of_the_mean_loss(samples: Dataset, loss: str) -> None:
+    job_model, model = built(spec_with(loss))
+    r = reference(job_model, model, samples)
+    assert r.dtype == np.int32
+    assert r.shape == (job_model.manifest.dimension,)
+    assert 1 << 29 <= int(np.abs(r.astype(np.int64)).max()) <= 1 << 30
+    # A small step along r lowers the loss by the step times the gradient's length: r points down, and nowhere else.
+    module = job_model.load(model).double().eval()
+    inputs, labels = torch.from_numpy(samples.inputs).double(), torch.from_numpy(samples.labels)
+    values = torch.autograd.grad(
+        LOSSES[loss](module(inputs), labels), [p for _, p in sorted(module.named_parameters())]
+    )
+    gradient = torch.cat([part.reshape(-1) for part in values]).numpy()
+    assert cosine(r, -gradient) > 1 - 1e-12
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_reference_reproduces_under_threads_batches_and_orders(samples: Dataset, loss: str) -> None:
+    job_model, model = built(spec_with(loss))
+    torch.set_num_threads(1)
+    r = reference(job_model, model, samples)
+    again, _ = built(spec_with(loss))
+    assert np.array_equal(reference(again, model, samples), r)
+    torch.set_num_threads(2)
+    assert agrees(r, reference(job_model, model, samples))
+    for micro_batch in (1, 7, 64, 1000):
+        assert agrees(r, reference(job_model, model, samples, micro_batch=micro_batch))
+    assert agrees(r, reference(job_model, model, samples.subset(np.random.default_rng(1).permutation(64))))
+
+
+def test_the_reference_reproduces_from_samples_saved_as_float64(samples: Dataset, tmp_path: Path) -> None:
+    job_model, model = built(spec_with())
+    path = tmp_path / "samples.npz"
+    np.savez(path, inputs=samples.inputs.astype(np.float64), labels=samples.labels.astype(np.uint8))
+    loaded = load_dataset(path, features=64, classes=10)
+    assert agrees(reference(job_model, model, samples), reference(job_model, model, loaded))
+
+
+def test_a_slice_with_other_labels_or_another_model_gives_a_reference_that_disagrees(samples: Dataset) -> None:
+    job_model, model = built(spec_with())
+    r = reference(job_model, model, samples)
+    shuffled = Dataset(samples.inputs, np.random.default_rng(0).permutation(samples.labels))
+    assert not agrees(r, reference(job_model, model, shuffled))
+    one_label = Dataset(samples.inputs, np.where(np.arange(64) == 5, (samples.labels + 1) % 10, samples.labels))
+    assert not agrees(r, reference(job_model, model, one_label))
+    assert not agrees(r, reference(job_model, model + (1 << 20), samples))
+    assert not agrees(r, reference(job_model, model, samples.subset(np.arange(63))))
+
+
+def test_only_what_is_trained_is_examined(samples: Dataset) -> None:
+    whole_model, whole = built(spec_with())
+    names = [entry.name for entry in whole_model.manifest.entries]
+    head = tuple(name for name in names if name.startswith(names[-1].rsplit(".", 1)[0]))
+    part_model, part = built(spec_with(trainable=head))
+    assert 0 < part_model.manifest.dimension < whole_model.manifest.dimension
+    r = reference(part_model, part, samples)
+    everything = reference(whole_model, whole, samples)
+    spans = [everything[e.offset : e.offset + e.size] for e in whole_model.manifest.entries if e.name in head]
+    assert cosine(r, np.concatenate(spans)) > 1 - 1e-9
+
+
+def test_the_module_is_left_as_it_was_but_for_the_models_values(samples: Dataset) -> None:
+    job_model, model = built(spec_with())
+    job_model.module.train()
+    reference(job_model, model, samples)
+    assert job_model.module.training
+    assert all(p.dtype == torch.float32 and p.grad is None and p.requires_grad for p in job_model.module.parameters())
+
+
+def test_a_gradient_of_zero_sets_no_exam(samples: Dataset) -> None:
+    """A network of zeros whose only trained part sits behind the zeros: nothing that it does changes the loss."""
+    spec = spec_with(trainable=("conv1.weight",))
+    job_model, model = built(spec)
+    with torch.no_grad():
+        for parameter in job_model.module.parameters():
+            parameter.zero_()
+    with pytest.raises(InvalidData, match="gradient of zero"):
+        reference(job_model, np.zeros_like(model), samples)
+
+
+def test_a_gradient_that_is_not_finite_sets_no_exam(samples: Dataset) -> None:
+    job_model, _ = built(spec_with("mse"))
+    huge = Dataset(np.full_like(samples.inputs, 3e38), samples.labels)
+    with torch.no_grad():
+        for name, parameter in job_model.module.named_parameters():
+            if "weight" in name:
+                parameter.fill_(1e38)
+    frozen = spec_with("mse", trainable=(job_model.manifest.entries[0].name,))
+    part = JobModel(job_model.module, JobModel.of_spec(frozen).manifest, job_model.input, job_model.training, 13)
+    with pytest.raises(InvalidData, match="not finite"):
+        reference(part, np.ones(part.manifest.dimension, dtype=np.int64), huge)
+
+
+# ---------------------------------------------------------------------- agreement
+
+
+def test_agreement_is_decided_at_a_cosine_of_one_minus_one_over_two_hundred_d() -> None:
+    d = 1000
+    base = np.full(d, 1 << 20, dtype=np.int32)
+    # +-x on alternating entries is orthogonal to the base: the tangent of the angle is x / 2^20.
+    sides = np.where(np.arange(d) % 2 == 0, 1, -1)
+    limit = (1 << 20) * np.sqrt(1 / (1 - 1 / (200 * d)) ** 2 - 1)
+    assert agrees(base, (base + sides * int(limit)).astype(np.int32))
+    assert not agrees(base, (base + sides * (int(limit) + 1)).astype(np.int32))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-MAX_REFERENCE, MAX_REFERENCE), st.integers(-MAX_REFERENCE, MAX_REFERENCE)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_agreement_is_exact(pairs: list[tuple[int, int]]) -> None:
+    left, right = (np.array(side, dtype=np.int32) for side in zip(*pairs, strict=True))
+    inner = sum(a * b for a, b in pairs)
+    norms = sum(a * a for a, _ in pairs) * sum(b * b for _, b in pairs)
+    part = 200 * len(pairs)
+    assert agrees(left, right) == (inner > 0 and inner**2 * part**2 >= (part - 1) ** 2 * norms)
+
+
+@pytest.mark.parametrize("entry", [-MAX_REFERENCE, MAX_REFERENCE])
+def test_agreement_is_exact_at_the_extremes_of_a_long_vector(entry: int) -> None:
+    long: Reference = np.full((1 << 20) + 3, entry, dtype=np.int32)
+    assert agrees(long, long)
+    assert not agrees(long, -long)
+
+
+def test_nothing_agrees_with_zero_or_with_another_length() -> None:
+    one = np.ones(3, dtype=np.int32)
+    assert not agrees(one, np.zeros(3, dtype=np.int32))
+    with pytest.raises(InvalidExam, match=r"shape \(3,\) and \(4,\)"):
+        agrees(one, np.ones(4, dtype=np.int32))
+
+
+# ---------------------------------------------------------------------- slices as bytes
+
+
+def test_a_slice_survives_its_bytes(samples: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "slice.npz"
+    path.write_bytes(slice_bytes(samples))
+    job_model, _ = built(spec_with())
+    loaded = load_slice(path, job_model)
+    assert np.array_equal(loaded.inputs, samples.inputs)
+    assert np.array_equal(loaded.labels, samples.labels)
+
+
+def test_whoever_has_the_slice_and_the_document_recomputes_the_reference(samples: Dataset, tmp_path: Path) -> None:
+    spec = spec_with()
+    job_model, model = built(spec)
+    path = tmp_path / "slice.npz"
+    path.write_bytes(slice_bytes(samples))
+    document = JobDocument(spec=spec, manifest=job_model.manifest.to_json(), initial_model="b" + "a" * 58)
+    assert agrees(reference(job_model, model, samples), recompute(document, model, path))
+
+
+def _archive(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def _array(values: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+INPUTS, LABELS = _array(np.zeros((2, 64), np.float32)), _array(np.zeros(2, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("unverified_slice", "said"),
+    [
+        (b"", "cannot be read as .npz"),
+        (b"PK\x03\x04" + bytes(100), "cannot be read as .npz"),
+        (_archive({"inputs.npy": INPUTS}), "1 members, expected inputs.npy, labels.npy"),
+        (_archive({"inputs.npy": INPUTS, "labels.npy": LABELS, "more.npy": LABELS}), "3 members"),
+        (_archive({"inputs.npy": INPUTS, "labels.npy": LABELS}, zipfile.ZIP_DEFLATED), "is compressed"),
+        (_archive({"inputs.npy": INPUTS[:-1], "labels.npy": LABELS}), "its header says"),
+        (_archive({"inputs.npy": INPUTS.replace(b"(2, 64)", b"(9, 64)"), "labels.npy": LABELS}), "its header says"),
+        (_archive({"inputs.npy": b"no array", "labels.npy": LABELS}), "cannot be read as .npz"),
+        (_archive({"inputs.npy": _array(np.zeros((2, 63), np.float32)), "labels.npy": LABELS}), "63 values, expected"),
+        (_archive({"inputs.npy": INPUTS, "labels.npy": _array(np.full(2, 10))}), "label is 10, expected 0..9"),
+        (_archive({"inputs.npy": INPUTS, "labels.npy": _array(np.full(2, None))}), "its header says"),
+    ],
+)
+def test_a_slice_that_is_none_or_unpacks_to_more_is_refused(unverified_slice: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "slice.npz"
+    path.write_bytes(unverified_slice)
+    job_model, _ = built(spec_with())
+    with pytest.raises(InvalidData, match=said):
+        load_slice(path, job_model)

@@ -1,0 +1,156 @@
+"""What an exam asks: the direction in which a slice of the owner's samples would move the model.
+
+r is the negative gradient of the mean loss over the slice, at the round's model: in float64 on the CPU, in evaluation
+mode, with one fixed quantisation, so that whoever has the slice computes the same, up to the order of sums.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from market.protocol.errors import InvalidData
+from market.protocol.exam import Reference, agrees
+from market.protocol.integer_model import Integers
+from market.protocol.job_spec import JobDocument
+from market.protocol.manifest import ParameterManifest
+from trainer_client.data import Dataset
+from trainer_client.job_model import JobModel
+from trainer_client.training import LOSSES
+
+__all__ = ["agrees", "load_slice", "recompute", "reference", "slice_bytes"]
+
+REFERENCE_BITS = 30
+"""The largest entry of r lies in [2^29, 2^30]: well inside the chain's bound on its commitment's row."""
+
+MICRO_BATCH = 64
+"""Samples that are differentiated at a time, so that memory does not grow with the slice."""
+
+MAX_SLICE_BYTES = 256 * 1024 * 1024
+"""Largest slice that is read."""
+
+_MEMBERS = {"inputs.npy", "labels.npy"}
+
+
+def reference(job_model: JobModel, model: Integers, dataset: Dataset, *, micro_batch: int = MICRO_BATCH) -> Reference:
+    """R of a slice at a model: int32 (d,), its largest entry between 2^29 and 2^30 in magnitude.
+
+    Entries of the manifest that no gradient reaches, such as buffers, are zero.
+
+    Args:
+        job_model: the job's; its module is given the model's values.
+        model: M_t, int64 (d,).
+        dataset: the slice.
+        micro_batch: samples differentiated at a time; r does not depend on it.
+
+    Raises:
+        InvalidData: the gradient is zero or not finite: the slice can examine nobody at this model.
+    """
+    gradient = _gradient(job_model, job_model.load(model), dataset, micro_batch)
+    if not np.isfinite(gradient).all():
+        raise InvalidData(f"the exam's {len(dataset)} samples have a gradient that is not finite at this model")
+    largest = float(np.abs(gradient).max())
+    if largest == 0:
+        raise InvalidData(f"the exam's {len(dataset)} samples have a gradient of zero at this model: no exam is set")
+    exponent = REFERENCE_BITS - math.frexp(largest)[1]
+    # A power of two changes no bit of the mantissa: the rounding to integers, to nearest even, is the only one.
+    return np.rint(np.ldexp(-gradient, exponent)).astype(np.int32)
+
+
+def recompute(document: JobDocument, model: Integers, samples: Path) -> Reference:
+    """R of a published slice, for whoever holds it against what its owner published: int32 (d,).
+
+    Raises:
+        InvalidData: the slice is none, does not fit the job's model, or has no gradient.
+        InvalidModel: the job's model cannot be built here.
+    """
+    job_model = JobModel.of_document(document)
+    return reference(job_model, model, load_slice(samples, job_model))
+
+
+def _gradient(job_model: JobModel, module: nn.Module, dataset: Dataset, micro_batch: int) -> NDArray[np.float64]:
+    """The mean loss's gradient, float64 (d,), on a copy of the module."""
+    examined = copy.deepcopy(module).to(device="cpu", dtype=torch.float64).eval()
+    parameters = dict(examined.named_parameters())
+    chosen = {entry.name for entry in job_model.manifest.entries}
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in chosen)
+        parameter.grad = None
+    for start in range(0, len(dataset), micro_batch):
+        part = np.arange(start, min(start + micro_batch, len(dataset)))
+        # The batch's mean, weighted by its share: these add up to the whole slice's mean.
+        loss = _mean_loss(examined, dataset, part, job_model.training.loss) * (len(part) / len(dataset))
+        loss.backward()  # type: ignore[no-untyped-call]
+    return _flat(job_model.manifest, {name: parameter.grad for name, parameter in parameters.items()})
+
+
+def _mean_loss(module: nn.Module, dataset: Dataset, part: NDArray[np.int64], loss: str) -> Tensor:
+    outputs: Tensor = module(torch.from_numpy(dataset.inputs[part]).to(torch.float64))
+    return LOSSES[loss](outputs, torch.from_numpy(dataset.labels[part]))
+
+
+def _flat(manifest: ParameterManifest, gradients: dict[str, Tensor | None]) -> NDArray[np.float64]:
+    vector = np.zeros(manifest.dimension, dtype=np.float64)
+    for entry in manifest.entries:
+        gradient = gradients.get(entry.name)
+        if gradient is not None:
+            vector[entry.offset : entry.offset + entry.size] = gradient.reshape(-1).numpy()
+    return vector
+
+
+# ---------------------------------------------------------------------- slices as bytes
+
+
+def slice_bytes(dataset: Dataset) -> bytes:
+    """A slice as it is kept, bound and published: an uncompressed .npz of ``inputs`` and ``labels``."""
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, inputs=dataset.inputs, labels=dataset.labels)
+    return file.getvalue()
+
+
+def load_slice(path: Path, job_model: JobModel) -> Dataset:
+    """Read a slice that somebody else published.
+
+    Raises:
+        InvalidData: it is no such archive, would unpack to more than its own length, or does not fit the model.
+    """
+    _check_archive(path)
+    return job_model.input.load(path)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what would take more memory than its bytes do: compressed members, and headers that promise more."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_SLICE_BYTES:
+            raise InvalidData(f"{path} has {size:,} bytes, expected at most {MAX_SLICE_BYTES:,}")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) != len(_MEMBERS) or {member.filename for member in members} != _MEMBERS:
+                raise InvalidData(f"{path} holds {len(members)} members, expected {', '.join(sorted(_MEMBERS))}")
+            for member in members:
+                _check_member(path, archive, member)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise InvalidData(f"{path} cannot be read as .npz: {error}") from error
+
+
+def _check_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+        raise InvalidData(f"{path}: {member.filename} is compressed, expected arrays as they are")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise InvalidData(f"{path}: {member.filename} has the format {version}, expected (1, 0)")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        promised = file.tell() + math.prod(shape) * dtype.itemsize
+    if promised != member.file_size:
+        raise InvalidData(f"{path}: {member.filename} has {member.file_size:,} bytes, its header says {promised:,}")
