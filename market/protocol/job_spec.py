@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from eth_utils.address import is_address, to_checksum_address
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from market.protocol.errors import InvalidJobSpec, InvalidModel
+from market.protocol.errors import InvalidExam, InvalidJobSpec, InvalidModel
+from market.protocol.exam import MAX_SECRET_SLICES
+from market.protocol.exam_spec import ExamDocument, ExamSection
 from market.protocol.identifiers import Wei
 from market.protocol.json_text import parse_json
 from market.protocol.manifest import ParameterManifest
-from market.protocol.money import parse_amount
 from market.protocol.rule_terms import NO_FALLBACK, ONE_Q16, Rule, RuleKind, RuleTerms, Scoring, StepRule, Weighting
-from market.protocol.terms import NATIVE, JobTerms, PayMode
+from market.protocol.spec_fields import Amount, Fraction, PositiveFraction, Seconds, Section, Token, printable
+from market.protocol.terms import NATIVE, NO_EXAM, NO_ROOT, JobTerms, PayMode
 
 MAX_SPEC_BYTES = 256 * 1024
 """A published spec is one block of storage, so that its digest alone names it."""
@@ -25,42 +26,17 @@ MAX_SPEC_BYTES = 256 * 1024
 FORMAT: Literal["fedmarket/job/1"] = "fedmarket/job/1"
 
 
-def _token_address(text: str) -> str:
-    if text == "native":
-        return NATIVE
-    if not is_address(text):
-        raise ValueError(f"expected 'native' or a token's address, got {text!r}")
-    return to_checksum_address(text)
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(f"expected printable characters, got {text!r}")
-    return text
-
-
-Amount = Annotated[Wei, BeforeValidator(parse_amount)]
-Token = Annotated[str, AfterValidator(_token_address)]
-Seconds = Annotated[int, Field(ge=0, le=5 * 365 * 24 * 3600)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveFraction = Annotated[float, Field(gt=0, le=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False, protected_namespaces=())
-
-
-class ModelSection(_Section):
+class ModelSection(Section):
     """Which model is trained; its arguments also say what input it takes."""
 
     architecture: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     trainable: tuple[str, ...] = ("*",)
     """Patterns of parameter names; only what matches is trained and exchanged."""
 
 
-class TrainingSection(_Section):
+class TrainingSection(Section):
     """What every trainer does in a round."""
 
     loss: str = "cross_entropy"
@@ -73,7 +49,7 @@ class TrainingSection(_Section):
     """Largest gradient norm; 0 for no clipping."""
 
 
-class UpdateSection(_Section):
+class UpdateSection(Section):
     """How updates become integers: one base count is 2^-scale_exponent."""
 
     scale_exponent: Annotated[int, Field(ge=0, le=30)] = 14
@@ -82,32 +58,37 @@ class UpdateSection(_Section):
     """Into how many parts the vector is cut to be committed to; where left out, the posting takes as few as will do."""
 
 
-class NormBound(_Section):
+class NormBound(Section):
     """Drop updates longer than this many base counts."""
 
     norm: Annotated[int, Field(ge=1, lt=1 << 32)]
 
 
-class MedianCosine(_Section):
+class MedianCosine(Section):
     """Keep updates whose median semi-partial cosine with the others is more than chance."""
 
 
-class MultiKrum(_Section):
+class MultiKrum(Section):
     """Keep the updates closest to their neighbours (Blanchard et al. 2017)."""
 
     faults: Annotated[int, Field(ge=0, le=30)]
     keep: Annotated[int, Field(ge=0, le=64)] = 0
 
 
-class ThreeSigma(_Section):
+class ThreeSigma(Section):
     """Drop updates further from the mean than so many standard deviations."""
 
     deviations: Annotated[float, Field(gt=0, le=8)] = 3.0
 
 
-class AcceptRule(_Section):
+class Exam(Section):
+    """Keep updates whose semi-partial cosine with the round's exam is more than chance."""
+
+
+class AcceptRule(Section):
     """One rule: exactly one of its names is given."""
 
+    exam: Exam | None = None
     norm_bound: NormBound | None = None
     median_cosine: MedianCosine | None = None
     multi_krum: MultiKrum | None = None
@@ -121,6 +102,8 @@ class AcceptRule(_Section):
             return Rule(RuleKind.MULTI_KRUM, self.multi_krum.faults, self.multi_krum.keep)
         if self.three_sigma:
             return Rule(RuleKind.THREE_SIGMA, round(self.three_sigma.deviations * 256))
+        if self.exam:
+            return Rule(RuleKind.EXAM)
         return Rule(RuleKind.MEDIAN_COSINE)
 
 
@@ -134,7 +117,7 @@ def _one_rule(unverified_rule: Any) -> Any:
     return {name: arguments or {}}
 
 
-class StepSection(_Section):
+class StepSection(Section):
     """How the next round's step follows from this one."""
 
     rule: Literal["constant", "decay", "agreement"] = "constant"
@@ -142,7 +125,7 @@ class StepSection(_Section):
     threshold: Fraction = 0.0
 
 
-class RulesSection(_Section):
+class RulesSection(Section):
     """How a round is decided; docs/rules.md says what each value does."""
 
     accept: Annotated[tuple[Annotated[AcceptRule, BeforeValidator(_one_rule)], ...], Field(max_length=3)] = (
@@ -150,7 +133,7 @@ class RulesSection(_Section):
     )
     significance: Annotated[float, Field(ge=0, lt=256)] = 3.0
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    score: Literal["leave_one_out_cosine", "cosine_to_mean", "equal"] = "leave_one_out_cosine"
+    score: Literal["leave_one_out_cosine", "cosine_to_mean", "equal", "exam", "shapley"] = "leave_one_out_cosine"
     cap: PositiveFraction = 1.0
     weighting: Literal["crowding", "equal"] = "crowding"
     server_rate: Annotated[float, Field(gt=0, le=4)] = 1.0
@@ -158,6 +141,11 @@ class RulesSection(_Section):
     fallback_faults: Annotated[int, Field(ge=0, le=30)] | None = None
     """f of the unpaid Multi-Krum that stands in where a round would accept nobody; none: the model stays."""
     step: StepSection = StepSection()
+
+    @property
+    def needs_exam(self) -> bool:
+        """Whether a rule or the score asks for an exam."""
+        return self.score in ("exam", "shapley") or any(rule.exam for rule in self.accept)
 
     def to_terms(self, dimension: int) -> RuleTerms:
         """The rules as the contract holds them; fractions are rounded to the nearest representable value."""
@@ -178,7 +166,7 @@ class RulesSection(_Section):
         )
 
 
-class PeriodsSection(_Section):
+class PeriodsSection(Section):
     """How long each phase takes, in seconds."""
 
     enrol_s: Seconds
@@ -193,7 +181,7 @@ class PeriodsSection(_Section):
     block_time_s: Annotated[int, Field(ge=1, le=3600)] = 12
 
 
-class MoneySection(_Section):
+class MoneySection(Section):
     """What is locked, staked and paid."""
 
     token: Token = NATIVE
@@ -204,7 +192,7 @@ class MoneySection(_Section):
     compensation: Amount = Wei(0)
 
 
-class PaySection(_Section):
+class PaySection(Section):
     """`pot` divides each round's reward by score; `price` pays each accepted update up to a price."""
 
     mode: Literal["pot", "price"] = "pot"
@@ -212,10 +200,10 @@ class PaySection(_Section):
     score_target: Fraction = 0.0
 
 
-class JobSpec(_Section):
+class JobSpec(Section):
     """Everything that an owner decides about a job."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
     description: Annotated[str, Field(max_length=10_000)] = ""
     model: ModelSection
     training: TrainingSection = TrainingSection()
@@ -227,9 +215,20 @@ class JobSpec(_Section):
     periods: PeriodsSection
     money: MoneySection
     pay: PaySection = PaySection()
+    exam: ExamSection | None = None
 
-    def to_terms(self, dimension: int, now_s: int) -> JobTerms:
+    @property
+    def exam_slices(self) -> int:
+        """How many slices the exam has, the public one included; 0 without an exam."""
+        return 0 if self.exam is None else 1 + self.rounds + self.exam.spares
+
+    def to_terms(self, dimension: int, now_s: int, exam_root: bytes = NO_ROOT) -> JobTerms:
         """The terms that the contract holds, for a job posted at this block timestamp.
+
+        Args:
+            dimension: d.
+            now_s: the block timestamp.
+            exam_root: of the exam's slices; zeros without an exam.
 
         Raises:
             InvalidTerms: values that are well formed but cannot hold together.
@@ -258,6 +257,7 @@ class JobSpec(_Section):
             compensation_wei=money.compensation,
             price_wei=self.pay.price,
             score_target_q32=round(self.pay.score_target * (1 << 32)),
+            exam=NO_EXAM if self.exam is None else self.exam.to_terms(self.rounds, exam_root),
             rules=self.rules.to_terms(dimension),
         )
         terms.check()
@@ -272,12 +272,15 @@ def parse_spec(unverified_spec: Any) -> JobSpec:
     """Make a spec of parsed YAML or JSON.
 
     Raises:
-        InvalidJobSpec: the first field that is missing, unknown, of another type or out of range.
+        InvalidJobSpec: the first field that is missing, unknown, of another type or out of range; or an exam that no
+            rule asks for, and a rule that asks for one where there is none.
     """
     try:
-        return JobSpec.model_validate(unverified_spec)
+        spec = JobSpec.model_validate(unverified_spec)
     except ValidationError as error:
         raise _first_problem(error) from error
+    _check_exam(spec)
+    return spec
 
 
 def load_spec(path: Path) -> JobSpec:
@@ -311,19 +314,48 @@ def _first_problem(error: ValidationError) -> InvalidJobSpec:
     return InvalidJobSpec(field or "the file", f"{message[0].lower()}{message[1:]}{shown}")
 
 
-class JobDocument(_Section):
+def _check_exam(spec: JobSpec) -> None:
+    """See that there is an exam if, and only if, the rules ask for one, and that its book will fit one block."""
+    asking = "the rule `exam` and the scores `exam` and `shapley`"
+    if spec.exam is None:
+        if spec.rules.needs_exam:
+            raise InvalidJobSpec("exam", f"is missing: {asking} need one, of period_s and deposit at least")
+        return
+    if not spec.rules.needs_exam:
+        raise InvalidJobSpec("exam", f"is not used: only {asking} look at it")
+    secret = spec.exam_slices - 1
+    if secret > MAX_SECRET_SLICES:
+        raise InvalidJobSpec(
+            "exam.spares",
+            f"{spec.rounds} rounds and {spec.exam.spares} spares are {secret} slices, expected at most "
+            f"{MAX_SECRET_SLICES}",
+        )
+
+
+class JobDocument(Section):
     """What storage holds of a job: the spec and what follows from it. Its digest is on-chain.
 
     Attributes:
         spec: the owner's decisions.
         manifest: the layout of the parameter vector.
         initial_model: CID of M_0, int64 little-endian in units of 2^-(scale_exponent + 16).
+        exam: root and public slice of the exam, where the spec has one.
     """
 
     format: Literal["fedmarket/job/1"] = FORMAT
     spec: JobSpec
     manifest: list[dict[str, Any]]
     initial_model: str
+    exam: ExamDocument | None = None
+
+    def to_terms(self, now_s: int) -> JobTerms:
+        """The terms that the contract holds, for a job posted at this block timestamp.
+
+        Raises:
+            InvalidTerms: values that are well formed but cannot hold together.
+        """
+        root = NO_ROOT if self.exam is None else self.exam.root_bytes
+        return self.spec.to_terms(self.parameters.dimension, now_s, root)
 
     @property
     def parameters(self) -> ParameterManifest:
@@ -350,13 +382,29 @@ class JobDocument(_Section):
         """Parse what storage returned.
 
         Raises:
-            InvalidJobSpec: not JSON, or a field is wrong; the manifest is checked, too.
+            InvalidJobSpec: not JSON, or a field is wrong; the manifest is checked, too, and the exam's public slice.
         """
         try:
             document = cls.model_validate(parse_json(unverified_data))
             _ = document.parameters
-        except (ValueError, InvalidModel) as error:
+            _check_exam(document.spec)
+            document.check_exam()
+        except (ValueError, InvalidModel, InvalidExam) as error:
             if isinstance(error, ValidationError):
                 raise _first_problem(error) from error
             raise InvalidJobSpec("the document", str(error)) from error
         return document
+
+    def check_exam(self) -> None:
+        """See that there is an exam where the spec has one, and that its public slice is under its root.
+
+        Raises:
+            InvalidExam: naming what was expected.
+        """
+        if (self.exam is None) != (self.spec.exam is None):
+            raise InvalidExam(
+                f"the spec has {'no' if self.spec.exam is None else 'an'} exam, but its document "
+                f"{'none' if self.exam is None else 'one'}"
+            )
+        if self.exam is not None:
+            self.exam.check(self.spec.exam_slices)
