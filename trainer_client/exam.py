@@ -25,7 +25,7 @@ from market.protocol.job_spec import JobDocument
 from market.protocol.manifest import ParameterManifest
 from trainer_client.data import Dataset
 from trainer_client.job_model import JobModel
-from trainer_client.training import LOSSES
+from trainer_client.losses import batch_loss
 
 __all__ = ["agrees", "load_slice", "recompute", "reference", "slice_bytes"]
 
@@ -38,7 +38,7 @@ MICRO_BATCH = 64
 MAX_SLICE_BYTES = 256 * 1024 * 1024
 """Largest slice that is read."""
 
-_MEMBERS = {"inputs.npy", "labels.npy"}
+_MEMBERS = ({"inputs.npy"}, {"inputs.npy", "labels.npy"}, {"inputs.npy", "targets.npy"})
 
 
 def reference(job_model: JobModel, model: Integers, dataset: Dataset, *, micro_batch: int = MICRO_BATCH) -> Reference:
@@ -53,7 +53,8 @@ def reference(job_model: JobModel, model: Integers, dataset: Dataset, *, micro_b
         micro_batch: samples differentiated at a time; r does not depend on it.
 
     Raises:
-        InvalidData: the gradient is zero or not finite: the slice can examine nobody at this model.
+        InvalidData: the gradient is zero or not finite: the slice can examine nobody at this model; or the samples do
+            not fit it.
     """
     gradient = _gradient(job_model, job_model.load(model), dataset, micro_batch)
     if not np.isfinite(gradient).all():
@@ -86,16 +87,11 @@ def _gradient(job_model: JobModel, module: nn.Module, dataset: Dataset, micro_ba
         parameter.requires_grad_(name in chosen)
         parameter.grad = None
     for start in range(0, len(dataset), micro_batch):
-        part = np.arange(start, min(start + micro_batch, len(dataset)))
+        batch = dataset.subset(np.arange(start, min(start + micro_batch, len(dataset))))
         # The batch's mean, weighted by its share: these add up to the whole slice's mean.
-        loss = _mean_loss(examined, dataset, part, job_model.training.loss) * (len(part) / len(dataset))
+        loss = batch_loss(job_model.training.loss, examined, batch) * (len(batch) / len(dataset))
         loss.backward()  # type: ignore[no-untyped-call]
     return _flat(job_model.manifest, {name: parameter.grad for name, parameter in parameters.items()})
-
-
-def _mean_loss(module: nn.Module, dataset: Dataset, part: NDArray[np.int64], loss: str) -> Tensor:
-    outputs: Tensor = module(torch.from_numpy(dataset.inputs[part]).to(torch.float64))
-    return LOSSES[loss](outputs, torch.from_numpy(dataset.labels[part]))
 
 
 def _flat(manifest: ParameterManifest, gradients: dict[str, Tensor | None]) -> NDArray[np.float64]:
@@ -111,9 +107,9 @@ def _flat(manifest: ParameterManifest, gradients: dict[str, Tensor | None]) -> N
 
 
 def slice_bytes(dataset: Dataset) -> bytes:
-    """A slice as it is kept, bound and published: an uncompressed .npz of ``inputs`` and ``labels``."""
+    """A slice as it is kept, bound and published: an uncompressed .npz of its arrays."""
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, inputs=dataset.inputs, labels=dataset.labels)
+    np.savez(file, allow_pickle=False, **dataset.arrays())
     return file.getvalue()
 
 
@@ -135,8 +131,9 @@ def _check_archive(path: Path) -> None:
             raise InvalidData(f"{path} has {size:,} bytes, expected at most {MAX_SLICE_BYTES:,}")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            if len(members) != len(_MEMBERS) or {member.filename for member in members} != _MEMBERS:
-                raise InvalidData(f"{path} holds {len(members)} members, expected {', '.join(sorted(_MEMBERS))}")
+            names = {member.filename for member in members}
+            if names not in _MEMBERS or len(names) != len(members):
+                raise InvalidData(f"{path} holds {len(members)} members, expected inputs, and labels or targets if any")
             for member in members:
                 _check_member(path, archive, member)
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:

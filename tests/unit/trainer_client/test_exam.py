@@ -12,32 +12,69 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import nn
 
 from market.protocol import integer_model
 from market.protocol.errors import InvalidData, InvalidExam
 from market.protocol.exam import MAX_REFERENCE, Reference, agrees
 from market.protocol.job_spec import JobDocument, JobSpec, load_spec
-from trainer_client.data import Dataset, digits, load_dataset
+from trainer_client.data import DataKind, Dataset, digits, load_dataset
 from trainer_client.exam import load_slice, recompute, reference, slice_bytes
-from trainer_client.job_model import JobModel
-from trainer_client.parameters import read_vector
-from trainer_client.training import LOSSES
+from trainer_client.generative import Autoencoder, Denoiser
+from trainer_client.job_model import JobModel, ModelInput
+from trainer_client.losses import LOSSES, batch_loss
+from trainer_client.parameters import manifest_of, read_vector
+from trainer_client.text_transformer import TextTransformer
+from trainer_client.training import LocalTraining
 
 EXAMPLE = Path(__file__).parents[3] / "fedmarket" / "examples" / "digits.yaml"
 
 
-def spec_with(loss: str = "cross_entropy", trainable: tuple[str, ...] = ("*",)) -> JobSpec:
+def spec_with(trainable: tuple[str, ...] = ("*",)) -> JobSpec:
     spec = load_spec(EXAMPLE)
-    training = spec.training.model_copy(update={"loss": loss})
-    return spec.model_copy(
-        update={"training": training, "model": spec.model.model_copy(update={"trainable": trainable})}
-    )
+    return spec.model_copy(update={"model": spec.model.model_copy(update={"trainable": trainable})})
 
 
 def built(spec: JobSpec) -> tuple[JobModel, NDArray[np.int64]]:
     job_model = JobModel.of_spec(spec)
+    return job_model, integers_of(job_model)
+
+
+def integers_of(job_model: JobModel) -> NDArray[np.int64]:
     parameters = read_vector(job_model.module, job_model.manifest)
-    return job_model, integer_model.quantise(parameters, job_model.scale_exponent)
+    return integer_model.quantise(parameters, job_model.scale_exponent)
+
+
+def learning_by(loss: str) -> JobModel:
+    """A small model that learns by this loss, with weights that are neither zero nor all alike."""
+    module: nn.Module
+    match loss:
+        case "next_token":
+            module = TextTransformer(vocabulary=16, width=8, layers=2, heads=2, context=16)
+        case "reconstruction":
+            module = Autoencoder(64, (16,), 4)
+        case "noise_prediction":
+            module = Denoiser(64, (16,), 50)
+        case _:
+            module = nn.Sequential(nn.Linear(64, 16), nn.Dropout(0.5), nn.Tanh(), nn.Linear(16, 10))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.uniform_(-0.3, 0.3, generator=generator)
+    return JobModel(module, manifest_of(module), ModelInput(64, 10, None), LocalTraining(loss=loss), 13)
+
+
+def samples_for(loss: str, images: Dataset) -> Dataset:
+    generator = np.random.default_rng(2)
+    match LOSSES[loss].kinds[-1]:
+        case DataKind.TOKENS:
+            return Dataset(generator.integers(0, 16, (64, 12)))
+        case DataKind.UNLABELLED:
+            return Dataset(images.inputs)
+        case DataKind.VALUES:
+            return Dataset(images.inputs, generator.random((64, 10)).astype(np.float32))
+        case _:
+            return images
 
 
 @pytest.fixture(scope="module")
@@ -61,34 +98,52 @@ def cosine(left: NDArray[Any], right: NDArray[Any]) -> float:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_reference_is_the_negative_gradient_of_the_mean_loss(samples: Dataset, loss: str) -> None:
-    job_model, model = built(spec_with(loss))
-    r = reference(job_model, model, samples)
+def test_the_reference_is_the_negative_gradient_of_every_mean_loss(samples: Dataset, loss: str) -> None:
+    job_model, dataset = learning_by(loss), samples_for(loss, samples)
+    model = integers_of(job_model)
+    r = reference(job_model, model, dataset)
     assert r.dtype == np.int32
     assert r.shape == (job_model.manifest.dimension,)
     assert 1 << 29 <= int(np.abs(r.astype(np.int64)).max()) <= 1 << 30
-    # A small step along r lowers the loss by the step times the gradient's length: r points down, and nowhere else.
     module = job_model.load(model).double().eval()
-    inputs, labels = torch.from_numpy(samples.inputs).double(), torch.from_numpy(samples.labels)
-    values = torch.autograd.grad(
-        LOSSES[loss](module(inputs), labels), [p for _, p in sorted(module.named_parameters())]
-    )
+    mean = batch_loss(loss, module, dataset)
+    values = torch.autograd.grad(mean, [parameter for _, parameter in sorted(module.named_parameters())])
     gradient = torch.cat([part.reshape(-1) for part in values]).numpy()
     assert cosine(r, -gradient) > 1 - 1e-12
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_reference_reproduces_under_threads_batches_and_orders(samples: Dataset, loss: str) -> None:
-    job_model, model = built(spec_with(loss))
+    job_model, dataset = learning_by(loss), samples_for(loss, samples)
+    model = integers_of(job_model)
     torch.set_num_threads(1)
-    r = reference(job_model, model, samples)
-    again, _ = built(spec_with(loss))
-    assert np.array_equal(reference(again, model, samples), r)
+    r = reference(job_model, model, dataset)
+    assert np.array_equal(reference(learning_by(loss), model, dataset), r)
     torch.set_num_threads(2)
-    assert agrees(r, reference(job_model, model, samples))
+    assert agrees(r, reference(job_model, model, dataset))
     for micro_batch in (1, 7, 64, 1000):
-        assert agrees(r, reference(job_model, model, samples, micro_batch=micro_batch))
-    assert agrees(r, reference(job_model, model, samples.subset(np.random.default_rng(1).permutation(64))))
+        assert agrees(r, reference(job_model, model, dataset, micro_batch=micro_batch))
+    assert agrees(r, reference(job_model, model, dataset.subset(np.random.default_rng(1).permutation(64))))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_other_samples_of_the_same_kind_disagree(samples: Dataset, loss: str) -> None:
+    job_model, dataset = learning_by(loss), samples_for(loss, samples)
+    model = integers_of(job_model)
+    r = reference(job_model, model, dataset)
+    assert not agrees(r, reference(job_model, model, dataset.subset(np.arange(63))))
+    if dataset.targets is not None:
+        shuffled = Dataset(dataset.inputs, np.random.default_rng(0).permutation(dataset.targets))
+        assert not agrees(r, reference(job_model, model, shuffled))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_slice_of_every_kind_survives_its_bytes(samples: Dataset, loss: str) -> None:
+    dataset = samples_for(loss, samples)
+    with np.load(io.BytesIO(slice_bytes(dataset)), allow_pickle=False) as archive:
+        assert {name: archive[name].tolist() for name in archive} == {
+            name: array.tolist() for name, array in dataset.arrays().items()
+        }
 
 
 def test_the_reference_reproduces_from_samples_saved_as_float64(samples: Dataset, tmp_path: Path) -> None:
@@ -142,13 +197,13 @@ def test_a_gradient_of_zero_sets_no_exam(samples: Dataset) -> None:
 
 
 def test_a_gradient_that_is_not_finite_sets_no_exam(samples: Dataset) -> None:
-    job_model, _ = built(spec_with("mse"))
+    job_model, _ = built(spec_with())
     huge = Dataset(np.full_like(samples.inputs, 3e38), samples.labels)
     with torch.no_grad():
         for name, parameter in job_model.module.named_parameters():
             if "weight" in name:
                 parameter.fill_(1e38)
-    frozen = spec_with("mse", trainable=(job_model.manifest.entries[0].name,))
+    frozen = spec_with(trainable=(job_model.manifest.entries[0].name,))
     part = JobModel(job_model.module, JobModel.of_spec(frozen).manifest, job_model.input, job_model.training, 13)
     with pytest.raises(InvalidData, match="not finite"):
         reference(part, np.ones(part.manifest.dimension, dtype=np.int64), huge)
@@ -239,7 +294,7 @@ INPUTS, LABELS = _array(np.zeros((2, 64), np.float32)), _array(np.zeros(2, np.in
     [
         (b"", "cannot be read as .npz"),
         (b"PK\x03\x04" + bytes(100), "cannot be read as .npz"),
-        (_archive({"inputs.npy": INPUTS}), "1 members, expected inputs.npy, labels.npy"),
+        (_archive({"inputs.npy": INPUTS, "other.npy": LABELS}), "2 members, expected inputs, and labels or targets"),
         (_archive({"inputs.npy": INPUTS, "labels.npy": LABELS, "more.npy": LABELS}), "3 members"),
         (_archive({"inputs.npy": INPUTS, "labels.npy": LABELS}, zipfile.ZIP_DEFLATED), "is compressed"),
         (_archive({"inputs.npy": INPUTS[:-1], "labels.npy": LABELS}), "its header says"),
