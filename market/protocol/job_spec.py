@@ -88,11 +88,11 @@ class Exam(Section):
 class AcceptRule(Section):
     """One rule: exactly one of its names is given."""
 
-    exam: Exam | None = None
     norm_bound: NormBound | None = None
     median_cosine: MedianCosine | None = None
     multi_krum: MultiKrum | None = None
     three_sigma: ThreeSigma | None = None
+    exam: Exam | None = None
 
     def to_rule(self) -> Rule:
         """The rule as the contract holds it."""

@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,11 @@ import pytest
 import yaml
 
 from market.protocol.errors import InvalidJobSpec, InvalidTerms
+from market.protocol.exam import ExamSlice, exam_path, exam_root
+from market.protocol.exam_spec import ExamDocument, PublicSlice
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument, JobSpec, load_spec, parse_spec
 from market.protocol.manifest import ParameterManifest
-from market.protocol.rule_terms import NO_FALLBACK, RuleKind
+from market.protocol.rule_terms import NO_FALLBACK, RuleKind, Scoring
 from market.protocol.terms import NATIVE, JobTerms, PayMode
 
 TEXT = """
@@ -179,3 +182,134 @@ def test_a_document_beyond_one_block_is_refused(spec: JobSpec) -> None:
     manifest = ParameterManifest.from_shapes({f"layer{index:05}": [1] for index in range(8_000)})
     with pytest.raises(InvalidJobSpec, match=str(MAX_SPEC_BYTES)):
         JobDocument(spec=spec, manifest=manifest.to_json(), initial_model="bafkqaaa").to_bytes()
+
+
+# ---------------------------------------------------------------------- the exam
+
+EXAM = {"period_s": 20, "deposit": "0.1 ether"}
+
+
+def with_exam(fields: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    fields["rules"] = {"accept": ["exam"], "score": "exam"}
+    fields["exam"] = {**EXAM, **changes}
+    return fields
+
+
+def document_with_exam(fields: dict[str, Any]) -> JobDocument:
+    spec = parse_spec(with_exam(fields))
+    exam = [ExamSlice("b" + letter * 58, bytes([number]) * 32) for number, letter in enumerate("abcdefgh")]
+    leaves = [opened.leaf(index) for index, opened in enumerate(exam)]
+    public = PublicSlice(
+        samples=exam[0].samples, salt=exam[0].salt.hex(), path=tuple(node.hex() for node in exam_path(leaves, 0))
+    )
+    manifest = ParameterManifest.from_shapes({"w": (3, 2)})
+    return JobDocument(
+        spec=spec,
+        manifest=manifest.to_json(),
+        initial_model="b" + "a" * 58,
+        exam=ExamDocument(root=exam_root(leaves).hex(), public=public),
+    )
+
+
+def test_an_exam_becomes_the_contracts_terms(fields: dict[str, Any]) -> None:
+    spec = parse_spec(with_exam(fields, spares=3, examiner="0x" + "ab" * 20))
+    terms = spec.to_terms(DIMENSION, NOW_S, b"\x01" * 32)
+    assert (terms.exam.root, terms.exam.period_s, terms.exam.slices) == (b"\x01" * 32, 20, 8)
+    assert terms.exam.deposit_wei == 10**17
+    assert terms.exam.examiner.lower() == "0x" + "ab" * 20
+    assert [rule.kind for rule in terms.rules.rules] == [RuleKind.EXAM]
+    assert terms.rules.scoring is Scoring.EXAM
+    assert spec.exam_slices == 9
+    assert terms.deposit_wei == 5 * (11 * 10**17 + 10**17)
+
+
+def test_the_examiner_is_the_owner_unless_another_is_named(fields: dict[str, Any]) -> None:
+    assert parse_spec(with_exam(fields)).to_terms(DIMENSION, NOW_S, b"\x01" * 32).exam.examiner == NATIVE
+    spec = parse_spec(with_exam(fields, examiner="owner"))
+    assert spec.exam is not None
+    assert spec.exam.examiner == NATIVE
+
+
+@pytest.mark.parametrize("score", ["exam", "shapley"])
+def test_a_score_alone_asks_for_an_exam(fields: dict[str, Any], score: str) -> None:
+    fields["rules"] = {"accept": ["median_cosine"], "score": score}
+    with pytest.raises(InvalidJobSpec, match="job spec: exam: is missing"):
+        parse_spec(fields)
+    assert parse_spec({**fields, "exam": EXAM}).rules.needs_exam
+
+
+def test_a_rule_alone_asks_for_an_exam(fields: dict[str, Any]) -> None:
+    fields["rules"] = {"accept": [{"norm_bound": {"norm": 9}}, "exam"], "score": "equal"}
+    with pytest.raises(InvalidJobSpec, match="job spec: exam: is missing"):
+        parse_spec(fields)
+    assert parse_spec({**fields, "exam": EXAM}).rules.needs_exam
+
+
+def test_an_exam_that_nothing_looks_at_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobSpec, match="job spec: exam: is not used"):
+        parse_spec({**fields, "exam": EXAM})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"samples": 0}, r"exam\.samples"),
+        ({"public_samples": -1}, r"exam\.public_samples"),
+        ({"spares": -1}, r"exam\.spares"),
+        ({"spares": 892}, r"exam\.spares: 5 rounds and 892 spares are 897 slices, expected at most 896"),
+        ({"deposit": "much"}, r"exam\.deposit"),
+        ({"period_s": "soon"}, r"exam\.period_s"),
+        ({"examiner": "0x12"}, r"exam\.examiner: expected 'owner' or an account's address, got '0x12'"),
+        ({"salt": 1}, r"exam\.salt: is not a known field"),
+    ],
+)
+def test_a_wrong_field_of_an_exam_is_named(fields: dict[str, Any], changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidJobSpec, match=named):
+        parse_spec(with_exam(fields, **changes))
+
+
+def test_an_exam_without_its_root_has_no_terms(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTerms, match=r"exam\.root"):
+        parse_spec(with_exam(fields)).to_terms(DIMENSION, NOW_S)
+
+
+def test_a_document_shows_the_exams_root_and_public_slice_and_nothing_else(fields: dict[str, Any]) -> None:
+    document = document_with_exam(fields)
+    assert JobDocument.from_bytes(document.to_bytes()) == document
+    assert document.exam is not None
+    assert document.to_terms(NOW_S).exam.root == document.exam.root_bytes
+    for number in range(1, 8):
+        assert (bytes([number]) * 32).hex() not in document.to_bytes().decode()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda exam: exam.update(root="00" * 32), "slice 0 is not under the exam's root"),
+        (lambda exam: exam["public"].update(salt="11" * 32), "slice 0 is not under the exam's root"),
+        (lambda exam: exam["public"].update(samples="b" + "b" * 58), "slice 0 is not under the exam's root"),
+        (lambda exam: exam["public"].update(samples="near"), "not a CID"),
+        (lambda exam: exam["public"]["path"].pop(), "path of slice 0 is not 3 hashes"),
+        (lambda exam: exam["public"].update(path=["00" * 32] * 33), r"exam\.public\.path"),
+        (lambda exam: exam.update(root="00"), r"exam\.root: expected 64 hexadecimal digits"),
+    ],
+)
+def test_a_document_whose_public_slice_is_not_under_the_root_is_refused(
+    fields: dict[str, Any], change: Any, said: str
+) -> None:
+    value = json.loads(document_with_exam(fields).to_bytes())
+    change(value["exam"])
+    with pytest.raises(InvalidJobSpec, match=said):
+        JobDocument.from_bytes(json.dumps(value).encode())
+
+
+def test_a_document_has_an_exam_if_and_only_if_its_spec_has(fields: dict[str, Any]) -> None:
+    document = document_with_exam(fields)
+    with pytest.raises(InvalidJobSpec, match="the spec has an exam, but its document none"):
+        JobDocument.from_bytes(document.model_copy(update={"exam": None}).to_bytes())
+    plain = parse_spec({**yaml.safe_load(TEXT)})
+    with pytest.raises(InvalidJobSpec, match="the spec has no exam, but its document one"):
+        JobDocument.from_bytes(document.model_copy(update={"spec": plain}).to_bytes())
+    odd = document.spec.model_copy(update={"rules": plain.rules})
+    with pytest.raises(InvalidJobSpec, match="exam: is not used"):
+        JobDocument.from_bytes(document.model_copy(update={"spec": odd}).to_bytes())

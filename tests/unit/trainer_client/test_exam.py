@@ -204,7 +204,7 @@ def test_a_gradient_that_is_not_finite_sets_no_exam(samples: Dataset) -> None:
             if "weight" in name:
                 parameter.fill_(1e38)
     frozen = spec_with(trainable=(job_model.manifest.entries[0].name,))
-    part = JobModel(job_model.module, JobModel.of_spec(frozen).manifest, job_model.input, job_model.training, 13)
+    part = JobModel(job_model.module, JobModel.of_spec(frozen).manifest, job_model.input, LocalTraining(loss="mse"), 13)
     with pytest.raises(InvalidData, match="not finite"):
         reference(part, np.ones(part.manifest.dimension, dtype=np.int64), huge)
 
