@@ -1,16 +1,18 @@
-"""What a project owner does before the money moves: build the model, warm it, commit to it, publish the document."""
+"""What a project owner does before the money moves: cut the exam, build the model, warm it, commit to it, publish."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmarket.exam_folder import ExamFolder
 from market.model_opening import check_length
 from market.protocol import integer_model
-from market.protocol.errors import InvalidInput
+from market.protocol.errors import InvalidData, InvalidInput
 from market.protocol.job_spec import JobDocument, JobSpec
 from market.protocol.terms import JobTerms
 from market.storage import Cid, ContentStore
@@ -53,7 +55,32 @@ class PreparedJob:
         Raises:
             InvalidTerms: values of the spec that cannot hold together.
         """
-        return self.spec.to_terms(self.document.parameters.dimension, now_s)
+        return self.document.to_terms(now_s)
+
+
+def cut_exam(spec: JobSpec, reference_set: Dataset) -> list[Dataset]:
+    """Draw an exam's slices from a reference set, at random and without replacement: the public one, then the others.
+
+    Nobody who knows the set, or the public slice, can tell which samples a secret slice has: the operating system's
+    generator draws, and no seed is kept.
+
+    Raises:
+        InvalidInput: the spec has no exam.
+        InvalidData: there are too few samples.
+    """
+    if spec.exam is None:
+        raise InvalidInput("the job spec has no exam: a reference set is of no use, expected --warm-start alone")
+    secret = spec.exam_slices - 1
+    needed = spec.exam.public_samples + secret * spec.exam.samples
+    if len(reference_set) < needed:
+        raise InvalidData(
+            f"the reference set has {len(reference_set):,} samples, expected at least {needed:,}: "
+            f"{spec.exam.public_samples} public ones, and {secret} slices of {spec.exam.samples} "
+            f"({spec.rounds} rounds and {spec.exam.spares} spares)"
+        )
+    drawn = np.array(secrets.SystemRandom().sample(range(len(reference_set)), needed), dtype=np.int64)
+    cuts = [spec.exam.public_samples + index * spec.exam.samples for index in range(secret)]
+    return [reference_set.subset(part) for part in np.split(drawn, cuts)]
 
 
 def initial_model(
@@ -96,17 +123,21 @@ def fewest_chunks(dimension: int, points: int) -> int:
     return -(-dimension // longest)
 
 
-def publish(spec: JobSpec, model: NDArray[np.int64], store: ContentStore, srs: Srs) -> PreparedJob:
-    """Commit to the initial model, and put it and the job's document into storage, pinned.
+def publish(
+    spec: JobSpec, model: NDArray[np.int64], store: ContentStore, srs: Srs, exam: ExamFolder | None = None
+) -> PreparedJob:
+    """Commit to the initial model, and put it, the exam's public slice and the job's document into storage, pinned.
 
     Args:
         spec: the job; where it does not say how many chunks, they are as few as the SRS allows.
         model: M_0, int64 (d,).
         store: where everyone will look.
         srs: the deployment's.
+        exam: where the spec has one; its secret slices stay where they are.
 
     Raises:
         InvalidInput: the SRS is too short for the spec's number of chunks.
+        InvalidExam: the public slice is lost or damaged.
         InvalidJobSpec: the document does not fit one block of storage.
         StorageError: the store refused.
     """
@@ -116,8 +147,14 @@ def publish(spec: JobSpec, model: NDArray[np.int64], store: ContentStore, srs: S
     spec = spec.with_chunks(layout.chunks)
     commitment = commit(srs, layout, model, Blinders.zero(layout))
     model_cid = store.add_bytes(integer_model.to_bytes(model))
-    document = JobDocument(spec=spec, manifest=manifest.to_json(), initial_model=str(model_cid))
+    public = [] if exam is None else [store.add_bytes(exam.slice_data(0))]
+    document = JobDocument(
+        spec=spec,
+        manifest=manifest.to_json(),
+        initial_model=str(model_cid),
+        exam=None if exam is None else exam.document(),
+    )
     document_cid = store.add_bytes(document.to_bytes())
-    for cid in (model_cid, document_cid):
+    for cid in (model_cid, *public, document_cid):
         store.pin(cid, f"job {spec.name}")
     return PreparedJob(spec, document, document_cid, model, model_cid, commitment, srs.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from market.chain.records import JobState
 from market.protocol.errors import ChainTimeout, ChainUnreachable, TransactionLost
@@ -17,6 +17,7 @@ def follow(
     should_stop: Callable[[], bool],
     report: Callable[[str], None],
     poll_s: float,
+    over: Collection[Phase] = (Phase.FINISHED, Phase.CLOSED),
 ) -> None:
     """Let a role act until the job's rounds are over.
 
@@ -29,6 +30,7 @@ def follow(
         should_stop: asked before every look at the chain.
         report: is told what is waited for, a line at a time.
         poll_s: pause where nothing was due.
+        over: the phases in which the role has nothing to do any more.
     """
     told = ""
     while True:
@@ -36,7 +38,7 @@ def follow(
             if should_stop():
                 return
             state, phase = job.now()
-            if phase in (Phase.FINISHED, Phase.CLOSED):
+            if phase in over:
                 return
             if not advance(state, phase):
                 time.sleep(poll_s)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from market.chain.records import JobState
 from market.job_history import JobHistory, Version
 from market.protocol import integer_model
-from market.protocol.errors import AuditMismatch, InvalidInput, InvalidModel
+from market.protocol.errors import AuditMismatch, ChainTimeout, InvalidInput, InvalidModel
 from market.protocol.identifiers import JobId
 from market.protocol.integer_model import Integers
 from market.published_job import PublishedJob
@@ -114,6 +115,19 @@ def fetch_verified(job: PublishedJob, srs: Srs, versions: Sequence[Version]) -> 
     model = job.model(versions[-1].digest)
     verify_model(srs, layout_of(job), versions, model)
     return model
+
+
+def fetch_current(job: PublishedJob, srs: Srs, state: JobState) -> Integers:
+    """Fetch the model that an attempt starts from, int64 (d,), mapped, verified as `fetch_verified` does.
+
+    Raises:
+        ChainTimeout: the node's events do not tell of the settlement that made it yet.
+        StorageError, InvalidModel, AuditMismatch: as `fetch_verified`.
+    """
+    versions = job.history().versions(before=state.attempt)
+    if versions[-1].digest != state.model:
+        raise ChainTimeout(f"no settlement that the node tells of made the model 0x{state.model.hex()} yet")
+    return fetch_verified(job, srs, versions)
 
 
 def warm_up(srs: Srs, layout: Layout) -> None:

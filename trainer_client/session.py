@@ -19,11 +19,10 @@ from market.chain.calls import PreparedCall
 from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.following import follow
-from market.model_opening import check_job_srs, fetch_verified, layout_of, warm_up
+from market.model_opening import check_job_srs, fetch_current, layout_of, warm_up
 from market.protocol.errors import (
     AuditMismatch,
     BlockNotFound,
-    ChainTimeout,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
@@ -279,11 +278,8 @@ class TrainerSession:
 
     def _verified_model(self, state: JobState) -> NDArray[np.int64] | None:
         """The model to train on, once it is seen to be the one that the chain committed to; None while it is away."""
-        versions = self.job.history().versions(before=state.attempt)
-        if versions[-1].digest != state.model:
-            raise ChainTimeout(f"no settlement that the node tells of made the model 0x{state.model.hex()} yet")
         try:
-            return fetch_verified(self.job, self._srs, versions)
+            return fetch_current(self.job, self._srs, state)
         except (BlockNotFound, CorruptBlock) as problem:
             if self._waits_for != state.model:
                 self._waits_for = state.model

@@ -12,21 +12,19 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmarket.commands.amounts import money
+from fedmarket.commands.closing import check_published, close_job, take_refund
 from fedmarket.commands.job_overview import JobOverview
 from fedmarket.commands.job_tables import job_list, job_report
 from fedmarket.commands.options import FILE, actor_options, console, job_argument, network_options, to_option
 from fedmarket.connection import Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
-from market.chain.events import ROUNDS, JobClosed, Refunded
-from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.integer_model import Integers
 from market.published_job import PublishedJob
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "digits.yaml"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 class JobGroup(click.Group):
@@ -60,9 +58,11 @@ def job() -> None:
 
 
 @job.command()
-def example() -> None:
+@click.option("--without-exam", is_flag=True, help="Of a job whose trainers judge one another: no reference set.")
+def example(without_exam: bool) -> None:
     """Print a commented job spec to start from."""
-    click.echo(EXAMPLE.read_text("utf-8"), nl=False)
+    name = "digits-median.yaml" if without_exam else "digits.yaml"
+    click.echo((EXAMPLES / name).read_text("utf-8"), nl=False)
 
 
 @job.command("list")
@@ -141,18 +141,23 @@ def expire(job_number: int, actor: Actor) -> None:
 @job.command()
 @job_argument
 @to_option
+@click.option(
+    "--forfeit-exam", is_flag=True, help="Close it although the exam is not published: its deposits are lost."
+)
 @actor_options
-def close(job_number: int, to: str | None, actor: Actor) -> None:
+def close(job_number: int, to: str | None, forfeit_exam: bool, actor: Actor) -> None:
     """Close JOB once its rounds are over; its owner gets the unused reward back. Credits stay claimable."""
     to = checked_address(to) if to else actor.address
     job, market = JobId(job_number), actor.network.market
     state = market.state(job)
+    if not forfeit_exam:
+        check_published(actor, job, state)
     if not state.closed:
-        _close(actor, job)
+        close_job(actor, job)
     elif state.owner != actor.address:
         click.echo(f"job {job} was closed before")
     if state.owner == actor.address:
-        _refund(actor, job, to)
+        take_refund(actor, job, to)
 
 
 def named_parameters(job: PublishedJob, digest: Digest) -> dict[str, NDArray[np.float32]]:
@@ -186,25 +191,3 @@ def _write_npz(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _close(actor: Actor, job: JobId) -> None:
-    market = actor.network.market
-    token = market.terms(job).token
-    history = JobHistory(market.events(job, actor.network.deployment.block, kinds=ROUNDS))
-    receipt = actor.sender.send(f"close/{job}", market.close_job(job, history.packed_lifetime()))
-    for event in market.events_in(receipt.logs):
-        if isinstance(event, JobClosed):
-            returned, burned = money(event.refundable_wei, token), money(event.burned_wei, token)
-            click.echo(f"job {job} is closed; {returned} returned to the owner, {burned} burned")
-
-
-def _refund(actor: Actor, job: JobId, to: str) -> None:
-    market = actor.network.market
-    token, refundable_wei = market.terms(job).token, market.ledger(job).refundable_wei
-    if not refundable_wei:
-        click.echo("nothing is left to refund")
-        return
-    refunds = market.events(job, actor.network.deployment.block, kinds=[Refunded])
-    actor.sender.send(f"refund/{job}/{len(refunds)}", market.refund(job, to))
-    click.echo(f"refunded {money(refundable_wei, token)} to {to}")

@@ -10,56 +10,108 @@ from fedmarket.commands.amounts import moment, money
 from fedmarket.commands.job_tables import facts, terms_rows
 from fedmarket.commands.options import FILE, actor_options, console
 from fedmarket.connection import Actor
+from fedmarket.exam_folder import ExamFolder
 from fedmarket.owner import WARM_EPOCHS, PreparedJob, initial_model, publish
+from fedmarket.posted_exam import opening_key, prepare_exam
 from market.chain.events import JobOpened
 from market.chain.transactions import Finality, Receipt
-from market.protocol.errors import ChainError
+from market.protocol.errors import ChainError, InvalidInput
 from market.protocol.identifiers import Digest
 from market.protocol.job_spec import JobSpec, load_spec
-from market.protocol.terms import JobTerms
+from market.protocol.terms import NO_ROOT, JobTerms
+from trainer_client.data import Dataset
+from trainer_client.exam import load_slice
 from trainer_client.job_model import JobModel
 from trainer_client.training import Progress
+
+ANY_ROOT = bytes([1]) * 32
+"""Stands for the exam's root while the other terms are looked at."""
 
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC.yaml", type=FILE)
-@click.option("--warm-start", type=FILE, metavar="DATA", help="The owner's own samples, to train the first model on.")
+@click.option("--reference", type=FILE, metavar="DATA", help="Samples to cut the exam from, where the spec has one.")
+@click.option("--exam", "folder", type=FILE, metavar="DIR", help="Keep the exam there; under --work by default.")
+@click.option("--warm-start", type=FILE, metavar="DATA", help="To train the first model on, where there is no exam.")
 @click.option("--epochs", default=WARM_EPOCHS, show_default=True, type=click.IntRange(1, 10_000), help="Over them.")
 @click.option("--again", is_flag=True, help="Post once more what this account has posted before.")
 @actor_options
-def post(spec_file: Path, warm_start: Path | None, epochs: int, again: bool, actor: Actor) -> None:
+def post(
+    spec_file: Path,
+    reference: Path | None,
+    folder: Path | None,
+    warm_start: Path | None,
+    epochs: int,
+    again: bool,
+    actor: Actor,
+) -> None:
     """Publish the job that SPEC.yaml describes, and lock its reward in the contract.
 
-    Killed and started again, it opens the job once: the same spec with the same first model is the same job.
+    A job with an exam is cut from --reference: slice 0 is published and trains the first model; the other slices are
+    kept in a folder, secret until `fedmarket owner run` has set them all. Keep a copy of it: without it every round
+    costs a deposit.
+
+    Killed and started again, it opens the job once: the same spec with the same data is the same job.
     """
     spec = load_spec(spec_file)
     model_of_spec = JobModel.of_spec(spec)
     dimension = model_of_spec.manifest.dimension
-    spec.to_terms(dimension, actor.network.chain.timestamp())  # whatever cannot hold together is said at once
+    _check_sources(spec, reference, warm_start)
+    # Whatever cannot hold together is said at once.
+    spec.to_terms(dimension, actor.network.chain.timestamp(), NO_ROOT if spec.exam is None else ANY_ROOT)
     srs = actor.network.srs(dimension, spec.update.chunks)
-    dataset = None if warm_start is None else model_of_spec.input.load(warm_start)
+    exam = None
+    if reference is not None:
+        exam = prepare_exam(actor, spec, model_of_spec.input.load(reference), folder, again)
+    dataset = _warm_samples(model_of_spec, exam, warm_start)
     with console().status("warming the model") as status:
         model = initial_model(spec, dataset, epochs, lambda progress: status.update(_warming(progress)))
-    prepared = publish(spec, model, actor.network.store, srs)
+    prepared = publish(spec, model, actor.network.store, srs, exam)
+    if exam is not None:
+        exam.note_posted(prepared.document_cid.digest)
+    opened, is_new = _open(actor, prepared, again)
+    _tell(spec, prepared, opened, is_new, exam)
+    if dataset is None:
+        click.echo("note: no --warm-start: from a random model, rules that look for agreement may accept nobody")
+
+
+def _check_sources(spec: JobSpec, reference: Path | None, warm_start: Path | None) -> None:
+    if spec.exam is None and reference is not None:
+        raise InvalidInput(f"{spec.name!r} has no exam in its spec: --reference is of no use, expected --warm-start")
+    if spec.exam is not None and reference is None:
+        raise InvalidInput(f"{spec.name!r} has an exam: name the samples to cut it from with --reference DATA")
+    if spec.exam is not None and warm_start is not None:
+        raise InvalidInput(
+            "the first model of a job with an exam is trained on its public slice: leave --warm-start out"
+        )
+
+
+def _warm_samples(built: JobModel, exam: ExamFolder | None, warm_start: Path | None) -> Dataset | None:
+    if exam is not None:
+        exam.slice_data(0)  # says what is wrong with it
+        return load_slice(exam.slice_path(0), built)
+    return None if warm_start is None else built.input.load(warm_start)
+
+
+def _open(actor: Actor, prepared: PreparedJob, again: bool) -> tuple[JobOpened, bool]:
+    """Open the job, once; returns what came of it, and whether that was now."""
     terms = prepared.terms(actor.network.chain.timestamp())
     key = _key(actor, prepared, again)
     is_new = not actor.sender.knows(key)
     if is_new:
         actor.allow_deposit(terms.token, terms.deposit_wei)
     call = actor.network.market.open_job(terms, *_digests(prepared), prepared.commitment, prepared.srs_id)
-    receipt = actor.sender.send(key, call, Finality(blocks=1 + spec.periods.confirmations))
-    _tell(spec, prepared, _opening(actor, receipt), is_new)
-    if dataset is None:
-        click.echo("note: no --warm-start: from a random model, rules that look for agreement may accept nobody")
+    receipt = actor.sender.send(key, call, Finality(blocks=1 + prepared.spec.periods.confirmations))
+    return _opening(actor, receipt), is_new
 
 
 def _key(actor: Actor, prepared: PreparedJob, again: bool) -> str:
     """The intent to open this document; another one each time that it is opened again, but not for a retry."""
-    number, key = 0, f"open/{prepared.document_cid.digest.hex()}"
+    number, key = 0, opening_key(prepared.document_cid.digest)
     unresolved = actor.sender.unresolved()
     while again and actor.sender.knows(key) and key not in unresolved:
         number += 1
-        key = f"open/{prepared.document_cid.digest.hex()}/{number}"
+        key = f"{opening_key(prepared.document_cid.digest)}/{number}"
     return key
 
 
@@ -78,7 +130,7 @@ def _warming(progress: Progress) -> str:
     return f"warming the model: epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4f}"
 
 
-def _tell(spec: JobSpec, prepared: PreparedJob, opened: JobOpened, is_new: bool) -> None:
+def _tell(spec: JobSpec, prepared: PreparedJob, opened: JobOpened, is_new: bool, exam: ExamFolder | None) -> None:
     screen = console()
     screen.print(
         f"[bold]Job {opened.job}[/bold] {'is open' if is_new else 'was posted already; --again posts it anew'}"
@@ -91,6 +143,9 @@ def _tell(spec: JobSpec, prepared: PreparedJob, opened: JobOpened, is_new: bool)
         ("first model", f"{prepared.model_cid} ({len(prepared.model):,} parameters)"),
         ("commitment", f"{terms.chunks} points under the SRS 0x{prepared.srs_id.hex()}"),
         *terms_rows(terms),
+        *([] if exam is None else [("exam", f"{len(exam.slices) - 1} secret slices in {exam.path}")]),
         ("one attempt", f"takes until {moment(terms.enrol_until_s + terms.attempt_period_s)} at the earliest"),
     ]
     screen.print(facts(rows))
+    if exam is not None:
+        screen.print(f"next: fedmarket owner run {opened.job}, from now until the job is over")

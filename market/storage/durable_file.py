@@ -36,11 +36,11 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot use {path}: {at}: {error.strerror}") from error
 
 
-def write_file(path: Path, parts: Iterable[bytes]) -> None:
+def write_file(path: Path, parts: Iterable[bytes], mode: int = 0o666) -> None:
     """Write a file that appears under its name only when it is complete and on the disk.
 
     The name itself is durable after `sync_folder` on its folder. A writer killed on the way leaves a hidden `.part`
-    file and never a damaged one; any other failure leaves nothing.
+    file and never a damaged one; any other failure leaves nothing. Nobody gets more permissions than `mode` gives.
 
     Raises:
         StorageFull: the disk is full.
@@ -48,7 +48,7 @@ def write_file(path: Path, parts: Iterable[bytes]) -> None:
     """
     temporary = path.parent / f".{uuid.uuid4().hex}{_LEFTOVER_SUFFIX}"
     with disk_errors(path):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             with open(descriptor, "wb") as file:
                 for part in parts:

@@ -1,0 +1,67 @@
+"""Project owners at work: set the exams of a job with one, and show them at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fedmarket.commands.closing import close_when_due, take_refund
+from fedmarket.commands.interruption import leaving
+from fedmarket.commands.live import JobMonitor
+from fedmarket.commands.options import FILE, actor_options, console, job_argument
+from fedmarket.connection import Actor
+from fedmarket.exam_folder import ExamFolder, exam_of_job
+from market.published_job import PublishedJob
+
+
+@click.group()
+def owner() -> None:
+    """Set a job's exams (project owners, and whom they name)."""
+
+
+@owner.command()
+@job_argument
+@click.option("--exam", "folder", type=FILE, metavar="DIR", help="The exam's folder; found under --work by default.")
+@click.option("--close", is_flag=True, help="When the exams are published, wait, close the job and take the refund.")
+@actor_options
+def run(job_number: int, folder: Path | None, close: bool, actor: Actor) -> None:
+    """Set the exam of each of JOB's rounds, open it after the reveals, and publish all of them at the end.
+
+    Stop and start it at any time: an exam that was sent is never set a second time. A round whose exam is not opened in
+    time costs one deposit, and is decided without.
+
+    Another machine can do this, with an account of its own: name the account in the spec as exam.examiner, and copy the
+    exam's folder there, by a way that nobody else can read. Let only one machine run at a time: an exam can be opened
+    from nowhere but where it was set.
+    """
+    from fedmarket.examiner import ExamSession
+
+    job = actor.job(job_number)
+    exam = ExamFolder.open(folder) if folder else exam_of_job(actor.work, job)
+    monitor = JobMonitor(job, console(), f"job {job.id}")
+    session = ExamSession(job, exam, actor.sender, actor.network.srs_of(job), report=monitor.report)
+
+    def should_stop() -> bool:
+        monitor.poll()
+        return False
+
+    again = f"stopped; run the same command again before the exam phase of job {job.id} ends"
+    with leaving(lambda: again):
+        with monitor.showing():
+            session.run(should_stop)
+        if close:
+            close_when_due(actor, job.id, lambda: False)
+    _tell(job, actor, close)
+
+
+def _tell(job: PublishedJob, actor: Actor, close: bool) -> None:
+    state = job.market.state(job.id)
+    if not state.exam_published:
+        click.echo(f"job {job.id} was closed before its exams were published: the deposits are lost")
+    elif not state.closed:
+        click.echo(
+            f"the exams of job {job.id} are published; `fedmarket job close {job.id}` once the last pay has vested"
+        )
+    if close and state.owner == actor.address:
+        take_refund(actor, job.id, actor.address)
