@@ -140,7 +140,7 @@ def check_document(document: JobDocument, terms: JobTerms, initial_model: Digest
         AuditMismatch: naming the first term that differs. Moments are the chain's alone.
     """
     periods = document.spec.periods
-    promised = document.spec.to_terms(document.parameters.dimension, terms.enrol_until_s - periods.enrol_s)
+    promised = document.to_terms(terms.enrol_until_s - periods.enrol_s)
     for name in vars(promised):
         if getattr(promised, name) != getattr(terms, name):
             raise AuditMismatch(f"the spec says {name} = {getattr(promised, name)}, the chain {getattr(terms, name)}")

@@ -104,7 +104,7 @@ def spec(features: int, **changes: Any) -> JobSpec:
         },
     }
     for name, value in changes.items():
-        fields[name] = {**fields[name], **value} if isinstance(value, dict) else value
+        fields[name] = {**fields.get(name, {}), **value} if isinstance(value, dict) else value
     return parse_spec(fields)
 
 

@@ -1,0 +1,124 @@
+"""A small job with an exam on a real chain: its owner, or whom the owner names, sets and opens it a phase at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedmarket.exam_folder import ExamFolder
+from fedmarket.examiner import ExamSession
+from fedmarket.owner import cut_exam, initial_model, publish
+from market.chain.events import ExamCommitted, JobOpened
+from market.protocol.rounds import Phase
+from market.protocol.terms import JobTerms
+from market.storage import Cid
+from tests.integration.marketplace import Killed, Marketplace, samples, spec
+from trainer_client.data import Dataset
+from trainer_client.exam import load_slice, slice_bytes
+from trainer_client.job_model import JobModel
+from trainer_client.session import train_locally
+
+EXAM_DEPOSIT_WEI = 10**15
+EXAM = {"samples": 16, "public_samples": 24, "spares": 2, "period_s": 200, "deposit": EXAM_DEPOSIT_WEI}
+# With so few parameters three standard deviations of chance are most of the way to one.
+RULES = {"accept": ["exam"], "score": "exam", "significance": 1.0}
+REFERENCE_SEED = 1_000
+
+
+@dataclass
+class ExaminedMarketplace(Marketplace):
+    """One job with an exam. `folder` is shared by nobody: the exam is in the owner's work folder."""
+
+    @property
+    def exam_path(self) -> Path:
+        """Where the owner keeps the exam."""
+        return self.work_folder("owner") / "exam"
+
+    @property
+    def exam(self) -> ExamFolder:
+        """The exam, as it is on the disk."""
+        return ExamFolder.open(self.exam_path)
+
+    def post(self, **changes: Any) -> ExaminedMarketplace:
+        """Cut the exam, and publish and open the job."""
+        changes = {"rules": RULES, "exam": EXAM, **changes}
+        changes["exam"] = {**EXAM, **changes["exam"]}
+        parsed = spec(self.features, **changes)
+        reference_set = samples(REFERENCE_SEED, self.features, 200)
+        folder = ExamFolder.create(self.exam_path, [slice_bytes(part) for part in cut_exam(parsed, reference_set)])
+        warm = load_slice(folder.slice_path(0), JobModel.of_spec(parsed))
+        self.prepared = publish(parsed, initial_model(parsed, warm, epochs=1), self.store, self.srs, folder)
+        self.document_cid, self.model_cid = self.prepared.document_cid, self.prepared.model_cid
+        self.terms: JobTerms = self.prepared.terms(self.devnet.timestamp())
+        receipt = self.send("owner", "open", self.opening_call(self.prepared))
+        [opened] = [event for event in self.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
+        self.id = opened.job
+        return self
+
+    def join(self, trainers: int, aggregators: Any = ("alice",)) -> ExaminedMarketplace:
+        """Let trainers enrol, who from then on train on data of their own, and aggregators bond."""
+        super().join(trainers, aggregators)
+        for name in self.trainers:
+            self.crafts[name] = train_locally
+        return self
+
+    def examiner(self, name: str = "owner", folder: Path | None = None) -> ExamSession:
+        """An examiner's session as a new process starts it."""
+        exam = ExamFolder.open(folder or self.exam_path)
+        return ExamSession(self.view(name), exam, self.actor(name), self.srs, report=self.listen(name), poll_s=0.01)
+
+    def examine(self, name: str = "owner") -> bool:
+        """Let a new session do what is due; returns whether there was anything."""
+        return self.examiner(name).advance(*self.now())
+
+    def kill_examiner(self, before: str | None = None, after: str | None = None) -> None:
+        """Let the owner do what is due in a process that is killed at an act, and give it a new process."""
+        self.restart("owner", before, after)
+        with pytest.raises(Killed):
+            self.examine()
+        self.restart("owner")
+
+    def open_exam(self, name: str = "owner") -> bool:
+        """Go to the exam phase and let a new session act."""
+        self.advance("reveal_end_s")
+        return self.examine(name)
+
+    def settle(self, name: str = "alice") -> bool:
+        """Go to the settle phase and let a new worker act."""
+        if self.phase is not Phase.SETTLE:
+            self.advance("exam_end_s")
+        return super().settle(name)
+
+    def play_examined(self) -> Any:
+        """One round, its exam set and opened in time; returns what happened in it."""
+        number = self.state.attempt
+        self.commit()
+        self.examine()
+        self.reveal()
+        self.open_exam()
+        assert self.settle(), self.told
+        return self.attempt(number)
+
+    def finish(self) -> ExaminedMarketplace:
+        """Play what is left of the job's rounds."""
+        while self.phase not in (Phase.FINISHED, Phase.CLOSED):
+            self.play_examined()
+        return self
+
+    def seals(self) -> list[ExamCommitted]:
+        """Every seal of an exam that was ever committed."""
+        return self._events(ExamCommitted)
+
+    def slice(self, index: int) -> Dataset:
+        """The samples of a slice."""
+        return load_slice(self.exam.slice_path(index), JobModel.of_document(self.prepared.document))
+
+    def stored_slices(self) -> list[int]:
+        """Which slices are in the storage that everybody shares."""
+        return [index for index in range(len(self.exam.slices)) if self._is_stored(index)]
+
+    def _is_stored(self, index: int) -> bool:
+        return self.store.has(Cid.parse(self.exam.slices[index].samples))
