@@ -89,7 +89,7 @@ def price_round(
 
 
 def examined_price(pay: RoundPay, *, examined: bool) -> RoundPay:
-    """What `price_round` came to, in a job with an exam: the owner saves by no exam that was not sat, or that all failed.
+    """What `price_round` comes to in a job with an exam: the owner saves by none that was not sat, or that all failed.
 
     What would return is carried over then.
 

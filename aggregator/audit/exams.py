@@ -29,9 +29,9 @@ FAR_STANDARD_ERRORS = 5.0
 
 
 def check_exam(record: ChainRecord, attempt: Attempt) -> Check:
-    """The seal is of this attempt and the owner's, opens to what counts in the round, and a missed opening was paid for.
+    """The exam's seal is of this attempt and the owner's, and opens to what the contract keeps and the round counts.
 
-    That an opened exam could not be read by the aggregator, to whom alone it was sealed, nobody else can tell.
+    That an opened one could not be read by the aggregator, to whom alone it was sealed, nobody else can tell.
     """
     excluded = attempt.exam_excluded
     doubt = ""

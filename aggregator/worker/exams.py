@@ -125,7 +125,7 @@ def fetch_exam(
 
 
 def committed_reference(srs: Srs, layout: Layout, reference: NDArray[np.int64]) -> CommittedRow:
-    """An exam's r, int64 (d,), with its commitment, which has no blinders: what it is everybody may see at the close."""
+    """An exam's r, int64 (d,), with its commitment, which has no blinders: at the close r is everybody's."""
     none = Blinders.zero(layout)
     return CommittedRow(reference, none, commit(srs, layout, reference, none))
 

@@ -16,7 +16,7 @@ from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
 
 if TYPE_CHECKING:
-    from aggregator.audit import Check
+    from aggregator.audit import Check, ExamGrader
 
 STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 
@@ -30,6 +30,8 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
 
     One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
     prove it is to be had any more. mismatch: not what the chain says; the exit status is 1 then.
+
+    What a job's exams asked for is recomputed once its owner has shown them, on this machine; that takes PyTorch.
     """
     from aggregator.audit import audit_job
 
@@ -45,12 +47,25 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
         job = JobId(job_number)
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
-        report = audit_job(network.market, network.store, job, srs, Path(cache), progress=show)
+        grader = _grader() if terms.exam.is_set else None
+        report = audit_job(network.market, network.store, job, srs, Path(cache), grader=grader, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:
         first = report.first_mismatch
         raise AuditMismatch(f"audit of job {job_number}: mismatch in {first.name}, {first.subject}: {first.detail}")
+
+
+def _grader() -> ExamGrader | None:
+    """What recomputes exams; None where PyTorch, which an audit does without otherwise, is not installed."""
+    try:
+        from fedmarket.exam_grader import ModelGrader
+    except ModuleNotFoundError as missing:
+        if missing.name != "torch":
+            raise
+        click.echo("PyTorch is not installed: what the exams asked for is not recomputed", err=True)
+        return None
+    return ModelGrader()
 
 
 def _line(check: Check) -> Text:

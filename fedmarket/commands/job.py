@@ -83,7 +83,7 @@ def list_jobs(options: NetworkOptions) -> None:
 @network_options
 def show(job_number: int, as_json: bool, options: NetworkOptions) -> None:
     """Show JOB: its terms, rounds, trainers, and every wei of its money."""
-    overview = JobOverview.read(Network.connect(options), job_number)
+    overview = JobOverview.read(Network.connect(options), job_number, exams=True)
     if as_json:
         click.echo(json.dumps(overview.to_json(), indent=2))
         return

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
+from fedmarket.commands.exam_overview import ExamLine, exam_lines
 from fedmarket.connection import Network
 from market.chain.events import WITHOUT_PROOFS, Claimed, TrainerEnrolled
 from market.chain.packed import unpack_pays
@@ -49,6 +50,7 @@ class Moment:
             Phase.ENROLMENT: schedule.start_s,
             Phase.COMMIT: schedule.commit_end_s,
             Phase.REVEAL: schedule.reveal_end_s,
+            Phase.EXAM: schedule.exam_end_s,
             Phase.SETTLE: schedule.settle_end_s,
         }
         return cls(phase, now_s, ends.get(phase))
@@ -56,7 +58,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class AttemptLine:
-    """One attempt of a round. `accepted` is None before it was settled, `paid_wei` counts pay and compensation."""
+    """One attempt of a round. `accepted` is None before it was settled, `paid_wei` counts pay and compensation.
+
+    `exam` is None in a job without one.
+    """
 
     round: int
     attempt: int
@@ -67,6 +72,7 @@ class AttemptLine:
     accepted: tuple[Seat, ...] | None
     paid_wei: int
     vests_at_s: int | None
+    exam: ExamLine | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class TrainerLine:
 
 @dataclass(frozen=True, eq=False)
 class JobOverview:
-    """A job, read at one block. `document` is None where the store does not have it."""
+    """A job, read at one block. `document` is None where the store does not have it, `exams` are by attempt."""
 
     id: JobId
     block: int
@@ -95,10 +101,16 @@ class JobOverview:
     history: JobHistory
     aggregators: tuple[str, ...]
     document: JobDocument | None
+    exams: Mapping[int, ExamLine]
 
     @classmethod
-    def read(cls, network: Network, number: int) -> JobOverview:
+    def read(cls, network: Network, number: int, *, exams: bool = False) -> JobOverview:
         """Read everything as of the latest block.
+
+        Args:
+            network: where the job is.
+            number: the job's.
+            exams: whether to read how everybody did in the exams, too: that costs a request a round.
 
         Raises:
             ContractRevert: there is no such job.
@@ -118,6 +130,7 @@ class JobOverview:
             history=history,
             aggregators=tuple(market.aggregators(job)),
             document=document_of(network.store, history.opened.spec),
+            exams=exam_lines(network, job, terms, history, block) if exams else {},
         )
 
     @property
@@ -140,7 +153,7 @@ class JobOverview:
     @property
     def attempts(self) -> list[AttemptLine]:
         """Every attempt so far, in order."""
-        return [_attempt_line(attempt) for _, attempt in sorted(self.history.attempts.items())]
+        return [_attempt_line(it, self.exams.get(number)) for number, it in sorted(self.history.attempts.items())]
 
     @property
     def trainers(self) -> list[TrainerLine]:
@@ -162,6 +175,7 @@ class JobOverview:
             "aggregators": list(self.aggregators),
             "document": self.spec_cid,
             "model": self.model_name,
+            "exam_published": self.state.exam_published if self.terms.exam.is_set else None,
             "terms": _plain(asdict(self.terms)),
             "rounds": [asdict(line) for line in self.attempts],
             "trainers": [asdict(line) for line in self.trainers],
@@ -194,15 +208,17 @@ def document_of(store: ContentStore, digest: bytes) -> JobDocument | None:
 
 
 def _plain(value: Any) -> Any:
-    """Enumerations by name, everything else as it is."""
+    """Enumerations by name, bytes in hexadecimal, everything else as it is."""
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
     return value.name.lower() if isinstance(value, IntEnum) else value
 
 
-def _attempt_line(attempt: Attempt) -> AttemptLine:
+def _attempt_line(attempt: Attempt, exam: ExamLine | None) -> AttemptLine:
     ended = attempt.settled or attempt.expired
     settled = attempt.settled
     paid_wei = sum(unpack_pays(ended.pays)) if ended else Wei(0)
@@ -216,6 +232,7 @@ def _attempt_line(attempt: Attempt) -> AttemptLine:
         accepted=settled.accepted if settled else None,
         paid_wei=paid_wei,
         vests_at_s=ended.vests_at_s if ended else None,
+        exam=exam,
     )
 
 

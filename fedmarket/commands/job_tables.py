@@ -15,6 +15,7 @@ from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleKind
 from market.protocol.terms import NATIVE, JobTerms, PayMode
+from market.storage import Cid
 
 WIDE_COLUMNS = 110
 """From this width on addresses are shown whole."""
@@ -24,6 +25,7 @@ WHAT_NEXT = {
     Phase.ENROLMENT: "trainers enrol",
     Phase.COMMIT: "trainers train, and seal their updates",
     Phase.REVEAL: "trainers open their seals",
+    Phase.EXAM: "the owner opens the exam",
     Phase.SETTLE: "the aggregator settles the round",
     Phase.STARVED: "too few commits: anyone may skip the round",
     Phase.OVERDUE: "not settled in time: anyone may expire the attempt",
@@ -41,11 +43,14 @@ def phase_text(now: Moment) -> str:
 def job_report(overview: JobOverview, console: Console) -> RenderableType:
     """Everything about one job."""
     parts: list[RenderableType] = [Text(f"Job {overview.id}  {overview.name}", style="bold"), _facts(overview)]
-    for title, table in (
+    sections = [
         ("Rounds", _rounds(overview.attempts, overview.terms)),
         ("Trainers", _trainers(overview.trainers, overview.terms, console.width >= WIDE_COLUMNS)),
         ("Escrow", _escrow(overview)),
-    ):
+    ]
+    if overview.terms.exam.is_set:
+        sections.insert(1, ("Exams", _exams(overview)))
+    for title, table in sections:
         parts += [Text(f"\n{title}", style="bold"), table]
     return Group(*parts)
 
@@ -71,8 +76,8 @@ def job_list(overviews: Iterable[JobOverview]) -> Table:
 def terms_rows(terms: JobTerms) -> list[tuple[str, str]]:
     """A job's terms in words."""
     token = terms.token
-    periods = (terms.commit_period_s, terms.reveal_period_s, terms.settle_period_s)
-    names = ("commit", "reveal", "settle")
+    periods = [("commit", terms.commit_period_s), ("reveal", terms.reveal_period_s), ("exam", terms.exam.period_s)]
+    periods.append(("settle", terms.settle_period_s))
     per_update = "" if terms.pay_mode is PayMode.POT else f", up to {money(terms.price_wei, token)} an update"
     rows = [
         ("rules", ", then ".join(_rule(rule.kind) for rule in terms.rules.rules) or "none: every update is accepted"),
@@ -83,12 +88,20 @@ def terms_rows(terms: JobTerms) -> list[tuple[str, str]]:
         ),
         ("stake", f"{money(terms.trainer_stake_wei, token)} a trainer"),
         ("seats", f"{terms.seats}, at least {terms.minimum_commits} commits a round"),
-        ("periods", ", ".join(f"{name} {duration(s)}" for name, s in zip(names, periods, strict=True))),
+        ("periods", ", ".join(f"{name} {duration(s)}" for name, s in periods if s)),
         ("vesting", f"{duration(terms.vesting_period_s)} after a settlement"),
         ("first round", f"from {moment(terms.enrol_until_s)}"),
         ("deadline", moment(terms.deadline_s)),
     ]
+    if terms.exam.is_set:
+        rows.insert(1, ("exam", _exam_terms(terms)))
     return rows if token == NATIVE else [*rows, ("token", token)]
+
+
+def _exam_terms(terms: JobTerms) -> str:
+    deposit = f"one that is not opened costs the owner {money(terms.exam.deposit_wei, terms.token)}"
+    examiner = "" if int(terms.exam.examiner, 16) == 0 else f"; set by {terms.exam.examiner}"
+    return f"{terms.exam.slices} secret slices, one an attempt; {deposit}{examiner}"
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
@@ -139,6 +152,30 @@ def _rounds(lines: list[AttemptLine], terms: JobTerms) -> RenderableType:
     return table
 
 
+def _exams(overview: JobOverview) -> RenderableType:
+    if not overview.attempts:
+        return _nothing("no attempt has started")
+    table = _table(("round", "right"), ("attempt", "right"), "exam", ("line", "right"), "cosine by seat", "failed")
+    for line in overview.attempts:
+        exam = line.exam
+        if exam is None:
+            continue
+        cosines = "  ".join(f"{seat}: {cosine:+.2f}" for seat, cosine in exam.cosines.items())
+        lost = f", {money(exam.deposit_wei, overview.terms.token)} lost" if exam.deposit_wei else ""
+        failed = ", ".join(f"{seat} {why}" for seat, why in exam.failed.items())
+        bound = "" if exam.line is None else f"{exam.line:.2f}"
+        state = Text(f"{exam.state}{lost}", style=_EXAM_STYLES.get(exam.state, "red"))
+        table.add_row(str(line.round), str(line.attempt), state, bound, cosines, Text(failed, style="red"))
+    return Group(table, Text(f"  {_exam_publication(overview)}", style="dim"))
+
+
+def _exam_publication(overview: JobOverview) -> str:
+    published = overview.history.published
+    if published:
+        return f"shown by the owner: {Cid.from_digest(published.content, 0)}"
+    return "never shown by the owner" if overview.state.closed else "secret until the rounds are over"
+
+
 def _trainers(lines: list[TrainerLine], terms: JobTerms, wide: bool) -> RenderableType:
     if not lines:
         return _nothing("nobody has enrolled")
@@ -174,11 +211,14 @@ def _escrow(overview: JobOverview) -> RenderableType:
         ("  stakes", ledger.stakes_wei, "the trainers'"),
         ("  bonds", ledger.bonds_wei, "the aggregators'"),
         ("  refundable", ledger.refundable_wei, "the owner's to take"),
+        *([("  exams", ledger.exams_wei, "the owner's, for opening its exams")] if overview.terms.exam.is_set else []),
     ):
         table.add_row(name, money(amount_wei, token), Text(meaning, style="dim"))
     verdict = "deposited = paid + refunded + burned + locked" if ledger.is_balanced else "the sums do not balance"
     return Group(table, Text(f"  {verdict}", style="green" if ledger.is_balanced else "bold red"))
 
+
+_EXAM_STYLES = {"opened": "green", "committed": "cyan", "none": "dim"}
 
 _STYLES = {"settled": "green", "running": "cyan", "expired": "red", "skipped": "yellow"}
 

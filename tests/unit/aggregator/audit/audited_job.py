@@ -53,8 +53,10 @@ Verdicts = Callable[..., list[Check]]
 CHAIN_ID = 31337
 CONTRACT = "0x" + "c0" * 20
 OWNER = "0x" + "0e" * 20
+SEALING_KEY = b"\x09" + bytes(31)
 AGGREGATORS = ("0x" + "a1" * 20, "0x" + "a2" * 20)
 PARTS = ["deposited", "paid", "refunded", "burned", "budget", "carry", "credits", "stakes", "bonds", "refundable"]
+PARTS += ["exams"]
 
 
 def trainer(seat: int) -> str:
@@ -104,7 +106,7 @@ class AuditedJob:
         self.spec = Digest(self.store.add_bytes(document.to_bytes()).digest)
         self.lifetime = [0] * self.terms.seats
         deposit = self.terms.deposit_wei
-        self.move(deposited=deposit, budget=deposit)
+        self.move(deposited=deposit, budget=self.terms.budget_wei, exams=self.terms.exam_deposits_wei)
         self.emit(
             on_chain.JobOpened,
             owner=OWNER,
@@ -150,7 +152,7 @@ class AuditedJob:
         bond = self.terms.aggregator_bond_wei
         self.move(deposited=bond, bonds=bond)
         self.queue.append(aggregator)
-        self.emit(on_chain.AggregatorBonded, aggregator=aggregator, bond_wei=bond)
+        self.emit(on_chain.AggregatorBonded, aggregator=aggregator, bond_wei=bond, sealing_key=SEALING_KEY)
         if not self.start_s:
             self.start()
 
@@ -394,6 +396,8 @@ class AuditedJob:
             seats_taken=len(self.seats),
             had_minimum=self.had_minimum,
             step_q16=self.step_q16,
+            has_exam=self.terms.exam.is_set,
+            exam_published=False,
             reveal_chain=self.chain,
             model=self.model,
             lifetime_hash=hash_of(pack_lifetime(self.lifetime)) if any(self.lifetime) else bytes(32),
@@ -416,6 +420,7 @@ class AuditedJob:
             state=self.state(),
             ledger=Ledger(*[self.money[part] for part in PARTS]),
             outcomes={number: self.outcomes.get(number, nothing) for number in numbers},
+            exams={},
             aggregators=tuple(self.queue),
             trainers=tuple(trainer(seat) for seat in self.seats),
             owed_wei=self.money["deposited"] - gone,

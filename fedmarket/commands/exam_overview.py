@@ -1,0 +1,90 @@
+"""The exam of one attempt as a person sees it: where it stands, each seat's cosine with r, and who failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedmarket.connection import Network
+from market.chain.events import RoundProven
+from market.job_history import Attempt, JobHistory
+from market.protocol.errors import ChainError, InvalidGram
+from market.protocol.identifiers import JobId, Seat
+from market.protocol.terms import JobTerms
+
+
+@dataclass(frozen=True)
+class ExamLine:
+    """One attempt's exam.
+
+    Attributes:
+        state: "none", "committed", "opened", "missed", or "left out" with the reason.
+        deposit_wei: what was taken from the owner for it.
+        line: what a cosine has to exceed; None where the exam did not count, or its matrix was not to be had.
+        cosines: semi-partial ones with r, by seat.
+        failed: why, by seat, for those that the exam rejects.
+    """
+
+    state: str
+    deposit_wei: int = 0
+    line: float | None = None
+    cosines: Mapping[Seat, float] = field(default_factory=dict)
+    failed: Mapping[Seat, str] = field(default_factory=dict)
+
+
+def exam_lines(network: Network, job: JobId, terms: JobTerms, history: JobHistory, block: int) -> dict[int, ExamLine]:
+    """The exam of every attempt, by its number; empty for a job without one.
+
+    Each examined round's matrix is in its transaction's input: where a node has it no more, the cosines are left out.
+    """
+    if not terms.exam.is_set:
+        return {}
+    matrices: dict[int, bytes] = {}
+    if any(attempt.examined and attempt.settled for attempt in history.attempts.values()):
+        try:
+            found = network.market.events(job, history.opened.block_number, block, [RoundProven])
+            matrices = {event.attempt: event.gram for event in found if isinstance(event, RoundProven)}
+        except ChainError:
+            matrices = {}
+    return {number: exam_line(terms, attempt, matrices.get(number)) for number, attempt in history.attempts.items()}
+
+
+def exam_line(terms: JobTerms, attempt: Attempt, gram: bytes | None) -> ExamLine:
+    """One attempt's exam.
+
+    Args:
+        terms: the job's.
+        attempt: the attempt.
+        gram: its packed matrix; None where it is not to be had.
+    """
+    deposit_wei = attempt.exam_missed.deposit_wei if attempt.exam_missed else 0
+    if gram is None or not attempt.examined:
+        return ExamLine(_state(attempt), deposit_wei)
+    # Imported here: the compiler behind it takes seconds to load, and a job without an exam does without it.
+    from aggregator.exam_marks import exam_marks
+    from aggregator.gram import GramMatrix
+
+    rows = attempt.rows
+    try:
+        marks = exam_marks(terms.rules, GramMatrix.unpack(gram, len(rows), examined=True))
+    except InvalidGram:
+        marks = None
+    if marks is None:
+        return ExamLine("opened, asks for nothing that is not public", deposit_wei)
+    cosines = dict(zip(rows, marks.cosines, strict=True))
+    failed = {seat: _why(cosines[seat]) for row, seat in enumerate(rows) if marks.failed(row)}
+    return ExamLine("opened", deposit_wei, marks.line, cosines, failed)
+
+
+def _state(attempt: Attempt) -> str:
+    if attempt.exam_excluded:
+        return f"left out: {attempt.exam_excluded.reason.name.lower()}"
+    if attempt.exam_missed:
+        return "missed"
+    if attempt.exam_opened:
+        return "opened"
+    return "committed" if attempt.exam_committed else "none"
+
+
+def _why(cosine: float) -> str:
+    return "points away" if cosine < 0 else "no more than chance"

@@ -1,0 +1,44 @@
+"""What an audit of a job with an exam needs of the job's model: gradients and losses, computed on this machine."""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from market.protocol.exam import Reference
+from market.protocol.job_spec import JobDocument
+from trainer_client.exam import load_slice, recompute
+from trainer_client.job_model import JobModel
+from trainer_client.losses import batch_loss
+
+
+class ModelGrader:
+    """An `aggregator.audit.ExamGrader` by the trainer's own model and losses."""
+
+    def reference(self, document: JobDocument, model: NDArray[np.int64], samples: Path) -> Reference:
+        """R of a slice at a model, int32 (d,).
+
+        Raises:
+            InvalidData: the slice is none, does not fit the job's model, or has no gradient.
+            InvalidModel: the job's model cannot be built here.
+        """
+        return recompute(document, model, samples)
+
+    def losses(self, document: JobDocument, model: NDArray[np.int64], samples: Path) -> list[float]:
+        """The loss of every sample of a slice at a model, in evaluation mode. Raises as `reference`."""
+        job_model = _job_model(document.to_bytes())
+        module = copy.deepcopy(job_model.load(model)).eval()
+        dataset = load_slice(samples, job_model)
+        with torch.no_grad():
+            alone = (dataset.subset(np.array([index])) for index in range(len(dataset)))
+            return [float(batch_loss(job_model.training.loss, module, sample)) for sample in alone]
+
+
+@lru_cache(maxsize=1)
+def _job_model(document: bytes) -> JobModel:
+    return JobModel.of_document(JobDocument.from_bytes(document))
