@@ -22,7 +22,7 @@ from zk.errors import ZkError
 ZERO_WORD = bytes(32)
 
 FAR_STANDARD_ERRORS = 5.0
-"""A slice's mean loss is far from the public one's beyond this many standard errors of their difference (Welch 1947)."""
+"""A slice's mean loss is far above the public one's by more standard errors of their difference (Welch 1947)."""
 
 
 # ------------------------------------------------------------------ what the chain alone says
@@ -182,7 +182,7 @@ def _suspects(record: ChainRecord, evidence: ExamEvidence, model: Model) -> tupl
         errors = _standard_errors_above(losses, public)
         if errors > FAR_STANDARD_ERRORS:
             means = f"slice {index} has a mean loss of {fmean(losses):.3f}, the public one {fmean(public):.3f}"
-            suspects.append(f"{means}, {errors:.1f} standard errors less")
+            suspects.append(f"{means}: {errors:.1f} standard errors apart")
     return suspects, measured
 
 

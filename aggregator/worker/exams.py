@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.exam_marks import exam_marks
+from aggregator.exam import exam_results
 from aggregator.gram import GramMatrix
 from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from market.chain.events import ExamOpened
@@ -145,10 +145,10 @@ def exam_told(terms: JobTerms, seats: Sequence[Seat], exam: CollectedExam, gram:
         return f"; the exam was left out: {exam.reason.name.lower()}"
     if exam.reference is None:
         return "; the exam was not opened"
-    marks = exam_marks(terms.rules, gram)
-    if marks is None:
+    results = exam_results(terms.rules, gram)
+    if results is None:
         return "; the exam asked for nothing that is not public"
     if not any(rule.kind is RuleKind.EXAM for rule in terms.rules.rules):
         return "; scored by the exam"
-    failed = [f"seat {seat} with {marks.cosines[row]:.3f}" for row, seat in enumerate(seats) if marks.failed(row)]
-    return f"; failed the exam (line {marks.line:.3f}): {', '.join(failed)}" if failed else "; all passed the exam"
+    failed = [f"seat {s} with {results.cosines[row]:.3f}" for row, s in enumerate(seats) if not results.passed[row]]
+    return f"; failed the exam (line {results.line:.3f}): {', '.join(failed)}" if failed else "; all passed the exam"

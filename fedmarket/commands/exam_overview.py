@@ -10,6 +10,7 @@ from market.chain.events import RoundProven
 from market.job_history import Attempt, JobHistory
 from market.protocol.errors import ChainError, InvalidGram
 from market.protocol.identifiers import JobId, Seat
+from market.protocol.rule_terms import RuleKind
 from market.protocol.terms import JobTerms
 
 
@@ -61,19 +62,22 @@ def exam_line(terms: JobTerms, attempt: Attempt, gram: bytes | None) -> ExamLine
     if gram is None or not attempt.examined:
         return ExamLine(_state(attempt), deposit_wei)
     # Imported here: the compiler behind it takes seconds to load, and a job without an exam does without it.
-    from aggregator.exam_marks import exam_marks
+    from aggregator.exam import exam_results
     from aggregator.gram import GramMatrix
 
     rows = attempt.rows
     try:
-        marks = exam_marks(terms.rules, GramMatrix.unpack(gram, len(rows), examined=True))
+        results = exam_results(terms.rules, GramMatrix.unpack(gram, len(rows), examined=True))
     except InvalidGram:
-        marks = None
-    if marks is None:
+        results = None
+    if results is None:
         return ExamLine("opened, asks for nothing that is not public", deposit_wei)
-    cosines = dict(zip(rows, marks.cosines, strict=True))
-    failed = {seat: _why(cosines[seat]) for row, seat in enumerate(rows) if marks.failed(row)}
-    return ExamLine("opened", deposit_wei, marks.line, cosines, failed)
+    cosines = dict(zip(rows, results.cosines, strict=True))
+    rejects = any(rule.kind is RuleKind.EXAM for rule in terms.rules.rules)
+    failed = {
+        seat: _why(cosines[seat], results.line) for row, seat in enumerate(rows) if rejects and not results.passed[row]
+    }
+    return ExamLine("opened", deposit_wei, results.line, cosines, failed)
 
 
 def _state(attempt: Attempt) -> str:
@@ -86,5 +90,5 @@ def _state(attempt: Attempt) -> str:
     return "committed" if attempt.exam_committed else "none"
 
 
-def _why(cosine: float) -> str:
-    return "points away" if cosine < 0 else "no more than chance"
+def _why(cosine: float, line: float) -> str:
+    return "points away" if cosine < -line else "no more than chance"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aggregator.worker import AggregatorWorker
 from fedmarket import powers_of_tau
 from fedmarket.devnet import Devnet
+from fedmarket.exam_folder import ExamFolder
 from fedmarket.owner import PreparedJob, initial_model, publish
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
@@ -52,6 +53,9 @@ BALANCE_WEI = 1_000 * 10**18
 
 ON_ANVIL = pytest.mark.parametrize("shared_devnet", ["anvil"], indirect=True, scope="session")
 """For what is about the roles' own code, or needs blocks at an exact second: Ganache adds nothing but minutes."""
+
+SEALING_KEY = b"\x09" + bytes(31)
+"""Announced where nothing is ever sealed to it."""
 
 SRS_POINTS = 4_084
 """More than the longest of the tests' vectors needs."""
@@ -194,7 +198,7 @@ class Marketplace:
     def post(self, **changes: Any) -> Marketplace:
         """Publish and open the job."""
         parsed = spec(self.features, **changes)
-        self.prepared = publish(parsed, initial_model(parsed, None), self.store, self.srs)
+        self.prepared = publish(parsed, initial_model(parsed, None), self.store, self.srs, self.cut_exam(parsed))
         self.document_cid, self.model_cid = self.prepared.document_cid, self.prepared.model_cid
         self.terms: JobTerms = self.prepared.terms(self.devnet.timestamp())
         self.pay_in("owner")
@@ -202,6 +206,10 @@ class Marketplace:
         [opened] = [event for event in self.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
         self.id: JobId = opened.job
         return self
+
+    def cut_exam(self, parsed: JobSpec) -> ExamFolder | None:
+        """The exam that the job is opened with; none here."""
+        return None
 
     @property
     def layout(self) -> Layout:
@@ -331,12 +339,12 @@ class Marketplace:
     def settle(self, name: str = "alice") -> bool:
         """Go to the settle phase and let a new worker act; returns whether it did."""
         if self.phase is not Phase.SETTLE:
-            self.advance("reveal_end_s")
+            self.advance("exam_end_s")
         return self.worker(name).advance(*self.now())
 
     def settle_otherwise(self, without: Seat | None = None, name: str = "alice") -> None:
         """Settle in a transaction that the worker's journal knows nothing of: after a reorganisation, for example."""
-        self.advance("reveal_end_s")
+        self.advance("exam_end_s")
         worker, state = self.worker(name), self.state
         history = worker.job.history()
         material = worker._gather(history, state.attempt)

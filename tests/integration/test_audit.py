@@ -41,6 +41,7 @@ from zk.srs import Srs, make_insecure, open_srs
 from zk.transcript import GramProof
 
 D = 50
+SEALING_KEY = b"\x09" + bytes(31)
 TRAINERS = [f"trainer {seat}" for seat in range(4)]
 MUCH_WEI = 10**20
 
@@ -119,7 +120,7 @@ class RealJob:
         for name in TRAINERS:
             self.enrol(name)
         for name in ("alice", "bob"):
-            self.send(name, "bond", self.market.bond(self.id, self.terms))
+            self.send(name, "bond", self.market.bond(self.id, self.terms, SEALING_KEY))
 
     def enrol(self, name: str) -> None:
         self.send(name, f"enrol {self.attempt}", self.market.enrol(self.id, self.terms))

@@ -33,6 +33,7 @@ POINT = point_bytes(generator())
 """A commitment as good as any: nothing is proven here."""
 
 NO_SCORES = packed.pack_lifetime([0] * 4)
+SEALING_KEY = b"\x09" + bytes(31)
 TRAINERS = ("trainer 0", "trainer 1", "trainer 2")
 
 
@@ -86,7 +87,7 @@ def committed(deployed: JobMarket, actors: Any, devnet: Any, job: JobId, terms: 
     """A job in its first commit phase, in which every trainer has committed; the salts."""
     for name in TRAINERS:
         actors[name].send("enrol", deployed.enrol(job, terms))
-    actors["aggregator"].send("bond", deployed.bond(job, terms))
+    actors["aggregator"].send("bond", deployed.bond(job, terms, SEALING_KEY))
     devnet.advance_to(deployed.state(job).attempt_start_s)
     salts = {name: new_salt() for name in TRAINERS}
     context = deployed.seal_context(job, 0, 0)
@@ -271,7 +272,7 @@ def test_expired_attempt_compensates_and_is_claimed(
 def test_skipped_job_closes_and_refunds(
     deployed: JobMarket, actors: Any, devnet: Any, job: JobId, terms: JobTerms
 ) -> None:
-    actors["aggregator"].send("bond", deployed.bond(job, terms))
+    actors["aggregator"].send("bond", deployed.bond(job, terms, SEALING_KEY))
     devnet.advance_to(deployed.state(job).attempt_start_s + 100)
     actors["owner"].send("skip", deployed.skip_round(job, 0))
     (skipped,) = deployed.events(job, kinds=[events.RoundSkipped])

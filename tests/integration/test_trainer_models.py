@@ -25,7 +25,7 @@ from market.protocol import integer_model
 from market.protocol.errors import AuditMismatch, ChainError, InvalidInput, InvalidModel, StorageError
 from market.protocol.identifiers import Digest
 from market.protocol.integer_model import MODEL_LIMIT, Integers
-from tests.integration.marketplace import ON_ANVIL, Marketplace, spec, srs_folder
+from tests.integration.marketplace import ON_ANVIL, SEALING_KEY, Marketplace, spec, srs_folder
 from zk.commitment import Blinders, Layout, commit
 from zk.field import R
 
@@ -136,7 +136,7 @@ def test_nobody_can_make_a_jobs_history_longer_by_coming_and_going(place: Market
         place.send("trainer 0", f"unstake {turn}", place.market.withdraw_stake(place.id, trainer.address))
         place.send("trainer 0", f"enrol again {turn}", place.market.enrol(place.id, place.terms))
         place.send("bob", f"unbond {turn}", place.market.withdraw_bond(place.id, successor.address))
-        place.send("bob", f"bond again {turn}", place.market.bond(place.id, place.terms))
+        place.send("bob", f"bond again {turn}", place.market.bond(place.id, place.terms, SEALING_KEY))
     assert place.view("onlooker").history().events == before
 
 

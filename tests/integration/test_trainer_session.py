@@ -21,7 +21,17 @@ from market.chain.transactions import SendPolicy
 from market.protocol.errors import ChainTimeout, ChainUnreachable, InvalidInput, InvalidUpdate
 from market.protocol.rounds import Phase
 from market.storage import Cid
-from tests.integration.marketplace import ON_ANVIL, STAKE_WEI, Killed, Marketplace, agreeing, constant, names, samples
+from tests.integration.marketplace import (
+    ON_ANVIL,
+    SEALING_KEY,
+    STAKE_WEI,
+    Killed,
+    Marketplace,
+    agreeing,
+    constant,
+    names,
+    samples,
+)
 from trainer_client.session import RoundTask, train_locally
 
 pytestmark = ON_ANVIL
@@ -117,7 +127,7 @@ def _times_out(place: Marketplace, name: str) -> None:
 
 def test_a_commit_that_is_not_confirmed_before_the_reveals_is_revealed_all_the_same(place: Marketplace) -> None:
     place.post(periods={"confirmations": 200}).join(3, aggregators=())
-    place.send("alice", "bond", place.market.bond(place.id, place.terms))
+    place.send("alice", "bond", place.market.bond(place.id, place.terms, SEALING_KEY))
     for moment, acted in (("start_s", "committed"), ("commit_end_s", "revealed")):
         place.advance(moment)
         for name in place.trainers:

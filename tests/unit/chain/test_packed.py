@@ -46,15 +46,20 @@ def test_truncated_array_is_refused(unpack: Any) -> None:
 def test_settlement_lists_reasons_by_seat_ascending() -> None:
     exclusions = {Seat(5): ExclusionReason.MISMATCH, Seat(0): ExclusionReason.UNREADABLE}
     settlement = Settlement(exclusions, b"gram", Digest(b"m" * 32), b"life")
-    nothing = (b"", b"", b"", b"", (b"", b"", b""))
-    assert settlement.to_abi() == (0b100001, b"\2\3", b"gram", b"m" * 32, b"life", *nothing)
+    nothing = (b"", b"", b"", b"", b"", (b"", b"", b""))
+    assert settlement.to_abi() == (0b100001, b"\2\3", 0, b"gram", b"m" * 32, b"life", *nothing)
+
+
+def test_settlement_says_why_an_exam_is_left_out() -> None:
+    settlement = Settlement({}, b"gram", Digest(b"m" * 32), b"life", exam_reason=ExclusionReason.UNREADABLE)
+    assert settlement.to_abi()[2] == 2
 
 
 def test_settlement_brings_its_proof_in_the_contracts_order() -> None:
-    proof = RoundProof((Seat(2), Seat(0)), b"commitments", b"rows", b"mask", b"sums", b"blinders", b"argument")
+    rows = (b"commitments", b"rows", b"exam", b"mask")
+    proof = RoundProof((Seat(2), Seat(0)), *rows, b"sums", b"blinders", b"argument")
     settlement = Settlement({}, b"gram", Digest(b"m" * 32), b"life", proof)
-    proven = (b"\2\0", b"commitments", b"rows", b"mask", (b"sums", b"blinders", b"argument"))
-    assert settlement.to_abi()[5:] == proven
+    assert settlement.to_abi()[6:] == (b"\2\0", *rows, (b"sums", b"blinders", b"argument"))
 
 
 def test_weights_and_scores_are_read_as_the_contract_packs_them() -> None:
@@ -69,7 +74,7 @@ def test_pay_hash_is_the_first_24_bytes_of_the_arrays_hash() -> None:
 
 
 def test_ledger_is_balanced_only_where_every_wei_is_accounted_for() -> None:
-    amounts = [100, 10, 20, 30, 1, 2, 3, 4, 5, 25]
+    amounts = [100, 10, 20, 30, 1, 2, 3, 4, 5, 18, 7]
     ledger = Ledger.from_abi(amounts)
     assert ledger.locked_wei == 40
     assert ledger.is_balanced

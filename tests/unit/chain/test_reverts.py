@@ -28,7 +28,7 @@ def test_custom_error_carries_its_arguments_by_name() -> None:
 
 
 def test_enumerations_are_named() -> None:
-    error = decode_revert(revert_data("WrongPhase(uint8,uint8)", 2, 4))
+    error = decode_revert(revert_data("WrongPhase(uint8,uint8)", 2, 5))
     assert error.arguments == {"phase": "COMMIT", "expected": "SETTLE"}
 
 

@@ -15,6 +15,7 @@ from aggregator.audit import AuditReport, Check
 from fedmarket.cli import main
 from fedmarket.connection import Network
 from market.protocol.identifiers import JobId
+from market.protocol.terms import NO_EXAM
 
 OK = Check("pay", "round 0, attempt 0", "ok", "7 wei paid")
 UNPROVEN = Check("gram", "round 0, attempt 0", "unproven", "2 updates are gone")
@@ -26,12 +27,12 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command on a job of which these checks come out."""
 
     def run(*checks: Check, arguments: tuple[str, ...] = ()) -> Result:
-        def audit_job(*network_and_job: Any, progress: Callable[[Check], None]) -> AuditReport:
+        def audit_job(*network_and_job: Any, grader: None, progress: Callable[[Check], None]) -> AuditReport:
             for check in checks:
                 progress(check)
             return AuditReport(JobId(3), 7, checks)
 
-        terms = SimpleNamespace(rules=SimpleNamespace(dimension=4), chunks=1)
+        terms = SimpleNamespace(rules=SimpleNamespace(dimension=4), chunks=1, exam=NO_EXAM)
         market = SimpleNamespace(terms=lambda job: terms)
         network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)

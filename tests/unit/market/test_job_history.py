@@ -11,6 +11,11 @@ from market.chain.events import (
     AttemptExpired,
     AttemptStarted,
     Event,
+    ExamCommitted,
+    ExamExcluded,
+    ExamMissed,
+    ExamOpened,
+    ExamPublished,
     JobClosed,
     JobOpened,
     ModelCommitted,
@@ -172,6 +177,30 @@ def test_every_attempt_has_what_happened_in_it_and_its_one_end() -> None:
     assert history.attempt(3).proven is None
     assert history.closed is not None
     assert history.closed.attempt == 5
+
+
+def test_an_attempt_is_examined_if_its_exam_was_opened_and_not_left_out() -> None:
+    def opening(attempt: int) -> list[Event]:
+        return [
+            event(ExamCommitted, attempt=attempt, seal=bytes(32)),
+            event(ExamOpened, attempt=attempt, content=model(7), commitment=points(7), salt=bytes(32)),
+        ]
+
+    excluded = event(ExamExcluded, attempt=1, reason=ExclusionReason.UNREADABLE)
+    missed = event(ExamMissed, attempt=2, deposit_wei=Wei(5))
+    history = JobHistory(
+        [opened(), started(0, 0), *opening(0), started(1, 1), *opening(1), excluded, started(2, 2), missed]
+    )
+    assert [history.attempt(number).examined for number in range(3)] == [True, False, False]
+    assert history.attempt(1).exam_excluded is excluded
+    assert history.attempt(2).exam_missed is missed
+    assert history.attempt(2).exam_committed is None
+    assert history.published is None
+
+
+def test_what_the_owner_shows_of_its_exams_is_found() -> None:
+    shown = event(ExamPublished, content=model(8))
+    assert JobHistory([opened(), shown]).published is shown
 
 
 def test_the_matrix_has_a_row_for_each_revealed_seat_that_is_not_excluded() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,9 +15,7 @@ from eth_utils.crypto import keccak
 
 from aggregator import payouts
 from aggregator.audit.chain_record import ChainRecord
-from aggregator.audit.job_audit import audit
 from aggregator.audit.pay import NO_HASH
-from aggregator.audit.report import Check
 from aggregator.decision import Decision, decide
 from aggregator.gram import gram_matrix
 from aggregator.proving import proof_context
@@ -26,20 +23,23 @@ from aggregator.round import RoundResult, public_rows
 from market.chain import events as on_chain
 from market.chain.events import Event
 from market.chain.packed import hash_of, pack_lifetime, pack_pays, pay_hash
-from market.chain.records import ExclusionReason, JobState, Ledger, Outcome
+from market.chain.records import Exam, ExclusionReason, JobState, Ledger, Outcome
 from market.job_history import JobHistory
 from market.protocol import integer_model
+from market.protocol.exam_spec import ExamDocument
 from market.protocol.identifiers import Digest, JobId, Seat
 from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rounds import FULL_STEP_Q16
 from market.protocol.seal import SealContext, seal
-from market.protocol.terms import NATIVE, PayMode
+from market.protocol.terms import NATIVE, NO_ROOT, PayMode
 from market.protocol.update import StoredUpdate, update_bytes
 from market.storage import Cid, EmbeddedStore
 from tests.unit.aggregator.audit.audited_spec import spec
 from tests.unit.aggregator.audit.proven_rounds import ProvenRounds, Sealed
+from tests.unit.aggregator.audit.verdicts import block_file
 from zk.commitment import Layout
+from zk.gram_proof import CommittedRow
 from zk.srs import Srs
 from zk.transcript import GramProof
 
@@ -48,7 +48,6 @@ UPDATE_BYTES = update_bytes(D, 1)
 T0 = 1_000_000
 JOB = JobId(7)
 E = TypeVar("E", bound=Event)
-Verdicts = Callable[..., list[Check]]
 
 CHAIN_ID = 31337
 CONTRACT = "0x" + "c0" * 20
@@ -79,6 +78,8 @@ class AuditedJob:
     had_minimum: bool = False
     step_q16: int = FULL_STEP_Q16
     chain: bytes = bytes(32)
+    exam: CommittedRow | None = None
+    """The r that counts in this attempt."""
 
     def __post_init__(self) -> None:
         self.events: list[Event] = []
@@ -97,12 +98,14 @@ class AuditedJob:
 
     def _open(self) -> None:
         parsed = parse_spec(spec(**self.changes))
-        self.terms = parsed.to_terms(D, self.now_s)
+        exam = self.exam_document()
+        self.terms = parsed.to_terms(D, self.now_s, exam.root_bytes if exam else NO_ROOT)
         initial = np.arange(D, dtype=np.int64) * 1000
         self.proven = ProvenRounds(self.srs, Layout(D, self.terms.chunks), initial)
         self.model = self.keep_model(initial)
         manifest = ParameterManifest.from_shapes({"w": (D,)}).to_json()
-        document = JobDocument(spec=parsed, manifest=manifest, initial_model=str(Cid.from_digest(self.model, 8 * D)))
+        name = str(Cid.from_digest(self.model, 8 * D))
+        document = JobDocument(spec=parsed, manifest=manifest, initial_model=name, exam=exam)
         self.spec = Digest(self.store.add_bytes(document.to_bytes()).digest)
         self.lifetime = [0] * self.terms.seats
         deposit = self.terms.deposit_wei
@@ -117,6 +120,10 @@ class AuditedJob:
             deposit_wei=deposit,
             terms=self.terms,
         )
+
+    def exam_document(self) -> ExamDocument | None:
+        """Root and public slice of the exam; none here."""
+        return None
 
     def keep_model(self, model: Any) -> Digest:
         return Digest(self.store.add_bytes(integer_model.to_bytes(model)).digest)
@@ -231,14 +238,16 @@ class AuditedJob:
         skim: Callable[[list[int]], list[int]] = lambda pays: pays,
     ) -> None:
         """Settle as the rules say, or cheat: measure, decide, publish, open or pay otherwise."""
-        self.now_s = self.start_s + self.terms.commit_period_s + self.terms.reveal_period_s + 5
+        self.now_s = self.terms.schedule(self.start_s).exam_end_s + 5
         excluded = excluded or {}
         for seat, reason in excluded.items():
             self.emit(on_chain.UpdateExcluded, attempt=self.attempt, seat=Seat(seat), reason=reason)
         rows = [seat for seat in sorted(self.revealed) if seat not in excluded]
         public = public_rows([model.version for model in self.proven.models])
+        public = public if self.exam is None else (*public, self.exam.values)
         matrix = gram_matrix([(measured or updates)[seat] for seat in rows], public)
-        decision = tamper(decide(self.terms.rules, len(rows), self.shift, self.step_q16, matrix))
+        how = {"examined": matrix.examined}
+        decision = tamper(decide(self.terms.rules, len(rows), self.shift, self.step_q16, matrix, **how))
         accepted = [rows[i] for i in decision.accepted_rows]
         if rows:
             proof = self._prove(rows, list(excluded), RoundResult(public, matrix, decision, None))
@@ -256,7 +265,7 @@ class AuditedJob:
     def _prove(self, rows: list[int], excluded: list[int], result: RoundResult) -> GramProof:
         place = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
         context = proof_context(place, map(Seat, self.revealed), map(Seat, excluded))
-        proven = self.proven.prove(context, result, [self.committed[seat].row for seat in rows])
+        proven = self.proven.prove(context, result, [self.committed[seat].row for seat in rows], self.exam)
         proof, half = proven.proof, len(proven.proof.sums) // 2
         published = proof.mask + proof.sums[:half] + proof.argument
         self.emit(on_chain.RoundProven, attempt=self.attempt, gram=proven.statement.gram, proof=published)
@@ -268,6 +277,7 @@ class AuditedJob:
         round_of = (scores, len(rows), excluded, reward, self.money["carry"])
         if terms.pay_mode is PayMode.PRICE:
             pay = payouts.price_round(*round_of, terms.price_wei, terms.score_target_q32)
+            pay = payouts.examined_price(pay, examined=self.exam is not None) if terms.exam.is_set else pay
         else:
             pay = payouts.pot_round(*round_of)
         pays = [0] * terms.seats
@@ -278,6 +288,7 @@ class AuditedJob:
         self.move(carry=reward - sum(pays) - pay.returned_wei)
         vests_s = self.now_s + terms.vesting_period_s
         self.record_outcome(pays, self.queue[0] if fee else NATIVE, vests_s)
+        self.charge_missed()
         self.emit(
             on_chain.RoundSettled,
             round=self.round,
@@ -295,6 +306,9 @@ class AuditedJob:
         self.step_q16 = decision.next_step_q16
         self.conclude(round_over=True)
 
+    def charge_missed(self) -> None:
+        """Take the deposit of an exam that was not opened; none here."""
+
     def record_outcome(self, pays: list[int], aggregator: str, vests_s: int) -> None:
         self.pays[self.attempt] = pays
         self.outcomes[self.attempt] = Outcome(pay_hash(pack_pays(pays)), aggregator, vests_s, False, 0)
@@ -311,7 +325,7 @@ class AuditedJob:
     def conclude(self, *, round_over: bool) -> None:
         self.attempt += 1
         self.start_s, self.chain = 0, bytes(32)
-        self.committed, self.revealed = {}, {}
+        self.committed, self.revealed, self.exam = {}, {}, None
         if round_over:
             self.round += 1
             self.had_minimum = False
@@ -365,16 +379,22 @@ class AuditedJob:
     def close(self, skim: Callable[[list[int]], list[int]] = lambda pays: pays) -> None:
         last = self.outcomes[self.attempt - 1].vests_at_s if self.round >= self.terms.rounds else self.terms.deadline_s
         self.now_s = max(self.now_s, last)
+        exams = self.conclude_exams()
         carried = self.terms.round_reward_wei if self.had_minimum else 0
-        returned = self.money["budget"] - carried
+        returned = self.money["budget"] - carried + exams
         closing = payouts.close(self.lifetime, self.money["carry"] + carried)
         pays = skim(list(closing.pays_wei))
         self.move(budget=-self.money["budget"], refundable=returned, credits=sum(pays), burned=closing.burned_wei)
+        self.move(exams=-exams)
         self.money["carry"] = 0
         self.record_outcome(pays, NATIVE, self.now_s)
         self.closed = True
         values = {"refundable_wei": returned, "burned_wei": closing.burned_wei, "pays": pack_pays(pays)}
         self.emit(on_chain.JobClosed, attempt=self.attempt, **values)
+
+    def conclude_exams(self) -> int:
+        """What returns of the deposits for exams; none here."""
+        return 0
 
     def refund(self, extra: int = 0) -> None:
         amount = self.money["refundable"] + extra
@@ -397,7 +417,7 @@ class AuditedJob:
             had_minimum=self.had_minimum,
             step_q16=self.step_q16,
             has_exam=self.terms.exam.is_set,
-            exam_published=False,
+            exam_published=any(self.events_of(on_chain.ExamPublished)),
             reveal_chain=self.chain,
             model=self.model,
             lifetime_hash=hash_of(pack_lifetime(self.lifetime)) if any(self.lifetime) else bytes(32),
@@ -420,12 +440,18 @@ class AuditedJob:
             state=self.state(),
             ledger=Ledger(*[self.money[part] for part in PARTS]),
             outcomes={number: self.outcomes.get(number, nothing) for number in numbers},
-            exams={},
+            exams={number: self.exam_kept(number) for number in history.attempts} if self.terms.exam.is_set else {},
             aggregators=tuple(self.queue),
             trainers=tuple(trainer(seat) for seat in self.seats),
             owed_wei=self.money["deposited"] - gone,
             balance_wei=self.money["deposited"] - gone,
         )
+
+    def exam_kept(self, attempt: int) -> Exam:
+        """What the contract keeps of an attempt's exam."""
+        seals = [e.seal for e in self.events_of(on_chain.ExamCommitted) if e.attempt == attempt]
+        opened = [keccak(e.commitment) for e in self.events_of(on_chain.ExamOpened) if e.attempt == attempt]
+        return Exam(seals[0] if seals else bytes(32), opened[0] if opened else bytes(32))
 
     def events_of(self, kind: type[E]) -> Iterator[E]:
         return (event for event in self.events if isinstance(event, kind))
@@ -469,27 +495,3 @@ def play_everything(job: AuditedJob) -> None:
     job.claim(job.attempt, 0)
     job.withdraw_bond(AGGREGATORS[1])
     job.refund()
-
-
-def block_file(store: EmbeddedStore, digest: Digest, size_bytes: int) -> Path:
-    """Where the store keeps content of one block."""
-    content = store.get_block(Cid.from_digest(digest, size_bytes))
-    [found] = [path for path in store.root.rglob("*") if path.is_file() and path.read_bytes() == content]
-    return found
-
-
-def audited(record: ChainRecord, store: EmbeddedStore, srs: Srs, folder: Path) -> list[Check]:
-    """All checks of a record."""
-    folder.mkdir()
-    return list(audit(record, store, srs, folder))
-
-
-def the_mismatch(checks: Sequence[Check], name: str) -> Check:
-    """The first mismatch, where no check of another name fails."""
-    assert mismatches(checks) == {name}
-    return next(check for check in checks if not check.ok)
-
-
-def mismatches(checks: Sequence[Check]) -> set[str]:
-    """Names of the checks that failed."""
-    return {check.name for check in checks if not check.ok}

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import AGGREGATORS, AuditedJob, Verdicts, audited
+from tests.unit.aggregator.audit.audited_job import (
+    AGGREGATORS,
+    AuditedJob,
+)
+from tests.unit.aggregator.audit.verdicts import Verdicts, audited
 from zk.srs import Srs, make_insecure, open_srs
 
 POINTS = 64

@@ -42,9 +42,12 @@ class ProvenRounds:
         blinders = Blinders.fresh(self.layout)
         return CommittedRow(counts, blinders, commit(self.srs, self.layout, counts, blinders))
 
-    def prove(self, context: bytes, result: RoundResult, updates: Sequence[CommittedRow]) -> ProvenRound:
+    def prove(
+        self, context: bytes, result: RoundResult, updates: Sequence[CommittedRow], exam: CommittedRow | None = None
+    ) -> ProvenRound:
         """Prove a round as well as can be: with a matrix of other vectors the proof does not hold."""
         public = committed_public_rows(self.layout, result.public, self.models)
+        public = public if exam is None else (*public, exam)
         statement, rows = round_statement(self.layout, context, result, updates, public), (*updates, *public)
         try:
             return ProvenRound(statement, prove(self.srs, statement, rows, MaskRow.fresh(self.srs, self.layout)))

@@ -19,12 +19,10 @@ from tests.unit.aggregator.audit.audited_job import (
     UPDATE_BYTES,
     AuditedJob,
     D,
-    Verdicts,
     block_file,
-    mismatches,
     play_round,
-    the_mismatch,
 )
+from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
 from zk.commitment import Blinders, commit
 from zk.srs import Srs
 

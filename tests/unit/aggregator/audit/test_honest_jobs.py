@@ -15,13 +15,11 @@ from tests.unit.aggregator.audit.audited_job import (
     UPDATE_BYTES,
     AuditedJob,
     D,
-    Verdicts,
     block_file,
-    mismatches,
     play_everything,
     play_round,
-    the_mismatch,
 )
+from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
 from zk.srs import Srs
 
 

@@ -15,13 +15,11 @@ from tests.unit.aggregator.audit.audited_job import (
     AGGREGATORS,
     OWNER,
     AuditedJob,
-    Verdicts,
-    mismatches,
     play_everything,
     play_round,
-    the_mismatch,
     trainer,
 )
+from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
 
 # ------------------------------------------------------------------ the money
 from zk.srs import Srs

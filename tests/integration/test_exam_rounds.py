@@ -1,0 +1,200 @@
+"""Rounds with an exam on a real chain: honest ones, and those of an owner who does otherwise, which stop nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedmarket.devnet import Devnet
+from market.chain.job_market import JobMarket
+from market.chain.records import ExclusionReason
+from market.protocol.errors import ContractRevert
+from market.protocol.rounds import Phase
+from market.sealing import EXAM, seal_to
+from tests.integration.examined import EXAM_DEPOSIT_WEI as DEPOSIT_WEI
+from tests.integration.hand_made_exams import HandExamined, check_of, opposing
+from tests.integration.marketplace import ON_ANVIL, Killed
+
+pytestmark = ON_ANVIL
+
+
+@pytest.fixture
+def place(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> HandExamined:
+    """A job with an exam that nobody has joined yet."""
+    return HandExamined(devnet, deployed, actors, tmp_path).post(rounds=2)
+
+
+def test_whoever_passes_the_exam_is_paid_and_whoever_points_away_is_not(place: HandExamined) -> None:
+    place.join(4).craft_of(3, opposing)
+    first = place.play_examined()
+    assert first.examined
+    assert first.settled is not None
+    assert set(first.settled.accepted) == {0, 1, 2}
+    assert first.settled.paid
+    assert place.ledger.exams_wei == 2 * DEPOSIT_WEI
+    [line] = [line for line in place.told["alice"] if line.startswith("round 0")]
+    assert "3 of 4 accepted" in line
+    assert "failed the exam (line " in line
+    assert "seat 3 with -0." in line
+    place.check_books()
+
+
+def test_a_missed_opening_costs_a_deposit_and_the_round_is_decided_without(place: HandExamined) -> None:
+    place.join(4)
+    place.commit()
+    place.examine()
+    place.reveal()
+    place.settle()
+    first = place.attempt(0)
+    assert first.exam_committed
+    assert not first.examined
+    assert first.exam_missed is not None
+    assert first.exam_missed.deposit_wei == DEPOSIT_WEI
+    assert (place.ledger.exams_wei, place.ledger.carry_wei >= DEPOSIT_WEI) == (DEPOSIT_WEI, True)
+    assert any(line.startswith("round 0") and "the exam was not opened" in line for line in place.told["alice"])
+    assert place.market.exam(place.id, 0).opened == bytes(32)
+    place.check_books()
+
+
+def test_an_exam_that_was_never_committed_cannot_be_opened_and_costs_a_deposit(place: HandExamined) -> None:
+    place.join(4)
+    place.commit()
+    place.reveal()
+    assert not place.open_exam()
+    assert "none was set in time" in place.told["owner"][-1]
+    place.settle()
+    assert place.attempt(0).exam_missed is not None
+    assert check_of(place.audit(), "exam", 0).verdict == "ok"
+
+
+def test_opened_too_late_an_exam_counts_as_missed(place: HandExamined) -> None:
+    place.join(4)
+    place.commit()
+    place.examine()
+    place.reveal()
+    place.advance("exam_end_s")
+    assert place.phase is Phase.SETTLE
+    assert not place.examine()
+    place.settle()
+    assert place.attempt(0).exam_missed is not None
+
+
+def test_opened_otherwise_than_it_was_sealed_an_exam_is_refused_and_counts_as_missed(
+    place: HandExamined,
+) -> None:
+    place.join(4)
+    place.commit()
+    other = place.honest_reference() // 2
+    blob = place.sealed_to("alice", other)
+    made = place.commit_by_hand(blob, place.commitment_of(place.honest_reference()))
+    place.reveal()
+    made.commitment = place.commitment_of(other)
+    with pytest.raises(ContractRevert, match="SealMismatch"):
+        place.open_by_hand(made, blob)
+    place.settle()
+    assert place.attempt(0).exam_missed is not None
+    assert place.ledger.exams_wei == DEPOSIT_WEI
+
+
+BROKEN = {
+    "its blob is nowhere": ("nothing", ExclusionReason.UNAVAILABLE),
+    "its blob is garbage": ("garbage", ExclusionReason.UNREADABLE),
+    "its blob has another length": ("short", ExclusionReason.UNREADABLE),
+    "it is sealed to another key": ("to another", ExclusionReason.UNREADABLE),
+    "it is sealed for another attempt": ("for another attempt", ExclusionReason.UNREADABLE),
+    "it is out of range": ("out of range", ExclusionReason.UNREADABLE),
+    "it is another one than was committed to": ("another", ExclusionReason.MISMATCH),
+}
+
+
+def broken(place: HandExamined, how: str) -> bytes | None:
+    """What an owner might put in the sealed reference's place."""
+    r, other = place.honest_reference(), replace(place.place, attempt=place.place.attempt + 1)
+    beyond = np.where(r == r.max(), -(1 << 31), r).astype("<i4")
+    public = place.market.sealing_key(place.id, place.actor("alice").address) or b""
+    blobs: dict[str, Callable[[], bytes | None]] = {
+        "nothing": lambda: None,
+        "garbage": lambda: bytes(len(place.sealed_to("alice", r))),
+        "short": lambda: place.sealed_to("alice", r)[:-4],
+        "to another": lambda: seal_to(place.worker("bob").key.public, place.place, EXAM, r.tobytes()),
+        "for another attempt": lambda: place.sealed_to("alice", r, other),
+        "out of range": lambda: seal_to(public, place.place, EXAM, beyond.tobytes()),
+        "another": lambda: place.sealed_to("alice", r // 2),
+    }
+    return blobs[how]()
+
+
+@pytest.mark.parametrize(("how", "reason"), BROKEN.values(), ids=BROKEN)
+def test_an_exam_that_cannot_be_read_is_left_out_and_stops_nobody(
+    place: HandExamined, how: str, reason: ExclusionReason
+) -> None:
+    place.join(4)
+    place.advance("start_s")
+    blob = broken(place, how)
+    first = place.play_by_hand(blob, place.commitment_of(place.honest_reference()))
+    assert first.settled is not None
+    assert first.exam_excluded is not None
+    assert first.exam_excluded.reason is reason
+    assert first.exam_missed is None
+    assert place.ledger.exams_wei == 2 * DEPOSIT_WEI
+    assert any(f"the exam was left out: {reason.name.lower()}" in line for line in place.told["alice"])
+    found = check_of(place.audit(), "exam", 0)
+    assert (found.verdict, reason.name.lower() in found.detail) == ("unproven", True)
+    place.check_books()
+
+
+def test_an_exam_that_arrives_late_in_storage_is_waited_for(place: HandExamined) -> None:
+    place.join(4)
+    place.advance("start_s")
+    r = place.honest_reference()
+    blob = place.sealed_to("alice", r)
+    place.act()
+    made = place.commit_by_hand(blob, place.commitment_of(r))
+    place.reveal()
+    place.open_by_hand(made, None)
+    place.advance("exam_end_s")
+    assert not place.worker("alice").advance(*place.now())
+    place.store.add_bytes(blob)
+    assert place.worker("alice").advance(*place.now())
+    assert place.attempt(0).examined
+    assert place.attempt(0).exam_excluded is None
+
+
+@pytest.mark.parametrize("act", ["before", "after"])
+def test_an_aggregator_killed_around_its_settlement_settles_the_exam_once(place: HandExamined, act: str) -> None:
+    place.join(4)
+    place.commit()
+    place.examine()
+    place.reveal()
+    place.open_exam()
+    place.advance("exam_end_s")
+    place.restart("alice", **{f"killed_{act}": "settle"})
+    with pytest.raises(Killed):
+        place.worker("alice").advance(*place.now())
+    place.restart("alice")
+    place.worker("alice").advance(*place.now())
+    assert place.attempt(0).examined
+    assert len(place.settlements()) == 1
+
+
+def test_the_announced_key_is_the_one_that_a_new_process_opens_with(place: HandExamined) -> None:
+    place.join(4)
+    place.restart("alice")
+    announced = place.market.sealing_key(place.id, place.actor("alice").address)
+    assert announced == place.worker("alice").key.public
+    assert place.market.sealing_key(place.id, place.actor("bob").address) is None
+
+
+def test_the_latest_of_an_aggregators_keys_counts_whoever_else_comes_and_goes(place: HandExamined) -> None:
+    place.join(4, ("alice", "bob"))
+    for key in (b"\x0b", b"\x0c"):
+        bob = place.actor("bob").address
+        place.send("bob", f"leave {key.hex()}", place.market.withdraw_bond(place.id, bob))
+        place.send("bob", f"return {key.hex()}", place.market.bond(place.id, place.terms, key * 32))
+    assert place.market.sealing_key(place.id, place.actor("bob").address) == b"\x0c" * 32
+    assert place.market.sealing_key(place.id, place.actor("alice").address) == place.worker("alice").key.public
