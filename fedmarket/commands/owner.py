@@ -17,7 +17,7 @@ from market.published_job import PublishedJob
 
 @click.group()
 def owner() -> None:
-    """Set a job's exams (project owners, and whom they name)."""
+    """Set a job's exams (project owners)."""
 
 
 @owner.command()

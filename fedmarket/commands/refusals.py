@@ -55,6 +55,8 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "ERC20InsufficientBalance": _text("{sender} has {balance} of the job's token and needs {needed}"),
     "NotVested": _time_left("vestsAt", "this has not vested yet: claim it in {}"),
     "NotCloseable": _time_left("from", "the job cannot be closed yet: it can in {}"),
+    "NoExam": _text("job {job} has no exam"),
+    "NotExaminer": _text("{caller} may not set this job's exams: {examiner} may, and the owner"),
     "NothingToPay": _text("there is nothing to pay out"),
     "TransferFailed": _text("{to} did not accept {amount} wei: name another address with --to"),
     "InvalidTerm": _text("the contract refuses the job's term {term} = {value}"),

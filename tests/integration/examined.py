@@ -30,7 +30,13 @@ REFERENCE_SEED = 1_000
 
 @dataclass
 class ExaminedMarketplace(Marketplace):
-    """One job with an exam. `folder` is shared by nobody: the exam is in the owner's work folder."""
+    """One job with an exam, cut from a reference set.
+
+    Attributes:
+        reference_set: what the owner has; samples like the trainers' by default.
+    """
+
+    reference_set: Dataset | None = None
 
     @property
     def exam_path(self) -> Path:
@@ -47,7 +53,7 @@ class ExaminedMarketplace(Marketplace):
         changes = {"rules": RULES, "exam": EXAM, **changes}
         changes["exam"] = {**EXAM, **changes["exam"]}
         parsed = spec(self.features, **changes)
-        reference_set = samples(REFERENCE_SEED, self.features, 200)
+        reference_set = self.reference_set or samples(REFERENCE_SEED, self.features, 200)
         folder = ExamFolder.create(self.exam_path, [slice_bytes(part) for part in cut_exam(parsed, reference_set)])
         warm = load_slice(folder.slice_path(0), JobModel.of_spec(parsed))
         self.prepared = publish(parsed, initial_model(parsed, warm, epochs=1), self.store, self.srs, folder)
@@ -80,6 +86,12 @@ class ExaminedMarketplace(Marketplace):
         with pytest.raises(Killed):
             self.examine()
         self.restart("owner")
+
+    def reveal_all(self) -> None:
+        """Let everybody commit and reveal who can yet, and go to the exam phase."""
+        self.act()
+        self.reveal()
+        self.advance("reveal_end_s")
 
     def open_exam(self, name: str = "owner") -> bool:
         """Go to the exam phase and let a new session act."""

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fedmarket.cli import main
-from fedmarket.commands.job import EXAMPLE
+from fedmarket.commands.job import EXAMPLES
+from fedmarket.owner import cut_exam
 from market.protocol.job_spec import load_spec
 from trainer_client.data import load_dataset
 from trainer_client.job_model import JobModel
@@ -25,7 +26,7 @@ def test_the_parts_are_all_digits_each_once(tmp_path: Path) -> None:
     names = ["owner.npz", "test.npz", "trainer-0.npz", "trainer-1.npz", "trainer-2.npz"]
     assert sorted(file.name for file in (tmp_path / "data").iterdir()) == names
     parts = [load_dataset(tmp_path / "data" / name, features=64, classes=10) for name in names]
-    assert len(parts[0]) == 100
+    assert len(parts[0]) == 676
     assert sum(map(len, parts)) == 1797
     rows = np.concatenate([part.inputs for part in parts])
     assert len(np.unique(rows, axis=0)) == 1797  # no two of these images are equal
@@ -59,13 +60,45 @@ def test_a_split_that_cannot_be_is_refused(tmp_path: Path, arguments: tuple[str,
     assert not (tmp_path / "data").exists()
 
 
-def test_the_example_spec_holds_together_and_fits_the_example_data(tmp_path: Path) -> None:
-    spec = load_spec(EXAMPLE)
+def test_the_owner_gets_as_many_as_are_asked_for(tmp_path: Path) -> None:
+    assert run(tmp_path / "few", "--owner", 100).exit_code == 0
+    assert len(load_dataset(tmp_path / "few" / "owner.npz", features=64, classes=10)) == 100
+
+    refused = run(tmp_path / "all", "--owner", 1438)
+
+    assert refused.exit_code == 2
+    assert "1438 samples for the owner: expected fewer than the 1438" in refused.stderr
+
+
+@pytest.mark.parametrize(("name", "root"), [("digits.yaml", b"\x01" * 32), ("digits-median.yaml", bytes(32))])
+def test_the_example_specs_hold_together_and_fit_the_example_data(tmp_path: Path, name: str, root: bytes) -> None:
+    spec = load_spec(EXAMPLES / name)
     model = JobModel.of_spec(spec)
     run(tmp_path, "--parts", spec.seats)
 
-    terms = spec.to_terms(model.manifest.dimension, now_s=1_700_000_000)
+    terms = spec.to_terms(model.manifest.dimension, 1_700_000_000, root)
 
     assert terms.seats == 8
     assert len(model.input.load(tmp_path / "trainer-7.npz")) > 0
-    assert CliRunner().invoke(main, ["job", "example"]).stdout == EXAMPLE.read_text("utf-8")
+
+
+def test_the_example_reference_set_is_enough_for_the_example_exam(tmp_path: Path) -> None:
+    spec = load_spec(EXAMPLES / "digits.yaml")
+    run(tmp_path)
+
+    reference_set = JobModel.of_spec(spec).input.load(tmp_path / "owner.npz")
+
+    assert sum(map(len, cut_exam(spec, reference_set))) == len(reference_set)
+
+
+@pytest.mark.parametrize(("options", "accepts"), [([], "exam"), (["--without-exam"], "median_cosine")])
+def test_the_example_is_a_job_with_an_exam_unless_asked_otherwise(
+    tmp_path: Path, options: list[str], accepts: str
+) -> None:
+    shown = CliRunner().invoke(main, ["job", "example", *options])
+    (tmp_path / "job.yaml").write_text(shown.stdout)
+
+    spec = load_spec(tmp_path / "job.yaml")
+
+    assert spec.rules.to_terms(10).needs_exam == (accepts == "exam")
+    assert accepts in shown.stdout
