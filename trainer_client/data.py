@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidData
-from trainer_client.data_files import InputShape, Samples, read_csv, read_image_folder, read_npz
-from trainer_client.dataset import DataKind, Dataset, Indices
+from trainer_client.data_files import read_csv, read_npz, read_text
+from trainer_client.dataset import DataKind, Dataset, Indices, InputShape, SampleForm
+from trainer_client.image_folder import read_image_folder
 
 __all__ = [
+    "READERS",
     "DataKind",
     "Dataset",
     "InputShape",
+    "SampleForm",
     "digits",
     "dirichlet_split",
     "load_dataset",
@@ -22,32 +26,39 @@ __all__ = [
     "train_test_split",
 ]
 
+READERS: Mapping[str, Callable[[Path, SampleForm], Dataset]] = {".npz": read_npz, ".csv": read_csv, ".txt": read_text}
+"""What reads a file, by the end of its name."""
 
-def load_dataset(path: Path, *, features: int, classes: int, shape: InputShape | None = None) -> Dataset:
-    """Load a data set from a .npz file, a CSV file, or a folder of images.
+_EXPECTED = f"a file {', '.join(READERS)} or a folder of images"
+
+
+def load_dataset(path: Path, form: SampleForm) -> Dataset:
+    """Load a data set that a model can take.
 
     Args:
-        path: ``*.npz`` with arrays ``inputs`` and ``labels``; ``*.csv`` with a column ``label``, or the label last;
-            or a folder with one subfolder of images a class.
-        features: how many values the job's model takes.
-        classes: how many classes it tells apart; labels are 0..classes - 1.
-        shape: of the images; only folders need it.
+        path: an .npz file (`read_npz`), a CSV file (`read_csv`), a text (`read_text`) or a folder of images
+            (`read_image_folder`).
+        form: what samples have to look like.
 
     Raises:
         InvalidData: what is there cannot be read or does not fit the model; the message names the file, the row
             and what was expected.
     """
-    if shape is not None and shape.features != features:
-        raise InvalidData(f"images of {shape.features} values, the model expects {features}")
-    samples = _read(path, features, classes, shape)
-    return Dataset(samples.inputs, samples.labels, samples.skipped)
+    if path.is_dir():
+        return read_image_folder(path, form)
+    if not path.is_file():
+        raise InvalidData(f"{path} does not exist, expected {_EXPECTED}")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InvalidData(f"{path} is of unknown kind, expected {_EXPECTED}")
+    return reader(path, form)
 
 
 def save_npz(dataset: Dataset, path: Path) -> None:
     """Write a data set as a compressed .npz file that ``load_dataset`` reads."""
     # Through a file object, as NumPy appends .npz to names that lack it.
     with path.open("wb") as file:
-        np.savez_compressed(file, **dataset.arrays())
+        np.savez_compressed(file, **dataset.arrays())  # type: ignore[arg-type]  # newer NumPy has a flag as well
 
 
 def digits() -> Dataset:
@@ -111,21 +122,6 @@ def train_test_split(dataset: Dataset, test_fraction: float, seed: int) -> tuple
         )
     order = np.random.default_rng(seed).permutation(len(dataset))
     return dataset.subset(np.sort(order[tested:])), dataset.subset(np.sort(order[:tested]))
-
-
-def _read(path: Path, features: int, classes: int, shape: InputShape | None) -> Samples:
-    if path.is_dir():
-        if shape is None:
-            raise InvalidData(f"{path} is a folder, but the job's model does not take images: expected .npz or .csv")
-        return read_image_folder(path, shape, classes)
-    if not path.is_file():
-        raise InvalidData(f"{path} does not exist, expected a .npz or .csv file or a folder of images")
-    match path.suffix.lower():
-        case ".npz":
-            return read_npz(path, features, classes)
-        case ".csv":
-            return read_csv(path, features, classes)
-    raise InvalidData(f"{path} is of unknown kind, expected a .npz or .csv file or a folder of images")
 
 
 def _fill_up(owner: Indices, parts: int, minimum: int, generator: np.random.Generator) -> None:

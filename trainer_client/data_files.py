@@ -1,193 +1,225 @@
-"""Readers of a trainer's files: .npz, CSV, and folders of images. Nothing that is read can run code."""
+"""Readers of a trainer's files: .npz, CSV and text. Nothing that is read can run code."""
 
 from __future__ import annotations
 
 import csv
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from market.protocol.errors import InvalidData
+from trainer_client.dataset import TARGET_NAMES, DataKind, Dataset, SampleForm, joined
 
 CSV_ROWS_AT_ONCE = 4096
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-_MODES = {1: "L", 3: "RGB"}
-_DEEP_MODES = ("I", "F")
+_NUMBERS, _INTEGERS = "fiub", "iu"
 
 
-@dataclass(frozen=True)
-class InputShape:
-    """The shape of an image: channels (1 grey, 3 RGB), height and width in pixels."""
-
-    channels: int
-    height: int
-    width: int
-
-    @property
-    def features(self) -> int:
-        """Number of values of an image."""
-        return self.channels * self.height * self.width
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """What a reader found: inputs float32 (n, features), labels int64 (n,), and what it left out, with reasons."""
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    skipped: tuple[str, ...] = ()
-
-
-def read_npz(path: Path, features: int, classes: int) -> Samples:
-    """Read arrays ``inputs`` (n, ...) of numbers and ``labels`` (n,) of integers; values are taken as they are.
+def read_npz(path: Path, form: SampleForm) -> Dataset:
+    """Read an .npz file; see `parse_npz`.
 
     Raises:
-        InvalidData: no such arrays, wrong shapes or types, NaN or infinite inputs, labels out of range.
+        InvalidData: the file cannot be read, or what is in it does not fit.
     """
-    inputs, labels = _load_arrays(path)
-    if inputs.dtype.kind not in "fiub" or labels.dtype.kind not in "iu":
-        raise InvalidData(f"{path}: inputs are {inputs.dtype} and labels {labels.dtype}, expected numbers and integers")
-    if inputs.ndim < 2 or labels.ndim != 1 or len(inputs) != len(labels):
-        raise InvalidData(
-            f"{path}: inputs have shape {inputs.shape} and labels {labels.shape}, expected (n, {features}) and (n,)"
-        )
-    if len(labels) == 0:
-        raise InvalidData(f"{path} has no rows, expected at least one")
-    inputs = inputs.reshape(len(inputs), -1)
-    if inputs.shape[1] != features:
-        raise InvalidData(f"{path}: every row has {inputs.shape[1]} values, expected {features}")
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(inputs, dtype=np.float32)
-    _check_rows(values, labels, classes, lambda row: f"{path}: row {row}")
-    return Samples(values, labels.astype(np.int64))
+    try:
+        with path.open("rb") as file:
+            return parse_npz(file, str(path), form)
+    except OSError as error:
+        raise InvalidData(f"{path} cannot be read as .npz: {error}") from error
 
 
-def read_csv(path: Path, features: int, classes: int) -> Samples:
-    """Read a comma-separated table: a row a sample, its label in the column ``label``, or in the last one.
+def parse_npz(unverified_file: IO[bytes], name: str, form: SampleForm) -> Dataset:
+    """Read arrays ``inputs`` (n, ...) and, where the model asks for them, ``labels`` (n,) or ``targets`` (n, k).
 
-    The first row is a header if one of its cells is not a number.
+    Inputs and target values are numbers, taken as they are; labels and tokens are integers.
+
+    Args:
+        unverified_file: the bytes of an .npz archive.
+        name: what messages call it.
+        form: what samples have to look like.
+
+    Raises:
+        InvalidData: no such arrays, wrong shapes or types, NaN or infinite values, labels or tokens out of range.
+    """
+    asked = TARGET_NAMES.get(form.kind)
+    arrays = _load_arrays(unverified_file, name, ("inputs", asked) if asked else ("inputs",))
+    inputs, targets = arrays["inputs"], arrays.get(asked or "")
+    _check_type(name, "inputs", inputs, integers=form.kind is DataKind.TOKENS)
+    if targets is not None:
+        _check_type(name, str(asked), targets, integers=form.kind is DataKind.LABELS)
+    _check_shapes(name, inputs, targets, form)
+    return _fitting(inputs.reshape(len(inputs), -1), targets, form, lambda row: f"{name}: row {row}")
+
+
+def read_csv(path: Path, form: SampleForm) -> Dataset:
+    """Read a comma-separated table: a row a sample, with its inputs and what the model asks for, no more.
+
+    The first row is a header if one of its cells is not a number. A class label is in the column ``label``, or in the
+    last one; target values are in the columns whose names begin with ``target``, or in the last ones.
 
     Raises:
         InvalidData: no rows, a row of another length, a cell that is no finite number, labels out of range.
     """
-    inputs: list[NDArray[np.float32]] = []
-    labels: list[NDArray[np.int64]] = []
+    if form.kind is DataKind.TOKENS:
+        raise InvalidData(f"{path}: the job's model takes tokens, expected .txt or .npz")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for chunk in _csv_chunks(path, csv.reader(file), features, classes):
-                inputs.append(chunk.inputs)
-                labels.append(chunk.labels)
+            parts = list(_csv_parts(path, csv.reader(file), form))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidData(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-    if not labels:
+    if not parts:
         raise InvalidData(f"{path} has no rows, expected at least one")
-    return Samples(np.concatenate(inputs), np.concatenate(labels))
+    return joined(parts)
 
 
-def read_image_folder(path: Path, shape: InputShape, classes: int) -> Samples:
-    """Read a folder with one subfolder of images a class; pixels become values in [0, 1], channels first.
+def read_text(path: Path, form: SampleForm) -> Dataset:
+    """Read a text as bytes, each of them a token, cut into windows that overlap by one.
 
-    Subfolders named by integers are those labels. Other names are numbered in sorted order, and then there has to
-    be one, if empty, for every class: trainers who lack different classes would else number them differently.
-    Files that are no images, or damaged, are skipped and listed.
+    The last byte of a window is only predicted and the first of the next only looked back on, so every byte but the
+    file's first is predicted once. What is left at the end and fills no window is skipped and listed.
 
     Raises:
-        InvalidData: no readable image, wrong subfolders, or an image of another size or depth.
+        InvalidData: the model takes no tokens, the text is too short for one window, or a byte is out of range.
     """
-    if shape.channels not in _MODES:
-        raise InvalidData(f"{path}: images have 1 or 3 channels, the model expects {shape.channels}")
-    files, skipped = _list_images(path, _label_folders(path, classes))
-    inputs = np.empty((len(files), shape.features), dtype=np.float32)
-    labels = np.empty(len(files), dtype=np.int64)
-    count = 0
-    for file, label in files:
-        try:
-            inputs[count] = _read_image(file, shape)
-        except (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError) as error:
-            skipped.append(f"{file.relative_to(path)}: cannot be read as an image ({error})")
-            continue
-        labels[count] = label
-        count += 1
-    if count == 0:
-        raise InvalidData(f"{path} has no image that can be read, expected {', '.join(IMAGE_SUFFIXES)} in subfolders")
-    return Samples(inputs[:count], labels[:count], tuple(skipped))
-
-
-def _load_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    if form.kind is not DataKind.TOKENS:
+        raise InvalidData(f"{path} is a text, but the job's model takes {form.kind}")
     try:
-        # Without pickle an archive holds plain arrays only: loading one cannot run anything. The file is opened here
-        # because NumPy leaves it open where it turns out to be damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return archive["inputs"], archive["labels"]
+        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise InvalidData(f"{path} cannot be read: {error}") from error
+    step = form.features - 1
+    windows, left = divmod(len(content) - 1, step)
+    if windows < 1:
+        raise InvalidData(f"{path} has {len(content)} bytes, expected at least the {form.features} of one window")
+    starts = step * np.arange(windows)
+    tokens = content[starts[:, None] + np.arange(form.features)]
+    read = _fitting(tokens, None, form, lambda row: f"{path}: window {row}, from byte {starts[row]}")
+    skipped = (f"bytes at the end that fill no window of {form.features}: {left}",) if left else ()
+    return Dataset(read.inputs, skipped=skipped)
+
+
+def _load_arrays(unverified_file: IO[bytes], name: str, expected: Sequence[str]) -> dict[str, NDArray[Any]]:
+    try:
+        # Without pickle an archive holds plain arrays only: loading one cannot run anything.
+        with np.load(unverified_file, allow_pickle=False) as archive:
+            return {array: archive[array] for array in expected}
     except KeyError as error:
-        raise InvalidData(f"{path}: expected arrays named inputs and labels ({error.args[0]})") from error
+        raise InvalidData(f"{name}: expected arrays named {' and '.join(expected)} ({error.args[0]})") from error
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidData(f"{path} cannot be read as .npz without pickled objects: {error}") from error
+        raise InvalidData(f"{name} cannot be read as .npz without pickled objects: {error}") from error
 
 
-def _check_rows(
-    inputs: NDArray[np.float32], labels: NDArray[Any], classes: int, name_row: Callable[[int], str]
-) -> None:
+def _check_type(name: str, what: str, array: NDArray[Any], *, integers: bool) -> None:
+    if array.dtype.kind not in (_INTEGERS if integers else _NUMBERS):
+        raise InvalidData(f"{name}: {what} are {array.dtype}, expected {'integers' if integers else 'numbers'}")
+
+
+def _check_shapes(name: str, inputs: NDArray[Any], targets: NDArray[Any] | None, form: SampleForm) -> None:
+    wide = form.kind is DataKind.VALUES
+    unlike = targets is not None and (targets.ndim != 1 + wide or len(targets) != len(inputs))
+    if inputs.ndim < 2 or unlike:
+        asked = f" and {TARGET_NAMES[form.kind]} {targets.shape}" if targets is not None else ""
+        shapes = f"(n, {form.features})" + (f" and (n, {form.outputs})" if wide else " and (n,)" if asked else "")
+        raise InvalidData(f"{name}: inputs have shape {inputs.shape}{asked}, expected {shapes}")
+    if len(inputs) == 0:
+        raise InvalidData(f"{name} has no rows, expected at least one")
+    if inputs[0].size != form.features:
+        raise InvalidData(f"{name}: every row has {inputs[0].size} values, expected {form.features}")
+    if wide and targets is not None and targets.shape[1] != form.outputs:
+        raise InvalidData(f"{name}: every row has {targets.shape[1]} target values, expected {form.outputs}")
+
+
+def _fitting(
+    inputs: NDArray[Any], targets: NDArray[Any] | None, form: SampleForm, name_row: Callable[[int], str]
+) -> Dataset:
+    """Convert rows of the right shapes to a data set, or name the first that has a value out of range."""
+    if form.kind is DataKind.TOKENS:
+        _check_range(inputs.min(axis=1), "a token", form.vocabulary, name_row)
+        _check_range(inputs.max(axis=1), "a token", form.vocabulary, name_row)
+        return Dataset(inputs.astype(np.int64))
+    values = _finite(inputs, "input", name_row)
+    if targets is None:
+        return Dataset(values)
+    if form.kind is DataKind.VALUES:
+        return Dataset(values, _finite(targets, "target", name_row))
+    _check_range(targets, "the label", form.classes, name_row)
+    return Dataset(values, targets.astype(np.int64))
+
+
+def _finite(table: NDArray[Any], what: str, name_row: Callable[[int], str]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(table, dtype=np.float32)
     # A row's sum is not finite where an entry is not; the entries are looked at only to tell which one it was.
     with np.errstate(over="ignore", invalid="ignore"):
-        suspects = np.flatnonzero(~np.isfinite(inputs.sum(axis=1, dtype=np.float64)))
+        suspects = np.flatnonzero(~np.isfinite(values.sum(axis=1, dtype=np.float64)))
     for row in suspects:
-        finite = np.isfinite(inputs[row])
+        finite = np.isfinite(values[row])
         if not finite.all():
             column = int(np.argmin(finite))
             raise InvalidData(
-                f"{name_row(int(row))}: input {column} is {inputs[row, column]}, expected finite float32 values"
+                f"{name_row(int(row))}: {what} {column} is {values[row, column]}, expected finite float32 values"
             )
-    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    return values
+
+
+def _check_range(numbers: NDArray[Any], what: str, count: int, name_row: Callable[[int], str]) -> None:
+    outside = np.flatnonzero((numbers < 0) | (numbers >= count))
     if len(outside):
         row = outside[0]
-        raise InvalidData(f"{name_row(int(row))}: the label is {labels[row]}, expected 0..{classes - 1}")
+        raise InvalidData(f"{name_row(int(row))}: {what} is {numbers[row]}, expected 0..{count - 1}")
 
 
-def _csv_chunks(path: Path, reader: Any, features: int, classes: int) -> Iterator[Samples]:
+def _csv_parts(path: Path, reader: Any, form: SampleForm) -> Iterator[Dataset]:
     # (line, cells): a cell in quotes may span lines, so the reader is asked where it is.
     numbered = ((reader.line_num, row) for row in reader if row)
     first = next(numbered, None)
     if first is None:
         return
     is_header = not all(_is_number(cell) for cell in first[1])
-    names = [cell.strip().lower() for cell in first[1]]
-    label_column = names.index("label") if is_header and "label" in names else len(names) - 1
+    columns = _target_columns([cell.strip().lower() for cell in first[1]], form)
     pending = [] if is_header else [first]
     while pending := pending + list(islice(numbered, CSV_ROWS_AT_ONCE)):
-        yield _parse_csv_rows(path, pending, label_column, features, classes)
+        yield _parse_csv_rows(path, pending, columns, form)
         pending = []
 
 
-def _parse_csv_rows(
-    path: Path, rows: list[tuple[int, list[str]]], label_column: int, features: int, classes: int
-) -> Samples:
+def _target_columns(names: list[str], form: SampleForm) -> list[int]:
+    """Where the label or the target values are: in columns named so, else in the last ones."""
+    count = 1 if form.kind is DataKind.LABELS else form.outputs
+    if form.kind is DataKind.LABELS:
+        named = [column for column, name in enumerate(names) if name == "label"][:1]
+    else:
+        named = [column for column, name in enumerate(names) if name.startswith("target")]
+    return named if len(named) == count else list(range(len(names)))[len(names) - count :]
+
+
+def _parse_csv_rows(path: Path, rows: list[tuple[int, list[str]]], columns: list[int], form: SampleForm) -> Dataset:
+    asked = {DataKind.LABELS: " and a label", DataKind.VALUES: f" and {form.outputs} target values"}.get(form.kind, "")
     for line, cells in rows:
-        if len(cells) != features + 1:
-            raise InvalidData(f"{path}: line {line} has {len(cells)} cells, expected {features} inputs and a label")
+        if len(cells) != form.features + len(columns):
+            raise InvalidData(f"{path}: line {line} has {len(cells)} cells, expected {form.features} inputs{asked}")
     try:
         table = np.array([cells for _, cells in rows], dtype=np.float64)
     except ValueError as error:
         line, cell = next((line, cell) for line, cells in rows for cell in cells if not _is_number(cell))
         raise InvalidData(f"{path}: line {line}: {cell!r:.80} is not a number") from error
-    labels = table[:, label_column]
-    for (line, _), label in zip(rows, labels, strict=True):
-        if not label.is_integer():
-            raise InvalidData(f"{path}: line {line}: the label is {label:g}, expected 0..{classes - 1}")
-    with np.errstate(over="ignore"):
-        inputs = np.delete(table, label_column, axis=1).astype(np.float32)
-    _check_rows(inputs, labels, classes, lambda row: f"{path}: line {rows[row][0]}")
-    return Samples(inputs, labels.astype(np.int64))
+    inputs, targets = np.delete(table, columns, axis=1), table[:, columns]
+
+    def name_row(row: int) -> str:
+        return f"{path}: line {rows[row][0]}"
+
+    if form.kind is not DataKind.LABELS:
+        return _fitting(inputs, targets if columns else None, form, name_row)
+    labels = targets[:, 0]
+    for row in np.flatnonzero(labels != np.floor(labels)):
+        raise InvalidData(f"{name_row(int(row))}: the label is {labels[row]:g}, expected 0..{form.classes - 1}")
+    return _fitting(inputs, labels, form, name_row)
 
 
 def _is_number(cell: str) -> bool:
@@ -196,45 +228,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _label_folders(path: Path, classes: int) -> dict[Path, int]:
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not folders:
-        raise InvalidData(f"{path} has no subfolders, expected one of images for each of the {classes} classes")
-    if not all(folder.name.isascii() and folder.name.isdecimal() for folder in folders):
-        if len(folders) != classes:
-            raise InvalidData(
-                f"{path} has {len(folders)} class folders, expected {classes} (or folders named by their labels)"
-            )
-        return {folder: label for label, folder in enumerate(folders)}
-    for folder in folders:
-        if int(folder.name) >= classes:
-            raise InvalidData(f"{folder}: the label is {folder.name}, expected 0..{classes - 1}")
-    return {folder: int(folder.name) for folder in folders}
-
-
-def _list_images(path: Path, labels: dict[Path, int]) -> tuple[list[tuple[Path, int]], list[str]]:
-    skipped = [f"{entry.name}: not in a class folder" for entry in sorted(path.iterdir()) if entry.is_file()]
-    images: list[tuple[Path, int]] = []
-    for folder, label in labels.items():
-        for entry in sorted(folder.iterdir()):
-            if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES:
-                images.append((entry, label))
-            else:
-                skipped.append(f"{entry.relative_to(path)}: not an image file")
-    return images, skipped
-
-
-def _read_image(path: Path, shape: InputShape) -> NDArray[np.float32]:
-    with Image.open(path) as image:
-        # The header tells the size: a wrong one is refused before the pixels are decoded.
-        if image.size != (shape.width, shape.height):
-            raise InvalidData(
-                f"{path} is {image.width}x{image.height} pixels, expected {shape.width}x{shape.height} (width x height)"
-            )
-        if image.mode.startswith(_DEEP_MODES):
-            raise InvalidData(f"{path} has pixels of mode {image.mode}, expected 8 bits a channel")
-        pixels = np.asarray(image.convert(_MODES[shape.channels]), dtype=np.float32)
-    # Height, width, channels in the file; channels first in the model.
-    return np.moveaxis(pixels.reshape(shape.height, shape.width, shape.channels), 2, 0).reshape(-1) / np.float32(255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,6 +24,59 @@ class DataKind(StrEnum):
     VALUES = "inputs and target values"
     TOKENS = "tokens"
     UNLABELLED = "inputs alone"
+
+
+TARGET_NAMES: Mapping[DataKind, str] = {DataKind.LABELS: "labels", DataKind.VALUES: "targets"}
+"""What the array of targets is called in a file, for the kinds that have any."""
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """The shape of an image: channels (1 grey, 3 RGB), height and width in pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def features(self) -> int:
+        """Number of values of an image."""
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
+class SampleForm:
+    """What samples have to look like; at most one of `classes`, `outputs` and `vocabulary` is not 0.
+
+    Attributes:
+        features: values of a sample, or tokens of a window.
+        classes: labels are 0..classes - 1.
+        outputs: target values of a sample.
+        vocabulary: tokens are 0..vocabulary - 1.
+        shape: of the images, where samples are images.
+
+    Raises:
+        InvalidData: the images have another number of values.
+    """
+
+    features: int
+    classes: int = 0
+    outputs: int = 0
+    vocabulary: int = 0
+    shape: InputShape | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape is not None and self.shape.features != self.features:
+            raise InvalidData(f"images of {self.shape.features} values, the model expects {self.features}")
+
+    @property
+    def kind(self) -> DataKind:
+        """What a sample is made of."""
+        if self.vocabulary:
+            return DataKind.TOKENS
+        if self.outputs:
+            return DataKind.VALUES
+        return DataKind.LABELS if self.classes else DataKind.UNLABELLED
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +135,9 @@ class Dataset:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What an .npz file of it holds: ``inputs``, and ``labels`` or ``targets`` where there are some."""
-        named = {DataKind.LABELS: "labels", DataKind.VALUES: "targets"}.get(self.kind)
-        return {"inputs": self.inputs, **({named: np.asarray(self.targets)} if named else {})}
+        if self.targets is None:
+            return {"inputs": self.inputs}
+        return {"inputs": self.inputs, TARGET_NAMES[self.kind]: self.targets}
 
     def subset(self, indices: Indices) -> Dataset:
         """The samples at these indices, copied, in this order.
@@ -108,3 +163,18 @@ def _check_targets(targets: Targets, samples: int) -> None:
             f"targets are {targets.dtype} of shape {targets.shape} for {samples} inputs: "
             f"expected labels, int64 ({samples},), or values, float32 ({samples}, k)"
         )
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """One data set of several of the same kind, in their order.
+
+    Raises:
+        InvalidData: there are none, or they are of unlike kinds or shapes.
+    """
+    forms = {(part.kind, part.features, part.targets.shape[1:] if part.targets is not None else None) for part in parts}
+    if len(forms) != 1:
+        raise InvalidData(f"{len(parts)} data sets of {len(forms)} forms: expected at least one, and all alike")
+    targets: list[Any] = [part.targets for part in parts if part.targets is not None]
+    inputs: Any = np.concatenate([part.inputs for part in parts])
+    skipped = tuple(line for part in parts for line in part.skipped)
+    return Dataset(inputs, np.concatenate(targets) if targets else None, skipped)

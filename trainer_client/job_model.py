@@ -15,27 +15,28 @@ from market.protocol import integer_model
 from market.protocol.errors import InvalidModel
 from market.protocol.job_spec import JobDocument, JobSpec, TrainingSection
 from market.protocol.manifest import ParameterManifest
-from trainer_client.data import Dataset, InputShape, load_dataset
+from trainer_client.data import Dataset, InputShape, SampleForm, load_dataset
+from trainer_client.losses import check_loss
 from trainer_client.models import build_model
 from trainer_client.parameters import manifest_of, write_vector
 from trainer_client.training import LocalTraining
 
 
 @dataclass(frozen=True)
-class ModelInput:
-    """What a model takes: a sample's number of values, the shape of an image where it is one, and how many classes."""
-
-    features: int
-    classes: int
-    shape: InputShape | None
+class ModelInput(SampleForm):
+    """What samples a model takes."""
 
     @classmethod
     def of_arguments(cls, arguments: Mapping[str, Any]) -> ModelInput:
         """Read it off an architecture's arguments, which `build_model` has already checked."""
+        if "vocabulary" in arguments:
+            # A window's last token is only ever predicted.
+            return cls(int(arguments["context"]) + 1, vocabulary=int(arguments["vocabulary"]))
+        classes, outputs = int(arguments.get("classes", 0)), int(arguments.get("outputs", 0))
         if "features" in arguments:
-            return cls(int(arguments["features"]), int(arguments["classes"]), None)
+            return cls(int(arguments["features"]), classes, outputs)
         shape = InputShape(*(int(arguments[side]) for side in ("channels", "height", "width")))
-        return cls(shape.features, int(arguments["classes"]), shape)
+        return cls(shape.features, classes, outputs, shape=shape)
 
     def load(self, path: Path) -> Dataset:
         """Load a data set that fits.
@@ -43,7 +44,7 @@ class ModelInput:
         Raises:
             InvalidData: it cannot be read or does not fit.
         """
-        return load_dataset(path, features=self.features, classes=self.classes, shape=self.shape)
+        return load_dataset(path, self)
 
 
 def training_of(section: TrainingSection) -> LocalTraining:
@@ -83,13 +84,15 @@ class JobModel:
 
         Raises:
             InvalidModel: unknown architecture, wrong arguments, or no parameter matches `trainable`.
-            InvalidTerms: the training section asks for what cannot be done.
+            InvalidTerms: the training section asks for what cannot be done, or for a loss that this model does not
+                learn by.
         """
         section = spec.model
         module = build_model(section.architecture, section.arguments, section.seed)
         manifest = manifest_of(module, section.trainable)
-        inputs = ModelInput.of_arguments(section.arguments)
-        return cls(module, manifest, inputs, training_of(spec.training), spec.update.scale_exponent)
+        inputs, training = ModelInput.of_arguments(section.arguments), training_of(spec.training)
+        check_loss(training.loss, module, inputs.kind)
+        return cls(module, manifest, inputs, training, spec.update.scale_exponent)
 
     @classmethod
     def of_document(cls, document: JobDocument) -> JobModel:

@@ -1,4 +1,4 @@
-"""A small zoo of classifiers, by name and arguments: a job describes its model as data, never as code."""
+"""A small zoo of models, by name and arguments: a job describes its model as data, never as code."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from market.protocol.errors import InvalidModel
+from trainer_client.generative import FEWEST_STEPS, Autoencoder, Denoiser
 from trainer_client.layers import ResidualBlock, Samples, group_norm
+from trainer_client.text_transformer import TextTransformer
 
 MAX_PARAMETERS = 1 << 28
 """Largest model of the zoo. It is checked before any memory is taken: a typo must not ask for terabytes."""
@@ -81,7 +83,9 @@ def build_model(architecture: str, arguments: Mapping[str, Any], seed: int) -> n
         seed: of the initial weights, 0..2^63 - 1.
 
     Returns:
-        A float32 module on the CPU that takes (N, features) or (N, channels, height, width) and gives (N, classes).
+        A float32 module on the CPU. It takes (N, features) or (N, channels, height, width) and gives (N, classes),
+        (N, outputs) or as many values as it takes; with a vocabulary it takes int64 (N, T) and gives
+        (N, T, vocabulary).
 
     Raises:
         InvalidModel: the name, an argument or the seed is not what is expected, or the model would be too large.
@@ -104,8 +108,9 @@ def build_model(architecture: str, arguments: Mapping[str, Any], seed: int) -> n
 
 
 def _parse_arguments(
-    architecture: str, expected: Mapping[str, Argument], unverified_arguments: Mapping[str, Any]
+    architecture: str, arguments: Mapping[str, Argument], unverified_arguments: Mapping[str, Any]
 ) -> dict[str, Value]:
+    expected = _with_alternatives(arguments, unverified_arguments)
     unknown = [str(name) for name in unverified_arguments if name not in expected]
     if unknown:
         raise InvalidModel(f"{architecture}: unknown argument {unknown[0]!r}, expected {', '.join(expected)}")
@@ -117,40 +122,62 @@ def _parse_arguments(
             values[name] = argument.default
         else:
             raise InvalidModel(f"{architecture}: {name} is missing, expected {argument}")
+    return _for_builder(values, arguments)
+
+
+def _with_alternatives(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> Mapping[str, Argument]:
+    """What is expected of a job that gives these arguments: some can be given in place of another."""
+    expected = dict(arguments)
+    for name, others in ALTERNATIVES.items():
+        if name in expected and name not in given and not others.keys().isdisjoint(given):
+            del expected[name]
+            expected.update(others)
+    return expected
+
+
+def _for_builder(values: dict[str, Value], arguments: Mapping[str, Argument]) -> dict[str, Value]:
+    """Builders that take features know nothing of images, and none tells classes from other outputs."""
+    if "features" in arguments and "features" not in values:
+        channels, height, width = (cast(int, values.pop(side)) for side in _IMAGE)
+        _check_image(channels, height, width, smallest_side=1)
+        values["features"] = channels * height * width
+    if "classes" in values:
+        values["outputs"] = values.pop("classes")
     return values
 
 
 def _initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Fill weights and biases uniformly within 1/sqrt(fan-in), and normalisations with one and zero.
+    """Fill weights and biases uniformly within 1/sqrt(fan-in), embeddings within 1/sqrt(width), and normalisations
+    with one and zero.
 
     The uniform draw takes one number of the generator an entry, on every kind of CPU; a normal draw does not.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
             bound = 1.0 / math.sqrt(math.prod(module.weight.shape[1:]))
             for parameter in module.parameters(recurse=False):
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
-        elif isinstance(module, nn.GroupNorm):
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
 
 
-def _logistic_regression(features: int, classes: int) -> nn.Module:
-    return nn.Sequential(OrderedDict(samples=Samples((features,)), output=nn.Linear(features, classes)))
+def _linear(features: int, outputs: int) -> nn.Module:
+    return nn.Sequential(OrderedDict(samples=Samples((features,)), output=nn.Linear(features, outputs)))
 
 
-def _mlp(features: int, hidden: tuple[int, ...], classes: int) -> nn.Module:
+def _mlp(features: int, hidden: tuple[int, ...], outputs: int) -> nn.Module:
     layers: OrderedDict[str, nn.Module] = OrderedDict(samples=Samples((features,)))
     width = features
     for number, neurons in enumerate(hidden, start=1):
         layers[f"hidden{number}"] = nn.Linear(width, neurons)
         layers[f"relu{number}"] = nn.ReLU()
         width = neurons
-    layers["output"] = nn.Linear(width, classes)
+    layers["output"] = nn.Linear(width, outputs)
     return nn.Sequential(layers)
 
 
-def _cnn(channels: int, height: int, width: int, classes: int, filters: tuple[int, ...], hidden: int) -> nn.Module:
+def _cnn(channels: int, height: int, width: int, outputs: int, filters: tuple[int, ...], hidden: int) -> nn.Module:
     _check_image(channels, height, width, smallest_side=2)
     layers: OrderedDict[str, nn.Module] = OrderedDict(samples=Samples((channels, height, width)))
     depth = channels
@@ -162,12 +189,12 @@ def _cnn(channels: int, height: int, width: int, classes: int, filters: tuple[in
     layers["flatten"] = nn.Flatten()
     layers["hidden"] = nn.Linear(depth * (height // 2) * (width // 2), hidden)
     layers["relu"] = nn.ReLU()
-    layers["output"] = nn.Linear(hidden, classes)
+    layers["output"] = nn.Linear(hidden, outputs)
     return nn.Sequential(layers)
 
 
 def _resnet_small(
-    channels: int, height: int, width: int, classes: int, base_filters: int, blocks: tuple[int, ...]
+    channels: int, height: int, width: int, outputs: int, base_filters: int, blocks: tuple[int, ...]
 ) -> nn.Module:
     _check_image(channels, height, width, smallest_side=1)
     layers: OrderedDict[str, nn.Module] = OrderedDict(samples=Samples((channels, height, width)))
@@ -184,8 +211,14 @@ def _resnet_small(
             depth = filters
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
-    layers["output"] = nn.Linear(depth, classes)
+    layers["output"] = nn.Linear(depth, outputs)
     return nn.Sequential(layers)
+
+
+def _text_transformer(vocabulary: int, width: int, layers: int, heads: int, context: int) -> nn.Module:
+    if width % heads:
+        raise InvalidModel(f"text_transformer: width is {width}, expected a multiple of its {heads} heads")
+    return TextTransformer(vocabulary, width, layers, heads, context)
 
 
 def _check_image(channels: int, height: int, width: int, smallest_side: int) -> None:
@@ -198,11 +231,20 @@ def _check_image(channels: int, height: int, width: int, smallest_side: int) -> 
 
 _FEATURES = Argument(1, MAX_FEATURES)
 _CLASSES = Argument(2, 1 << 16)
+_OUTPUTS = Argument(1, 1 << 16)
+_HIDDEN = Argument(1, 1 << 16, many=True)
 _IMAGE = {"channels": Argument(1, 1024), "height": Argument(1, 4096), "width": Argument(1, 4096)}
 
+ALTERNATIVES: Mapping[str, Mapping[str, Argument]] = {
+    "features": _IMAGE,
+    "classes": {"outputs": _OUTPUTS},
+}
+"""What can be given in place of an argument: an image's sides for its number of values, and a number of values to
+predict for a number of classes to tell apart."""
+
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "logistic_regression": Architecture(_logistic_regression, {"features": _FEATURES, "classes": _CLASSES}),
-    "mlp": Architecture(_mlp, {"features": _FEATURES, "hidden": Argument(1, 1 << 16, many=True), "classes": _CLASSES}),
+    "logistic_regression": Architecture(_linear, {"features": _FEATURES, "classes": _CLASSES}),
+    "mlp": Architecture(_mlp, {"features": _FEATURES, "hidden": _HIDDEN, "classes": _CLASSES}),
     "cnn": Architecture(
         _cnn,
         {
@@ -220,6 +262,23 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "base_filters": Argument(1, 512, default=16),
             "blocks": Argument(1, 32, many=True, most=5, default=(1, 1, 1)),
         },
+    ),
+    "linear_regression": Architecture(_linear, {"features": _FEATURES, "outputs": _OUTPUTS}),
+    "text_transformer": Architecture(
+        _text_transformer,
+        {
+            "vocabulary": Argument(2, 1 << 17),
+            "width": Argument(1, 1 << 13, default=32),
+            "layers": Argument(1, 64, default=2),
+            "heads": Argument(1, 64, default=2),
+            "context": Argument(1, 1 << 16),
+        },
+    ),
+    "autoencoder": Architecture(
+        Autoencoder, {"features": _FEATURES, "hidden": _HIDDEN, "code": Argument(1, MAX_FEATURES)}
+    ),
+    "denoiser": Architecture(
+        Denoiser, {"features": _FEATURES, "hidden": _HIDDEN, "steps": Argument(FEWEST_STEPS, 10_000, default=1000)}
     ),
 }
 """Every model that a job can name."""

@@ -12,7 +12,7 @@ from fedmarket.cli import main
 from fedmarket.commands.job import EXAMPLES
 from fedmarket.owner import cut_exam
 from market.protocol.job_spec import load_spec
-from trainer_client.data import load_dataset
+from trainer_client.data import SampleForm, load_dataset
 from trainer_client.job_model import JobModel
 
 
@@ -25,7 +25,7 @@ def test_the_parts_are_all_digits_each_once(tmp_path: Path) -> None:
 
     names = ["owner.npz", "test.npz", "trainer-0.npz", "trainer-1.npz", "trainer-2.npz"]
     assert sorted(file.name for file in (tmp_path / "data").iterdir()) == names
-    parts = [load_dataset(tmp_path / "data" / name, features=64, classes=10) for name in names]
+    parts = [load_dataset(tmp_path / "data" / name, SampleForm(64, classes=10)) for name in names]
     assert len(parts[0]) == 676
     assert sum(map(len, parts)) == 1797
     rows = np.concatenate([part.inputs for part in parts])
@@ -62,7 +62,7 @@ def test_a_split_that_cannot_be_is_refused(tmp_path: Path, arguments: tuple[str,
 
 def test_the_owner_gets_as_many_as_are_asked_for(tmp_path: Path) -> None:
     assert run(tmp_path / "few", "--owner", 100).exit_code == 0
-    assert len(load_dataset(tmp_path / "few" / "owner.npz", features=64, classes=10)) == 100
+    assert len(load_dataset(tmp_path / "few" / "owner.npz", SampleForm(64, classes=10))) == 100
 
     refused = run(tmp_path / "all", "--owner", 1438)
 

@@ -17,7 +17,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "mlp": {"features": 64, "hidden": [20, 12], "classes": 10},
     "cnn": IMAGE,
     "resnet_small": {**IMAGE, "base_filters": 8, "blocks": [2, 1]},
+    "linear_regression": {"features": 64, "outputs": 10},
+    "text_transformer": {"vocabulary": 20, "width": 12, "layers": 1, "context": 6},
+    "autoencoder": {"features": 64, "hidden": [20], "code": 4},
+    "denoiser": {"features": 64, "hidden": [20]},
 }
+ANSWERING = ["logistic_regression", "mlp", "cnn", "resnet_small", "linear_regression"]
 
 
 def weights(architecture: str, seed: int) -> np.ndarray:
@@ -36,13 +41,17 @@ def test_every_architecture_has_an_example_here() -> None:
         ("mlp", EXAMPLES["mlp"], 64 * 20 + 20 + 20 * 12 + 12 + 12 * 10 + 10),
         ("cnn", IMAGE, 38_282),
         ("cnn", {**IMAGE, "filters": [4], "hidden": 5}, 4 * 9 + 4 + 5 * 64 + 5 + 50 + 10),
+        ("linear_regression", {"features": 10, "outputs": 1}, 11),
+        ("text_transformer", EXAMPLES["text_transformer"], 26 * 12 + 12 * 144 + 13 * 12 + 24 + 20 * 13),
+        ("autoencoder", EXAMPLES["autoencoder"], 64 * 20 + 20 + 20 * 4 + 4 + 4 * 20 + 20 + 20 * 64 + 64),
+        ("denoiser", EXAMPLES["denoiser"], (64 + 32) * 20 + 20 + 20 * 64 + 64),
     ],
 )
 def test_models_have_the_expected_size(architecture: str, arguments: dict[str, Any], dimension: int) -> None:
     assert manifest_of(build_model(architecture, arguments, 0)).dimension == dimension
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ANSWERING)
 def test_flat_samples_and_images_give_the_same_outputs(architecture: str) -> None:
     model = build_model(architecture, EXAMPLES[architecture], 3)
     flat = torch.rand(5, 64, generator=torch.Generator().manual_seed(1))
@@ -52,11 +61,46 @@ def test_flat_samples_and_images_give_the_same_outputs(architecture: str) -> Non
     assert model(flat[:0]).shape == (0, 10)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ANSWERING, "autoencoder"])
 @pytest.mark.parametrize("shape", [(5, 63), (5, 1, 8, 9)])
 def test_samples_of_another_shape_are_refused(architecture: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidData, match="64 values"):
         build_model(architecture, EXAMPLES[architecture], 3)(torch.zeros(shape))
+
+
+def parameters_of(architecture: str, arguments: dict[str, Any]) -> np.ndarray:
+    model = build_model(architecture, arguments, 0)
+    return read_vector(model, manifest_of(model))
+
+
+@pytest.mark.parametrize("architecture", ANSWERING[:4])
+def test_a_model_that_tells_classes_apart_can_give_values_instead(architecture: str) -> None:
+    arguments = EXAMPLES[architecture]
+    values = {name: value for name, value in arguments.items() if name != "classes"} | {"outputs": 10}
+    assert (parameters_of(architecture, values) == parameters_of(architecture, arguments)).all()
+    with pytest.raises(InvalidModel, match="unknown argument 'outputs', expected"):
+        build_model(architecture, {**arguments, "outputs": 10}, 0)
+
+
+@pytest.mark.parametrize("architecture", ["logistic_regression", "mlp", "linear_regression", "autoencoder", "denoiser"])
+def test_a_model_that_takes_values_can_take_images_instead(architecture: str) -> None:
+    arguments = EXAMPLES[architecture]
+    image = {name: value for name, value in arguments.items() if name != "features"}
+    image |= {"channels": 1, "height": 8, "width": 8}
+    assert (parameters_of(architecture, image) == parameters_of(architecture, arguments)).all()
+    with pytest.raises(InvalidModel, match="width is missing"):
+        build_model(architecture, {name: value for name, value in image.items() if name != "width"}, 0)
+    with pytest.raises(InvalidModel, match="at most 4194304 values"):
+        build_model(architecture, {**image, "channels": 1024, "height": 4096}, 0)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_parameter_is_drawn_from_the_seed(architecture: str) -> None:
+    first, second = (build_model(architecture, EXAMPLES[architecture], seed).state_dict() for seed in (1, 2))
+    normalisations = [name for name in first if "norm" in name]
+    unlike = [name for name in first if not torch.equal(first[name], second[name])]
+    assert sorted(normalisations + unlike) == sorted(first)
+    assert all(set(first[name].unique().tolist()) <= {0, 1} for name in normalisations)
 
 
 def test_images_turned_sideways_are_refused() -> None:
@@ -120,6 +164,9 @@ def test_the_residual_network_keeps_no_running_statistics() -> None:
         ("logistic_regression", {"features": True, "classes": 2}, "features is True"),
         ("logistic_regression", {"features": "4", "classes": 2}, "features is '4'"),
         ("logistic_regression", {"features": 4, "classes": 1}, "classes is 1, expected an integer in 2"),
+        ("text_transformer", {"context": 8}, "vocabulary is missing"),
+        ("text_transformer", {"vocabulary": 1, "context": 8}, "vocabulary is 1, expected an integer in 2"),
+        ("denoiser", {"features": 4, "hidden": [3], "steps": 24}, r"steps is 24, expected an integer in 25\.\.10000"),
         ("cnn", {**IMAGE, "height": 1}, "sides of at least 2"),
         ("cnn", {**IMAGE, "channels": 1024, "height": 4096}, "at most 4194304 values"),
     ],
