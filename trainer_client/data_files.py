@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,39 +22,21 @@ _NUMBERS, _INTEGERS = "fiub", "iu"
 
 
 def read_npz(path: Path, form: SampleForm) -> Dataset:
-    """Read an .npz file; see `parse_npz`.
-
-    Raises:
-        InvalidData: the file cannot be read, or what is in it does not fit.
-    """
-    try:
-        with path.open("rb") as file:
-            return parse_npz(file, str(path), form)
-    except OSError as error:
-        raise InvalidData(f"{path} cannot be read as .npz: {error}") from error
-
-
-def parse_npz(unverified_file: IO[bytes], name: str, form: SampleForm) -> Dataset:
     """Read arrays ``inputs`` (n, ...) and, where the model asks for them, ``labels`` (n,) or ``targets`` (n, k).
 
     Inputs and target values are numbers, taken as they are; labels and tokens are integers.
-
-    Args:
-        unverified_file: the bytes of an .npz archive.
-        name: what messages call it.
-        form: what samples have to look like.
 
     Raises:
         InvalidData: no such arrays, wrong shapes or types, NaN or infinite values, labels or tokens out of range.
     """
     asked = TARGET_NAMES.get(form.kind)
-    arrays = _load_arrays(unverified_file, name, ("inputs", asked) if asked else ("inputs",))
+    arrays = _load_arrays(path, ("inputs", asked) if asked else ("inputs",))
     inputs, targets = arrays["inputs"], arrays.get(asked or "")
-    _check_type(name, "inputs", inputs, integers=form.kind is DataKind.TOKENS)
+    _check_type(path, "inputs", inputs, integers=form.kind is DataKind.TOKENS)
     if targets is not None:
-        _check_type(name, str(asked), targets, integers=form.kind is DataKind.LABELS)
-    _check_shapes(name, inputs, targets, form)
-    return _fitting(inputs.reshape(len(inputs), -1), targets, form, lambda row: f"{name}: row {row}")
+        _check_type(path, str(asked), targets, integers=form.kind is DataKind.LABELS)
+    _check_shapes(path, inputs, targets, form)
+    return _fitting(inputs.reshape(len(inputs), -1), targets, form, lambda row: f"{path}: row {row}")
 
 
 def read_csv(path: Path, form: SampleForm) -> Dataset:
@@ -104,35 +86,36 @@ def read_text(path: Path, form: SampleForm) -> Dataset:
     return Dataset(read.inputs, skipped=skipped)
 
 
-def _load_arrays(unverified_file: IO[bytes], name: str, expected: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _load_arrays(path: Path, expected: Sequence[str]) -> dict[str, NDArray[Any]]:
     try:
-        # Without pickle an archive holds plain arrays only: loading one cannot run anything.
-        with np.load(unverified_file, allow_pickle=False) as archive:
-            return {array: archive[array] for array in expected}
+        # Without pickle an archive holds plain arrays only: loading one cannot run anything. The file is opened here
+        # because NumPy leaves it open where it turns out to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in expected}
     except KeyError as error:
-        raise InvalidData(f"{name}: expected arrays named {' and '.join(expected)} ({error.args[0]})") from error
+        raise InvalidData(f"{path}: expected arrays named {' and '.join(expected)} ({error.args[0]})") from error
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidData(f"{name} cannot be read as .npz without pickled objects: {error}") from error
+        raise InvalidData(f"{path} cannot be read as .npz without pickled objects: {error}") from error
 
 
-def _check_type(name: str, what: str, array: NDArray[Any], *, integers: bool) -> None:
+def _check_type(path: Path, what: str, array: NDArray[Any], *, integers: bool) -> None:
     if array.dtype.kind not in (_INTEGERS if integers else _NUMBERS):
-        raise InvalidData(f"{name}: {what} are {array.dtype}, expected {'integers' if integers else 'numbers'}")
+        raise InvalidData(f"{path}: {what} are {array.dtype}, expected {'integers' if integers else 'numbers'}")
 
 
-def _check_shapes(name: str, inputs: NDArray[Any], targets: NDArray[Any] | None, form: SampleForm) -> None:
+def _check_shapes(path: Path, inputs: NDArray[Any], targets: NDArray[Any] | None, form: SampleForm) -> None:
     wide = form.kind is DataKind.VALUES
     unlike = targets is not None and (targets.ndim != 1 + wide or len(targets) != len(inputs))
     if inputs.ndim < 2 or unlike:
         asked = f" and {TARGET_NAMES[form.kind]} {targets.shape}" if targets is not None else ""
         shapes = f"(n, {form.features})" + (f" and (n, {form.outputs})" if wide else " and (n,)" if asked else "")
-        raise InvalidData(f"{name}: inputs have shape {inputs.shape}{asked}, expected {shapes}")
+        raise InvalidData(f"{path}: inputs have shape {inputs.shape}{asked}, expected {shapes}")
     if len(inputs) == 0:
-        raise InvalidData(f"{name} has no rows, expected at least one")
+        raise InvalidData(f"{path} has no rows, expected at least one")
     if inputs[0].size != form.features:
-        raise InvalidData(f"{name}: every row has {inputs[0].size} values, expected {form.features}")
+        raise InvalidData(f"{path}: every row has {inputs[0].size} values, expected {form.features}")
     if wide and targets is not None and targets.shape[1] != form.outputs:
-        raise InvalidData(f"{name}: every row has {targets.shape[1]} target values, expected {form.outputs}")
+        raise InvalidData(f"{path}: every row has {targets.shape[1]} target values, expected {form.outputs}")
 
 
 def _fitting(
@@ -182,21 +165,21 @@ def _csv_parts(path: Path, reader: Any, form: SampleForm) -> Iterator[Dataset]:
     if first is None:
         return
     is_header = not all(_is_number(cell) for cell in first[1])
-    columns = _target_columns([cell.strip().lower() for cell in first[1]], form)
+    columns = _target_columns(path, [cell.strip().lower() for cell in first[1]], form)
     pending = [] if is_header else [first]
     while pending := pending + list(islice(numbered, CSV_ROWS_AT_ONCE)):
         yield _parse_csv_rows(path, pending, columns, form)
         pending = []
 
 
-def _target_columns(names: list[str], form: SampleForm) -> list[int]:
+def _target_columns(path: Path, names: list[str], form: SampleForm) -> list[int]:
     """Where the label or the target values are: in columns named so, else in the last ones."""
-    count = 1 if form.kind is DataKind.LABELS else form.outputs
     if form.kind is DataKind.LABELS:
-        named = [column for column, name in enumerate(names) if name == "label"][:1]
-    else:
-        named = [column for column, name in enumerate(names) if name.startswith("target")]
-    return named if len(named) == count else list(range(len(names)))[len(names) - count :]
+        return [names.index("label") if "label" in names else len(names) - 1]
+    named = [column for column, name in enumerate(names) if form.outputs and name.startswith("target")]
+    if named and len(named) != form.outputs:
+        raise InvalidData(f"{path} has {len(named)} columns named target..., expected {form.outputs} or none")
+    return named or list(range(len(names)))[len(names) - form.outputs :]
 
 
 def _parse_csv_rows(path: Path, rows: list[tuple[int, list[str]]], columns: list[int], form: SampleForm) -> Dataset:

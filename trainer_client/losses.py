@@ -20,6 +20,9 @@ from trainer_client.text_transformer import TextTransformer
 Answers = tuple[Tensor, Tensor]
 """What a model gave, (N, k), and what was right: a class a row, int64 (N,), or values, (N, k)."""
 
+EXAM_DRAWS = 16
+"""Of 64 digits, one draw's gradient at a new denoiser has a cosine of 0.5 with that of all 1,797; 16 draws', 0.9."""
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -61,6 +64,18 @@ def batch_loss(loss: str, model: nn.Module, batch: Dataset, *, seed: int = 0) ->
         InvalidData: the batch is of another kind than the loss takes, or does not fit the model.
     """
     return named_loss(loss)(*ask(loss, model, batch, seed))
+
+
+def exam_loss(loss: str, model: nn.Module, batch: Dataset) -> Tensor:
+    """``batch_loss`` as an exam asks for it: where noise is drawn, the mean over ``EXAM_DRAWS`` fixed draws.
+
+    One draw a sample says little about the direction of few samples. More draws cost time and no samples.
+
+    Raises:
+        InvalidTerms, InvalidData: as ``batch_loss``.
+    """
+    draws = range(EXAM_DRAWS if named_loss(loss).drawn else 1)
+    return torch.stack([batch_loss(loss, model, batch, seed=draw) for draw in draws]).mean()
 
 
 def ask(loss: str, model: nn.Module, batch: Dataset, seed: int = 0) -> Answers:

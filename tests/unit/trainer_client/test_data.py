@@ -194,7 +194,6 @@ class TestTargetValues:
             "1,2,5,6\n3,4,7,8.5\n",
             "a,b,c,d\n1,2,5,6\n3,4,7,8.5\n",
             "target_x,a,Target_y,b\n5,1,6,2\n7,3,8.5,4\n",
-            "target_x,a,b,c\n1,2,5,6\n3,4,7,8.5\n",
         ],
     )
     def test_they_are_the_columns_of_that_name_or_the_last(self, tmp_path: Path, text: str) -> None:
@@ -208,6 +207,8 @@ class TestTargetValues:
         ("text", "message"),
         [
             ("1,2,3\n", "line 1 has 3 cells, expected 2 inputs and 2 target values"),
+            ("target,a,b,c\n1,2,3,4\n", r"has 1 columns named target\.\.\., expected 2 or none"),
+            ("1\n", "line 1 has 1 cells, expected 2 inputs and 2 target values"),
             ("1,2,3,inf\n", "line 1: target 1 is inf"),
             ("1,2,3,1e39\n", "line 1: target 1 is inf"),
         ],

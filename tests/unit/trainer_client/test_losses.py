@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from market.protocol.errors import InvalidData, InvalidTerms
+from trainer_client.data import digits
 from trainer_client.dataset import DataKind, Dataset
 from trainer_client.generative import Denoiser, draw_noise, signal_shares
-from trainer_client.losses import LOSSES, batch_loss, check_loss
+from trainer_client.losses import EXAM_DRAWS, LOSSES, batch_loss, check_loss, exam_loss
 from trainer_client.models import build_model
 
 SAMPLES, FEATURES = 9, 6
@@ -187,6 +188,31 @@ def test_noise_prediction_shows_the_noisy_sample_and_asks_for_the_noise() -> Non
     assert float(loss) == pytest.approx(np.mean(noise**2))
     assert (model.shown[1] == times).all()
     np.testing.assert_allclose(model.shown[0], signal**0.5 * data.inputs + (1 - signal) ** 0.5 * noise, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_exams_loss_is_the_mean_over_fixed_draws(loss: str) -> None:
+    model, data = model_for(loss), data_for(loss)
+    draws = [float(batch_loss(loss, model, data, seed=seed).detach()) for seed in range(EXAM_DRAWS)]
+    assert float(exam_loss(loss, model, data).detach()) == pytest.approx(np.mean(draws), rel=1e-12)
+
+
+def test_an_exams_draws_say_more_of_the_direction_than_one_does() -> None:
+    images = Dataset(digits().inputs * 2 - 1)
+    model = build_model("denoiser", {"features": 64, "hidden": [32]}, 0).double()
+
+    def direction(loss: Tensor) -> Tensor:
+        found = torch.autograd.grad(loss, list(model.parameters()))
+        flat = torch.cat([entry.reshape(-1) for entry in found])
+        return flat / flat.norm()
+
+    slice_ = images.subset(np.arange(64))
+    whole = direction(batch_loss("noise_prediction", model, images, seed=1000))
+    one, many = (
+        direction(batch_loss("noise_prediction", model, slice_)),
+        direction(exam_loss("noise_prediction", model, slice_)),
+    )
+    assert whole @ many > 0.85 > 0.7 > whole @ one
 
 
 class TestWhatAModelLearnsBy:
