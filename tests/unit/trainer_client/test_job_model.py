@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmarket.commands.job import EXAMPLE
 from market.protocol.errors import InvalidTerms
 from market.protocol.job_spec import JobSpec, ModelSection, load_spec
 from trainer_client.data import DataKind, Dataset, InputShape, save_npz
 from trainer_client.job_model import JobModel, ModelInput
 from trainer_client.losses import batch_loss
 
+EXAMPLE = Path(__file__).parents[3] / "fedmarket" / "examples" / "digits.yaml"
 IMAGE = {"channels": 1, "height": 2, "width": 3}
 
 
