@@ -18,6 +18,7 @@ from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
 from market.chain.job_market import JobMarket
 from market.chain.transactions import SendPolicy, TransactionSender
+from tests.integration.terminal import Mining, Terminal, furnish, kill_all
 
 KINDS = ("anvil", pytest.param("ganache", marks=pytest.mark.ganache))
 BALANCE_WEI = 1_000 * 10**18
@@ -139,3 +140,19 @@ def faults(faults_code: bytes, actors: Actors) -> str:
     receipt = actors["deployer of faults"].send("faults", PreparedCall(None, faults_code, label="deploy Faults"))
     assert receipt.contract is not None
     return receipt.contract
+
+
+@pytest.fixture
+def mining(devnet: Devnet) -> Iterator[Mining]:
+    """Blocks go on by themselves."""
+    going = Mining(devnet)
+    yield going
+    going.end()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, devnet: Devnet, deployment: Deployment, mining: Mining) -> Iterator[Terminal]:
+    """A folder in which everybody has a keystore, and runs commands."""
+    opened = furnish(tmp_path, devnet, deployment, mining)
+    yield opened
+    kill_all(opened.running)
