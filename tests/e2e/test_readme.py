@@ -13,20 +13,20 @@ import pytest
 from fedmarket.devnet import REPOSITORY
 
 QUICKER = {
-    "rounds: 12": "rounds: 1",
+    "rounds: 8": "rounds: 1",
     "enrol_s: 120": "enrol_s: 45",
     "commit_s: 60": "commit_s: 30",
     "reveal_s: 20": "reveal_s: 12",
     "settle_s: 40": "settle_s: 20",
     "vesting_s: 30": "vesting_s: 5",
 }
-"""One round in place of twelve, and short phases: all else is as the reader has it."""
+"""One round in place of eight, and short phases: all else is as the reader has it."""
 
 BEGINNING = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
 """Whatever happens, the chain ends with the shell."""
 
 ENDING = """
-for process in $(jobs -p | tail -n +2); do wait $process; done  # the trainers; the first is the chain
+for process in $(jobs -p | tail -n +2); do wait $process; done  # owner, trainers; the first is the chain
 sleep 8
 fedmarket job close 0 --keystore keys/owner.json
 fedmarket job model 0 model.npz

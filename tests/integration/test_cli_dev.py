@@ -111,7 +111,7 @@ def test_the_insecure_powers_of_tau_are_refused_off_development_chains(tmp_path:
     keystore.create(tmp_path / "strong.json", PASSWORD, "scrypt")
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "password").chmod(0o600)
-    (tmp_path / "job.yaml").write_text((REPOSITORY / "fedmarket" / "examples" / "digits.yaml").read_text())
+    (tmp_path / "job.yaml").write_text((REPOSITORY / "fedmarket" / "examples" / "digits-median.yaml").read_text())
     _, url = start("--chain-id", "5", "--fund", str(tmp_path / "strong.json"))
 
     arguments = ("--keystore", tmp_path / "strong.json", "--password-file", tmp_path / "password")
