@@ -25,7 +25,7 @@ from market.protocol.job_spec import JobDocument
 from market.protocol.manifest import ParameterManifest
 from trainer_client.data import Dataset
 from trainer_client.job_model import JobModel
-from trainer_client.losses import batch_loss
+from trainer_client.losses import exam_loss
 
 __all__ = ["agrees", "load_slice", "recompute", "reference", "slice_bytes"]
 
@@ -89,7 +89,7 @@ def _gradient(job_model: JobModel, module: nn.Module, dataset: Dataset, micro_ba
     for start in range(0, len(dataset), micro_batch):
         batch = dataset.subset(np.arange(start, min(start + micro_batch, len(dataset))))
         # The batch's mean, weighted by its share: these add up to the whole slice's mean.
-        loss = batch_loss(job_model.training.loss, examined, batch) * (len(batch) / len(dataset))
+        loss = exam_loss(job_model.training.loss, examined, batch) * (len(batch) / len(dataset))
         loss.backward()  # type: ignore[no-untyped-call]
     return _flat(job_model.manifest, {name: parameter.grad for name, parameter in parameters.items()})
 

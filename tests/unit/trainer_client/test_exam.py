@@ -18,11 +18,11 @@ from market.protocol import integer_model
 from market.protocol.errors import InvalidData, InvalidExam
 from market.protocol.exam import MAX_REFERENCE, Reference, agrees
 from market.protocol.job_spec import JobDocument, JobSpec, load_spec
-from trainer_client.data import DataKind, Dataset, digits, load_dataset
+from trainer_client.data import DataKind, Dataset, SampleForm, digits, load_dataset
 from trainer_client.exam import load_slice, recompute, reference, slice_bytes
 from trainer_client.generative import Autoencoder, Denoiser
 from trainer_client.job_model import JobModel, ModelInput
-from trainer_client.losses import LOSSES, batch_loss
+from trainer_client.losses import LOSSES, exam_loss
 from trainer_client.parameters import manifest_of, read_vector
 from trainer_client.text_transformer import TextTransformer
 from trainer_client.training import LocalTraining
@@ -61,7 +61,7 @@ def learning_by(loss: str) -> JobModel:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.uniform_(-0.3, 0.3, generator=generator)
-    return JobModel(module, manifest_of(module), ModelInput(64, 10, None), LocalTraining(loss=loss), 13)
+    return JobModel(module, manifest_of(module), ModelInput(64, 10), LocalTraining(loss=loss), 13)
 
 
 def samples_for(loss: str, images: Dataset) -> Dataset:
@@ -106,7 +106,7 @@ def test_the_reference_is_the_negative_gradient_of_every_mean_loss(samples: Data
     assert r.shape == (job_model.manifest.dimension,)
     assert 1 << 29 <= int(np.abs(r.astype(np.int64)).max()) <= 1 << 30
     module = job_model.load(model).double().eval()
-    mean = batch_loss(loss, module, dataset)
+    mean = exam_loss(loss, module, dataset)
     values = torch.autograd.grad(mean, [parameter for _, parameter in sorted(module.named_parameters())])
     gradient = torch.cat([part.reshape(-1) for part in values]).numpy()
     assert cosine(r, -gradient) > 1 - 1e-12
@@ -150,7 +150,7 @@ def test_the_reference_reproduces_from_samples_saved_as_float64(samples: Dataset
     job_model, model = built(spec_with())
     path = tmp_path / "samples.npz"
     np.savez(path, inputs=samples.inputs.astype(np.float64), labels=samples.labels.astype(np.uint8))
-    loaded = load_dataset(path, features=64, classes=10)
+    loaded = load_dataset(path, SampleForm(64, 10))
     assert agrees(reference(job_model, model, samples), reference(job_model, model, loaded))
 
 
@@ -270,6 +270,31 @@ def test_whoever_has_the_slice_and_the_document_recomputes_the_reference(samples
     path.write_bytes(slice_bytes(samples))
     document = JobDocument(spec=spec, manifest=job_model.manifest.to_json(), initial_model="b" + "a" * 58)
     assert agrees(reference(job_model, model, samples), recompute(document, model, path))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "loss"),
+    [
+        ("linear_regression", {"features": 64, "outputs": 10}, "mse"),
+        ("mlp", {"features": 64, "hidden": [8], "outputs": 10}, "binary_cross_entropy"),
+        ("text_transformer", {"vocabulary": 16, "context": 11, "width": 8}, "next_token"),
+        ("autoencoder", {"features": 64, "hidden": [16], "code": 4}, "reconstruction"),
+        ("denoiser", {"features": 64, "hidden": [16], "steps": 50}, "noise_prediction"),
+    ],
+)
+def test_jobs_of_every_kind_can_be_examined_from_published_slices(
+    samples: Dataset, tmp_path: Path, architecture: str, arguments: dict[str, Any], loss: str
+) -> None:
+    spec = spec_with()
+    section = spec.model.model_copy(update={"architecture": architecture, "arguments": arguments})
+    training = spec.training.model_copy(update={"loss": loss})
+    spec = spec.model_copy(update={"model": section, "training": training})
+    job_model, model = built(spec)
+    dataset = samples_for(loss, samples)
+    path = tmp_path / "slice.npz"
+    path.write_bytes(slice_bytes(dataset))
+    document = JobDocument(spec=spec, manifest=job_model.manifest.to_json(), initial_model="b" + "a" * 58)
+    assert agrees(reference(job_model, model, dataset), recompute(document, model, path))
 
 
 def _archive(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
