@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aggregator.contribution import Standing, mean_likeness_q16, scores_q32, standings, weights
 from aggregator.gram import GramMatrix
 from aggregator.projection import exam_row, residual_matrix
-from aggregator.rules import Evidence, Rows, accept, chance_q64
+from aggregator.rules import Evidence, Rows, accept, chance_q64, record_q16
 from market.protocol.errors import InvalidTerms
 from market.protocol.rule_terms import MIN_ACCEPTED, ONE_Q16, RuleTerms, StepRule
 
@@ -24,6 +24,7 @@ class Decision:
         next_step_q16: step of the next round
         weights: integers that sum to at most the server's rate, Q16; zero for who is not accepted
         scores: Q32; zero for who is not paid
+        records_q16: what the exams of each row's seat come to with this one, signed; empty where no exam counts
     """
 
     accepted: int
@@ -31,6 +32,7 @@ class Decision:
     next_step_q16: int
     weights: tuple[int, ...]
     scores: tuple[int, ...]
+    records_q16: tuple[int, ...] = ()
 
     @property
     def accepted_rows(self) -> tuple[int, ...]:
@@ -39,7 +41,14 @@ class Decision:
 
 
 def decide(
-    terms: RuleTerms, rows: int, shift: int, step_q16: int, gram: bytes | GramMatrix, *, examined: bool = False
+    terms: RuleTerms,
+    rows: int,
+    shift: int,
+    step_q16: int,
+    gram: bytes | GramMatrix,
+    *,
+    examined: bool = False,
+    records_q16: Sequence[int] = (),
 ) -> Decision:
     """Execute the job's rules.
 
@@ -50,10 +59,11 @@ def decide(
         step_q16: this round's step, above zero and at most one
         gram: the packed matrix, or the same unpacked
         examined: whether the matrix has six public rows, the last of them the exam's r
+        records_q16: one a row, what its seat's exams before come to; empty where all are zero
 
     Raises:
         InvalidGram: the matrix has another size, or is of no vectors in range
-        InvalidTerms: the step is out of range
+        InvalidTerms: the step is out of range, or there are records, but not one a row
 
     >>> from market.protocol.rule_terms import Rule, RuleKind
     >>> agree = [[8, 6, 6], [6, 8, 6], [6, 6, 8]]
@@ -65,12 +75,16 @@ def decide(
         raise InvalidTerms(f"stepQ16: {step_q16} is refused, expected 1 to {ONE_Q16}")
     matrix = GramMatrix.unpack(gram if isinstance(gram, bytes) else gram.pack(), rows, examined)
     matrix.verify(terms.dimension)
-    evidence = Evidence(matrix.updates, residual_matrix(matrix), chance_q64(terms), shift, exam_row(matrix))
+    if records_q16 and len(records_q16) != rows:
+        raise InvalidTerms(f"records: length is {4 * len(records_q16)} bytes, expected 0 or {4 * rows}")
+    residual, asked = residual_matrix(matrix), exam_row(matrix)
+    evidence = Evidence(matrix.updates, residual, chance_q64(terms), shift, asked, records_q16)
+    records = tuple(record_q16(evidence, asked, i) for i in range(rows)) if asked else ()
     accepted, paid = accept(terms, evidence)
     among = standings(evidence, accepted, terms) if len(accepted) >= MIN_ACCEPTED else []
     row_weights = weights(among, terms) if among else []
     if not row_weights:
-        return Decision(0, False, step_q16, (0,) * rows, (0,) * rows)
+        return Decision(0, False, step_q16, (0,) * rows, (0,) * rows, records)
     scores = scores_q32(evidence, accepted, among, row_weights, terms) if paid else [0] * len(accepted)
     return Decision(
         accepted=sum(1 << i for i in accepted),
@@ -78,6 +92,7 @@ def decide(
         next_step_q16=STEP_RULES[terms.step_rule](step_q16, among, terms),
         weights=_spread(row_weights, accepted, rows),
         scores=_spread(scores, accepted, rows),
+        records_q16=records,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 from aggregator.gram import GramMatrix
 from aggregator.projection import ExamRow, exam_row, residual_matrix
-from aggregator.rules import Evidence, chance_q64, passes_exam
-from market.protocol.rule_terms import RuleTerms
+from aggregator.rules import Evidence, chance_q64, passes_exam, record_q16
+from market.protocol.rule_terms import ONE_Q16, RuleTerms
 
 
 @dataclass(frozen=True)
@@ -16,31 +17,40 @@ class ExamResults:
     """What the exam says of each update of a round, by the row of the matrix.
 
     Attributes:
-        cosines: semi-partial cosine with r, ⟨q⊥, r⊥⟩ / (‖q‖·‖r⊥‖), -1 to 1; zero for an update that is zero
-        line: what it has to exceed, max(z/√d, floor)
-        passed: whether it does, exactly as the contract finds
+        marks: semi-partial cosine with r, ⟨q⊥, r⊥⟩ / (‖q‖·‖r⊥‖), -1 to 1; zero for an update that is zero
+        records: what the exams of its seat come to, this one included
+        line: what the record has to exceed, and the mark not to be below on the other side: max(z/√d, floor)
+        passed: whether both hold, exactly as the contract finds
     """
 
-    cosines: tuple[float, ...]
+    marks: tuple[float, ...]
+    records: tuple[float, ...]
     line: float
     passed: tuple[bool, ...]
 
     def sentence(self, row: int) -> str:
-        """Say what an update's mark is and what it is held against.
+        """Say how an update did, and why it failed if it did.
 
-        >>> ExamResults((0.02, -0.3), 0.015, (True, False)).sentence(1)
-        'cosine -0.3000 with the exam, must exceed 0.0150: failed'
+        >>> ExamResults((0.02, -0.3), (0.02, 0.5), 0.015, (True, False)).sentence(1)
+        'failed the exam: its mark of -0.3000 is below -0.0150'
+        >>> ExamResults((0.02,), (-0.4,), 0.015, (False,)).sentence(0)
+        'failed the exam: a mark of 0.0200 makes its record -0.4000, which must exceed 0.0150'
         """
-        verdict = "passed" if self.passed[row] else "failed"
-        return f"cosine {self.cosines[row]:.4f} with the exam, must exceed {self.line:.4f}: {verdict}"
+        mark, record, line = self.marks[row], self.records[row], self.line
+        if self.passed[row]:
+            return f"passed the exam: mark {mark:.4f}, record {record:.4f}"
+        if record > line:
+            return f"failed the exam: its mark of {mark:.4f} is below -{line:.4f}"
+        return f"failed the exam: a mark of {mark:.4f} makes its record {record:.4f}, which must exceed {line:.4f}"
 
 
-def exam_results(terms: RuleTerms, gram: GramMatrix) -> ExamResults | None:
+def exam_results(terms: RuleTerms, gram: GramMatrix, records_q16: Sequence[int] = ()) -> ExamResults | None:
     """Mark a round's updates.
 
     Args:
         terms: the job's rule terms
         gram: the round's matrix, as `verify` passed it
+        records_q16: as `decide` takes them
 
     Returns:
         None where no exam counts: the matrix has no r, or nothing of r is left beside the public rows
@@ -48,14 +58,15 @@ def exam_results(terms: RuleTerms, gram: GramMatrix) -> ExamResults | None:
     >>> asked = [[0] * 6 for _ in range(5)] + [[0, 0, 0, 0, 0, 16]]
     >>> matrix = GramMatrix([[4, 0], [0, 4]], [[0, 0, 0, 0, 0, 8], [0, 0, 0, 0, 0, -4]], asked)
     >>> exam_results(RuleTerms(dimension=900), matrix)
-    ExamResults(cosines=(1.0, -0.5), line=0.1, passed=(True, False))
+    ExamResults(marks=(1.0, -0.5), records=(1.0, -0.5), line=0.1, passed=(True, False))
     """
     asked = exam_row(gram)
     if asked is None:
         return None
-    evidence = Evidence(gram.updates, residual_matrix(gram), chance_q64(terms), 0, asked)
+    evidence = Evidence(gram.updates, residual_matrix(gram), chance_q64(terms), 0, asked, records_q16)
     return ExamResults(
-        cosines=tuple(_cosine(gram, asked, i) for i in range(gram.rows)),
+        marks=tuple(_cosine(gram, asked, i) for i in range(gram.rows)),
+        records=tuple(record_q16(evidence, asked, i) / ONE_Q16 for i in range(gram.rows)),
         line=sqrt(evidence.chance_q64 / 2**64),
         passed=tuple(passes_exam(evidence, asked, i) for i in range(gram.rows)),
     )

@@ -12,9 +12,12 @@ from typing import Final
 
 from aggregator.gram import Integers
 from aggregator.projection import ExamRow
-from market.protocol.rule_terms import NO_FALLBACK, Rule, RuleKind, RuleTerms
+from market.protocol.rule_terms import NO_FALLBACK, ONE_Q16, Rule, RuleKind, RuleTerms
 
 Rows = tuple[int, ...]
+
+FORGOTTEN_SHIFT: Final = 3
+"""Each exam takes an eighth of what the exams before came to."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Evidence:
         chance_q64: T, the square of the cosine above which a row says more than chance
         shift: e; a count of this round is 2^e base counts
         exam: what is left of the exam's r; None where the round has none that counts
+        records_q16: what the exams before come to for each row's seat; empty where all are zero
     """
 
     products: Integers
@@ -34,6 +38,7 @@ class Evidence:
     chance_q64: int
     shift: int
     exam: ExamRow | None = None
+    records_q16: Sequence[int] = ()
 
 
 def chance_q64(terms: RuleTerms) -> int:
@@ -101,7 +106,9 @@ def more_than_chance(evidence: Evidence, i: int, j: int) -> bool:
 
 
 def exam(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
-    """Keep i if its semi-partial cosine with r is more than chance; where no exam counts, `median_cosine` decides.
+    """Keep i if its seat's record of exams, this one included, is more than chance, and it is not against this one.
+
+    Where no exam counts, `median_cosine` decides.
 
     >>> ours, asked = [[9, 0], [0, 9]], ExamRow(square=4, products=(6, -6))
     >>> exam(Evidence(ours, ours, 0, 0, asked), (0, 1), Rule(RuleKind.EXAM))
@@ -113,9 +120,29 @@ def exam(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 
 
 def passes_exam(evidence: Evidence, asked: ExamRow, i: int) -> bool:
-    """Tell whether ⟨q_i⊥, r⊥⟩ / (‖q_i‖·‖r⊥‖) exceeds √T."""
+    """Tell whether i's record exceeds √T, and its own cosine with r is not below -√T."""
     shared = asked.products[i]
-    return shared > 0 and shared**2 << 64 > evidence.chance_q64 * evidence.products[i][i] * asked.square
+    bar = evidence.chance_q64 * evidence.products[i][i] * asked.square
+    is_against = shared < 0 and shared**2 << 64 > bar
+    return record_q16(evidence, asked, i) > isqrt(evidence.chance_q64) >> 16 and not is_against
+
+
+def record_q16(evidence: Evidence, asked: ExamRow, i: int) -> int:
+    """Return D' = D - ⌊D/8⌋ + c: the record of i's seat; each exam takes an eighth of it and adds its mark."""
+    before = evidence.records_q16[i] if evidence.records_q16 else 0
+    return before - (before >> FORGOTTEN_SHIFT) + mark_q16(evidence, asked, i)
+
+
+def mark_q16(evidence: Evidence, asked: ExamRow, i: int) -> int:
+    """Return c, an update's semi-partial cosine with r, between minus one and one, rounded towards zero.
+
+    >>> mark_q16(Evidence([[9]], [[9]], 0, 0), ExamRow(square=4, products=(-3,)), 0) / ONE_Q16
+    -0.5
+    """
+    shared = asked.products[i]
+    scale = isqrt(evidence.products[i][i] << 32) * isqrt(asked.square << 32)
+    cosine = min(ONE_Q16, (abs(shared) << 48) // scale) if scale else 0
+    return cosine if shared > 0 else -cosine
 
 
 def multi_krum(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:

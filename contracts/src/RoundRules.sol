@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {Decision, IRoundRules, RuleTerms, StepRule} from "./interfaces/IRoundRules.sol";
 import {AcceptanceRules} from "./libraries/AcceptanceRules.sol";
 import {Contribution, Standing} from "./libraries/Contribution.sol";
+import {ExamRecords} from "./libraries/ExamRecords.sol";
 import {Gram, GramMatrix} from "./libraries/Gram.sol";
 import {PackedArray} from "./libraries/PackedArray.sol";
 import {TermChecks} from "./libraries/TermChecks.sol";
@@ -25,16 +26,39 @@ contract RoundRules is IRoundRules {
         RuleTerms calldata terms,
         uint256 rows,
         bool examined,
+        bytes calldata records,
         uint256 shift,
         uint256 stepQ16,
         bytes calldata gram
     ) external pure returns (Decision memory decision) {
         TermChecks.checkStep(stepQ16);
-        GramMatrix memory matrix = Gram.unpack(gram, rows, examined, terms.dimension, AcceptanceRules.chance(terms));
+        GramMatrix memory matrix = _read(terms, rows, examined, gram);
+        decision.records = ExamRecords.extend(matrix, records, AcceptanceRules.chance(terms));
+        _conclude(decision, terms, matrix, shift, stepQ16);
+    }
+
+    /// @dev Kept apart for its room on the stack.
+    function _read(RuleTerms calldata terms, uint256 rows, bool examined, bytes calldata gram)
+        private
+        pure
+        returns (GramMatrix memory)
+    {
+        return Gram.unpack(gram, rows, examined, terms.dimension, AcceptanceRules.chance(terms));
+    }
+
+    /// @dev Completes the decision on a round whose exam is marked.
+    function _conclude(
+        Decision memory decision,
+        RuleTerms calldata terms,
+        GramMatrix memory matrix,
+        uint256 shift,
+        uint256 stepQ16
+    ) private pure {
+        uint256 rows = matrix.rows.length;
         (uint256 accepted, bool paid) = AcceptanceRules.accept(terms, matrix, shift);
-        if (accepted.count() < TermChecks.MIN_ACCEPTED) return _nobody(rows, stepQ16);
+        if (accepted.count() < TermChecks.MIN_ACCEPTED) return _leaveOut(decision, rows, stepQ16);
         (Standing[] memory standings, bool weighed) = Contribution.weigh(terms, matrix, accepted, shift);
-        if (!weighed) return _nobody(rows, stepQ16);
+        if (!weighed) return _leaveOut(decision, rows, stepQ16);
 
         // forge-lint: disable-next-line(unsafe-typecast)
         decision.accepted = uint64(accepted); // at most 64 rows
@@ -44,7 +68,8 @@ contract RoundRules is IRoundRules {
         decision.scores = paid ? Contribution.score(terms, matrix, standings, accepted) : _zeros(rows);
     }
 
-    function _nobody(uint256 rows, uint256 stepQ16) private pure returns (Decision memory decision) {
+    /// @dev Nobody is accepted.
+    function _leaveOut(Decision memory decision, uint256 rows, uint256 stepQ16) private pure {
         // forge-lint: disable-next-line(unsafe-typecast)
         decision.nextStepQ16 = uint32(stepQ16); // at most one
         decision.weights = new bytes(rows * PackedArray.WEIGHT_BYTES);

@@ -54,6 +54,55 @@ contract RoundRulesExamTest is RoundRulesFixture {
         vm.assertFalse(isAccepted(decide(examTerms(Scoring.Exam), round), CHEAT));
     }
 
+    // ---------------------------------------------------------------- records
+
+    function test_exam_firstRecordsAreSignedCosines() public view {
+        Vectors memory round = examinedRound(HONEST, 1);
+        round.updates[1] = scaled(round.updates[0], -1, 1);
+        Decision memory decision = decide(examTerms(Scoring.Exam), round);
+        vm.assertEq(decision.records.length, 4 * HONEST);
+        vm.assertGt(recordOf(decision, 0), 0);
+        vm.assertEq(recordOf(decision, 1), -recordOf(decision, 0));
+    }
+
+    function test_exam_thatDoesNotCountExtendsNoRecord() public view {
+        vm.assertEq(decide(examTerms(Scoring.Exam), honestRound(HONEST, 1)).records.length, 0);
+        Vectors memory nothing = withExam(honestRound(HONEST, 1), new int256[](DIMENSION));
+        vm.assertEq(decide(examTerms(Scoring.Exam), nothing).records.length, 0);
+    }
+
+    function test_exam_rejectsWhoIsInDebtUntilItIsMadeUpFor() public view {
+        Vectors memory round = examinedRound(HONEST, 1);
+        int256 mark = recordOf(decide(examTerms(Scoring.Exam), round), 1);
+        int256 line = int256(3 * ONE / 8); // z/√d with z = 3, d = 64
+        int256 owed = 0;
+        while (owed - (owed >> 3) + mark > line) --owed;
+        vm.assertEq(_decideWith(round, 1, owed + 1).accepted, EVERYBODY);
+        Decision memory decision = _decideWith(round, 1, owed);
+        vm.assertEq(decision.accepted, EVERYBODY & ~uint256(2));
+        vm.assertEq(scoreOf(decision, 1), 0);
+        vm.assertEq(recordOf(decision, 1), owed - (owed >> 3) + mark);
+    }
+
+    function test_exam_creditMakesUpForNothingThatIsAgainstIt() public view {
+        Vectors memory round = examinedRound(HONEST, 1);
+        round.updates[0] = scaled(round.updates[0], -1, 1);
+        vm.assertFalse(isAccepted(_decideWith(round, 0, type(int32).max), 0));
+    }
+
+    function _decideWith(Vectors memory round, uint256 row, int256 record) private view returns (Decision memory) {
+        bytes memory records = new bytes(4 * HONEST);
+        put(records, 4 * row, record, 4);
+        return decide(examTerms(Scoring.Exam), round, records);
+    }
+
+    function test_exam_failsIfRecordsAreOfOtherRows() public {
+        bytes memory records = new bytes(4 * HONEST - 4);
+        Vectors memory round = examinedRound(HONEST, 1);
+        vm.expectRevert(abi.encodeWithSelector(IRoundRules.RecordsLength.selector, records.length, 4 * HONEST));
+        decide(examTerms(Scoring.Exam), round, records);
+    }
+
     function _assertRejected(int256[] memory cheat) private view {
         Vectors memory round = examinedRound(HONEST + 1, 1);
         round.updates[CHEAT] = cheat;
@@ -157,10 +206,12 @@ contract RoundRulesExamTest is RoundRulesFixture {
         }
     }
 
-    function test_exam_thatNoTermAsksForChangesNothing() public view {
+    function test_exam_thatNoTermAsksForChangesNothingButExtendsRecords() public view {
         Vectors memory round = examinedRound(HONEST, 1);
-        bytes memory without = abi.encode(decide(medianTerms(), _withoutExam(round)));
-        vm.assertEq(abi.encode(decide(medianTerms(), round)), without);
+        Decision memory decision = decide(medianTerms(), round);
+        vm.assertEq(decision.records.length, 4 * HONEST);
+        decision.records = "";
+        vm.assertEq(abi.encode(decision), abi.encode(decide(medianTerms(), _withoutExam(round))));
     }
 
     function _withoutExam(Vectors memory round) private pure returns (Vectors memory bare) {
@@ -175,10 +226,10 @@ contract RoundRulesExamTest is RoundRulesFixture {
         put(packed, _mixed(1, EXAM), 6, 16);
         put(packed, 24, 4, 8); // the square of update 1
         put(packed, packed.length - 16, 9, 16);
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
         put(packed, _mixed(1, EXAM), -7, 16);
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramCauchySchwarz.selector, 1, 3 + EXAM));
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
     }
 
     function test_decide_revertsIfAPublicProductWithTheExamIsTooLarge() public {
@@ -186,7 +237,7 @@ contract RoundRulesExamTest is RoundRulesFixture {
         put(packed, packed.length - 16, 9, 16);
         put(packed, packed.length - 32, 1, 16);
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramCauchySchwarz.selector, 3 + 4, 3 + EXAM));
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
     }
 
     function test_decide_revertsIfTheSquareOfTheExamIsOutOfRange() public {
@@ -194,13 +245,13 @@ contract RoundRulesExamTest is RoundRulesFixture {
         // forge-lint: disable-next-line(unsafe-typecast)
         int256 most = int256(DIMENSION << 62);
         put(packed, packed.length - 16, most, 16);
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
         put(packed, packed.length - 16, most + 1, 16);
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramDiagonal.selector, 3 + EXAM, most + 1));
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
         put(packed, packed.length - 16, -1, 16);
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramDiagonal.selector, 3 + EXAM, -1));
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
     }
 
     /// @dev Refusals come update by update, r last of each: the first at fault is named.
@@ -209,18 +260,18 @@ contract RoundRulesExamTest is RoundRulesFixture {
         put(packed, _mixed(0, EXAM), 1, 16);
         put(packed, _mixed(1, 0), 1, 16);
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramCauchySchwarz.selector, 0, 3 + EXAM));
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
         put(packed, _mixed(0, 4), 1, 16);
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramCauchySchwarz.selector, 0, 3 + 4));
-        rules.decide(noTerms(), 3, true, 0, ONE, packed);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, packed);
     }
 
     function test_decide_revertsIfTheNumberOfPublicRowsDiffers() public {
         (bytes memory five, bytes memory six) = (pack(honestRound(3, 1)), pack(examinedRound(3, 1)));
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramLength.selector, six.length, five.length));
-        rules.decide(noTerms(), 3, false, 0, ONE, six);
+        rules.decide(noTerms(), 3, false, "", 0, ONE, six);
         vm.expectRevert(abi.encodeWithSelector(IRoundRules.GramLength.selector, five.length, six.length));
-        rules.decide(noTerms(), 3, true, 0, ONE, five);
+        rules.decide(noTerms(), 3, true, "", 0, ONE, five);
     }
 
     /// @dev Three updates and six public rows, all zero.
@@ -246,7 +297,7 @@ contract RoundRulesExamTest is RoundRulesFixture {
         terms.serverRateQ16 = uint32(4 * ONE);
         terms.scoring = kind % 2 == 0 ? Scoring.Exam : Scoring.Shapley;
         if (kind % 3 == 0) terms.rules[0] = examTerms(Scoring.Exam).rules[0];
-        Decision memory decision = rules.decide(terms, 64, true, 0, ONE, _extremes(seed, spread));
+        Decision memory decision = rules.decide(terms, 64, true, "", 0, ONE, _extremes(seed, spread));
         uint256 sum = 0;
         for (uint256 i = 0; i < 64; ++i) {
             vm.assertLe(scoreOf(decision, i), 1 << 32);

@@ -151,7 +151,16 @@ abstract contract RoundRulesFixture is Base {
     }
 
     function decide(RuleTerms memory terms, Vectors memory round) internal view returns (Decision memory) {
-        return rules.decide(terms, round.updates.length, isExamined(round), 0, ONE, pack(round));
+        return decide(terms, round, "");
+    }
+
+    /// @dev With what the seats' exams before come to.
+    function decide(RuleTerms memory terms, Vectors memory round, bytes memory records)
+        internal
+        view
+        returns (Decision memory)
+    {
+        return rules.decide(terms, round.updates.length, isExamined(round), records, 0, ONE, pack(round));
     }
 
     function weightOf(Decision memory decision, uint256 row) internal pure returns (uint256) {
@@ -160,6 +169,11 @@ abstract contract RoundRulesFixture is Base {
 
     function scoreOf(Decision memory decision, uint256 row) internal pure returns (uint256) {
         return decision.scores.entryAt(row, 8);
+    }
+
+    function recordOf(Decision memory decision, uint256 row) internal pure returns (int256) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return int32(uint32(decision.records.entryAt(row, 4)));
     }
 
     function isAccepted(Decision memory decision, uint256 row) internal pure returns (bool) {

@@ -42,6 +42,7 @@ REFUSALS = {
     "GramCauchySchwarz(uint256,uint256)": "rows {0} and {1} violate",
     "TooManyRows(uint256,uint256)": "{0} rows where at most {1} can be",
     "InvalidRuleTerms(string,uint256)": "{0}: ",
+    "RecordsLength(uint256,uint256)": "records: length is {0} bytes, expected 0 or {1}",
 }
 """How the Python's sentence begins where the contract raises this error."""
 
@@ -95,7 +96,8 @@ def rules_anvil() -> Iterator[RulesContract]:
 def mirrored(case: Round) -> Decision | FedmarketError:
     """What the Python decides, or why it refuses."""
     try:
-        return decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
+        given = {"examined": case.examined, "records_q16": case.records}
+        return decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, **given)
     except (InvalidGram, InvalidTerms) as refusal:
         return refusal
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,16 @@ from tests.unit.aggregator.rules_oracle import Refused, decide
 
 PATH = Path(__file__).with_name("rules.json")
 TERMS = "(uint32,uint8,uint8,uint16,uint16,uint32,uint32,uint32,uint8,uint8,uint32,uint32,(uint8,uint32,uint32)[3])"
-DECISION = "(uint64,bool,uint32,bytes,bytes)"
-DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,bool,uint256,uint256,bytes)")
-ARGUMENTS = [TERMS, "uint256", "bool", "uint256", "uint256", "bytes"]
+DECISION = "(uint64,bool,uint32,bytes,bytes,bytes)"
+DECIDE = function_signature_to_4byte_selector(f"decide({TERMS},uint256,bool,bytes,uint256,uint256,bytes)")
+ARGUMENTS = [TERMS, "uint256", "bool", "bytes", "uint256", "uint256", "bytes"]
 ERRORS = {
     "GramLength": ["uint256", "uint256"],
     "GramDiagonal": ["uint256", "int256"],
     "GramCauchySchwarz": ["uint256", "uint256"],
     "TooManyRows": ["uint256", "uint256"],
     "InvalidRuleTerms": ["string", "uint256"],
+    "RecordsLength": ["uint256", "uint256"],
 }
 
 DIMENSION = 200
@@ -113,6 +115,12 @@ def _examined_rounds(honest: Rows, cheats: dict[str, Row], public: Rows, common:
     missed = {"rules": (Rule(RuleKind.NORM_BOUND, 60_000), EXAM), "scoring": Scoring.SHAPLEY}
     yield "exam_missed", _round(_gram(honest, public), **missed)
     yield "exam_that_no_rule_looks_at", _round(gram, rules=(MEDIAN,))
+    for name, records in {
+        "in_credit_and_in_debt": (ONE_Q16, 0, -ONE_Q16, 3, -3, 2**31 - 1),
+        "in_debt_for_ever": (-(2**31),) * 6,
+        "of_another_length": (0,) * 5,
+    }.items():
+        yield f"exam_records_{name}", replace(_round(gram, rules=(EXAM,), scoring=Scoring.EXAM), records=records)
     forged = [list(row) for row in gram.mixed]
     forged[4][5] = isqrt(gram.updates[4][4] * gram.public[5][5]) + 1
     yield "exam_product_too_large", _round(GramMatrix(gram.updates, forged, gram.public), rules=(EXAM,))
@@ -156,22 +164,38 @@ def random_cases() -> Iterator[tuple[str, Round]]:
 
 def decide_data(case: Round) -> bytes:
     """The call as the contract takes it."""
-    arguments = (case.terms.to_abi(), case.rows, case.examined, case.shift, case.step_q16, case.packed)
+    records = pack_records(case.records)
+    arguments = (case.terms.to_abi(), case.rows, case.examined, records, case.shift, case.step_q16, case.packed)
     return DECIDE + encode(ARGUMENTS, arguments)
 
 
 def as_returned(decision: Sequence[Any]) -> bytes:
-    """A decision as the contract returns it: weights in four bytes each, scores in eight."""
-    *fields, weights, scores = decision
+    """A decision as the contract returns it: weights and records in four bytes each, scores in eight."""
+    *fields, weights, scores, records = decision
     packed = [b"".join(value.to_bytes(size, "big") for value in row) for row, size in ((weights, 4), (scores, 8))]
-    return encode([DECISION], [(*fields, *packed)])
+    return encode([DECISION], [(*fields, *packed, pack_records(records))])
+
+
+def pack_records(records: Sequence[int]) -> bytes:
+    """Four bytes each, signed."""
+    return b"".join(record.to_bytes(4, "big", signed=True) for record in records)
+
+
+def unpack_records(packed: bytes) -> tuple[int, ...]:
+    """What `pack_records` packed."""
+    return tuple(int.from_bytes(packed[at : at + 4], "big", signed=True) for at in range(0, len(packed), 4))
+
+
+def literally(case: Round) -> tuple[Any, ...]:
+    """What docs/rules.md says to a round."""
+    return decide(case.terms, case.rows, case.examined, case.records, case.shift, case.step_q16, case.packed)
 
 
 def vector(case: Round) -> dict[str, Any]:
     """One entry of the file."""
     entry: dict[str, Any] = {"terms": str(case.terms), "call": "0x" + decide_data(case).hex()}
     try:
-        decision = decide(case.terms, case.rows, case.examined, case.shift, case.step_q16, case.packed)
+        decision = literally(case)
     except Refused as refused:
         kinds = ERRORS[refused.name]
         data = function_signature_to_4byte_selector(f"{refused.name}({','.join(kinds)})") + encode(

@@ -110,6 +110,7 @@ struct JobState {
     bytes32 model; // content digest of the current model
     bytes32 lifetimeHash; // keccak256 of the packed lifetime scores; zero while all are zero
     bytes32 publicRows; // keccak256 of the public rows' commitments
+    bytes32 recordsHash; // keccak256 of every seat's packed record of the exams; zero in a job without an exam
 }
 
 /// @notice How an attempt ended. Credits are the entries of the packed array that `payHash`, the first 24 bytes of its
@@ -132,6 +133,7 @@ struct Settlement {
     bytes gram; // packed as IRoundRules asks; rows are the revealed seats not excluded, ascending
     bytes32 model; // content digest of the new model; the current one's where no new model is made
     bytes lifetime; // the packed lifetime scores so far, as `lifetimeHash` fixes them
+    bytes records; // the packed records so far, as `recordsHash` fixes them; read where the exam counts
     bytes order; // the revealed seats in the order of their reveals, a byte each
     bytes commitments; // what they revealed, in that order
     bytes publicRows; // the public rows' commitments, as `publicRows` of the state fixes them
@@ -142,7 +144,7 @@ struct Settlement {
 
 /// @title The marketplace: escrow, rounds, decisions, payouts.
 /// @notice One contract holds every job. Packed arrays: pay is one uint128 a seat, lifetime scores are one uint64 (Q32,
-/// summed over paid rounds) a seat, both for all `seats` of the terms, big-endian. A commitment is one point of BN254 for
+/// summed over paid rounds) a seat, records one int32 (Q16), all for all `seats` of the terms, big-endian. A commitment is one point of BN254 for
 /// each chunk of its vector, 64 bytes a point. Public rows: the last three aggregates (latest first), the current model,
 /// the initial model; an aggregate that does not exist yet is the point at infinity. With an exam a sixth row follows:
 /// r, the reference gradient of the attempt's slice, committed to without blinders as the others.
@@ -193,6 +195,9 @@ interface IJobMarket {
     event ExamOpened(JobId indexed job, uint256 indexed attempt, bytes32 contentId, bytes commitment, bytes32 salt);
     /// @notice The round is decided as one without an exam, though the exam was opened. It costs the owner nothing.
     event ExamExcluded(JobId indexed job, uint256 indexed attempt, ExclusionReason reason);
+    /// @notice The round was decided with its exam.
+    /// @param records packed, one a revealed and not excluded seat, ascending: what its exams come to with this one
+    event ExamTaken(JobId indexed job, uint256 indexed attempt, bytes records);
     /// @notice A round was settled without its exam having been opened: the deposit carries over to the trainers.
     event ExamMissed(JobId indexed job, uint256 indexed attempt, uint256 deposit);
     /// @param contentId content digest of all slices, their salts and every r
@@ -295,6 +300,7 @@ interface IJobMarket {
     error BlindersOfNothing(bytes blinders);
     error WrongSrs(bytes32 srsId, bytes32 expected);
     error HistoryMismatch(bytes32 hash, bytes32 expected);
+    error RecordsMismatch(bytes32 hash, bytes32 expected);
     error PublicRowsMismatch(bytes32 hash, bytes32 expected);
     error LifetimeMismatch(bytes32 hash, bytes32 expected);
     error PayMismatch(bytes24 hash, bytes24 expected);

@@ -72,6 +72,7 @@ struct Decision {
     uint32 nextStepQ16;
     bytes weights; // one uint32 a row: integers, their sum at most serverRateQ16; zero for those who are not accepted
     bytes scores; // one uint64 a row: Q32, zero for those who are not paid
+    bytes records; // one int32 a row: Q16, what its seat's exams come to with this one; empty where no exam counts
 }
 
 /// @title Decides a round from its Gram matrix: acceptance, weights, scores and the next step.
@@ -89,6 +90,8 @@ interface IRoundRules {
     error GramCauchySchwarz(uint256 row, uint256 column);
     /// @notice More rows than seats can exist.
     error TooManyRows(uint256 rows, uint256 limit);
+    /// @notice There are records, but not one a row.
+    error RecordsLength(uint256 length, uint256 expected);
     /// @notice A term is outside the range that its name states, or a rule cannot hold with this few updates.
     error InvalidRuleTerms(string term, uint256 value);
 
@@ -103,6 +106,7 @@ interface IRoundRules {
     /// @param terms the job's rule terms, as `check` passed them
     /// @param rows n, the number of update rows, at most 64
     /// @param examined whether the matrix has r as its sixth public row
+    /// @param records one int32 a row, Q16: what its seat's exams before come to; empty where all are zero
     /// @param shift e: one count of this round is worth 2^e base counts
     /// @param stepQ16 this round's step
     /// @param gram the packed matrix
@@ -110,6 +114,7 @@ interface IRoundRules {
         RuleTerms calldata terms,
         uint256 rows,
         bool examined,
+        bytes calldata records,
         uint256 shift,
         uint256 stepQ16,
         bytes calldata gram

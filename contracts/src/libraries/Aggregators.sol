@@ -19,7 +19,9 @@ library Aggregators {
     }
 
     function requireBondable(Job storage job, address account) internal view {
-        if (account == job.state.owner) revert IJobMarket.OwnerCannotAggregate(account);
+        // Nor its examiner, who knows the exam before anybody reveals.
+        bool isOwners = account == job.state.owner || account == job.terms.exam.examiner;
+        if (isOwners) revert IJobMarket.OwnerCannotAggregate(account);
         if (job.bonds[account] != 0) revert IJobMarket.AlreadyBonded(account);
         if (job.queue[MAX_QUEUE - 1].account != address(0)) revert IJobMarket.AggregatorQueueFull(MAX_QUEUE);
     }

@@ -101,7 +101,7 @@ library Contribution {
                 if (!accepted.has(i)) continue;
                 Row memory row = rows[i];
                 Standing memory s = standings[i];
-                s.norm = SquareRoot.floor(row.square << 32);
+                s.norm = row.length != 0 ? row.length : SquareRoot.floor(row.square << 32);
                 uint256 residual = row.residual;
                 s.residual = residual;
                 s.crowding = ONE + row.likeness;

@@ -22,13 +22,14 @@ struct Row {
     int256 mirrored;
     int256 mirrored2;
     int256 mirrored3;
+    uint256 length; // √G_ii, Q16; zero where nobody has asked for it yet
 }
 
 /// @notice The row r of the round's exam, once the public rows are projected out. All zero where no exam counts.
 struct ExamRow {
     uint256 residual; // R_rr
     uint256 norm; // √R_rr, Q16
-    uint256 passing; // bit i: with r row i shares more than chance
+    uint256 passing; // bit i: row i passes, as `ExamRecords` finds
     int256[] products; // R_ir
 }
 
@@ -274,8 +275,7 @@ library Gram {
         }
     }
 
-    /// @dev Reads and checks one update's inner product with r, takes the public part out of it, and asks whether what is
-    /// left is more than chance.
+    /// @dev Reads and checks one update's inner product with r, and takes the public part out of it.
     function _examine(
         GramMatrix memory gram,
         Directions memory directions,
@@ -293,10 +293,6 @@ library Gram {
             ExamRow memory exam = gram.exam;
             product -= _dot(along, directions.along[EXAM]) >> 32;
             exam.products[i] = product;
-            // forge-lint: disable-next-line(unsafe-typecast)
-            if (product > 0 && uint256(product * product) << 64 > row.bar * exam.residual) {
-                exam.passing |= uint256(1) << i;
-            }
         }
     }
 

@@ -11,6 +11,7 @@ import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Provenance} from "./Provenance.sol";
 import {Rounds} from "./Rounds.sol";
+import {SeatRecords} from "./SeatRecords.sol";
 import {Terms} from "./Terms.sol";
 import {Tokens} from "./Tokens.sol";
 
@@ -66,6 +67,7 @@ library Openings {
         job.state.stepQ16 = Rounds.FULL_STEP;
         job.state.hasExam = terms.exam.root != 0;
         job.state.lifetimeHash = Lifetimes.noneHash(terms.seats);
+        if (terms.exam.root != 0) job.state.recordsHash = SeatRecords.noneHash(terms.seats);
         job.begin(commitment);
     }
 

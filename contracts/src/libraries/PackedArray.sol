@@ -7,6 +7,7 @@ library PackedArray {
     uint256 internal constant PAY_BYTES = 16;
     uint256 internal constant SCORE_BYTES = 8; // of a round or of a lifetime
     uint256 internal constant WEIGHT_BYTES = 4;
+    uint256 internal constant RECORD_BYTES = 4; // of a seat's exams, signed
 
     /// @dev The caller has checked, by the array's hash, that it has an entry for this seat.
     function payAt(bytes calldata pays, uint256 seat) internal pure returns (uint128) {
@@ -30,6 +31,13 @@ library PackedArray {
         }
     }
 
+    /// @dev The caller knows that there is an entry at this place.
+    function recordAt(bytes memory records, uint256 index) internal pure returns (int256 record) {
+        assembly ("memory-safe") {
+            record := sar(224, mload(add(add(records, 0x20), mul(index, RECORD_BYTES))))
+        }
+    }
+
     function setPay(bytes memory pays, uint256 seat, uint256 amount) internal pure {
         _set(pays, seat, PAY_BYTES, amount);
     }
@@ -40,6 +48,12 @@ library PackedArray {
 
     function setWeight(bytes memory weights, uint256 row, uint256 weight) internal pure {
         _set(weights, row, WEIGHT_BYTES, weight);
+    }
+
+    /// @dev `record` fits an int32.
+    function setRecord(bytes memory records, uint256 index, int256 record) internal pure {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _set(records, index, RECORD_BYTES, uint256(record) & 0xffffffff);
     }
 
     /// @dev Reads and writes the word that ends where the entry ends. An entry's word may begin in the array's length,

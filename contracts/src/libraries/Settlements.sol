@@ -26,6 +26,7 @@ import {Payouts, Shares} from "./Payouts.sol";
 import {Provenance} from "./Provenance.sol";
 import {Rounds} from "./Rounds.sol";
 import {SeatMask} from "./SeatMask.sol";
+import {SeatRecords} from "./SeatRecords.sol";
 
 /// @notice What a settlement works out on its way.
 struct Settled {
@@ -49,6 +50,7 @@ library Settlements {
     using Provenance for Job;
     using SafeCast for uint256;
     using SeatMask for uint64;
+    using SeatRecords for Job;
 
     function settle(
         Job storage job,
@@ -64,7 +66,7 @@ library Settlements {
         settled.examined = job.sit(id, settlement);
         if (settled.included != 0) {
             job.requireOpened(settled.examined, settlement.exam);
-            _decide(job, rules, settled, settlement.gram);
+            _decide(job, rules, settled, settlement);
             job.requireProven(id, verifier, settlement, settled.included, settled.decision.weights);
         }
         _adoptModel(job, id, settled, settlement);
@@ -74,6 +76,8 @@ library Settlements {
         _credit(job, settled);
         job.chargeMissed(id);
         if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
+        bytes memory records = settled.decision.records;
+        if (records.length != 0) job.extend(id, settlement.records, settled.included, records);
         _emitSettled(job.state, id, settled);
     }
 
@@ -114,11 +118,15 @@ library Settlements {
 
     /// @dev Comes before the proof: it refuses entries that no vectors in range have, and gives the weights. With nobody
     /// left there is nothing to decide or prove: no new model, and the step stays.
-    function _decide(Job storage job, IRoundRules rules, Settled memory settled, bytes calldata gram) private {
+    function _decide(Job storage job, IRoundRules rules, Settled memory settled, Settlement calldata settlement)
+        private
+    {
         uint32 stepQ16 = job.state.stepQ16;
         settled.shift = Rounds.shift(job.terms.initialShift, stepQ16);
         uint256 rows = settled.included.count();
-        Decision memory decision = rules.decide(job.terms.rules, rows, settled.examined, settled.shift, stepQ16, gram);
+        bytes memory records = settled.examined ? job.select(settlement.records, settled.included) : bytes("");
+        Decision memory decision =
+            rules.decide(job.terms.rules, rows, settled.examined, records, settled.shift, stepQ16, settlement.gram);
         settled.decision = decision;
         settled.accepted = settled.included.select(decision.accepted);
         if (decision.nextStepQ16 != stepQ16) job.state.stepQ16 = decision.nextStepQ16;
@@ -166,7 +174,7 @@ library Settlements {
         if (terms.payMode == PayMode.Pot) return Payouts.pot(reward, job.ledger.carry, included, revealed, scores);
         shares = Payouts.price(reward, terms.price, terms.scoreTarget, included, revealed, scores);
         // Nor does the owner gain by an exam that nobody sat, or that nobody passed.
-        if (job.state.hasExam && (!settled.examined || shares.total == 0)) shares.returned = 0;
+        if (job.state.hasExam && (settled.decision.records.length == 0 || shares.total == 0)) shares.returned = 0;
     }
 
     function _emitSettled(JobState storage state, JobId id, Settled memory settled) private {

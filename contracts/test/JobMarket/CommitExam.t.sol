@@ -19,6 +19,14 @@ contract CommitExamTest is ExamFixture {
         _assertConserved();
     }
 
+    /// @dev It knows the exam before anybody reveals.
+    function test_bond_failsForTheExaminer() public {
+        vm.deal(examiner, BOND);
+        vm.prank(examiner);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.OwnerCannotAggregate.selector, examiner));
+        market.bond{value: BOND}(job, BOND, KEY);
+    }
+
     function test_commitExam_byTheOwner() public {
         _warpToCommit();
         vm.prank(owner);

@@ -5,7 +5,7 @@ import {Decision, IRoundRules, RuleTerms, Scoring} from "../../src/interfaces/IR
 
 /// @notice Rules that decide whatever the caller wrote into the matrix: for decisions that no real one makes. A matrix's
 /// first bytes are the accepted rows (8), whether they are paid (1), the next step (4), then every row's weight (4) and
-/// every row's score (8). They always fit, and what a matrix holds is proven all the same. They need an exam where scores
+/// every row's score (8). They always fit, and what a matrix holds is proven all the same. Records stay as they are. They need an exam where scores
 /// are the exam's.
 contract ProgrammedRules is IRoundRules {
     function check(RuleTerms calldata terms, uint256, uint256) external pure returns (bool needsExam) {
@@ -13,11 +13,15 @@ contract ProgrammedRules is IRoundRules {
         return terms.scoring == Scoring.Exam;
     }
 
-    function decide(RuleTerms calldata, uint256 rows, bool examined, uint256, uint256, bytes calldata gram)
-        external
-        pure
-        returns (Decision memory decision)
-    {
+    function decide(
+        RuleTerms calldata,
+        uint256 rows,
+        bool examined,
+        bytes calldata records,
+        uint256,
+        uint256,
+        bytes calldata gram
+    ) external pure returns (Decision memory decision) {
         uint256 expected = packedLength(rows, examined);
         if (gram.length != expected) revert GramLength(gram.length, expected);
         decision.accepted = uint64(bytes8(gram[:8]));
@@ -25,6 +29,7 @@ contract ProgrammedRules is IRoundRules {
         decision.nextStepQ16 = uint32(bytes4(gram[9:13]));
         decision.weights = gram[13:13 + 4 * rows];
         decision.scores = gram[13 + 4 * rows:13 + 12 * rows];
+        if (examined) decision.records = records;
     }
 }
 

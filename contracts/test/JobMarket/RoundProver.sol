@@ -20,6 +20,7 @@ abstract contract RoundProver {
 
     mapping(uint256 job => mapping(uint256 chunk => uint256[5])) private _publicLogs;
     mapping(uint256 job => mapping(uint256 attempt => bytes)) private _orders;
+    mapping(uint256 job => mapping(uint256 seat => int256)) private _records;
 
     // ------------------------------------------------------------------ what is committed
 
@@ -48,7 +49,23 @@ abstract contract RoundProver {
         }
     }
 
+    /// @dev What the exams of these seats come to, packed.
+    function _recordsOf(uint256 job, uint64 mask) internal view returns (bytes memory packed) {
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            // forge-lint: disable-next-line(unsafe-typecast)
+            if (mask.has(seat)) packed = bytes.concat(packed, bytes4(uint32(int32(_records[job][seat]))));
+        }
+    }
+
     // ------------------------------------------------------------------ what happened
+
+    function _noteRecords(uint256 job, uint64 included, bytes memory records) private {
+        uint256 row = 0;
+        for (uint256 seat = 0; 4 * row < records.length; ++seat) {
+            // forge-lint: disable-next-line(unsafe-typecast)
+            if (included.has(seat)) _records[job][seat] = int32(uint32(records.entryAt(row++, 4)));
+        }
+    }
 
     /// @dev A job was opened with `_initialCommitment`.
     function _noteOpened(uint256 job, uint256 chunks) internal {
@@ -70,7 +87,8 @@ abstract contract RoundProver {
         if (included == 0) return;
         JobTerms memory terms = market.termsOf(id);
         bool examined = settlement.exam.length != 0;
-        Decision memory decision = _decide(market, terms, before, included, examined, settlement.gram);
+        Decision memory decision = _decide(market, terms, before, included, JobId.unwrap(id), examined, settlement.gram);
+        _noteRecords(JobId.unwrap(id), included, decision.records);
         if (included.select(decision.accepted) == 0) return;
         // forge-lint: disable-next-line(incorrect-shift)
         uint256 factor = 1 << Rounds.shift(terms.initialShift, before.stepQ16);
@@ -95,7 +113,8 @@ abstract contract RoundProver {
         uint64 included = state.revealed & ~settlement.excluded;
         if (included == 0) return;
         bool examined = _isExamined(market, id, state.attempt, settlement);
-        Decision memory decision = _decide(market, market.termsOf(id), state, included, examined, settlement.gram);
+        Decision memory decision =
+            _decide(market, market.termsOf(id), state, included, JobId.unwrap(id), examined, settlement.gram);
         _proveWith(market, id, settlement, context, decision.weights);
     }
 
@@ -118,6 +137,7 @@ abstract contract RoundProver {
         uint256[] memory logs = _rowLogs(job, state.attempt, included, terms.chunks);
         if (_isExamined(market, id, state.attempt, settlement)) {
             settlement.exam = _examCommitmentOf(job, state.attempt, terms.chunks);
+            settlement.records = _recordsOf(job, type(uint64).max >> (64 - terms.seats));
             logs = _concat(logs, _examLogs(job, state.attempt, terms.chunks));
         }
         settlement.mask = TrapdoorProver.commit(_logs("mask", state.attempt, 0, terms.chunks));
@@ -158,11 +178,13 @@ abstract contract RoundProver {
         JobTerms memory terms,
         JobState memory state,
         uint64 included,
+        uint256 job,
         bool examined,
         bytes memory gram
     ) private view returns (Decision memory) {
+        bytes memory records = examined ? _recordsOf(job, included) : bytes("");
         uint256 shift = Rounds.shift(terms.initialShift, state.stepQ16);
-        return market.rules().decide(terms.rules, included.count(), examined, shift, state.stepQ16, gram);
+        return market.rules().decide(terms.rules, included.count(), examined, records, shift, state.stepQ16, gram);
     }
 
     // ------------------------------------------------------------------ logs

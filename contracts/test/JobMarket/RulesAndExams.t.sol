@@ -2,8 +2,9 @@
 pragma solidity 0.8.30;
 
 import {RoundRules} from "../../src/RoundRules.sol";
-import {IJobMarket, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket, JobId, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {Decision, IRoundRules, RuleKind, Scoring} from "../../src/interfaces/IRoundRules.sol";
+import {Packed} from "../Packed.sol";
 import {RoundRulesFixture} from "../RoundRulesFixture.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 
@@ -41,6 +42,8 @@ contract ExamsOf4 is RoundRulesFixture {
 
 /// @notice Settlements by the real rules, with real exams: who passes, and what it takes from an owner to make one fail.
 contract RulesAndExamsTest is ExamFixture {
+    using Packed for bytes;
+
     uint256 private constant R_AT = 8 * 10 + 16 * 24 + 16 * 20; // r's own entry, the matrix's last
 
     ExamsOf4 private exams;
@@ -69,6 +72,61 @@ contract RulesAndExamsTest is ExamFixture {
         vm.assertEq(decision.accepted, 14);
         vm.assertEq(uint64(bytes8(decision.scores)), 0);
     }
+
+    // ------------------------------------------------------------------ records
+
+    /// @dev Whoever was against two exams has to make up for both before anything of it is accepted again.
+    function test_settleRound_aSeatsRecordGoesWithItFromRoundToRound() public {
+        vm.assertEq(market.stateOf(job).recordsHash, keccak256(new bytes(4 * SEATS)));
+        vm.assertEq(_settleWith(exams.flipped()).accepted, 14);
+        vm.assertEq(market.stateOf(job).recordsHash, keccak256(_allRecords()));
+        vm.assertEq(_settleWith(exams.flipped()).accepted, 14);
+        Decision memory third = _settleWith(exams.honest());
+        vm.assertEq(third.accepted, 14);
+        vm.assertLt(int32(uint32(bytes4(third.records))), 0);
+        vm.assertEq(market.stateOf(job).recordsHash, keccak256(_allRecords()));
+    }
+
+    function test_settleRound_tellsWhatTheExamsComeTo() public {
+        bytes memory records =
+            market.rules().decide(market.termsOf(job).rules, 4, true, "", 2, 1 << 16, exams.honest()).records;
+        _toExamined(4);
+        Settlement memory settlement = _settlementOf(exams.honest());
+        _prove(market, job, settlement);
+        vm.expectEmit(address(market));
+        emit IJobMarket.ExamTaken(job, 0, records);
+        _handIn(settlement);
+    }
+
+    function test_settleRound_failsWithOtherRecords() public {
+        _settleWith(exams.flipped());
+        _toExamined(4);
+        Settlement memory settlement = _settlementOf(exams.honest());
+        bytes[3] memory others = [new bytes(4 * SEATS), bytes.concat(_allRecords(), hex"00"), bytes("")];
+        for (uint256 i = 0; i < others.length; ++i) {
+            settlement.records = others[i];
+            bytes32 hash = keccak256(others[i]);
+            _refuse(
+                settlement, abi.encodeWithSelector(IJobMarket.RecordsMismatch.selector, hash, keccak256(_allRecords()))
+            );
+        }
+    }
+
+    function test_settleRound_withoutItsExamLeavesRecordsAsTheyAre() public {
+        _settleWith(exams.flipped());
+        bytes32 before = market.stateOf(job).recordsHash;
+        _toSettle(4, 4);
+        Settlement memory settlement = _settlementOf(exams.withoutExam());
+        (settlement.exam, settlement.records) = ("", "");
+        _settle(settlement);
+        vm.assertEq(market.stateOf(job).recordsHash, before);
+    }
+
+    function _allRecords() private view returns (bytes memory) {
+        return _recordsOf(JobId.unwrap(job), type(uint64).max >> (64 - SEATS));
+    }
+
+    // ------------------------------------------------------------------ exams that ask for nothing
 
     /// @dev The round is decided as one without an exam: an empty exam stops nobody's pay.
     function test_settleRound_anExamThatAsksNothingIsNone() public {
@@ -118,18 +176,27 @@ contract RulesAndExamsTest is ExamFixture {
     /// @dev The whole round, and what it decided.
     function _settleWith(bytes memory gram) private returns (Decision memory decision) {
         _toExamined(4);
-        decision = market.rules().decide(market.termsOf(job).rules, 4, true, 2, 1 << 16, gram);
+        bytes memory records = _recordsOf(JobId.unwrap(job), 15);
+        decision = market.rules().decide(market.termsOf(job).rules, 4, true, records, 2, 1 << 16, gram);
         Settlement memory settlement = _settlementOf(gram);
         if (decision.accepted == 0) settlement.model = market.stateOf(job).model;
         _settle(settlement);
+        for (uint256 row = 0; row < 4; ++row) {
+            lifetimeScores[row] += uint64(scoreAt(decision, row));
+        }
         _assertConserved();
+    }
+
+    function scoreAt(Decision memory decision, uint256 row) private pure returns (uint256) {
+        return decision.scores.entryAt(row, 8);
     }
 
     function _settlementOf(bytes memory gram) private view returns (Settlement memory settlement) {
         settlement.gram = gram;
         settlement.model = keccak256("new model");
-        settlement.lifetime = new bytes(SEATS * 8);
+        settlement.lifetime = _packLifetime();
         settlement.exam = _examCommitment();
+        settlement.records = _recordsOf(JobId.unwrap(job), type(uint64).max >> (64 - SEATS));
     }
 
     function _put(bytes memory gram, int256 value) private pure {

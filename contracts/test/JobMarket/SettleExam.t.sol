@@ -100,6 +100,7 @@ contract SettleExamTest is ExamFixture {
         _toExamined(3);
         Settlement memory settlement = _settlement(_scores(ONE, ONE, ONE));
         settlement.exam = _examCommitment();
+        settlement.records = new bytes(4 * SEATS);
         _refuse(settlement, _gramLength(packedLength(3, false), packedLength(3, true)));
     }
 
@@ -119,6 +120,12 @@ contract SettleExamTest is ExamFixture {
         _toSettle(3, 3);
         Settlement memory settlement = _settlement(_decision(_scores(ONE, ONE, ONE)), true);
         _refuse(settlement, _gramLength(packedLength(3, true), packedLength(3, false)));
+    }
+
+    function test_openJob_withoutAnExamKeepsNoRecords() public {
+        vm.assertEq(market.stateOf(job).recordsHash, keccak256(new bytes(4 * SEATS)));
+        _startWithoutExam();
+        vm.assertEq(market.stateOf(job).recordsHash, 0);
     }
 
     // ------------------------------------------------------------------ left out

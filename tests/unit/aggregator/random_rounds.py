@@ -40,6 +40,7 @@ class Round:
     step_q16: int
     packed: bytes
     examined: bool
+    records: tuple[int, ...] = ()
 
 
 def random_round(rng: random.Random, most_rows: int = 64) -> Round:
@@ -61,7 +62,8 @@ def random_round(rng: random.Random, most_rows: int = 64) -> Round:
     shift = rng.choice([0, 0, 0, 1, 2, rng.randint(0, 20), 255])
     if rng.random() < 0.01:
         examined = not examined
-    return Round(random_terms(rng, BASE_LENGTH * repeats, rows % 256), rows, shift, step_q16, packed, examined)
+    terms = random_terms(rng, BASE_LENGTH * repeats, rows % 256)
+    return Round(terms, rows, shift, step_q16, packed, examined, random_records(rng, rows))
 
 
 def extreme_round(rng: random.Random) -> Round:
@@ -88,7 +90,15 @@ def extreme_round(rng: random.Random) -> Round:
         server_rate_q16=4 * ONE_Q16,
     )
     terms = rng.choice([wide, replace(wide, rules=()), replace(wide, rules=(Rule(RuleKind.EXAM),))])
-    return Round(terms, MAX_ROWS, 0, ONE_Q16, GramMatrix(updates, mixed, shown).pack(), True)
+    packed = GramMatrix(updates, mixed, shown).pack()
+    return Round(terms, MAX_ROWS, 0, ONE_Q16, packed, True, random_records(rng, MAX_ROWS))
+
+
+def random_records(rng: random.Random, rows: int) -> tuple[int, ...]:
+    """Draw what seats' earlier marks sum to: mostly nothing, or little on either side, rarely of another length."""
+    size = rng.choice([0, 0, 1, 100, ONE_Q16 // 4, 2**31 - 1])
+    count = min(rows, MAX_ROWS) + (rng.random() < 0.01)
+    return tuple(rng.randint(-size - (size > ONE_Q16), size) for _ in range(count)) if size else ()
 
 
 def random_size(rng: random.Random) -> int:

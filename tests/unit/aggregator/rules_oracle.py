@@ -21,9 +21,9 @@ class Refused(Exception):
 
 
 def decide(
-    terms: Any, n: int, examined: bool, e: int, step: int, packed: bytes
-) -> tuple[int, bool, int, list[int], list[int]]:
-    """Decide as docs/rules.md says; (accepted, paid, next step, weights, scores)."""
+    terms: Any, n: int, examined: bool, records: Any, e: int, step: int, packed: bytes
+) -> tuple[int, bool, int, list[int], list[int], list[int]]:
+    """Decide as docs/rules.md says; (accepted, paid, next step, weights, scores, records)."""
     if not 0 < step <= ONE:
         raise Refused("InvalidRuleTerms", "stepQ16", step)
     P = 6 if examined else 5
@@ -31,8 +31,12 @@ def decide(
     refuse(G, n, P, terms.dimension)
     R = residuals(G, n, P)
     r = n + 5 if examined and R[n + 5, n + 5] > G[n + 5, n + 5] >> 24 else None
-    A, paid = accepted_rows(terms, G, R, r, n, e)
-    nobody = (0, False, step, [0] * n, [0] * n)
+    if len(records) not in (0, n):
+        raise Refused("RecordsLength", 4 * len(records), 4 * n)
+    before = [*records] or [0] * n
+    D = [] if r is None else [before[i] - before[i] // 8 + mark(G, R, r, i) for i in range(n)]
+    A, paid = accepted_rows(terms, G, R, r, D, n, e)
+    nobody = (0, False, step, [0] * n, [0] * n, D)
     if len(A) < 3:
         return nobody
     nu = {i: isqrt(G[i, i] << 32) for i in A}
@@ -61,7 +65,16 @@ def decide(
     decayed = max(1, (step * terms.step_factor_q16) >> 16)
     next_step = [step, decayed, decayed if mean < terms.step_threshold_q16 else step][terms.step_rule]
     mask = sum(2**i for i in A)
-    return mask, paid, next_step, [w.get(i, 0) for i in range(n)], [s.get(i, 0) for i in range(n)]
+    return mask, paid, next_step, [w.get(i, 0) for i in range(n)], [s.get(i, 0) for i in range(n)], D
+
+
+def mark(G: dict[tuple[int, int], int], R: dict[tuple[int, int], int], r: int, i: int) -> int:
+    """The signed cosine with r, Q16."""
+    scale = isqrt(G[i, i] << 32) * isqrt(R[r, r] << 32)
+    if scale == 0:
+        return 0
+    size = min(ONE, (abs(R[i, r]) << 48) // scale)
+    return size if R[i, r] > 0 else -size
 
 
 def read(n: int, P: int, packed: bytes) -> dict[tuple[int, int], int]:
@@ -120,24 +133,28 @@ def residuals(G: dict[tuple[int, int], int], n: int, P: int) -> dict[tuple[int, 
     return R
 
 
-def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, n: int, e: int) -> tuple[list[int], bool]:
+def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, D: Any, n: int, e: int) -> tuple[list[int], bool]:
     """Sections 3 and 4."""
     S = list(range(n))
     for rule in terms.rules:
-        S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, r, e)
+        S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, r, D, e)
     if not S and terms.fallback_faults != 255:
-        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, r, e), False
+        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, r, D, e), False
     return S, True
 
 
-def keep(terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, r: int | None, e: int) -> list[int]:
+def keep(
+    terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, r: int | None, D: Any, e: int
+) -> list[int]:
     """One rule; the numbers of the kinds are those of the contract."""
     m = len(S)
     if kind == 1:
         return [i for i in S if G[i, i] * 4**e <= a * a]
     T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
     if kind == 5 and r is not None:
-        return [i for i in S if R[i, r] > 0 and R[i, r] ** 2 << 64 > T * G[i, i] * R[r, r]]
+        line = isqrt(T) >> 16
+        against = [i for i in S if R[i, r] < 0 and R[i, r] ** 2 << 64 > T * G[i, i] * R[r, r]]
+        return [i for i in S if D[i] > line and i not in against]
     if kind in (2, 5):
 
         def above(i: int, j: int) -> bool:
@@ -147,8 +164,8 @@ def keep(terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, r:
     if kind == 3:
         if m < 2 * a + 3:
             return []
-        D = {(i, j): G[i, i] + G[j, j] - 2 * G[i, j] for i in S for j in S}
-        score = {i: sum(sorted(D[i, j] for j in S if j != i)[: m - a - 2]) for i in S}
+        distances = {(i, j): G[i, i] + G[j, j] - 2 * G[i, j] for i in S for j in S}
+        score = {i: sum(sorted(distances[i, j] for j in S if j != i)[: m - a - 2]) for i in S}
         kept = m - a if b == 0 or b > m - a else b
         return sorted(sorted(S, key=lambda i: (score[i], i))[:kept])
     if kind == 4:

@@ -7,28 +7,33 @@ from typing import Any
 import pytest
 from eth_abi import decode
 
-from aggregator.decision import decide
+from aggregator.decision import Decision, decide
 from market.protocol.errors import InvalidGram, InvalidTerms
 from market.protocol.rule_terms import RuleTerms
 from tests.unit.aggregator import rules_oracle
 from tests.unit.aggregator.random_rounds import Round, random_round
-from tests.vectors.make_rules import ARGUMENTS, PATH, as_returned, vector
+from tests.vectors.make_rules import ARGUMENTS, PATH, as_returned, literally, unpack_records, vector
+
+
+def mirrored(case: Round) -> Decision:
+    given = {"examined": case.examined, "records_q16": case.records}
+    return decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, **given)
 
 
 def outcome(case: Round) -> object:
     """The decision as a tuple, or the name of the refusal."""
     try:
-        d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
+        d = mirrored(case)
     except (InvalidGram, InvalidTerms) as error:
         return type(error).__name__
-    return d.accepted, d.paid, d.next_step_q16, list(d.weights), list(d.scores)
+    return d.accepted, d.paid, d.next_step_q16, list(d.weights), list(d.scores), list(d.records_q16)
 
 
 def expected(case: Round) -> object:
     try:
-        return rules_oracle.decide(case.terms, case.rows, case.examined, case.shift, case.step_q16, case.packed)
+        return literally(case)
     except rules_oracle.Refused as refused:
-        return "InvalidTerms" if refused.name == "InvalidRuleTerms" else "InvalidGram"
+        return "InvalidTerms" if refused.name in ("InvalidRuleTerms", "RecordsLength") else "InvalidGram"
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -43,8 +48,8 @@ VECTORS = json.loads(PATH.read_text("utf-8"))
 
 
 def round_of(written: dict[str, Any]) -> Round:
-    fields, rows, examined, shift, step_q16, packed = decode(ARGUMENTS, bytes.fromhex(written["call"][10:]))
-    return Round(RuleTerms.from_abi(fields), rows, shift, step_q16, packed, examined)
+    fields, rows, examined, records, shift, step_q16, packed = decode(ARGUMENTS, bytes.fromhex(written["call"][10:]))
+    return Round(RuleTerms.from_abi(fields), rows, shift, step_q16, packed, examined, unpack_records(records))
 
 
 @pytest.mark.parametrize("written", VECTORS.values(), ids=VECTORS)
@@ -52,10 +57,10 @@ def test_shared_vectors_are_decided_as_written(written: dict[str, Any]) -> None:
     case = round_of(written)
     if not written["succeeds"]:
         with pytest.raises((InvalidGram, InvalidTerms)):
-            decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
+            mirrored(case)
         return
-    d = decide(case.terms, case.rows, case.shift, case.step_q16, case.packed, examined=case.examined)
-    returned = (d.accepted, d.paid, d.next_step_q16, d.weights, d.scores)
+    d = mirrored(case)
+    returned = (d.accepted, d.paid, d.next_step_q16, d.weights, d.scores, d.records_q16)
     assert as_returned(returned).hex() == written["outcome"][2:]
 
 

@@ -12,7 +12,7 @@ from aggregator.exam import exam_results
 from aggregator.gram import EXAM, PUBLIC_ROWS, GramMatrix, gram_matrix
 from aggregator.projection import exam_row
 from aggregator.round import ModelVersion, run_round
-from market.protocol.errors import InvalidGram
+from market.protocol.errors import InvalidGram, InvalidTerms
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring
 
 DIMENSION = 900
@@ -142,7 +142,8 @@ def test_whoever_points_nearer_to_the_exam_earns_more() -> None:
 
 def test_nobody_who_fails_is_paid_and_the_fallback_pays_nobody() -> None:
     gram = matrix_of(list(NOISE), REFERENCE)
-    assert decided(TERMS, gram) == Decision(0, False, ONE_Q16, (0,) * 8, (0,) * 8)
+    nobody = decided(TERMS, gram)
+    assert nobody == Decision(0, False, ONE_Q16, (0,) * 8, (0,) * 8, nobody.records_q16)
     result = decided(replace(TERMS, fallback_faults=2), gram)
     assert result.accepted.bit_count() == 6
     assert (result.paid, sum(result.scores)) == (False, 0)
@@ -194,11 +195,11 @@ def test_results_say_who_failed_and_by_how_much() -> None:
     assert results is not None
     assert results.passed == (True,) * HONEST + (False, False)
     assert results.line == 0.125
-    assert results.cosines[HONEST] < -0.2
-    assert results.cosines[HONEST + 1] == 0
-    assert results.sentence(HONEST).endswith("must exceed 0.1250: failed")
+    assert results.marks[HONEST] < -0.2
+    assert results.marks[HONEST + 1] == 0
+    assert results.sentence(HONEST).endswith("which must exceed 0.1250")
     left = np.linalg.norm(UPDATES[0]) * np.linalg.norm(REFERENCE)
-    assert results.cosines[0] == pytest.approx(float(UPDATES[0] @ REFERENCE) / left, abs=0.02)
+    assert results.marks[0] == pytest.approx(float(UPDATES[0] @ REFERENCE) / left, abs=0.02)
 
 
 def test_results_are_those_that_the_rule_finds() -> None:
@@ -207,7 +208,7 @@ def test_results_are_those_that_the_rule_finds() -> None:
     results = exam_results(TERMS, gram)
     assert results is not None
     assert decided(TERMS, gram).accepted == sum(1 << i for i, passed in enumerate(results.passed) if passed)
-    assert results.passed == tuple(cosine > results.line for cosine in results.cosines)
+    assert results.passed == tuple(mark > results.line for mark in results.marks)
 
 
 def test_a_whole_round_takes_its_exam() -> None:
@@ -221,3 +222,82 @@ def test_a_whole_round_takes_its_exam() -> None:
     without = run_round(TERMS, updates, start, 0, ONE_Q16)
     assert not without.gram.examined
     assert without.decision == run_round(WITHOUT, updates, start, 0, ONE_Q16).decision
+
+
+# ---------------------------------------------------------------------- records
+
+
+def with_records(records_q16: Sequence[int]) -> Decision:
+    gram = matrix_of(UPDATES[:HONEST], REFERENCE)
+    return decide(TERMS, HONEST, 0, ONE_Q16, gram, examined=True, records_q16=records_q16)
+
+
+def line_q16() -> int:
+    return isqrt(-(-(TERMS.significance_q8**2 << 48) // DIMENSION)) >> 16
+
+
+def test_first_records_are_the_signed_cosines_with_the_exam() -> None:
+    gram = matrix_of([UPDATES[0], -UPDATES[0], np.zeros(DIMENSION), UPDATES[1]], REFERENCE)
+    records = decided(TERMS, gram).records_q16
+    results = exam_results(TERMS, gram)
+    assert results is not None
+    assert records == pytest.approx([mark * ONE_Q16 for mark in results.marks], abs=1)
+    assert records[0] == -records[1] > 0 == records[2]
+
+
+def test_a_record_forgets_an_eighth_and_takes_the_new_mark() -> None:
+    marks = with_records(()).records_q16
+    before = [0, 8, -8, 7, -7, ONE_Q16]
+    left = [0, 7, -7, 7, -6, ONE_Q16 - ONE_Q16 // 8]
+    assert with_records(before).records_q16 == tuple(old + mark for old, mark in zip(left, marks, strict=True))
+
+
+def test_a_debt_has_to_be_made_up_for_before_anything_is_accepted() -> None:
+    mark = with_records(()).records_q16[1]
+    owed = next(debt for debt in range(0, -ONE_Q16, -1) if debt - (debt >> 3) + mark <= line_q16())
+    assert with_records([0, owed + 1, 0, 0, 0, 0]).accepted == EVERYBODY
+    in_debt = with_records([0, owed, 0, 0, 0, 0])
+    assert in_debt.accepted == EVERYBODY & ~0b10
+    assert (in_debt.weights[1], in_debt.scores[1]) == (0, 0)
+    assert in_debt.records_q16[1] > owed  # the work counts, if not yet for pay
+
+
+@pytest.mark.parametrize("cheat", [-UPDATES[HONEST], -3 * UPDATES[HONEST], -0.5 * np.mean(UPDATES[:HONEST], axis=0)])
+def test_credit_makes_up_for_nothing_that_is_against_the_exam(cheat: np.ndarray) -> None:
+    gram = matrix_of([*UPDATES[:HONEST], cheat], REFERENCE)
+    rich = [0] * HONEST + [2**31 - 1]
+    assert decide(TERMS, HONEST + 1, 0, ONE_Q16, gram, examined=True, records_q16=rich).accepted == EVERYBODY
+
+
+def test_who_has_credit_may_have_a_bad_round_but_earns_nothing_with_noise() -> None:
+    gram = matrix_of([*UPDATES[:HONEST], NOISE[1]], REFERENCE)
+    results = exam_results(TERMS, gram)
+    assert results is not None
+    assert abs(results.marks[HONEST]) < results.line
+    rich = [0] * HONEST + [ONE_Q16]
+    decision = decide(TERMS, HONEST + 1, 0, ONE_Q16, gram, examined=True, records_q16=rich)
+    assert decision.accepted == (1 << HONEST + 1) - 1
+    assert decision.scores[HONEST] < min(decision.scores[:HONEST]) // 20
+
+
+def test_records_count_in_no_round_without_an_exam() -> None:
+    poor = [-(2**31)] * HONEST
+    missed = matrix_of(UPDATES[:HONEST], None)
+    decision = decide(TERMS, HONEST, 0, ONE_Q16, missed, records_q16=poor)
+    assert decision == decided(TERMS, missed)
+    assert decision.records_q16 == ()
+
+
+def test_records_of_other_rows_are_refused() -> None:
+    with pytest.raises(InvalidTerms, match="records: length is 20 bytes, expected 0 or 24"):
+        with_records([0] * (HONEST - 1))
+
+
+def test_why_an_update_failed_is_said() -> None:
+    gram = matrix_of([*UPDATES[:HONEST], -UPDATES[HONEST]], REFERENCE)
+    results = exam_results(TERMS, gram, [-ONE_Q16, *[0] * (HONEST - 1), ONE_Q16])
+    assert results is not None
+    assert results.passed == (False, *[True] * (HONEST - 1), False)
+    assert "makes its record -0." in results.sentence(0)
+    assert results.sentence(1).startswith("passed")
+    assert "is below -0.1000" in results.sentence(HONEST)
