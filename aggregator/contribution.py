@@ -13,6 +13,7 @@ from typing import Final
 from aggregator.projection import ExamRow
 from aggregator.rules import Evidence, Rows
 from aggregator.shapley import shapley_q32
+from aggregator.shares import Shares
 from market.protocol.rule_terms import ONE_Q16, RuleTerms, Scoring, Weighting
 
 
@@ -81,12 +82,19 @@ def crowding_q16(evidence: Evidence, rows: Rows) -> list[int]:
     return [ONE_Q16 + sum(likenesses) for likenesses in likeness_q16(evidence, rows)]
 
 
-def weights(among: list[Standing], terms: RuleTerms) -> list[int]:
+def weights(among: list[Standing], terms: RuleTerms, shares: Shares | None = None) -> list[int]:
     """Integer weights of the average, rounded down so that they sum to at most the server's rate.
+
+    Args:
+        among: the accepted
+        terms: the job's
+        shares: their parts, where the job's rules gave any; they are the weights then
 
     Returns:
         one a row; empty if nobody has any weight, and then nobody is accepted
     """
+    if shares is not None:
+        return [terms.server_rate_q16 * part // shares.whole for part in shares.parts]
     return WEIGHTINGS[terms.weighting](among, terms.server_rate_q16)
 
 
@@ -105,7 +113,9 @@ def _equal_weights(among: list[Standing], rate_q16: int) -> list[int]:
 WEIGHTINGS: Final[dict[Weighting, Callable[[list[Standing], int], list[int]]]] = {
     Weighting.CROWDING: _crowding_weights,
     Weighting.EQUAL: _equal_weights,
+    Weighting.RULE: _equal_weights,
 }
+"""Under `RULE` this is for the fallback alone, whose choice has no shares."""
 
 
 def scores_q32(

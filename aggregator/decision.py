@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aggregator.acceptance import accept
+from aggregator.centred_clipping import centre
 from aggregator.contribution import Standing, mean_likeness_q16, scores_q32, standings, weights
 from aggregator.gram import GramMatrix
 from aggregator.projection import exam_row, residual_matrix
-from aggregator.rules import Evidence, Rows, accept, chance_q64, record_q16
+from aggregator.rules import Evidence, Rows, chance_q64, record_q16
 from market.protocol.errors import InvalidTerms
 from market.protocol.rule_terms import MIN_ACCEPTED, ONE_Q16, RuleTerms, StepRule
 
@@ -77,12 +79,13 @@ def decide(
     matrix.verify(terms.dimension)
     if records_q16 and len(records_q16) != rows:
         raise InvalidTerms(f"records: length is {4 * len(records_q16)} bytes, expected 0 or {4 * rows}")
-    residual, asked = residual_matrix(matrix), exam_row(matrix)
-    evidence = Evidence(matrix.updates, residual, chance_q64(terms), shift, asked, records_q16)
+    evidence = _evidence(terms, matrix, shift, records_q16)
+    asked = evidence.exam
     records = tuple(record_q16(evidence, asked, i) for i in range(rows)) if asked else ()
-    accepted, paid = accept(terms, evidence)
+    acceptance = accept(terms, evidence)
+    accepted, paid = acceptance.rows, acceptance.paid
     among = standings(evidence, accepted, terms) if len(accepted) >= MIN_ACCEPTED else []
-    row_weights = weights(among, terms) if among else []
+    row_weights = weights(among, terms, acceptance.shares) if among else []
     if not row_weights:
         return Decision(0, False, step_q16, (0,) * rows, (0,) * rows, records)
     scores = scores_q32(evidence, accepted, among, row_weights, terms) if paid else [0] * len(accepted)
@@ -93,6 +96,19 @@ def decide(
         weights=_spread(row_weights, accepted, rows),
         scores=_spread(scores, accepted, rows),
         records_q16=records,
+    )
+
+
+def _evidence(terms: RuleTerms, matrix: GramMatrix, shift: int, records_q16: Sequence[int]) -> Evidence:
+    last_aggregate = [row[0] for row in matrix.mixed]
+    return Evidence(
+        products=matrix.updates,
+        residual=residual_matrix(matrix),
+        chance_q64=chance_q64(terms),
+        shift=shift,
+        exam=exam_row(matrix),
+        records_q16=records_q16,
+        centre=centre(matrix.public[0][0], last_aggregate, terms.server_rate_q16),
     )
 
 

@@ -19,7 +19,8 @@ class ExamResults:
     Attributes:
         marks: semi-partial cosine with r, ⟨q⊥, r⊥⟩ / (‖q‖·‖r⊥‖), -1 to 1; zero for an update that is zero
         records: what the exams of its seat come to, this one included
-        line: what the record has to exceed, and the mark not to be below on the other side: max(z/√d, floor)
+        line: what is chance in a mark, max(z/√d, floor): the record has to exceed twice that, the mark must not be
+            below it on the other side
         passed: whether both hold, exactly as the contract finds
     """
 
@@ -34,14 +35,14 @@ class ExamResults:
         >>> ExamResults((0.02, -0.3), (0.02, 0.5), 0.015, (True, False)).sentence(1)
         'failed the exam: its mark of -0.3000 is below -0.0150'
         >>> ExamResults((0.02,), (-0.4,), 0.015, (False,)).sentence(0)
-        'failed the exam: a mark of 0.0200 makes its record -0.4000, which must exceed 0.0150'
+        'failed the exam: a mark of 0.0200 makes its record -0.4000, which must exceed 0.0300'
         """
         mark, record, line = self.marks[row], self.records[row], self.line
         if self.passed[row]:
             return f"passed the exam: mark {mark:.4f}, record {record:.4f}"
-        if record > line:
+        if record > 2 * line:
             return f"failed the exam: its mark of {mark:.4f} is below -{line:.4f}"
-        return f"failed the exam: a mark of {mark:.4f} makes its record {record:.4f}, which must exceed {line:.4f}"
+        return f"failed the exam: a mark of {mark:.4f} makes its record {record:.4f}, which must exceed {2 * line:.4f}"
 
 
 def exam_results(terms: RuleTerms, gram: GramMatrix, records_q16: Sequence[int] = ()) -> ExamResults | None:

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Final
 
+from aggregator.centred_clipping import NO_CENTRE, Centre
 from aggregator.gram import Integers
 from aggregator.projection import ExamRow
-from market.protocol.rule_terms import NO_FALLBACK, ONE_Q16, Rule, RuleKind, RuleTerms
+from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms
 
 Rows = tuple[int, ...]
 
 FORGOTTEN_SHIFT: Final = 3
 """Each exam takes an eighth of what the exams before came to."""
+
+BAR_SHIFT: Final = 15
+"""From √T in Q32 to 2·√T in Q16: by chance a record spreads 1/√(1 - (7/8)²) times as wide as one mark."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Evidence:
         shift: e; a count of this round is 2^e base counts
         exam: what is left of the exam's r; None where the round has none that counts
         records_q16: what the exams before come to for each row's seat; empty where all are zero
+        centre: what the updates have in common with the last aggregate
     """
 
     products: Integers
@@ -39,6 +44,7 @@ class Evidence:
     shift: int
     exam: ExamRow | None = None
     records_q16: Sequence[int] = ()
+    centre: Centre = NO_CENTRE
 
 
 def chance_q64(terms: RuleTerms) -> int:
@@ -51,21 +57,6 @@ def chance_q64(terms: RuleTerms) -> int:
     """
     significance = -(-(terms.significance_q8**2 << 48) // terms.dimension)
     return max(significance, terms.floor_q16**2 << 32)
-
-
-def accept(terms: RuleTerms, evidence: Evidence) -> tuple[Rows, bool]:
-    """Apply the job's sequence of rules; where it keeps nobody, the fallback.
-
-    Returns:
-        the rows kept and whether they are paid: what only the fallback keeps is not
-    """
-    everybody: Rows = tuple(range(len(evidence.products)))
-    rows = everybody
-    for rule in terms.rules:
-        rows = RULES[rule.kind](evidence, rows, rule)
-    if rows or terms.fallback_faults == NO_FALLBACK:
-        return rows, True
-    return multi_krum(evidence, everybody, Rule(RuleKind.MULTI_KRUM, terms.fallback_faults)), False
 
 
 def keep_all(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
@@ -120,11 +111,11 @@ def exam(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 
 
 def passes_exam(evidence: Evidence, asked: ExamRow, i: int) -> bool:
-    """Tell whether i's record exceeds √T, and its own cosine with r is not below -√T."""
+    """Tell whether i's record exceeds 2·√T, and its own cosine with r is not below -√T."""
     shared = asked.products[i]
     bar = evidence.chance_q64 * evidence.products[i][i] * asked.square
     is_against = shared < 0 and shared**2 << 64 > bar
-    return record_q16(evidence, asked, i) > isqrt(evidence.chance_q64) >> 16 and not is_against
+    return record_q16(evidence, asked, i) > isqrt(evidence.chance_q64) >> BAR_SHIFT and not is_against
 
 
 def record_q16(evidence: Evidence, asked: ExamRow, i: int) -> int:
@@ -206,4 +197,4 @@ RULES: Final[dict[RuleKind, Callable[[Evidence, Rows, Rule], Rows]]] = {
     RuleKind.THREE_SIGMA: three_sigma,
     RuleKind.EXAM: exam,
 }
-"""Every rule by its kind."""
+"""Every rule that keeps rows, by its kind. Those that give shares are in `aggregator.sharing`."""

@@ -7,6 +7,7 @@ import {Contribution, Standing} from "./libraries/Contribution.sol";
 import {ExamRecords} from "./libraries/ExamRecords.sol";
 import {Gram, GramMatrix} from "./libraries/Gram.sol";
 import {PackedArray} from "./libraries/PackedArray.sol";
+import {Shares} from "./libraries/Sharing.sol";
 import {TermChecks} from "./libraries/TermChecks.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
@@ -17,8 +18,8 @@ contract RoundRules is IRoundRules {
     using PackedArray for bytes;
 
     /// @inheritdoc IRoundRules
-    function check(RuleTerms calldata terms, uint256 minimum, uint256) external pure returns (bool needsExam) {
-        return TermChecks.check(terms, minimum);
+    function check(RuleTerms calldata terms, uint256 minimum, uint256 seats) external pure returns (bool needsExam) {
+        return TermChecks.check(terms, minimum, seats);
     }
 
     /// @inheritdoc IRoundRules
@@ -55,9 +56,9 @@ contract RoundRules is IRoundRules {
         uint256 stepQ16
     ) private pure {
         uint256 rows = matrix.rows.length;
-        (uint256 accepted, bool paid) = AcceptanceRules.accept(terms, matrix, shift);
+        (uint256 accepted, bool paid, Shares memory shares) = AcceptanceRules.accept(terms, matrix, shift);
         if (accepted.count() < TermChecks.MIN_ACCEPTED) return _leaveOut(decision, rows, stepQ16);
-        (Standing[] memory standings, bool weighed) = Contribution.weigh(terms, matrix, accepted, shift);
+        (Standing[] memory standings, bool weighed) = Contribution.weigh(terms, matrix, accepted, shares, shift);
         if (!weighed) return _leaveOut(decision, rows, stepQ16);
 
         // forge-lint: disable-next-line(unsafe-typecast)

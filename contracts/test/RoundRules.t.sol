@@ -370,7 +370,7 @@ contract RoundRulesTest is RoundRulesFixture {
 
     function test_check_passesGoodTerms() public view {
         rules.check(medianTerms(), 3, 64);
-        rules.check(krumTerms(2, 0), 7, 64);
+        rules.check(krumTerms(2, 0), 7, 32);
         RuleTerms memory terms = noTerms();
         terms.rules[1] = Rule({kind: RuleKind.ThreeSigma, a: 3 << 8, b: 0});
         rules.check(terms, 11, 64);

@@ -74,9 +74,9 @@ contract RoundRulesExamTest is RoundRulesFixture {
     function test_exam_rejectsWhoIsInDebtUntilItIsMadeUpFor() public view {
         Vectors memory round = examinedRound(HONEST, 1);
         int256 mark = recordOf(decide(examTerms(Scoring.Exam), round), 1);
-        int256 line = int256(3 * ONE / 8); // z/√d with z = 3, d = 64
+        int256 bar = int256(3 * ONE / 8); // 2·z/√d with z = 1.5, d = 64
         int256 owed = 0;
-        while (owed - (owed >> 3) + mark > line) --owed;
+        while (owed - (owed >> 3) + mark > bar) --owed;
         vm.assertEq(_decideWith(round, 1, owed + 1).accepted, EVERYBODY);
         Decision memory decision = _decideWith(round, 1, owed);
         vm.assertEq(decision.accepted, EVERYBODY & ~uint256(2));

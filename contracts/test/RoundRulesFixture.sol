@@ -38,6 +38,7 @@ abstract contract RoundRulesFixture is Base {
         terms = noTerms();
         terms.rules[0].kind = RuleKind.Exam;
         terms.scoring = scoring;
+        terms.significanceQ8 = 3 << 7; // a record has to exceed twice of it
     }
 
     /// @dev Accepts everybody.

@@ -68,6 +68,25 @@ class MedianCosine(Section):
     """Keep updates whose median semi-partial cosine with the others is more than chance."""
 
 
+class NearestNeighbourMixing(Section):
+    """Let the next rule decide on means of the nearest; it is `multi_krum` or `geometric_median`."""
+
+    faults: Annotated[int, Field(ge=0, le=7)]
+
+
+class GeometricMedian(Section):
+    """Average at the point with the smallest sum of distances; two steps come within a thousandth of it."""
+
+    steps: Annotated[int, Field(ge=1, le=32)] = 2
+
+
+class CentredClipping(Section):
+    """Clip updates to so many base counts around the last aggregate."""
+
+    radius: Annotated[int, Field(ge=1, lt=1 << 32)]
+    steps: Annotated[int, Field(ge=1, le=8)] = 1
+
+
 class MultiKrum(Section):
     """Keep the updates closest to their neighbours (Blanchard et al. 2017)."""
 
@@ -90,6 +109,9 @@ class AcceptRule(Section):
 
     norm_bound: NormBound | None = None
     median_cosine: MedianCosine | None = None
+    nearest_neighbour_mixing: NearestNeighbourMixing | None = None
+    geometric_median: GeometricMedian | None = None
+    centred_clipping: CentredClipping | None = None
     multi_krum: MultiKrum | None = None
     three_sigma: ThreeSigma | None = None
     exam: Exam | None = None
@@ -98,6 +120,12 @@ class AcceptRule(Section):
         """The rule as the contract holds it."""
         if self.norm_bound:
             return Rule(RuleKind.NORM_BOUND, self.norm_bound.norm)
+        if self.nearest_neighbour_mixing:
+            return Rule(RuleKind.NEAREST_NEIGHBOUR_MIXING, self.nearest_neighbour_mixing.faults)
+        if self.geometric_median:
+            return Rule(RuleKind.GEOMETRIC_MEDIAN, self.geometric_median.steps)
+        if self.centred_clipping:
+            return Rule(RuleKind.CENTRED_CLIPPING, self.centred_clipping.radius, self.centred_clipping.steps)
         if self.multi_krum:
             return Rule(RuleKind.MULTI_KRUM, self.multi_krum.faults, self.multi_krum.keep)
         if self.three_sigma:
@@ -135,7 +163,7 @@ class RulesSection(Section):
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
     score: Literal["leave_one_out_cosine", "cosine_to_mean", "equal", "exam", "shapley"] = "leave_one_out_cosine"
     cap: PositiveFraction = 1.0
-    weighting: Literal["crowding", "equal"] = "crowding"
+    weighting: Literal["crowding", "equal", "rule"] = "crowding"
     server_rate: Annotated[float, Field(gt=0, le=4)] = 1.0
     norm_floor: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     fallback_faults: Annotated[int, Field(ge=0, le=30)] | None = None

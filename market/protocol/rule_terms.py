@@ -36,6 +36,16 @@ MAX_FALLBACK_FAULTS: Final = (MAX_ROWS - 3) // 2
 """With more, 2f + 3 is above every number of updates. Below, a round with too few for the fallback leaves the model."""
 
 
+MAX_MIXED_ROWS: Final = 16
+"""Most seats of a job whose rules mix updates: it takes the cube of their number."""
+
+MAX_MEDIAN_STEPS: Final = 32
+MAX_CLIPPING_STEPS: Final = 8
+
+MAX_SETTLEMENT_GAS: Final = 6_000_000
+"""What settling a round may cost by the estimate of `settlement_gas`."""
+
+
 class RuleKind(IntEnum):
     """One stage of a job's sequence of acceptance rules."""
 
@@ -82,8 +92,9 @@ class Rule:
 
     Attributes:
         kind: which rule
-        a: `norm_bound`: largest norm in base counts; `multi_krum`: f, how many are faulty; `three_sigma`: k in Q8
-        b: `multi_krum`: how many updates are kept, 0 for all but f
+        a: `norm_bound`: largest norm in base counts; `multi_krum`, `nearest_neighbour_mixing`: f, how many are faulty;
+            `three_sigma`: k in Q8; `geometric_median`: steps; `centred_clipping`: radius in base counts
+        b: `multi_krum`: how many updates are kept, 0 for all but f; `centred_clipping`: steps
     """
 
     kind: RuleKind
@@ -138,13 +149,15 @@ class RuleTerms:
             InvalidTerms: one sentence that begins with the term and says what was expected
         """
         _require(minimum >= MIN_ACCEPTED, "minimum", minimum, f"at least {MIN_ACCEPTED} updates")
+        _require(0 <= seats <= MAX_ROWS, "seats", seats, f"at most {MAX_ROWS}")
         _check_ranges(self)
         _check_sequence(self)
         for rule in self.rules:
-            RULE_CHECKS[rule.kind](rule, minimum)
+            RULE_CHECKS[rule.kind](rule, minimum, seats)
         if self.fallback_faults != NO_FALLBACK:
             most = f"0 to {MAX_FALLBACK_FAULTS}, or {NO_FALLBACK} for no fallback"
             _require(self.fallback_faults <= MAX_FALLBACK_FAULTS, "fallbackFaults", self.fallback_faults, most)
+        _check_gas(self, seats)
 
     def to_abi(self) -> tuple[Any, ...]:
         """Return the struct as nested tuples in the field order of the contract, the rules padded to three."""
@@ -225,16 +238,32 @@ def _check_sequence(terms: RuleTerms) -> None:
     """What holds of the rules together, and of what they go with."""
     exams = sum(rule.kind is RuleKind.EXAM for rule in terms.rules)
     _require(exams <= 1, "exam", exams, "at most one such rule")
-    _require(terms.weighting is not Weighting.RULE, "weighting", terms.weighting, "0 or 1")
-    for rule in terms.rules:
-        _require(rule.kind <= RuleKind.EXAM, "rules", rule.kind, f"kinds up to {RuleKind.EXAM:d}")
+    for stage in range(len(terms.rules)):
+        _check_end(terms.rules, stage)
+    by_rule = any(rule.kind in SHARE_KINDS for rule in terms.rules)
+    expected = "2 (rule), as a rule gives shares" if by_rule else "0 (crowding) or 1 (equal), as no rule gives shares"
+    _require((terms.weighting is Weighting.RULE) == by_rule, "weighting", terms.weighting, expected)
 
 
-def _check_norm_bound(rule: Rule, minimum: int) -> None:
+def _check_end(rules: tuple[Rule, ...], stage: int) -> None:
+    """Rules that give shares end the sequence; mixing leaves that to the next one."""
+    kind = rules[stage].kind
+    after = [rule.kind for rule in rules[stage + 1 :]]
+    if kind is RuleKind.NEAREST_NEIGHBOUR_MIXING:
+        following = after[0] if after else RuleKind.NONE
+        expected = "multi_krum (3) or geometric_median (7) directly after it"
+        _require(following in MIXABLE_KINDS, "nearest_neighbour_mixing.next", following, expected)
+    mixed = stage > 0 and rules[stage - 1].kind is RuleKind.NEAREST_NEIGHBOUR_MIXING
+    if mixed or kind in SHARE_KINDS[1:]:
+        behind = next((each for each in after if each is not RuleKind.NONE), RuleKind.NONE)
+        _require(behind is RuleKind.NONE, f"{kind.name.lower()}.next", behind, "no rule after it")
+
+
+def _check_norm_bound(rule: Rule, minimum: int, seats: int) -> None:
     _require(rule.a > 0, "norm_bound", rule.a, "a largest norm above 0")
 
 
-def _check_multi_krum(rule: Rule, minimum: int) -> None:
+def _check_multi_krum(rule: Rule, minimum: int, seats: int) -> None:
     _check_krum_quorum("multi_krum", rule.a, minimum)
 
 
@@ -247,7 +276,7 @@ def _check_krum_quorum(term: str, faults: int, minimum: int) -> None:
         )
 
 
-def _check_three_sigma(rule: Rule, minimum: int) -> None:
+def _check_three_sigma(rule: Rule, minimum: int, seats: int) -> None:
     _require(rule.a > 0, "three_sigma", rule.a, "k above 0")
     if (minimum - 1) << 16 <= rule.a**2:
         raise InvalidTerms(
@@ -256,18 +285,81 @@ def _check_three_sigma(rule: Rule, minimum: int) -> None:
         )
 
 
-def _check_nothing(rule: Rule, minimum: int) -> None:
+def _check_nothing(rule: Rule, minimum: int, seats: int) -> None:
     """Rules without arguments hold with any number of updates."""
+
+
+def _check_mixing(rule: Rule, minimum: int, seats: int) -> None:
+    if minimum < 2 * rule.a + 1:
+        raise InvalidTerms(
+            f"nearest_neighbour_mixing: f = {rule.a} faulty updates need n >= 2f + 1 = {2 * rule.a + 1}, "
+            f"but a round takes place with n = {minimum}"
+        )
+    expected = f"at most {MAX_MIXED_ROWS} seats where updates are mixed"
+    _require(seats <= MAX_MIXED_ROWS, "nearest_neighbour_mixing.seats", seats, expected)
+
+
+def _check_geometric_median(rule: Rule, minimum: int, seats: int) -> None:
+    _require(0 < rule.a <= MAX_MEDIAN_STEPS, "geometric_median", rule.a, f"1 to {MAX_MEDIAN_STEPS} steps")
+
+
+def _check_centred_clipping(rule: Rule, minimum: int, seats: int) -> None:
+    _require(rule.a > 0, "centred_clipping", rule.a, "a radius above 0")
+    _require(0 < rule.b <= MAX_CLIPPING_STEPS, "centred_clipping.steps", rule.b, f"1 to {MAX_CLIPPING_STEPS} steps")
+
+
+def settlement_gas(terms: RuleTerms, seats: int) -> int:
+    """Estimate from above what it costs to settle a round in which every seat is taken. The factors are measured."""
+    gas = 250_000 + 1_200 * seats**2 + sum(_rule_gas(rule, seats) for rule in terms.rules)
+    if terms.scoring is Scoring.SHAPLEY:
+        gas += 70 * seats**2
+    if terms.fallback_faults == NO_FALLBACK:
+        return gas
+    return gas + _rule_gas(Rule(RuleKind.MULTI_KRUM, terms.fallback_faults), seats)
+
+
+def _rule_gas(rule: Rule, seats: int) -> int:
+    if rule.kind is RuleKind.MULTI_KRUM:
+        return seats * (200 * seats + 2_400 * (rule.a + 1))
+    if rule.kind is RuleKind.THREE_SIGMA:
+        return seats * (150 * seats + 1_000)
+    if rule.kind is RuleKind.NEAREST_NEIGHBOUR_MIXING:
+        return seats * 6_000 * seats
+    if rule.kind is RuleKind.GEOMETRIC_MEDIAN:
+        return seats * ((40 * seats + 1_800) * rule.a + 2_900)
+    if rule.kind is RuleKind.CENTRED_CLIPPING:
+        return seats * ((40 * seats + 1_900) * rule.b + 1_300)
+    return 0
+
+
+def _check_gas(terms: RuleTerms, seats: int) -> None:
+    gas = settlement_gas(terms, seats)
+    if gas > MAX_SETTLEMENT_GAS:
+        sequence = ", ".join(f"{rule.kind.name.lower()}({rule.a}, {rule.b})" for rule in terms.rules)
+        fallback = "" if terms.fallback_faults == NO_FALLBACK else f" and fallbackFaults = {terms.fallback_faults}"
+        raise InvalidTerms(
+            f"gas: {gas} for settling a round of {seats} seats with {sequence or 'no rule'}{fallback}, "
+            f"expected at most {MAX_SETTLEMENT_GAS}"
+        )
 
 
 EXAM_SCORINGS: Final = (Scoring.EXAM, Scoring.SHAPLEY)
 """Scorings that measure by an exam."""
 
-RULE_CHECKS: Final[dict[RuleKind, Callable[[Rule, int], None]]] = {
+SHARE_KINDS: Final = (RuleKind.NEAREST_NEIGHBOUR_MIXING, RuleKind.GEOMETRIC_MEDIAN, RuleKind.CENTRED_CLIPPING)
+"""Rules that give shares of the average."""
+
+MIXABLE_KINDS: Final = (RuleKind.MULTI_KRUM, RuleKind.GEOMETRIC_MEDIAN)
+"""Rules that can decide on mixed updates."""
+
+RULE_CHECKS: Final[dict[RuleKind, Callable[[Rule, int, int], None]]] = {
     RuleKind.NONE: _check_nothing,
     RuleKind.NORM_BOUND: _check_norm_bound,
     RuleKind.MEDIAN_COSINE: _check_nothing,
     RuleKind.MULTI_KRUM: _check_multi_krum,
     RuleKind.THREE_SIGMA: _check_three_sigma,
     RuleKind.EXAM: _check_nothing,
+    RuleKind.NEAREST_NEIGHBOUR_MIXING: _check_mixing,
+    RuleKind.GEOMETRIC_MEDIAN: _check_geometric_median,
+    RuleKind.CENTRED_CLIPPING: _check_centred_clipping,
 }

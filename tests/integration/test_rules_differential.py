@@ -145,21 +145,44 @@ def test_contract_and_python_decide_alike_where_every_number_is_as_large_as_it_c
 
 def test_contract_and_python_refuse_the_same_terms(rules_anvil: RulesContract) -> None:
     rng = random.Random(SEED)
-    cases = [
-        (_bent(rng, random_terms(rng, rng.choice([1, 1 << 30]), 24)), rng.randint(0, 80)) for _ in range(TERMS_CHECKED)
-    ]
-    returned = rules_anvil.call([CHECK + encode([TERMS, "uint256", "uint256"], [t.to_abi(), m, 64]) for t, m in cases])
+    cases = [_questionable(rng) for _ in range(TERMS_CHECKED)]
+    types = [TERMS, "uint256", "uint256"]
+    returned = rules_anvil.call([CHECK + encode(types, [t.to_abi(), *numbers]) for t, *numbers in cases])
     refused: Counter[str] = Counter()
-    for (terms, minimum), outcome in zip(cases, returned, strict=True):
-        sentence = _refusal(terms, minimum)
+    for (terms, minimum, seats), outcome in zip(cases, returned, strict=True):
+        sentence = _refusal(terms, minimum, seats)
         if isinstance(outcome, str):
-            assert sentence.startswith(outcome), (terms, minimum, outcome)
+            assert sentence.startswith(outcome), (terms, minimum, seats, outcome)
         else:
-            assert (sentence, terms.needs_exam) == ("", *decode(["bool"], outcome)), (terms, minimum)
+            assert (sentence, terms.needs_exam) == ("", *decode(["bool"], outcome)), (terms, minimum, seats)
         refused[sentence.partition(":")[0]] += 1
-    together = {"exam", "weighting", "rules"}
-    alone = {"norm_bound", "multi_krum", "three_sigma"}
-    assert set(refused) == {"", "minimum", *BENDS, *together, *alone, "fallbackFaults"}
+    assert set(refused) == {"", "minimum", "seats", *BENDS, *RULE_REFUSALS, "fallbackFaults", "gas"}
+
+
+RULE_REFUSALS = {
+    "exam",
+    "weighting",
+    "norm_bound",
+    "multi_krum",
+    "multi_krum.next",
+    "three_sigma",
+    "nearest_neighbour_mixing",
+    "nearest_neighbour_mixing.next",
+    "nearest_neighbour_mixing.seats",
+    "geometric_median",
+    "geometric_median.next",
+    "centred_clipping",
+    "centred_clipping.next",
+    "centred_clipping.steps",
+}
+"""What can be wrong with rules, alone and together."""
+
+
+def _questionable(rng: random.Random) -> tuple[RuleTerms, int, int]:
+    """Terms, the fewest updates and the seats: now and then more than there can be."""
+    terms = random_terms(rng, rng.choice([1, 1 << 30]), rng.choice([8, 24]))
+    minimum = rng.choice([rng.randint(0, 9), rng.randint(3, 80)])
+    return _bent(rng, terms), minimum, rng.choice([8, 16, rng.randint(3, 66)])
 
 
 BENDS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -173,23 +196,24 @@ BENDS: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def _bent(rng: random.Random, terms: RuleTerms) -> RuleTerms:
-    """Now and then put a term out of its range, or take a rule's argument away."""
+    """Now and then put a term out of its range, take a rule's arguments away, or mix up a sequence."""
     fields = {name: getattr(terms, name) for name in terms.__dataclass_fields__}
     if rng.random() < 0.2:
         ((name, values),) = rng.choice(list(BENDS.values())).items()
         fields[name] = rng.choice(values)
     if rng.random() < 0.2:
-        fields["rules"] = tuple(type(rule)(rule.kind) for rule in terms.rules)
+        fields["rules"] = tuple(Rule(rule.kind, rule.a * rng.choice([0, 1])) for rule in terms.rules)
+    if rng.random() < 0.3:
+        mixed = [*fields["rules"], *random_terms(rng, 1, 8).rules, Rule(RuleKind.NONE)]
+        fields["rules"] = tuple(rng.sample(mixed, min(3, len(mixed))))
     if rng.random() < 0.1:
         fields["weighting"] = rng.choice(list(Weighting))
-    if rng.random() < 0.2:
-        fields["rules"] = tuple(Rule(rng.choice(list(RuleKind))) for _ in range(rng.randint(1, 3)))
     return RuleTerms(**fields)
 
 
-def _refusal(terms: RuleTerms, minimum: int) -> str:
+def _refusal(terms: RuleTerms, minimum: int, seats: int) -> str:
     try:
-        terms.check(minimum, 64)
+        terms.check(minimum, seats)
     except FedmarketError as error:
         return str(error)
     return ""

@@ -90,6 +90,38 @@ def named_rounds() -> Iterator[tuple[str, Round]]:
     yield "norm_floor_above_every_norm", _round(flipped, norm_floor=2**32 - 1)
     yield "largest_of_everything", _round(_largest([33] * 3 + [47] * 2), dimension=1 << 30)
     yield from _examined_rounds(honest, cheats, public, common)
+    yield from _shared_rounds(honest, public)
+
+
+def _shared_rounds(honest: Rows, public: Rows) -> Iterator[tuple[str, Round]]:
+    """Rules that share the average themselves."""
+    mixing, krum = Rule(RuleKind.NEAREST_NEIGHBOUR_MIXING, 2), Rule(RuleKind.MULTI_KRUM, 1)
+    ends = {
+        "geometric_median": (Rule(RuleKind.GEOMETRIC_MEDIAN, 6),),
+        "centred_clipping": (Rule(RuleKind.CENTRED_CLIPPING, 4_000, 3),),
+        "mixed_multi_krum": (mixing, krum),
+        "mixed_geometric_median": (mixing, Rule(RuleKind.GEOMETRIC_MEDIAN, 3)),
+        "median_cosine_then_geometric_median": (MEDIAN, Rule(RuleKind.GEOMETRIC_MEDIAN, 32)),
+    }
+    last = np.rint(np.mean(honest, axis=0) * ONE_Q16).astype(np.int64)
+    grams = {
+        "honest": _gram(honest, public),
+        "far_sybils": _gram([*honest, *[-20 * honest[0]] * 2], public),
+        "around_the_last_aggregate": _gram(honest, [last, *public[1:]]),
+        "copies": _gram([honest[0]] * 6, public),
+        "zeros": _gram([np.zeros(DIMENSION)] * 6, public),
+    }
+    for name, rules in ends.items():
+        for case, gram in grams.items():
+            yield f"{name}_{case}", _round(gram, rules=rules, weighting=Weighting.RULE)
+    clipping = ends["centred_clipping"]
+    yield "centred_clipping_counted_four_times", _round(grams["honest"], 2, rules=clipping, weighting=Weighting.RULE)
+    yield "mixing_too_few", _round(grams["honest"], rules=(replace(mixing, a=3), krum), weighting=Weighting.RULE)
+    nobody = (Rule(RuleKind.NORM_BOUND, 1), *ends["geometric_median"])
+    yield "shares_fallback", _round(grams["honest"], rules=nobody, weighting=Weighting.RULE, fallback_faults=1)
+    largest = _largest([33] * 3 + [47] * 2)
+    for name, rules in ends.items():
+        yield f"{name}_largest", _round(largest, dimension=1 << 30, rules=rules, weighting=Weighting.RULE)
 
 
 def _examined_rounds(honest: Rows, cheats: dict[str, Row], public: Rows, common: Row) -> Iterator[tuple[str, Round]]:

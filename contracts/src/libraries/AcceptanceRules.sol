@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {NO_FALLBACK, Rule, RuleKind, RuleTerms} from "../interfaces/IRoundRules.sol";
 import {BoundedHeap} from "./BoundedHeap.sol";
 import {Gram, GramMatrix, Row} from "./Gram.sol";
+import {Shares, Sharing} from "./Sharing.sol";
 import {SquareRoot} from "./SquareRoot.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
@@ -23,16 +24,21 @@ library AcceptanceRules {
     /// @notice Applies the job's sequence of rules and, where it keeps nobody, the fallback.
     /// @return accepted the rows kept
     /// @return paid false if only the fallback kept them
+    /// @return shares their parts of the average, where the last rules of the sequence say so
     function accept(RuleTerms calldata terms, GramMatrix memory gram, uint256 shift)
         internal
         pure
-        returns (uint256 accepted, bool paid)
+        returns (uint256 accepted, bool paid, Shares memory shares)
     {
         uint256 everybody = (uint256(1) << gram.rows.length) - 1;
         accepted = everybody;
         for (uint256 stage = 0; stage < 3; ++stage) {
             Rule calldata rule = terms.rules[stage];
             RuleKind kind = rule.kind;
+            if (Sharing.isShared(kind)) {
+                (accepted, shares) = Sharing.share(terms, stage, gram, accepted, shift);
+                break; // what follows a mixing is part of it, and nothing follows the others
+            }
             if (kind == RuleKind.NormBound) {
                 accepted = normBound(gram, accepted, rule.a, shift);
             } else if (kind == RuleKind.Exam && gram.exam.norm != 0) {
@@ -45,8 +51,9 @@ library AcceptanceRules {
                 accepted = threeSigma(gram, accepted, rule.a);
             }
         }
-        if (accepted != 0 || terms.fallbackFaults == NO_FALLBACK) return (accepted, true);
-        return (multiKrum(gram, everybody, terms.fallbackFaults, 0), false);
+        if (accepted != 0 || terms.fallbackFaults == NO_FALLBACK) return (accepted, true, shares);
+        shares.parts = new uint256[](0);
+        return (multiKrum(gram, everybody, terms.fallbackFaults, 0), false, shares);
     }
 
     /// @notice T, Q64: the square of the cosine above which two rows share more than chance; rounded up.

@@ -6,6 +6,7 @@ import {AcceptanceRules} from "./AcceptanceRules.sol";
 import {BoundedHeap} from "./BoundedHeap.sol";
 import {ExamRow, Gram, GramMatrix, Row} from "./Gram.sol";
 import {PackedArray} from "./PackedArray.sol";
+import {Shares} from "./Sharing.sol";
 import {SquareRoot} from "./SquareRoot.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
@@ -31,13 +32,16 @@ library Contribution {
     uint256 internal constant ONE = 1 << 16;
 
     /// @notice Weighs the accepted rows.
+    /// @param shares their parts, where the job's rules gave any; they are the weights then
     /// @return standings one a row
     /// @return weighed false if nobody has any weight
-    function weigh(RuleTerms calldata terms, GramMatrix memory gram, uint256 accepted, uint256 shift)
-        internal
-        pure
-        returns (Standing[] memory standings, bool weighed)
-    {
+    function weigh(
+        RuleTerms calldata terms,
+        GramMatrix memory gram,
+        uint256 accepted,
+        Shares memory shares,
+        uint256 shift
+    ) internal pure returns (Standing[] memory standings, bool weighed) {
         standings = _measure(gram, accepted);
         uint256 full = Math.max(_lowerMedianNorm(standings, accepted), (uint256(terms.normFloor) << 16) >> shift);
         if (full == 0) return (standings, false);
@@ -46,6 +50,7 @@ library Contribution {
         } else {
             weighed = true;
             _weighEqually(standings, accepted, full, terms.serverRateQ16);
+            if (shares.parts.length != 0) _weighByShares(standings, shares, terms.serverRateQ16);
         }
     }
 
@@ -197,6 +202,15 @@ library Contribution {
             if (!accepted.has(i)) continue;
             _temper(standings[i], full);
             standings[i].weight = weight;
+        }
+    }
+
+    /// @dev Whoever is not accepted has no part.
+    function _weighByShares(Standing[] memory standings, Shares memory shares, uint256 rate) private pure {
+        unchecked {
+            for (uint256 i = 0; i < standings.length; ++i) {
+                standings[i].weight = rate * shares.parts[i] / shares.whole;
+            }
         }
     }
 

@@ -14,6 +14,8 @@ library ExamRecords {
 
     int256 private constant ONE = 1 << 16;
     uint256 private constant FORGOTTEN_SHIFT = 3; // an eighth
+    // From √T in Q32 to 2·√T in Q16: by chance a record spreads 1/√(1 - (7/8)²) times as wide as one mark.
+    uint256 private constant BAR_SHIFT = 15;
 
     /// @notice Marks every update, adds the mark to its seat's record, and says whose record passes.
     /// @param before one int32 a row, or nothing where all are zero
@@ -31,7 +33,7 @@ library ExamRecords {
             if (exam.norm == 0) return records;
             records = before.length == 0 ? new bytes(length) : before;
             // forge-lint: disable-next-line(unsafe-typecast)
-            int256 line = int256(SquareRoot.floor(chanceQ64) >> 16); // √T, Q16
+            int256 bar = int256(SquareRoot.floor(chanceQ64) >> BAR_SHIFT);
             for (uint256 i = 0; i < gram.rows.length; ++i) {
                 Row memory row = gram.rows[i];
                 int256 product = exam.products[i];
@@ -39,7 +41,7 @@ library ExamRecords {
                 int256 record = records.recordAt(i);
                 record += _cosine(product, row.length * exam.norm) - (record >> FORGOTTEN_SHIFT);
                 records.setRecord(i, record);
-                if (record > line && !_isAgainst(product, row.bar, exam.residual)) exam.passing |= uint256(1) << i;
+                if (record > bar && !_isAgainst(product, row.bar, exam.residual)) exam.passing |= uint256(1) << i;
             }
         }
     }

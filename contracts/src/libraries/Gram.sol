@@ -40,6 +40,7 @@ struct GramMatrix {
     int256[] novelties; // 1 - partial cosine of the same pairs, Q16, at most one
     uint256 audible; // bit i: R_ii is above zero
     uint256 products; // where the packed G_ij begin in the calldata: int64, row by row, diagonal included
+    uint256 publicRows; // how many there are: int128 of every update with each of them follow, then theirs with each other
     ExamRow exam;
 }
 
@@ -106,7 +107,7 @@ library Gram {
             assembly ("memory-safe") {
                 products := packed.offset
             }
-            gram.products = products;
+            (gram.products, gram.publicRows) = (products, publicRows);
             gram.rows = _readSquares(products, n, dimension, chanceQ64);
             uint256 mixed = products + 4 * n * (n + 1);
             Directions memory directions = _factorise(mixed + 16 * publicRows * n, n, publicRows, dimension);
@@ -138,7 +139,8 @@ library Gram {
         }
     }
 
-    function _int128At(uint256 position) private pure returns (int256 value) {
+    /// @notice The integer that the calldata holds there in sixteen bytes.
+    function int128At(uint256 position) internal pure returns (int256 value) {
         assembly ("memory-safe") {
             value := sar(128, calldataload(position))
         }
@@ -217,7 +219,7 @@ library Gram {
         unchecked {
             for (uint256 k = 0; k < publicRows; ++k) {
                 uint256 square = k < AGGREGATES ? AGGREGATE_SQUARE : k < EXAM ? MODEL_SQUARE : EXAM_SQUARE;
-                directions.square[k] = _checkedSquare(_int128At(position), dimension * square, n + k);
+                directions.square[k] = _checkedSquare(int128At(position), dimension * square, n + k);
                 position += 16 * (publicRows - k);
             }
         }
@@ -234,7 +236,7 @@ library Gram {
                 uint256 square = squares[k];
                 position += 16;
                 for (uint256 x = k + 1; x < publicRows; ++x) {
-                    int256 product = _int128At(position);
+                    int256 product = int128At(position);
                     // forge-lint: disable-next-line(unsafe-typecast)
                     if (uint256(product * product) > square * squares[x]) {
                         revert IRoundRules.GramCauchySchwarz(n + k, n + x);
@@ -284,7 +286,7 @@ library Gram {
         uint256 i
     ) private pure {
         unchecked {
-            int256 product = _int128At(position);
+            int256 product = int128At(position);
             Row memory row = gram.rows[i];
             // forge-lint: disable-next-line(unsafe-typecast)
             if (uint256(product * product) > row.square * directions.square[EXAM]) {

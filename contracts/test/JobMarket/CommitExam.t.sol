@@ -24,7 +24,7 @@ contract CommitExamTest is ExamFixture {
         vm.deal(examiner, BOND);
         vm.prank(examiner);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.OwnerCannotAggregate.selector, examiner));
-        market.bond{value: BOND}(job, BOND, KEY);
+        market.bond{value: BOND}(job, BOND, keccak256("an X25519 public key"));
     }
 
     function test_commitExam_byTheOwner() public {

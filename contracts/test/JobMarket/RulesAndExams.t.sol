@@ -58,7 +58,7 @@ contract RulesAndExamsTest is ExamFixture {
     function _terms() internal view override returns (JobTerms memory terms) {
         terms = super._terms();
         terms.rules.dimension = 64;
-        terms.rules.significanceQ8 = 3 << 8;
+        terms.rules.significanceQ8 = 3 << 7; // a record has to exceed twice of it
         terms.rules.rules[0].kind = RuleKind.Exam;
     }
 

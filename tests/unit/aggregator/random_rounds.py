@@ -9,12 +9,12 @@ from math import isqrt
 
 import numpy as np
 
-from aggregator.contribution import WEIGHTINGS
 from aggregator.gram import EXAM, EXAMINED_ROWS, PUBLIC_BITS, PUBLIC_ROWS, UPDATE_BITS, GramMatrix, gram_matrix
 from aggregator.rules import RULES
 from market.protocol.rule_terms import (
     MAX_DIMENSION,
     MAX_ROWS,
+    MAX_RULES,
     NO_FALLBACK,
     ONE_Q16,
     Rule,
@@ -22,6 +22,7 @@ from market.protocol.rule_terms import (
     RuleTerms,
     Scoring,
     StepRule,
+    Weighting,
 )
 
 BASE_LENGTH = 12
@@ -113,10 +114,11 @@ def tail(rng: random.Random) -> int:
 
 def random_terms(rng: random.Random, dimension: int, rows: int) -> RuleTerms:
     """Draw terms that `check` would pass with some minimum."""
+    rules, weighting = random_sequence(rng, rows)
     return RuleTerms(
         dimension=dimension,
         scoring=rng.choice(list(Scoring)),
-        weighting=rng.choice(list(WEIGHTINGS)),
+        weighting=weighting,
         significance_q8=rng.choice([0, 1, 256, 3 << 8, 3 << 8, rng.randint(0, 65535), 65535]),
         floor_q16=rng.choice([0, 0, 0, 6554, rng.randint(0, 65535)]),
         cap_q16=rng.choice([ONE_Q16, ONE_Q16, ONE_Q16 // 2, 1, rng.randint(1, ONE_Q16)]),
@@ -126,8 +128,28 @@ def random_terms(rng: random.Random, dimension: int, rows: int) -> RuleTerms:
         step_rule=rng.choice(list(StepRule)),
         step_factor_q16=rng.choice([ONE_Q16, ONE_Q16 // 2, 1, rng.randint(1, ONE_Q16)]),
         step_threshold_q16=rng.choice([0, ONE_Q16, rng.randint(0, ONE_Q16)]),
-        rules=tuple(random_rule(rng, rows) for _ in range(rng.choice([0, 1, 1, 1, 2, 3]))),
+        rules=rules,
     )
+
+
+def random_sequence(rng: random.Random, rows: int) -> tuple[tuple[Rule, ...], Weighting]:
+    """Draw rules, and the weighting that goes with them."""
+    ends = () if rng.random() < 0.6 else random_end(rng, rows)
+    most = min(MAX_RULES - len(ends), rng.choice([0, 0, 1, 2] if ends else [0, 1, 1, 1, 2, 3]))
+    rules = (*(random_rule(rng, rows) for _ in range(most)), *ends)
+    return rules, Weighting.RULE if ends else rng.choice([Weighting.CROWDING, Weighting.EQUAL])
+
+
+def random_end(rng: random.Random, rows: int) -> tuple[Rule, ...]:
+    """Draw rules that give shares. Mixing is for few rows."""
+    median = Rule(RuleKind.GEOMETRIC_MEDIAN, rng.choice([1, 2, 4, rng.randint(1, 32)]))
+    radius = rng.choice([1, 300, rng.randint(1, 10**4), rng.randint(1, 10**8), 2**32 - 1])
+    clipping = Rule(RuleKind.CENTRED_CLIPPING, radius, rng.choice([1, 2, rng.randint(1, 8)]))
+    if rows > 16:
+        return (rng.choice([median, clipping]),)
+    mixing = Rule(RuleKind.NEAREST_NEIGHBOUR_MIXING, rng.choice([0, 1, 2, rng.randint(0, rows // 2)]))
+    krum = Rule(RuleKind.MULTI_KRUM, rng.choice([0, 1, rng.randint(0, rows // 2)]), rng.choice([0, 0, 1, 3]))
+    return rng.choice([(median,), (clipping,), (mixing, median), (mixing, krum)])
 
 
 def random_rule(rng: random.Random, rows: int) -> Rule:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from math import isqrt
 from typing import Any
 
+from tests.unit.aggregator import shares_oracle
+
+Accepted = tuple[list[int], bool, dict[int, int] | None, int]
 ONE = 1 << 16
 
 
@@ -35,7 +38,7 @@ def decide(
         raise Refused("RecordsLength", 4 * len(records), 4 * n)
     before = [*records] or [0] * n
     D = [] if r is None else [before[i] - before[i] // 8 + mark(G, R, r, i) for i in range(n)]
-    A, paid = accepted_rows(terms, G, R, r, D, n, e)
+    A, paid, parts, whole = accepted_rows(terms, G, R, r, D, n, e)
     nobody = (0, False, step, [0] * n, [0] * n, D)
     if len(A) < 3:
         return nobody
@@ -52,7 +55,7 @@ def decide(
             if i != j and R[i, j] > 0 and rho[i] * rho[j] > 0:
                 kappa[i, j] = min(ONE, (R[i, j] << 48) // (rho[i] * rho[j]))
     k = {i: ONE + sum(kappa[i, j] for j in A) for i in A}
-    w = weights(terms, A, h, b, k)
+    w = weights(terms, A, h, b, k) if parts is None else {i: terms.server_rate_q16 * parts[i] // whole for i in A}
     if w is None:
         return nobody
     s = dict.fromkeys(A, 0)
@@ -133,14 +136,18 @@ def residuals(G: dict[tuple[int, int], int], n: int, P: int) -> dict[tuple[int, 
     return R
 
 
-def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, D: Any, n: int, e: int) -> tuple[list[int], bool]:
-    """Sections 3 and 4."""
-    S = list(range(n))
-    for rule in terms.rules:
+def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, D: Any, n: int, e: int) -> Accepted:
+    """Sections 3, 4 and 10: rows, paid, their parts and the whole, None where no rule gives any."""
+    S, parts, whole = list(range(n)), None, 1
+    for stage, rule in enumerate(terms.rules):
+        if rule.kind >= 6:
+            parts, whole = shares_oracle.shares(terms, stage, S, G, n, e)
+            S = [i for i in S if parts.get(i, 0) > 0]
+            break
         S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, r, D, e)
     if not S and terms.fallback_faults != 255:
-        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, r, D, e), False
-    return S, True
+        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, r, D, e), False, None, 1
+    return S, True, parts, whole
 
 
 def keep(
@@ -152,9 +159,9 @@ def keep(
         return [i for i in S if G[i, i] * 4**e <= a * a]
     T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
     if kind == 5 and r is not None:
-        line = isqrt(T) >> 16
+        bar = isqrt(T) >> 15
         against = [i for i in S if R[i, r] < 0 and R[i, r] ** 2 << 64 > T * G[i, i] * R[r, r]]
-        return [i for i in S if D[i] > line and i not in against]
+        return [i for i in S if D[i] > bar and i not in against]
     if kind in (2, 5):
 
         def above(i: int, j: int) -> bool:
@@ -179,7 +186,7 @@ def keep(
 
 def weights(terms: Any, A: list[int], h: Any, b: Any, k: Any) -> dict[int, int] | None:
     """Section 5's weights, or None where all shares are zero."""
-    if terms.weighting == 1:
+    if terms.weighting != 0:
         return {i: terms.server_rate_q16 // len(A) for i in A}
     omega = {i: ((h[i] * b[i]) << 16) // k[i] for i in A}
     total = sum(omega.values())

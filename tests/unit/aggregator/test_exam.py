@@ -18,7 +18,9 @@ from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scori
 DIMENSION = 900
 HONEST = 6
 EVERYBODY = (1 << HONEST) - 1
-TERMS = RuleTerms(dimension=DIMENSION, rules=(Rule(RuleKind.EXAM),), scoring=Scoring.EXAM)
+TERMS = RuleTerms(
+    dimension=DIMENSION, rules=(Rule(RuleKind.EXAM),), scoring=Scoring.EXAM, significance_q8=3 << 7
+)  # a record has to exceed twice the line
 WITHOUT = replace(TERMS, rules=(Rule(RuleKind.MEDIAN_COSINE),), scoring=Scoring.LEAVE_ONE_OUT_COSINE)
 SCORINGS = pytest.mark.parametrize("scoring", [Scoring.EXAM, Scoring.SHAPLEY])
 
@@ -190,11 +192,11 @@ def test_what_no_vectors_have_is_clamped() -> None:
 
 def test_results_say_who_failed_and_by_how_much() -> None:
     gram = matrix_of([*UPDATES[:HONEST], CHEATS["sign flip"], CHEATS["zeros"]], REFERENCE)
-    terms = replace(TERMS, floor_q16=ONE_Q16 // 8)
+    terms = replace(TERMS, floor_q16=ONE_Q16 // 16)
     results = exam_results(terms, gram)
     assert results is not None
     assert results.passed == (True,) * HONEST + (False, False)
-    assert results.line == 0.125
+    assert results.line == 0.0625
     assert results.marks[HONEST] < -0.2
     assert results.marks[HONEST + 1] == 0
     assert results.sentence(HONEST).endswith("which must exceed 0.1250")
@@ -208,7 +210,7 @@ def test_results_are_those_that_the_rule_finds() -> None:
     results = exam_results(TERMS, gram)
     assert results is not None
     assert decided(TERMS, gram).accepted == sum(1 << i for i, passed in enumerate(results.passed) if passed)
-    assert results.passed == tuple(mark > results.line for mark in results.marks)
+    assert results.passed == tuple(mark > 2 * results.line for mark in results.marks)
 
 
 def test_a_whole_round_takes_its_exam() -> None:
@@ -232,8 +234,8 @@ def with_records(records_q16: Sequence[int]) -> Decision:
     return decide(TERMS, HONEST, 0, ONE_Q16, gram, examined=True, records_q16=records_q16)
 
 
-def line_q16() -> int:
-    return isqrt(-(-(TERMS.significance_q8**2 << 48) // DIMENSION)) >> 16
+def bar_q16() -> int:
+    return isqrt(-(-(TERMS.significance_q8**2 << 48) // DIMENSION)) >> 15
 
 
 def test_first_records_are_the_signed_cosines_with_the_exam() -> None:
@@ -254,7 +256,7 @@ def test_a_record_forgets_an_eighth_and_takes_the_new_mark() -> None:
 
 def test_a_debt_has_to_be_made_up_for_before_anything_is_accepted() -> None:
     mark = with_records(()).records_q16[1]
-    owed = next(debt for debt in range(0, -ONE_Q16, -1) if debt - (debt >> 3) + mark <= line_q16())
+    owed = next(debt for debt in range(0, -ONE_Q16, -1) if debt - (debt >> 3) + mark <= bar_q16())
     assert with_records([0, owed + 1, 0, 0, 0, 0]).accepted == EVERYBODY
     in_debt = with_records([0, owed, 0, 0, 0, 0])
     assert in_debt.accepted == EVERYBODY & ~0b10
@@ -300,4 +302,4 @@ def test_why_an_update_failed_is_said() -> None:
     assert results.passed == (False, *[True] * (HONEST - 1), False)
     assert "makes its record -0." in results.sentence(0)
     assert results.sentence(1).startswith("passed")
-    assert "is below -0.1000" in results.sentence(HONEST)
+    assert "is below -0.0500" in results.sentence(HONEST)

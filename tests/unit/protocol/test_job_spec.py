@@ -78,6 +78,28 @@ def test_a_written_spec_becomes_the_contracts_terms(spec: JobSpec) -> None:
     assert terms.rules.significance_q8 == 3 * 256
 
 
+@pytest.mark.parametrize(
+    ("accept", "rules"),
+    [
+        (["geometric_median"], [(RuleKind.GEOMETRIC_MEDIAN, 2, 0)]),
+        ([{"geometric_median": {"steps": 8}}], [(RuleKind.GEOMETRIC_MEDIAN, 8, 0)]),
+        ([{"centred_clipping": {"radius": 900}}], [(RuleKind.CENTRED_CLIPPING, 900, 1)]),
+        (
+            [{"nearest_neighbour_mixing": {"faults": 1}}, {"multi_krum": {"faults": 2}}],
+            [(RuleKind.NEAREST_NEIGHBOUR_MIXING, 1, 0), (RuleKind.MULTI_KRUM, 2, 0)],
+        ),
+    ],
+)
+def test_rules_that_share_the_average_go_with_their_weighting(
+    fields: dict[str, Any], accept: list[Any], rules: list[tuple[RuleKind, int, int]]
+) -> None:
+    written = changed(fields, "rules.accept", accept)
+    terms = parse_spec(changed(written, "rules.weighting", "rule")).to_terms(DIMENSION, NOW_S)
+    assert [(rule.kind, rule.a, rule.b) for rule in terms.rules.rules] == rules
+    with pytest.raises(InvalidTerms, match=r"weighting: 0 is refused, expected 2 \(rule\)"):
+        parse_spec(changed(written, "rules.weighting", "crowding")).to_terms(DIMENSION, NOW_S)
+
+
 def test_terms_survive_the_way_to_the_contract_and_back(spec: JobSpec) -> None:
     terms = spec.to_terms(DIMENSION, NOW_S)
     assert JobTerms.from_abi(terms.to_abi()) == terms
