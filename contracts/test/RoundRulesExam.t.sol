@@ -74,6 +74,7 @@ contract RoundRulesExamTest is RoundRulesFixture {
     function test_exam_rejectsWhoIsInDebtUntilItIsMadeUpFor() public view {
         Vectors memory round = examinedRound(HONEST, 1);
         int256 mark = recordOf(decide(examTerms(Scoring.Exam), round), 1);
+        // forge-lint: disable-next-line(unsafe-typecast)
         int256 bar = int256(3 * ONE / 8); // 2·z/√d with z = 1.5, d = 64
         int256 owed = 0;
         while (owed - (owed >> 3) + mark > bar) --owed;
