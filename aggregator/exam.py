@@ -37,12 +37,20 @@ class ExamResults:
         >>> ExamResults((0.02,), (-0.4,), 0.015, (False,)).sentence(0)
         'failed the exam: a mark of 0.0200 makes its record -0.4000, which must exceed 0.0300'
         """
-        mark, record, line = self.marks[row], self.records[row], self.line
         if self.passed[row]:
-            return f"passed the exam: mark {mark:.4f}, record {record:.4f}"
+            return f"passed the exam: mark {self.marks[row]:.4f}, record {self.records[row]:.4f}"
+        return f"failed the exam: {self.reason(row)}"
+
+    def reason(self, row: int) -> str:
+        """Say why an update failed.
+
+        >>> ExamResults((0.02, -0.3), (0.02, 0.5), 0.015, (True, False)).reason(1)
+        'its mark of -0.3000 is below -0.0150'
+        """
+        mark, record, line = self.marks[row], self.records[row], self.line
         if record > 2 * line:
-            return f"failed the exam: its mark of {mark:.4f} is below -{line:.4f}"
-        return f"failed the exam: a mark of {mark:.4f} makes its record {record:.4f}, which must exceed {2 * line:.4f}"
+            return f"its mark of {mark:.4f} is below -{line:.4f}"
+        return f"a mark of {mark:.4f} makes its record {record:.4f}, which must exceed {2 * line:.4f}"
 
 
 def exam_results(terms: RuleTerms, gram: GramMatrix, records_q16: Sequence[int] = ()) -> ExamResults | None:

@@ -95,7 +95,7 @@ def examined_price(pay: RoundPay, *, examined: bool) -> RoundPay:
 
     Args:
         pay: as `price_round` divided the reward
-        examined: whether the round's exam counted
+        examined: whether the round's exam counted: something of it was left beside what is public
 
     >>> examined_price(RoundPay((20, 40), returned_wei=40, carry_wei=5), examined=False)
     RoundPay(pays_wei=(20, 40), returned_wei=0, carry_wei=45)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from market.chain.events import (
@@ -15,6 +16,7 @@ from market.chain.events import (
     ExamMissed,
     ExamOpened,
     ExamPublished,
+    ExamTaken,
     JobClosed,
     JobOpened,
     ModelCommitted,
@@ -25,7 +27,7 @@ from market.chain.events import (
     UpdateExcluded,
     UpdateRevealed,
 )
-from market.chain.packed import pack_lifetime, unpack_pays
+from market.chain.packed import pack_lifetime, pack_records, unpack_pays
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import Digest, Seat, Wei
 from market.protocol.provenance import POINT_BYTES
@@ -94,6 +96,7 @@ class Attempt:
     exam_opened: ExamOpened | None = None
     exam_excluded: ExamExcluded | None = None
     exam_missed: ExamMissed | None = None
+    exam_taken: ExamTaken | None = None
     proven: RoundProven | None = None
     model: ModelCommitted | None = None
     settled: RoundSettled | None = None
@@ -189,6 +192,20 @@ class JobHistory:
         """The lifetime scores as the contract's calls bring them along."""
         return pack_lifetime(self.lifetime_q32(before))
 
+    def records_q16(self, before: int | None = None) -> tuple[int, ...]:
+        """What every seat's exams came to (before an attempt), signed Q16; one that did not count changes nothing.
+
+        Raises:
+            ChainError: an exam's records are not one a row of its round.
+        """
+        records = [self._no_records]
+        records += [after for number, after in self._records if before is None or number < before]
+        return records[-1]
+
+    def packed_records(self, before: int | None = None) -> bytes:
+        """The records as a settlement brings them along. Arguments and errors as `records_q16`."""
+        return pack_records(self.records_q16(before))
+
     def credits(self, seat: Seat) -> list[Credit]:
         """All that a seat ever earned, claimed or not, in order."""
         credits = [Credit(e.attempt, unpack_pays(e.pays)[seat], e.vests_at_s, e.pays) for e in self.of(RoundSettled)]
@@ -196,6 +213,25 @@ class JobHistory:
         # What the close distributes can be claimed at once.
         credits += [Credit(e.attempt, unpack_pays(e.pays)[seat], 0, e.pays) for e in self.of(JobClosed)]
         return sorted((credit for credit in credits if credit.amount_wei), key=lambda credit: credit.attempt)
+
+    @property
+    def _no_records(self) -> tuple[int, ...]:
+        return (0,) * self.opened.terms.seats
+
+    @cached_property
+    def _records(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Every seat's record after each exam that counted, with its attempt's number, in order."""
+        records, found = list(self._no_records), []
+        for number, attempt in sorted(self.attempts.items()):
+            if attempt.exam_taken is None:
+                continue
+            taken = attempt.exam_taken.records_q16
+            if len(taken) != len(attempt.rows):
+                raise ChainError(f"attempt {number} has {len(taken)} records of its exam for {len(attempt.rows)} rows")
+            for seat, record in zip(attempt.rows, taken, strict=True):
+                records[seat] = record
+            found.append((number, tuple(records)))
+        return found
 
     def _initial(self) -> Version:
         opened, chunks = self.opened, self.opened.terms.chunks
@@ -228,6 +264,8 @@ class JobHistory:
                 self.attempt(event.attempt).exam_excluded = event
             case ExamMissed():
                 self.attempt(event.attempt).exam_missed = event
+            case ExamTaken():
+                self.attempt(event.attempt).exam_taken = event
             case RoundProven():
                 self.attempt(event.attempt).proven = event
             case ModelCommitted():

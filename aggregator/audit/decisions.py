@@ -12,7 +12,10 @@ from market.job_history import Attempt
 
 
 def check_decision(record: ChainRecord, attempt: Attempt, settled: RoundSettled) -> Check:
-    """Who is accepted, with which weights and scores, and the next step: recomputed from the published matrix."""
+    """Who is accepted, with which weights, scores and records of exams, and the next step: recomputed from the matrix.
+
+    The records before are those of the events before, each of which its own round's check has recomputed.
+    """
     accepted = ", ".join(map(str, settled.accepted)) or "none"
     by = f"{len(attempt.rows)} rows{' and the exam' if attempt.examined else ''}"
     detail = f"{by} give accepted seats {accepted}, {'paid' if settled.paid else 'unpaid'}"
@@ -27,6 +30,8 @@ def _decision_problems(record: ChainRecord, attempt: Attempt, settled: RoundSett
     yield from differing("whether it is paid", settled.paid, decision.paid)
     yield from differing("the list of weights", list(settled.weights), list(decision.weights))
     yield from differing("the list of scores", list(settled.scores_q32), list(decision.scores))
+    taken = attempt.exam_taken.records_q16 if attempt.exam_taken else ()
+    yield from differing("the list of exam records", list(taken), list(decision.records_q16))
     yield from differing("the next step", _step_after(record, attempt), decision.next_step_q16)
 
 
@@ -35,13 +40,17 @@ def decision_of(record: ChainRecord, attempt: Attempt) -> Decision:
 
     Raises:
         InvalidGram: the matrix is none.
+        ChainError: an earlier exam's records are not one a row of its round.
     """
     started, rows = attempt.started, attempt.rows
     if not rows:
         return Decision(0, False, started.step_q16, (), ())
     gram = attempt.proven.gram if attempt.proven else b""
     rules, examined = record.terms.rules, attempt.examined
-    return decide(rules, len(rows), started.shift, started.step_q16, gram, examined=examined)
+    before = record.history.records_q16(before=attempt.number) if examined else ()
+    records = [before[seat] for seat in rows] if examined else []
+    step = (started.shift, started.step_q16)
+    return decide(rules, len(rows), *step, gram, examined=examined, records_q16=records)
 
 
 def _step_after(record: ChainRecord, attempt: Attempt) -> int:

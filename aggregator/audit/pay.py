@@ -48,7 +48,7 @@ def _divide(terms: JobTerms, attempt: Attempt, scores: Sequence[int], carry_wei:
         return payouts.pot_round(scores, *seats, reward_wei, carry_wei)
     price = (terms.price_wei, terms.score_target_q32)
     pay = payouts.price_round(scores, *seats, reward_wei, carry_wei, *price)
-    return payouts.examined_price(pay, examined=attempt.examined) if terms.exam.is_set else pay
+    return payouts.examined_price(pay, examined=attempt.exam_taken is not None) if terms.exam.is_set else pay
 
 
 def check_expired_pay(record: ChainRecord, attempt: Attempt, expired: AttemptExpired) -> Check:

@@ -20,6 +20,7 @@ from market.chain.events import (
     ExamMissed,
     ExamOpened,
     ExamPublished,
+    ExamTaken,
     ExamUnpublished,
     JobClosed,
     ModelCommitted,
@@ -125,6 +126,8 @@ def _bonded(timeline: Timeline, event: AggregatorBonded, time_s: int) -> Problem
         yield f"{event.aggregator} bonded in phase {phase.name.lower()}"
     if event.aggregator == timeline.owner:
         yield f"the owner {event.aggregator} bonded as aggregator"
+    if timeline.has_exam and event.aggregator == timeline.terms.exam.examiner:
+        yield f"the examiner {event.aggregator} bonded as aggregator"
     if event.aggregator in timeline.bonds or len(timeline.bonds) >= MAX_AGGREGATORS:
         yield f"{event.aggregator} bonded twice, or as more than the {MAX_AGGREGATORS}th"
     if event.bond_wei < timeline.terms.aggregator_bond_wei:
@@ -205,6 +208,13 @@ def _exam_missed(timeline: Timeline, event: ExamMissed, time_s: int) -> Problems
         yield "a deposit was taken for an exam that was opened, or could not be set"
     yield from differing("the deposit of a missed exam in wei", event.deposit_wei, timeline.terms.exam.deposit_wei)
     timeline.exams_missed += 1
+
+
+def _exam_taken(timeline: Timeline, event: ExamTaken, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
+    if not timeline.exam_opened or timeline.exam_taken:
+        yield "an exam was taken twice, or without having been opened"
+    timeline.take_exam(event.records_q16)
 
 
 def _exam_published(timeline: Timeline, event: ExamPublished, time_s: int) -> Problems:
@@ -302,6 +312,7 @@ STEPS: Final[Mapping[type[Event], Step]] = {
     ExamOpened: _exam_opened,
     ExamExcluded: _exam_excluded,
     ExamMissed: _exam_missed,
+    ExamTaken: _exam_taken,
     ExamPublished: _exam_published,
     ExamUnpublished: _exam_unpublished,
     UpdateExcluded: _excluded,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from market.chain.packed import hash_of, pack_lifetime
+from market.chain.packed import hash_of, pack_lifetime, pack_records
 from market.chain.records import JobState
 from market.job_history import MAX_LIFETIME_Q32
 from market.protocol.identifiers import Digest, Seat
@@ -40,6 +40,7 @@ class Timeline:
         exam_committed: whether this attempt's exam was sealed.
         exam_opened: whether that seal was opened.
         exams_missed: how many deposits were taken for it.
+        exam_taken: whether it counted.
         exam_published: whether the owner has shown what the exams were.
         exam_lost: whether the close took what was left of the exams' deposits, as they were not shown.
         reveal_chain: rolling hash of this attempt's reveals.
@@ -52,6 +53,7 @@ class Timeline:
         excluded: seats of this attempt.
         forfeited: seats of this attempt whose stake burned.
         lifetime_q32: scores summed over paid rounds, by seat.
+        records_q16: what the exams came to, by seat.
         ended_at_s: from when on the last ended attempt lets the job be closed, if all rounds are over.
         must_start: whether the next event has to be the start of an attempt.
     """
@@ -69,6 +71,7 @@ class Timeline:
     exam_committed: bool = False
     exam_opened: bool = False
     exams_missed: int = 0
+    exam_taken: bool = False
     exam_published: bool = False
     exam_lost: bool = False
     reveal_chain: bytes = NO_REVEALS
@@ -81,11 +84,13 @@ class Timeline:
     excluded: set[Seat] = field(default_factory=set)
     forfeited: set[Seat] = field(default_factory=set)
     lifetime_q32: list[int] = field(default_factory=list)
+    records_q16: list[int] = field(default_factory=list)
     ended_at_s: int = 0
     must_start: bool = False
 
     def __post_init__(self) -> None:
         self.lifetime_q32 = [0] * self.terms.seats
+        self.records_q16 = [0] * self.terms.seats
 
     # ------------------------------------------------------------------ what holds
 
@@ -153,13 +158,19 @@ class Timeline:
         for seat, score in zip(sorted(self.revealed - self.excluded), scores_q32, strict=False):
             self.lifetime_q32[seat] = min(self.lifetime_q32[seat] + score, MAX_LIFETIME_Q32)
 
+    def take_exam(self, records_q16: Sequence[int]) -> None:
+        """Put these in the place of the records of the revealed and not excluded seats, ascending."""
+        for seat, record_q16 in zip(sorted(self.revealed - self.excluded), records_q16, strict=False):
+            self.records_q16[seat] = record_q16
+        self.exam_taken = True
+
     def conclude(self, time_s: int, ended_at_s: int, *, round_over: bool) -> None:
         """End the attempt, and its round with it or not."""
         self.attempt += 1
         self.attempt_start_s = 0
         self.reveal_chain = NO_REVEALS
         self.committed, self.revealed, self.excluded, self.forfeited = set(), set(), set(), set()
-        self.exam_committed, self.exam_opened, self.exams_missed = False, False, 0
+        self.exam_committed, self.exam_opened, self.exams_missed, self.exam_taken = False, False, 0, False
         self.ended_at_s = ended_at_s
         if round_over:
             self.round += 1
@@ -190,6 +201,7 @@ class Timeline:
             model=self.model,
             lifetime_hash=hash_of(pack_lifetime(self.lifetime_q32)) if any(self.lifetime_q32) else ZERO_WORD,
             public_rows=self.public_rows.digest,
+            records_hash=hash_of(pack_records(self.records_q16)) if self.has_exam else ZERO_WORD,
         )
 
 

@@ -130,14 +130,17 @@ def committed_reference(srs: Srs, layout: Layout, reference: NDArray[np.int64]) 
     return CommittedRow(reference, none, commit(srs, layout, reference, none))
 
 
-def exam_told(terms: JobTerms, seats: Sequence[Seat], exam: CollectedExam, gram: GramMatrix) -> str:
-    """What a round's line ends with in a job with an exam: who failed it, by how much, or why it did not count.
+def exam_told(
+    terms: JobTerms, seats: Sequence[Seat], exam: CollectedExam, gram: GramMatrix, records_q16: Sequence[int]
+) -> str:
+    """What a round's line ends with in a job with an exam: who failed it and why, or why it did not count.
 
     Args:
         terms: the job's.
         seats: behind the matrix's rows.
         exam: the round's.
         gram: the round's matrix.
+        records_q16: what the exams before came to for each row's seat.
     """
     if not terms.exam.is_set or not seats:
         return ""
@@ -145,10 +148,10 @@ def exam_told(terms: JobTerms, seats: Sequence[Seat], exam: CollectedExam, gram:
         return f"; the exam was left out: {exam.reason.name.lower()}"
     if exam.reference is None:
         return "; the exam was not opened"
-    results = exam_results(terms.rules, gram)
+    results = exam_results(terms.rules, gram, records_q16)
     if results is None:
         return "; the exam asked for nothing that is not public"
     if not any(rule.kind is RuleKind.EXAM for rule in terms.rules.rules):
         return "; scored by the exam"
-    failed = [f"seat {s} with {results.cosines[row]:.3f}" for row, s in enumerate(seats) if not results.passed[row]]
-    return f"; failed the exam (line {results.line:.3f}): {', '.join(failed)}" if failed else "; all passed the exam"
+    failed = [f"; seat {seat} {results.sentence(row)}" for row, seat in enumerate(seats) if not results.passed[row]]
+    return "".join(failed) or "; all passed the exam"

@@ -22,6 +22,7 @@ from aggregator.worker.models import CommittedModels, check_headroom
 from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from aggregator.worker.updates import Collected, RevealedUpdates
 from market.chain.events import AggregatorBonded
+from market.chain.packed import pack_records
 from market.chain.records import NO_PROOF, JobState, RoundProof, Settlement
 from market.chain.transactions import Finality, TransactionSender
 from market.following import follow
@@ -52,12 +53,21 @@ class Material:
         collected: its updates, opened, and who is left out.
         exam: its r, opened, or why it is left out.
         models: that its public rows are made of, opened.
+        seat_records_q16: what the exams before came to, by seat.
     """
 
     attempt: Attempt
     collected: Collected
     exam: CollectedExam
     models: Sequence[CommittedModel]
+    seat_records_q16: tuple[int, ...]
+
+    @property
+    def records_q16(self) -> tuple[int, ...]:
+        """The records of the seats behind the updates; empty where no exam counts."""
+        if self.exam.reference is None:
+            return ()
+        return tuple(self.seat_records_q16[seat] for seat in self.collected.updates)
 
 
 class AggregatorWorker:
@@ -235,7 +245,8 @@ class AggregatorWorker:
         collected, exam = self._revealed.collect(attempt), self._exams.collect(attempt)
         if not (collected.is_complete and exam.is_complete) and self._has_patience(attempt):
             return None
-        return Material(attempt, collected, exam, self._models.needed(history, before=number))
+        models = self._models.needed(history, before=number)
+        return Material(attempt, collected, exam, models, history.records_q16(before=number))
 
     def _has_patience(self, attempt: Attempt) -> bool:
         terms = self.job.terms
@@ -250,6 +261,7 @@ class AggregatorWorker:
             material.attempt.started.shift,
             material.attempt.started.step_q16,
             None if material.exam.reference is None else np.asarray(material.exam.reference.values, np.int64),
+            material.records_q16,
         )
 
     def _settlement(self, state: JobState, history: JobHistory, material: Material, result: RoundResult) -> Settlement:
@@ -262,6 +274,7 @@ class AggregatorWorker:
             lifetime=history.packed_lifetime(before=attempt.number),
             proof=round_proof(attempt, self._prove(material, result)) if collected.updates else NO_PROOF,
             exam_reason=material.exam.reason,
+            records=b"" if material.exam.reference is None else pack_records(material.seat_records_q16),
         )
 
     def _prove(self, material: Material, result: RoundResult) -> ProvenRound:
@@ -289,7 +302,8 @@ class AggregatorWorker:
         collected, accepted = material.collected, len(result.decision.accepted_rows)
         excluded = "".join(f", seat {seat} excluded: {why.name.lower()}" for seat, why in collected.exclusions.items())
         model = "new model" if result.model is not None else "the model stays"
-        exam = exam_told(self.job.terms, list(collected.updates), material.exam, result.gram)
+        seats, records = list(collected.updates), material.records_q16
+        exam = exam_told(self.job.terms, seats, material.exam, result.gram, records)
         self.report(f"round {state.round}: {accepted} of {len(collected.updates)} accepted, {model}{excluded}{exam}")
 
     def _tell_once(self, line: str) -> None:

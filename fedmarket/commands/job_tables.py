@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedmarket.commands.amounts import duration, moment, money, short
+from fedmarket.commands.exam_overview import ExamLine
 from fedmarket.commands.job_overview import AttemptLine, JobOverview, Moment, TrainerLine
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
@@ -155,18 +156,30 @@ def _rounds(lines: list[AttemptLine], terms: JobTerms) -> RenderableType:
 def _exams(overview: JobOverview) -> RenderableType:
     if not overview.attempts:
         return _nothing("no attempt has started")
-    table = _table(("round", "right"), ("attempt", "right"), "exam", ("line", "right"), "cosine by seat", "failed")
-    for line in overview.attempts:
+    table = exam_table(overview.attempts, overview.terms.token)
+    return Group(table, Text(f"  {_exam_publication(overview)}", style="dim"))
+
+
+def exam_table(lines: Iterable[AttemptLine], token: str) -> Table:
+    """One line an exam: each seat's record, which has to exceed twice what is chance, and its mark in this exam."""
+    table = _table(
+        ("round", "right"), ("attempt", "right"), "exam", ("to exceed", "right"), "record (mark) by seat", "failed"
+    )  # fmt: skip
+    for line in lines:
         exam = line.exam
         if exam is None:
             continue
-        cosines = "  ".join(f"{seat}: {cosine:+.2f}" for seat, cosine in exam.cosines.items())
-        lost = f", {money(exam.deposit_wei, overview.terms.token)} lost" if exam.deposit_wei else ""
-        failed = ", ".join(f"{seat} {why}" for seat, why in exam.failed.items())
-        bound = "" if exam.line is None else f"{exam.line:.2f}"
+        records = "  ".join(f"{seat}: {record:+.2f}{_mark(exam, seat)}" for seat, record in exam.records.items())
+        lost = f", {money(exam.deposit_wei, token)} lost" if exam.deposit_wei else ""
+        failed = "\n".join(f"{seat}: {why}" for seat, why in exam.failed.items())
+        bound = "" if exam.line is None else f"{2 * exam.line:.2f}"
         state = Text(f"{exam.state}{lost}", style=_EXAM_STYLES.get(exam.state, "red"))
-        table.add_row(str(line.round), str(line.attempt), state, bound, cosines, Text(failed, style="red"))
-    return Group(table, Text(f"  {_exam_publication(overview)}", style="dim"))
+        table.add_row(str(line.round), str(line.attempt), state, bound, records, Text(failed, style="red"))
+    return table
+
+
+def _mark(exam: ExamLine, seat: Seat) -> str:
+    return f" ({exam.marks[seat]:+.2f})" if seat in exam.marks else ""
 
 
 def _exam_publication(overview: JobOverview) -> str:

@@ -39,7 +39,9 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "NotOwner": _text("{caller} is not the job's owner, {owner} is"),
     "NotAggregator": _text("{caller} is not the aggregator that this belongs to, {aggregator} is"),
     "NotTrainer": _text("{account} has no seat in this job: `fedmarket trainer enrol` takes one"),
-    "OwnerCannotAggregate": _text("{owner} is the job's owner, who cannot be its aggregator: use another account"),
+    "OwnerCannotAggregate": _text(
+        "{owner} is the job's owner or examiner, neither of whom can be its aggregator: use another account"
+    ),
     "AlreadyEnrolled": _text("{trainer} has seat {seat} already, with its stake in place"),
     "SeatsFull": _text("all {seats} seats of this job are taken"),
     "StakeNotInPlace": _text("seat {seat} has no stake in place: `fedmarket trainer enrol` puts it back"),

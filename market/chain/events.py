@@ -11,7 +11,7 @@ from web3.contract import Contract
 from web3.types import FilterParams, LogReceipt
 
 from market.chain.connection import Chain
-from market.chain.packed import unpack_scores, unpack_weights
+from market.chain.packed import unpack_records, unpack_scores, unpack_weights
 from market.chain.records import ExclusionReason
 from market.chain.settlement_call import SettlementCall
 from market.protocol.errors import ChainError, ChainUnreachable
@@ -169,6 +169,14 @@ class ExamMissed(Event):
 
 
 @dataclass(frozen=True)
+class ExamTaken(Event):
+    """An exam counted. `records_q16` says, for each row of the matrix, what its seat's exams come to with this one."""
+
+    attempt: int = field(metadata=of("attempt"))
+    records_q16: tuple[int, ...] = field(metadata=of("records", unpack_records))
+
+
+@dataclass(frozen=True)
 class ExamPublished(Event):
     """The owner showed what the exams were: all slices, their salts and every r."""
 
@@ -309,8 +317,8 @@ EVENTS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         *(JobOpened, TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn, AttemptStarted, UpdateCommitted),
-        *(UpdateRevealed, ExamCommitted, ExamOpened, ExamExcluded, ExamMissed, StakesForfeited, UpdateExcluded),
-        *(RoundProven, ModelCommitted, RoundSettled, RoundSkipped, AttemptExpired, Claimed, FeeClaimed),
+        *(UpdateRevealed, ExamCommitted, ExamOpened, ExamExcluded, ExamMissed, ExamTaken, StakesForfeited),
+        *(UpdateExcluded, RoundProven, ModelCommitted, RoundSettled, RoundSkipped, AttemptExpired, Claimed, FeeClaimed),
         *(ExamPublished, ExamUnpublished, JobClosed, Refunded),
     )
 }

@@ -14,6 +14,7 @@ PAY_HASH_BYTES = 24
 LIFETIME_BYTES = 8
 WEIGHT_BYTES = 4
 SCORE_BYTES = 8
+RECORD_BYTES = 4
 
 
 def pack_pays(pays_wei: Sequence[int]) -> bytes:
@@ -70,8 +71,26 @@ def unpack_scores(unverified_scores: bytes) -> tuple[int, ...]:
     return tuple(_unpack(unverified_scores, SCORE_BYTES, "score"))
 
 
+def pack_records(records_q16: Sequence[int]) -> bytes:
+    """One int32 a seat: what its exams come to, with 16 fractional bits.
+
+    Raises:
+        InvalidInput: a record does not fit.
+    """
+    return _pack(records_q16, RECORD_BYTES, "record", signed=True)
+
+
+def unpack_records(unverified_records: bytes) -> tuple[int, ...]:
+    """The record of every seat, or of every row of a decision, signed, with 16 fractional bits.
+
+    Raises:
+        InvalidInput: the array is no whole number of entries.
+    """
+    return tuple(_unpack(unverified_records, RECORD_BYTES, "record", signed=True))
+
+
 def hash_of(packed: bytes) -> bytes:
-    """keccak256, with which the contract fixes lifetime scores."""
+    """keccak256, with which the contract fixes lifetime scores and records of exams."""
     return keccak(packed)
 
 
@@ -80,14 +99,18 @@ def pay_hash(pays: bytes) -> bytes:
     return keccak(pays)[:PAY_HASH_BYTES]
 
 
-def _pack(values: Sequence[int], width: int, what: str) -> bytes:
+def _pack(values: Sequence[int], width: int, what: str, *, signed: bool = False) -> bytes:
+    bits = 8 * width - signed
+    least = -1 << bits if signed else 0
     for seat, value in enumerate(values):
-        if not 0 <= value < 1 << 8 * width:
-            raise InvalidInput(f"{what} of seat {seat} is {value}: expected 0 to 2^{8 * width} - 1")
-    return b"".join(value.to_bytes(width, "big") for value in values)
+        if not least <= value < 1 << bits:
+            lowest = f"-2^{bits}" if signed else "0"
+            raise InvalidInput(f"{what} of seat {seat} is {value}: expected {lowest} to 2^{bits} - 1")
+    return b"".join(value.to_bytes(width, "big", signed=signed) for value in values)
 
 
-def _unpack(packed: bytes, width: int, what: str) -> Iterable[int]:
+def _unpack(packed: bytes, width: int, what: str, *, signed: bool = False) -> Iterable[int]:
     if len(packed) % width:
         raise InvalidInput(f"packed {what} array has {len(packed)} bytes: expected a multiple of {width}")
-    return (int.from_bytes(packed[at : at + width], "big") for at in range(0, len(packed), width))
+    places = range(0, len(packed), width)
+    return (int.from_bytes(packed[at : at + width], "big", signed=signed) for at in places)

@@ -74,6 +74,7 @@ class JobState:
         model: content digest of the current model.
         lifetime_hash: keccak256 of the packed lifetime scores; zero while all are zero.
         public_rows: keccak256 of the public rows' commitments.
+        records_hash: keccak256 of every seat's packed record of the exams; zero in a job without an exam.
     """
 
     owner: str
@@ -93,6 +94,7 @@ class JobState:
     model: Digest
     lifetime_hash: bytes
     public_rows: bytes
+    records_hash: bytes
 
     @property
     def revealed_seats(self) -> list[Seat]:
@@ -187,6 +189,7 @@ class Settlement:
         lifetime: the packed lifetime scores so far.
         proof: that the matrix is the one of what was revealed.
         exam_reason: why an exam that was opened is left out; NONE where it counts, and where none was opened.
+        records: every seat's packed record of the exams so far, where this one counts, else empty.
     """
 
     exclusions: Mapping[Seat, ExclusionReason]
@@ -195,6 +198,7 @@ class Settlement:
     lifetime: bytes
     proof: RoundProof = NO_PROOF
     exam_reason: ExclusionReason = ExclusionReason.NONE
+    records: bytes = b""
 
     def to_abi(self) -> tuple[Any, ...]:
         """The struct as nested tuples, in the contract's order."""
@@ -202,4 +206,4 @@ class Settlement:
         reasons = bytes(self.exclusions[seat] for seat in seats)
         excluded = sum(1 << seat for seat in seats)
         left_out = (excluded, reasons, int(self.exam_reason))
-        return *left_out, self.gram, self.model, self.lifetime, *self.proof.to_abi()
+        return *left_out, self.gram, self.model, self.lifetime, self.records, *self.proof.to_abi()

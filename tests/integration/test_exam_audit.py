@@ -59,9 +59,10 @@ def test_how_everybody_did_in_the_exam_can_be_read_from_the_chain(place: HandExa
     [line] = exam_lines(network, place.id, place.terms, history, block).values()
     assert line.state == "opened"
     assert line.line is not None
-    assert set(line.cosines) == {0, 1, 2, 3}
-    assert line.failed == {Seat(3): "points away"}
-    assert line.cosines[Seat(3)] < 0 < line.line < line.cosines[Seat(0)]
+    assert set(line.marks) == set(line.records) == {0, 1, 2, 3}
+    assert set(line.failed) == {3}
+    assert "which must exceed" in line.failed[Seat(3)]
+    assert line.marks[Seat(3)] < 0 < 2 * line.line < line.records[Seat(0)]
 
 
 def another_slices(place: HandExamined) -> Reference:

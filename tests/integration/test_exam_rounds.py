@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from aggregator.worker import AggregatorWorker
+from fedmarket.commands.refusals import sentence
 from fedmarket.devnet import Devnet
 from market.chain.job_market import JobMarket
+from market.chain.packed import hash_of, pack_records
 from market.chain.records import ExclusionReason
 from market.protocol.errors import ContractRevert
+from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.sealing import EXAM, seal_to
 from tests.integration.examined import EXAM_DEPOSIT_WEI as DEPOSIT_WEI
-from tests.integration.hand_made_exams import HandExamined, check_of, opposing
+from tests.integration.hand_made_exams import HandExamined, check_of, opposing, verdicts
 from tests.integration.marketplace import ON_ANVIL, Killed
 
 pytestmark = ON_ANVIL
@@ -26,7 +32,7 @@ pytestmark = ON_ANVIL
 @pytest.fixture
 def place(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> HandExamined:
     """A job with an exam that nobody has joined yet."""
-    return HandExamined(devnet, deployed, actors, tmp_path).post(rounds=2)
+    return HandExamined(devnet, deployed, actors, tmp_path).post(rounds=3)
 
 
 def test_whoever_passes_the_exam_is_paid_and_whoever_points_away_is_not(place: HandExamined) -> None:
@@ -36,12 +42,104 @@ def test_whoever_passes_the_exam_is_paid_and_whoever_points_away_is_not(place: H
     assert first.settled is not None
     assert set(first.settled.accepted) == {0, 1, 2}
     assert first.settled.paid
-    assert place.ledger.exams_wei == 2 * DEPOSIT_WEI
+    assert place.ledger.exams_wei == 3 * DEPOSIT_WEI
     [line] = [line for line in place.told["alice"] if line.startswith("round 0")]
     assert "3 of 4 accepted" in line
-    assert "failed the exam (line " in line
-    assert "seat 3 with -0." in line
+    assert "; seat 3 failed the exam: a mark of -0." in line
+    assert "makes its record -0." in line
     place.check_books()
+
+
+def test_who_is_in_debt_has_to_make_up_for_it_before_anything_is_accepted(place: HandExamined) -> None:
+    place.join(4).craft_of(3, opposing)
+    for _ in range(2):
+        place.play_examined()
+    debt = place.view("onlooker").history().records_q16()[3]
+    assert debt < 0
+    place.craft_of(3, lambda task: as_asked(place))
+    third = place.play_examined()
+    assert third.settled is not None
+    assert third.exam_taken is not None
+    mark = third.exam_taken.records_q16[3] - (debt - (debt >> 3))
+    line = 2 * max(place.terms.rules.floor_q16, isqrt((1 << 32) // place.terms.rules.dimension))
+    assert mark > line, "an update with this mark passes in a first round"
+    assert Seat(3) not in third.settled.accepted
+    assert third.settled.accepted
+    [told] = [line for line in place.told["alice"] if line.startswith("round 2")]
+    assert "seat 3 failed the exam: a mark of 0." in told
+    assert "makes its record -" in told
+    assert place.state.records_hash == hash_of(place.view("onlooker").history().packed_records())
+    found = check_of(place.audit(), "decision", 2)
+    assert (found.verdict, "and the exam" in found.detail) == ("ok", True)
+    place.check_books()
+
+
+def as_asked(place: HandExamined) -> NDArray[np.float32]:
+    """An update that points exactly where the exam asks."""
+    r = place.honest_reference()
+    return (r / np.abs(r).max() / 20).astype(np.float32)
+
+
+def test_a_missed_exam_changes_no_record(place: HandExamined) -> None:
+    place.join(4).craft_of(3, opposing)
+    place.play_examined()
+    before = place.view("onlooker").history().records_q16()
+    assert before[3] < 0 < before[0]
+    place.commit()
+    place.reveal()
+    place.settle()
+    history = place.view("onlooker").history()
+    assert history.attempt(1).exam_missed is not None
+    assert history.attempt(1).exam_taken is None
+    assert history.records_q16() == before
+    third = place.play_examined()
+    assert third.exam_taken is not None
+    after = place.view("onlooker").history().records_q16()
+    assert all(new != old for new, old in zip(after[:4], before, strict=False))
+    report = place.audit()
+    assert report.ok, verdicts(report)
+
+
+@pytest.mark.parametrize("forged", ["forgiven", "none", "another length"])
+def test_a_settlement_with_other_records_is_refused(place: HandExamined, forged: str) -> None:
+    place.join(4).craft_of(3, opposing)
+    place.play_examined()
+    worker = in_settle_phase(place)
+    history, state = worker.job.history(), place.state
+    material = worker._gather(history, state.attempt)
+    assert material is not None
+    records = {
+        "forgiven": (*material.seat_records_q16[:3], 0, *material.seat_records_q16[4:]),
+        "none": (),
+        "another length": (*material.seat_records_q16, 0),
+    }[forged]
+    true = worker._settlement(state, history, material, worker._decide(material))
+    call = place.market.settle_round(place.id, state.attempt, replace(true, records=pack_records(records)))
+    with pytest.raises(ContractRevert, match="RecordsMismatch"):
+        place.send("alice", "settle otherwise", call)
+    assert worker.advance(*place.now())
+    assert place.attempt(1).exam_taken is not None
+
+
+def in_settle_phase(place: HandExamined) -> AggregatorWorker:
+    """An examined round that only has to be settled, and who does."""
+    place.commit()
+    place.examine()
+    place.reveal()
+    place.open_exam()
+    place.advance("exam_end_s")
+    return place.worker("alice")
+
+
+def test_the_examiner_cannot_aggregate(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> None:
+    place = HandExamined(devnet, deployed, actors, tmp_path)
+    delegate = place.actor("delegate").address
+    place.post(exam={"examiner": delegate}).join(3, aggregators=())
+    with pytest.raises(ContractRevert) as refusal:
+        place.worker("delegate").bond()
+    assert sentence(refusal.value) == (
+        f"{delegate} is the job's owner or examiner, neither of whom can be its aggregator: use another account"
+    )
 
 
 def test_a_missed_opening_costs_a_deposit_and_the_round_is_decided_without(place: HandExamined) -> None:
@@ -55,7 +153,7 @@ def test_a_missed_opening_costs_a_deposit_and_the_round_is_decided_without(place
     assert not first.examined
     assert first.exam_missed is not None
     assert first.exam_missed.deposit_wei == DEPOSIT_WEI
-    assert (place.ledger.exams_wei, place.ledger.carry_wei >= DEPOSIT_WEI) == (DEPOSIT_WEI, True)
+    assert (place.ledger.exams_wei, place.ledger.carry_wei >= DEPOSIT_WEI) == (2 * DEPOSIT_WEI, True)
     assert any(line.startswith("round 0") and "the exam was not opened" in line for line in place.told["alice"])
     assert place.market.exam(place.id, 0).opened == bytes(32)
     place.check_books()
@@ -98,7 +196,7 @@ def test_opened_otherwise_than_it_was_sealed_an_exam_is_refused_and_counts_as_mi
         place.open_by_hand(made, blob)
     place.settle()
     assert place.attempt(0).exam_missed is not None
-    assert place.ledger.exams_wei == DEPOSIT_WEI
+    assert place.ledger.exams_wei == 2 * DEPOSIT_WEI
 
 
 BROKEN = {
@@ -141,7 +239,7 @@ def test_an_exam_that_cannot_be_read_is_left_out_and_stops_nobody(
     assert first.exam_excluded is not None
     assert first.exam_excluded.reason is reason
     assert first.exam_missed is None
-    assert place.ledger.exams_wei == 2 * DEPOSIT_WEI
+    assert place.ledger.exams_wei == 3 * DEPOSIT_WEI
     assert any(f"the exam was left out: {reason.name.lower()}" in line for line in place.told["alice"])
     found = check_of(place.audit(), "exam", 0)
     assert (found.verdict, reason.name.lower() in found.detail) == ("unproven", True)

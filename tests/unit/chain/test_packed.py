@@ -24,6 +24,23 @@ def test_lifetime_scores_come_back_as_they_were_packed(scores: list[int]) -> Non
     assert packed.unpack_lifetime(packed.pack_lifetime(scores)) == scores
 
 
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=64))
+def test_records_come_back_as_they_were_packed(records_q16: list[int]) -> None:
+    array = packed.pack_records(records_q16)
+    assert len(array) == 4 * len(records_q16)
+    assert packed.unpack_records(array) == tuple(records_q16)
+
+
+def test_records_are_in_twos_complement() -> None:
+    assert packed.pack_records([-2, 1 << 16]) == b"\xff\xff\xff\xfe" + b"\0\1\0\0"
+
+
+@pytest.mark.parametrize("value", [-(2**31) - 1, 2**31])
+def test_a_record_out_of_range_is_refused_by_seat(value: int) -> None:
+    with pytest.raises(InvalidInput, match=rf"record of seat 1 is {value}: expected -2\^31 to 2\^31 - 1"):
+        packed.pack_records([0, value])
+
+
 def test_entries_are_big_endian_without_padding() -> None:
     assert packed.pack_pays([1, 2]) == bytes(15) + b"\1" + bytes(15) + b"\2"
     assert packed.pack_lifetime([258]) == bytes(6) + b"\1\2"
@@ -36,7 +53,14 @@ def test_pay_out_of_range_is_refused_by_seat(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "unpack", [packed.unpack_pays, packed.unpack_lifetime, packed.unpack_weights, packed.unpack_scores]
+    "unpack",
+    [
+        packed.unpack_pays,
+        packed.unpack_lifetime,
+        packed.unpack_weights,
+        packed.unpack_scores,
+        packed.unpack_records,
+    ],
 )
 def test_truncated_array_is_refused(unpack: Any) -> None:
     with pytest.raises(InvalidInput, match="expected a multiple of"):
@@ -47,7 +71,7 @@ def test_settlement_lists_reasons_by_seat_ascending() -> None:
     exclusions = {Seat(5): ExclusionReason.MISMATCH, Seat(0): ExclusionReason.UNREADABLE}
     settlement = Settlement(exclusions, b"gram", Digest(b"m" * 32), b"life")
     nothing = (b"", b"", b"", b"", b"", (b"", b"", b""))
-    assert settlement.to_abi() == (0b100001, b"\2\3", 0, b"gram", b"m" * 32, b"life", *nothing)
+    assert settlement.to_abi() == (0b100001, b"\2\3", 0, b"gram", b"m" * 32, b"life", b"", *nothing)
 
 
 def test_settlement_says_why_an_exam_is_left_out() -> None:
@@ -55,11 +79,16 @@ def test_settlement_says_why_an_exam_is_left_out() -> None:
     assert settlement.to_abi()[2] == 2
 
 
+def test_settlement_brings_the_records_after_the_lifetime_scores() -> None:
+    settlement = Settlement({}, b"gram", Digest(b"m" * 32), b"life", records=b"records")
+    assert settlement.to_abi()[5:7] == (b"life", b"records")
+
+
 def test_settlement_brings_its_proof_in_the_contracts_order() -> None:
     rows = (b"commitments", b"rows", b"exam", b"mask")
     proof = RoundProof((Seat(2), Seat(0)), *rows, b"sums", b"blinders", b"argument")
     settlement = Settlement({}, b"gram", Digest(b"m" * 32), b"life", proof)
-    assert settlement.to_abi()[6:] == (b"\2\0", *rows, (b"sums", b"blinders", b"argument"))
+    assert settlement.to_abi()[7:] == (b"\2\0", *rows, (b"sums", b"blinders", b"argument"))
 
 
 def test_weights_and_scores_are_read_as_the_contract_packs_them() -> None:

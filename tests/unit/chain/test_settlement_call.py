@@ -17,9 +17,9 @@ GRAM, MASK, ARGUMENT = b"\x01" * 528, b"\x02" * 64, b"\x05" * 224
 COMBINED, AGGREGATE = b"\x03" * 64, b"\x04" * 64
 PROVEN = ProvenRound(7, 9, GRAM, MASK + COMBINED + ARGUMENT)
 
-TYPES = "(uint64,bytes,uint8,bytes,bytes32,bytes,bytes,bytes,bytes,bytes,bytes,(bytes,bytes,bytes))"
+TYPES = "(uint64,bytes,uint8,bytes,bytes32,bytes,bytes,bytes,bytes,bytes,bytes,bytes,(bytes,bytes,bytes))"
 PROOF = (COMBINED + AGGREGATE, bytes(192), ARGUMENT)
-SETTLEMENT = (0, b"", 0, GRAM, b"\x06" * 32, b"", b"\0\1\2", b"", b"", b"\x07" * 64, MASK, PROOF)
+SETTLEMENT = (0, b"", 0, GRAM, b"\x06" * 32, b"", b"", b"\0\1\2", b"", b"", b"\x07" * 64, MASK, PROOF)
 
 
 def encoded() -> bytearray:
@@ -47,7 +47,7 @@ def test_padding_that_is_not_zero_hides_nothing() -> None:
 def test_parts_in_another_order_are_followed() -> None:
     call = encoded()
     base = word_at(call, 64)
-    mask_offset = base + 10 * 32
+    mask_offset = base + 11 * 32
     moved = len(call) - 4 - base
     call += (64).to_bytes(32, "big") + b"\x0a" * 64
     call[4 + mask_offset : 36 + mask_offset] = moved.to_bytes(32, "big")
@@ -62,7 +62,7 @@ def test_an_offset_may_point_back_before_the_tuple_that_holds_it() -> None:
     selector, words = bytes(call[:4]), bytes(call[4:])
     hidden = (64).to_bytes(32, "big") + b"\x0b" * 64
     shifted = bytearray(selector + words[:64] + (base + len(hidden)).to_bytes(32, "big") + hidden + words[96:])
-    mask_offset = 4 + base + len(hidden) + 10 * 32
+    mask_offset = 4 + base + len(hidden) + 11 * 32
     back = (96 - (base + len(hidden))) % (1 << 256)
     shifted[mask_offset : mask_offset + 32] = back.to_bytes(32, "big")
     found = CALL.read(bytes(shifted))

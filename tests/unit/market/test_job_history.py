@@ -16,6 +16,7 @@ from market.chain.events import (
     ExamMissed,
     ExamOpened,
     ExamPublished,
+    ExamTaken,
     JobClosed,
     JobOpened,
     ModelCommitted,
@@ -26,7 +27,7 @@ from market.chain.events import (
     UpdateExcluded,
     UpdateRevealed,
 )
-from market.chain.packed import pack_pays, unpack_lifetime
+from market.chain.packed import pack_pays, unpack_lifetime, unpack_records
 from market.chain.records import ExclusionReason
 from market.job_history import MAX_LIFETIME_Q32, Credit, JobHistory, Version
 from market.protocol.errors import ChainError
@@ -196,6 +197,30 @@ def test_an_attempt_is_examined_if_its_exam_was_opened_and_not_left_out() -> Non
     assert history.attempt(2).exam_missed is missed
     assert history.attempt(2).exam_committed is None
     assert history.published is None
+
+
+def examined(attempt: int, records_q16: tuple[int, ...], *excluded: int) -> list[Event]:
+    """An attempt with three reveals, of seats 0, 2 and 3, and what its exam came to."""
+    reason = ExclusionReason.UNAVAILABLE
+    story = [started(attempt, attempt), *revealed(attempt, 3, 0, 2)]
+    story += [event(UpdateExcluded, attempt=attempt, seat=Seat(seat), reason=reason) for seat in excluded]
+    return [*story, event(ExamTaken, attempt=attempt, records_q16=records_q16)]
+
+
+def test_a_seats_record_is_that_of_the_last_exam_that_it_sat() -> None:
+    missed = [started(1, 1), event(ExamMissed, attempt=1, deposit_wei=Wei(5))]
+    history = JobHistory([opened(), *examined(0, (10, 20, -30)), *missed, *examined(2, (7, -8), 2), started(3, 3)])
+    assert history.records_q16(before=0) == (0, 0, 0, 0)
+    assert history.records_q16(before=1) == history.records_q16(before=2) == (10, 0, 20, -30)
+    assert history.records_q16(before=3) == history.records_q16() == (7, 0, 20, -8)
+    assert history.attempt(1).exam_taken is None
+    assert unpack_records(history.packed_records(before=2)) == (10, 0, 20, -30)
+
+
+def test_records_that_are_not_one_a_row_are_refused() -> None:
+    history = JobHistory([opened(), *examined(0, (10, 20))])
+    with pytest.raises(ChainError, match="attempt 0 has 2 records of its exam for 3 rows"):
+        history.records_q16()
 
 
 def test_what_the_owner_shows_of_its_exams_is_found() -> None:

@@ -17,12 +17,12 @@ from aggregator import payouts
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.pay import NO_HASH
 from aggregator.decision import Decision, decide
-from aggregator.gram import gram_matrix
+from aggregator.gram import GramMatrix, gram_matrix
 from aggregator.proving import proof_context
 from aggregator.round import RoundResult, public_rows
 from market.chain import events as on_chain
 from market.chain.events import Event
-from market.chain.packed import hash_of, pack_lifetime, pack_pays, pay_hash
+from market.chain.packed import hash_of, pack_lifetime, pack_pays, pack_records, pay_hash
 from market.chain.records import Exam, ExclusionReason, JobState, Ledger, Outcome
 from market.job_history import JobHistory
 from market.protocol import integer_model
@@ -108,6 +108,7 @@ class AuditedJob:
         document = JobDocument(spec=parsed, manifest=manifest, initial_model=name, exam=exam)
         self.spec = Digest(self.store.add_bytes(document.to_bytes()).digest)
         self.lifetime = [0] * self.terms.seats
+        self.records = [0] * self.terms.seats
         deposit = self.terms.deposit_wei
         self.move(deposited=deposit, budget=self.terms.budget_wei, exams=self.terms.exam_deposits_wei)
         self.emit(
@@ -246,8 +247,7 @@ class AuditedJob:
         public = public_rows([model.version for model in self.proven.models])
         public = public if self.exam is None else (*public, self.exam.values)
         matrix = gram_matrix([(measured or updates)[seat] for seat in rows], public)
-        how = {"examined": matrix.examined}
-        decision = tamper(decide(self.terms.rules, len(rows), self.shift, self.step_q16, matrix, **how))
+        decision = tamper(self._decide(rows, matrix))
         accepted = [rows[i] for i in decision.accepted_rows]
         if rows:
             proof = self._prove(rows, list(excluded), RoundResult(public, matrix, decision, None))
@@ -261,6 +261,11 @@ class AuditedJob:
             self.model = self.keep_model(publish(model))
         self._forfeit()
         self._credit(rows, len(excluded), accepted, decision, skim)
+
+    def _decide(self, rows: list[int], matrix: GramMatrix) -> Decision:
+        records = [self.records[seat] for seat in rows] if matrix.examined else []
+        how: dict[str, Any] = {"examined": matrix.examined, "records_q16": records}
+        return decide(self.terms.rules, len(rows), self.shift, self.step_q16, matrix, **how)
 
     def _prove(self, rows: list[int], excluded: list[int], result: RoundResult) -> GramProof:
         place = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
@@ -277,7 +282,7 @@ class AuditedJob:
         round_of = (scores, len(rows), excluded, reward, self.money["carry"])
         if terms.pay_mode is PayMode.PRICE:
             pay = payouts.price_round(*round_of, terms.price_wei, terms.score_target_q32)
-            pay = payouts.examined_price(pay, examined=self.exam is not None) if terms.exam.is_set else pay
+            pay = payouts.examined_price(pay, examined=bool(decision.records_q16)) if terms.exam.is_set else pay
         else:
             pay = payouts.pot_round(*round_of)
         pays = [0] * terms.seats
@@ -289,6 +294,7 @@ class AuditedJob:
         vests_s = self.now_s + terms.vesting_period_s
         self.record_outcome(pays, self.queue[0] if fee else NATIVE, vests_s)
         self.charge_missed()
+        self.take_exam(rows, decision.records_q16)
         self.emit(
             on_chain.RoundSettled,
             round=self.round,
@@ -308,6 +314,13 @@ class AuditedJob:
 
     def charge_missed(self) -> None:
         """Take the deposit of an exam that was not opened; none here."""
+
+    def take_exam(self, rows: list[int], records_q16: Sequence[int]) -> None:
+        """Write down what an exam came to, if it counted."""
+        for seat, record in zip(rows, records_q16, strict=False):
+            self.records[seat] = record
+        if records_q16:
+            self.emit(on_chain.ExamTaken, attempt=self.attempt, records_q16=tuple(records_q16))
 
     def record_outcome(self, pays: list[int], aggregator: str, vests_s: int) -> None:
         self.pays[self.attempt] = pays
@@ -422,6 +435,7 @@ class AuditedJob:
             model=self.model,
             lifetime_hash=hash_of(pack_lifetime(self.lifetime)) if any(self.lifetime) else bytes(32),
             public_rows=self.proven.rows.digest,
+            records_hash=hash_of(pack_records(self.records)) if self.terms.exam.is_set else bytes(32),
         )
 
     def record(self, events: Sequence[Event] | None = None) -> ChainRecord:
