@@ -65,13 +65,16 @@ def keep_all(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 
 
 def norm_bound(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
-    """Keep i with ‖q_i‖·2^e <= a.
+    """Keep i with b <= ‖q_i‖·2^e <= a.
 
     >>> norm_bound(Evidence([[25, 0], [0, 36]], [], 0, 0), (0, 1), Rule(RuleKind.NORM_BOUND, 5))
     (0,)
+    >>> norm_bound(Evidence([[25, 0], [0, 36]], [], 0, 0), (0, 1), Rule(RuleKind.NORM_BOUND, 9, 6))
+    (1,)
     """
-    limit = rule.a**2 >> 2 * evidence.shift
-    return tuple(i for i in rows if evidence.products[i][i] <= limit)
+    least = -(-(rule.b**2) >> 2 * evidence.shift)
+    most = rule.a**2 >> 2 * evidence.shift
+    return tuple(i for i in rows if least <= evidence.products[i][i] <= most)
 
 
 def median_cosine(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:

@@ -13,6 +13,7 @@ import {
     Weighting
 } from "../src/interfaces/IRoundRules.sol";
 import {RoundRulesFixture} from "./RoundRulesFixture.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice What each rule does with honest updates and with each cheat.
 contract RoundRulesTest is RoundRulesFixture {
@@ -188,6 +189,31 @@ contract RoundRulesTest is RoundRulesFixture {
         vm.assertEq(decide(terms, round).accepted, (uint256(1) << HONEST) - 1);
         vm.assertEq(rules.decide(terms, HONEST + 1, false, "", 4, ONE, pack(round)).accepted, 0);
         vm.assertEq(rules.decide(terms, HONEST + 1, false, "", type(uint256).max, ONE, pack(round)).accepted, 0);
+    }
+
+    function test_normBound_dropsWhoSendsNextToNothing() public view {
+        Vectors memory round = honestRound(HONEST + 1, 1);
+        round.updates[CHEAT] = scaled(round.updates[CHEAT], 1, 100);
+        RuleTerms memory terms = noTerms();
+        terms.rules[0] = Rule({kind: RuleKind.NormBound, a: type(uint32).max, b: 300});
+        vm.assertEq(decide(terms, round).accepted, (uint256(1) << HONEST) - 1);
+        // The same counts are worth more in base counts; at the last shift, one is worth more than any limit.
+        uint256 everybody = (uint256(1) << (HONEST + 1)) - 1;
+        vm.assertEq(rules.decide(terms, HONEST + 1, false, "", 8, ONE, pack(round)).accepted, everybody);
+        vm.assertEq(rules.decide(terms, HONEST + 1, false, "", type(uint256).max, ONE, pack(round)).accepted, 0);
+    }
+
+    function test_normBound_leastNormIsHeldAgainstSquaresExactly() public view {
+        Vectors memory round = honestRound(HONEST, 1);
+        for (uint256 i = 1; i < HONEST; ++i) {
+            round.updates[i] = scaled(round.updates[i], 4, 1);
+        }
+        uint256 root = Math.sqrt(uint256(dot(round.updates[0], round.updates[0])));
+        RuleTerms memory terms = noTerms();
+        terms.rules[0] = Rule({kind: RuleKind.NormBound, a: type(uint32).max, b: uint32(root)});
+        vm.assertEq(decide(terms, round).accepted, (uint256(1) << HONEST) - 1);
+        terms.rules[0].b = uint32(root + 1);
+        vm.assertEq(decide(terms, round).accepted, (uint256(1) << HONEST) - 2);
     }
 
     function test_sequence_eachRuleSeesWhatTheOneBeforeLeft() public view {
@@ -396,6 +422,8 @@ contract RoundRulesTest is RoundRulesFixture {
         _expectRefusal(terms, 64, "three_sigma", 0);
         terms.rules[0] = Rule({kind: RuleKind.NormBound, a: 0, b: 0});
         _expectRefusal(terms, 3, "norm_bound", 0);
+        terms.rules[0] = Rule({kind: RuleKind.NormBound, a: 300, b: 300});
+        _expectRefusal(terms, 3, "norm_bound.least", 300);
         terms = noTerms();
         terms.fallbackFaults = NO_FALLBACK - 1;
         _expectRefusal(terms, 64, "fallbackFaults", 254);

@@ -94,7 +94,8 @@ class Rule:
         kind: which rule
         a: `norm_bound`: largest norm in base counts; `multi_krum`, `nearest_neighbour_mixing`: f, how many are faulty;
             `three_sigma`: k in Q8; `geometric_median`: steps; `centred_clipping`: radius in base counts
-        b: `multi_krum`: how many updates are kept, 0 for all but f; `centred_clipping`: steps
+        b: `norm_bound`: least norm in base counts, 0 for none; `multi_krum`: how many updates are kept, 0 for all but
+            f; `centred_clipping`: steps
     """
 
     kind: RuleKind
@@ -261,6 +262,7 @@ def _check_end(rules: tuple[Rule, ...], stage: int) -> None:
 
 def _check_norm_bound(rule: Rule, minimum: int, seats: int) -> None:
     _require(rule.a > 0, "norm_bound", rule.a, "a largest norm above 0")
+    _require(rule.b < rule.a, "norm_bound.least", rule.b, f"a least norm below the largest, {rule.a}")
 
 
 def _check_multi_krum(rule: Rule, minimum: int, seats: int) -> None:

@@ -7,7 +7,7 @@ uint8 constant NO_FALLBACK = type(uint8).max;
 /// @notice One stage of a job's sequence of acceptance rules.
 enum RuleKind {
     None, // an unused place in the sequence: accepts everybody
-    NormBound, // a: largest norm in base counts
+    NormBound, // a: largest norm in base counts; b: least norm (0: none)
     MedianCosine, // no arguments: significance and floor are the job's
     MultiKrum, // a: f, the number of faulty updates; b: m, how many are kept (0: all but f)
     ThreeSigma, // a: k in Q8, how many standard deviations of distance are allowed

@@ -40,7 +40,7 @@ library AcceptanceRules {
                 break; // what follows a mixing is part of it, and nothing follows the others
             }
             if (kind == RuleKind.NormBound) {
-                accepted = normBound(gram, accepted, rule.a, shift);
+                accepted = normBound(gram, accepted, rule.b, rule.a, shift);
             } else if (kind == RuleKind.Exam && gram.exam.norm != 0) {
                 accepted &= gram.exam.passing;
             } else if (kind == RuleKind.MedianCosine || kind == RuleKind.Exam) {
@@ -63,16 +63,18 @@ library AcceptanceRules {
         return Math.max(Math.ceilDiv((z * z) << 48, terms.dimension), (floor * floor) << 32);
     }
 
-    /// @notice Keeps rows of norm at most `limit` base counts.
-    function normBound(GramMatrix memory gram, uint256 rows, uint256 limit, uint256 shift)
+    /// @notice Keeps rows of norm from `least` to `most` base counts.
+    function normBound(GramMatrix memory gram, uint256 rows, uint256 least, uint256 most, uint256 shift)
         internal
         pure
         returns (uint256 kept)
     {
-        // G_ii·2^(2e) <= a² in integers; two shifts, so that no e is too large.
-        uint256 largest = ((limit * limit) >> shift) >> shift;
+        // b² <= G_ii·2^(2e) <= a² in integers, the left rounded up; two shifts, so that no e is too large.
+        uint256 smallest = least == 0 ? 0 : (((least * least - 1) >> shift) >> shift) + 1;
+        uint256 largest = ((most * most) >> shift) >> shift;
         for (uint256 i = 0; i < gram.rows.length; ++i) {
-            if (has(rows, i) && gram.rows[i].square <= largest) kept |= uint256(1) << i;
+            uint256 square = gram.rows[i].square;
+            if (has(rows, i) && smallest <= square && square <= largest) kept |= uint256(1) << i;
         }
     }
 

@@ -88,6 +88,7 @@ library TermChecks {
         (RuleKind kind, uint256 a) = (rule.kind, rule.a);
         if (kind == RuleKind.NormBound) {
             _require(a > 0, "norm_bound", a);
+            _require(rule.b < a, "norm_bound.least", rule.b);
         } else if (kind == RuleKind.MultiKrum) {
             _require(minimum >= 2 * a + 3, "multi_krum", a);
         } else if (kind == RuleKind.ThreeSigma) {

@@ -156,7 +156,8 @@ def random_rule(rng: random.Random, rows: int) -> Rule:
     """Draw a rule with arguments that do something for so many rows."""
     kind = rng.choice(list(RULES))
     if kind is RuleKind.NORM_BOUND:
-        return Rule(kind, rng.choice([1, rng.randint(1, 10**4), rng.randint(1, 10**8), 2**32 - 1]))
+        most = rng.choice([1, rng.randint(1, 10**4), rng.randint(1, 10**8), 2**32 - 1])
+        return Rule(kind, most, rng.choice([0, 0, 1, rng.randint(0, 10**4), rng.randint(0, most - 1)]))
     if kind is RuleKind.MULTI_KRUM:
         faults = rng.choice([0, 1, rng.randint(0, max(0, rows // 2)), max(0, (rows - 3) // 2)])
         return Rule(kind, rng.choice([faults, faults, faults, 2**32 - 1]), rng.choice([0, 0, 1, rng.randint(0, 70)]))

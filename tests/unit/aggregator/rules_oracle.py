@@ -156,7 +156,7 @@ def keep(
     """One rule; the numbers of the kinds are those of the contract."""
     m = len(S)
     if kind == 1:
-        return [i for i in S if G[i, i] * 4**e <= a * a]
+        return [i for i in S if b * b <= G[i, i] * 4**e <= a * a]
     T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
     if kind == 5 and r is not None:
         bar = isqrt(T) >> 15

@@ -59,6 +59,7 @@ def test_refusals_print_f_and_n() -> None:
         ({"fallback_faults": 256}, "fallbackFaults"),
         ({"rules": (Rule(RuleKind.NONE),) * 4}, "rules"),
         ({"rules": (Rule(RuleKind.NORM_BOUND, 0),)}, "norm_bound"),
+        ({"rules": (Rule(RuleKind.NORM_BOUND, 9, 9),)}, "norm_bound.least: 9 is refused, expected .* below .* 9"),
         ({"rules": (Rule(RuleKind.THREE_SIGMA, 0),)}, "three_sigma"),
         ({"rules": (Rule(RuleKind.MULTI_KRUM, 1, 1 << 32),)}, "multi_krum: b"),
     ],
