@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from fedmarket.devnet import Devnet
 from market.chain.job_market import JobMarket
+from market.job_history import Attempt
+from tests.integration.examined import ExaminedMarketplace
 from tests.integration.marketplace import Marketplace, names
 from trainer_client.session import Craft, RoundTask
 
@@ -38,6 +40,19 @@ def loud(own_seed: int) -> Craft:
     return craft
 
 
+EXAM_GAS = 120_000
+"""What an exam may add to a settlement with 16 trainers."""
+
+
+def settlement_gas(market: Marketplace, attempt: Attempt, trainers: int) -> int:
+    """Gas of an attempt's settlement, in which all were accepted."""
+    assert attempt.settled is not None
+    assert len(attempt.settled.accepted) == trainers
+    transaction = HexBytes(attempt.settled.transaction)
+    web3 = market.market.chain.web3
+    return int(market.market.chain.read(lambda: web3.eth.get_transaction_receipt(transaction))["gasUsed"])
+
+
 def last_settlement_gas(market: Marketplace, trainers: int) -> int:
     """Play rounds until all public rows are there, then one with every trainer; the gas of its settlement."""
     job = market.post(
@@ -49,12 +64,21 @@ def last_settlement_gas(market: Marketplace, trainers: int) -> int:
     job.crafts.update({name: loud(seat) for seat, name in enumerate(names(trainers))})
     for _ in range(ROUNDS_BEFORE):
         job.play_round(names(3))
-    attempt = job.play_round()
-    assert attempt.settled is not None
-    assert len(attempt.settled.accepted) == trainers
-    transaction = HexBytes(attempt.settled.transaction)
-    web3 = market.market.chain.web3
-    return int(market.market.chain.read(lambda: web3.eth.get_transaction_receipt(transaction))["gasUsed"])
+    return settlement_gas(job, job.play_round(), trainers)
+
+
+def last_examined_gas(market: ExaminedMarketplace, trainers: int) -> int:
+    """The same, scored by the exam. Nobody is shut out: a rule that asks who passed costs one operation."""
+    job = market.post(
+        rounds=ROUNDS_BEFORE + 1,
+        seats=trainers,
+        rules={"accept": [], "score": "exam", "step": {"rule": "agreement", "factor": 0.9, "threshold": 0.1}},
+        periods={"deadline_s": 40_000},
+    ).join(trainers)
+    job.crafts.update({name: loud(seat) for seat, name in enumerate(names(trainers))})
+    attempts = [job.play_examined() for _ in range(ROUNDS_BEFORE + 1)]
+    assert attempts[-1].exam_opened is not None
+    return settlement_gas(job, attempts[-1], trainers)
 
 
 @pytest.mark.timeout(400)
@@ -80,3 +104,10 @@ def test_a_settlement_costs_the_same_for_a_longer_model(
         others.close()
     # Numbers grow by two bits with a model three times as long: a few bytes of calldata that are zero no more.
     assert abs(long - short) < 0.01 * short
+
+
+@pytest.mark.timeout(600)
+def test_an_exam_adds_little_to_a_settlement(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> None:
+    gas = last_examined_gas(ExaminedMarketplace(devnet, deployed, actors, tmp_path, FEATURES), 16)
+    print(f"\nsettleRound, exam, proven, n = 16: {gas:,} gas of {BUDGETS[16] + EXAM_GAS:,}")
+    assert gas <= BUDGETS[16] + EXAM_GAS
