@@ -77,7 +77,7 @@ def decide(
         raise InvalidTerms(f"stepQ16: {step_q16} is refused, expected 1 to {ONE_Q16}")
     matrix = GramMatrix.unpack(gram if isinstance(gram, bytes) else gram.pack(), rows, examined)
     matrix.verify(terms.dimension)
-    if records_q16 and len(records_q16) != rows:
+    if examined and records_q16 and len(records_q16) != rows:
         raise InvalidTerms(f"records: length is {4 * len(records_q16)} bytes, expected 0 or {4 * rows}")
     evidence = _evidence(terms, matrix, shift, records_q16)
     asked = evidence.exam

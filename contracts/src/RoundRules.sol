@@ -34,7 +34,7 @@ contract RoundRules is IRoundRules {
     ) external pure returns (Decision memory decision) {
         TermChecks.checkStep(stepQ16);
         GramMatrix memory matrix = _read(terms, rows, examined, gram);
-        decision.records = ExamRecords.extend(matrix, records, AcceptanceRules.chance(terms));
+        if (examined) decision.records = ExamRecords.extend(matrix, records, AcceptanceRules.chance(terms));
         _conclude(decision, terms, matrix, shift, stepQ16);
     }
 

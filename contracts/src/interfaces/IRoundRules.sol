@@ -106,7 +106,7 @@ interface IRoundRules {
     /// @param terms the job's rule terms, as `check` passed them
     /// @param rows n, the number of update rows, at most 64
     /// @param examined whether the matrix has r as its sixth public row
-    /// @param records one int32 a row, Q16: what its seat's exams before come to; empty where all are zero
+    /// @param records one int32 a row, Q16: what its seat's exams before come to; empty where all are zero; read if examined
     /// @param shift e: one count of this round is worth 2^e base counts
     /// @param stepQ16 this round's step
     /// @param gram the packed matrix

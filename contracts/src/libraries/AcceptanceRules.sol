@@ -35,6 +35,7 @@ library AcceptanceRules {
         for (uint256 stage = 0; stage < 3; ++stage) {
             Rule calldata rule = terms.rules[stage];
             RuleKind kind = rule.kind;
+            if (kind == RuleKind.None) continue;
             if (Sharing.isShared(kind)) {
                 (accepted, shares) = Sharing.share(terms, stage, gram, accepted, shift);
                 break; // what follows a mixing is part of it, and nothing follows the others

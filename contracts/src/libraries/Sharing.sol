@@ -19,9 +19,7 @@ struct Shares {
 library Sharing {
     /// @notice Whether the rule gives shares.
     function isShared(RuleKind kind) internal pure returns (bool) {
-        return
-            kind == RuleKind.NearestNeighbourMixing || kind == RuleKind.GeometricMedian
-                || kind == RuleKind.CentredClipping;
+        return kind >= RuleKind.NearestNeighbourMixing; // the last kinds
     }
 
     /// @notice Applies the rules from this stage on to the rows that those before left.

@@ -34,7 +34,7 @@ def decide(
     refuse(G, n, P, terms.dimension)
     R = residuals(G, n, P)
     r = n + 5 if examined and R[n + 5, n + 5] > G[n + 5, n + 5] >> 24 else None
-    if len(records) not in (0, n):
+    if examined and len(records) not in (0, n):
         raise Refused("RecordsLength", 4 * len(records), 4 * n)
     before = [*records] or [0] * n
     D = [] if r is None else [before[i] - before[i] // 8 + mark(G, R, r, i) for i in range(n)]
