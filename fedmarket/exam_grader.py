@@ -1,4 +1,4 @@
-"""What an audit of a job with an exam needs of the job's model: gradients and losses, computed on this machine."""
+"""What an audit of a job with an exam needs of the job's model: references and losses, computed on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ModelGrader:
         """R of a slice at a model, int32 (d,).
 
         Raises:
-            InvalidData: the slice is none, does not fit the job's model, or has no gradient.
+            InvalidData: the slice is none, does not fit the job's model, or examines nobody.
             InvalidModel: the job's model cannot be built here.
         """
         return recompute(document, model, samples)

@@ -1,12 +1,12 @@
-"""What an exam asks: the direction in which a slice of the owner's samples would move the model.
+"""What an exam asks: where a slice of the owner's samples would move the model.
 
-r is the negative gradient of the mean loss over the slice, at the round's model: in float64 on the CPU, in evaluation
-mode, with one fixed quantisation, so that whoever has the slice computes the same, up to the order of sums.
+r is how far full-batch gradient descent on the slice's mean loss leads from the round's model: in float64 on the CPU,
+in evaluation mode, with one fixed quantisation, so that whoever has the slice computes the same, up to the order of
+sums. One gradient would say little about where training leads: it opposes a quarter of what honest trainers send.
 """
 
 from __future__ import annotations
 
-import copy
 import io
 import math
 import zipfile
@@ -14,18 +14,14 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from market.protocol.errors import InvalidData
 from market.protocol.exam import Reference, agrees
 from market.protocol.integer_model import Integers
 from market.protocol.job_spec import JobDocument
-from market.protocol.manifest import ParameterManifest
 from trainer_client.data import Dataset
+from trainer_client.descent import FullBatch, descend
 from trainer_client.job_model import JobModel
-from trainer_client.losses import exam_loss
 
 __all__ = ["agrees", "load_slice", "recompute", "reference", "slice_bytes"]
 
@@ -44,7 +40,7 @@ _MEMBERS = ({"inputs.npy"}, {"inputs.npy", "labels.npy"}, {"inputs.npy", "target
 def reference(job_model: JobModel, model: Integers, dataset: Dataset, *, micro_batch: int = MICRO_BATCH) -> Reference:
     """R of a slice at a model: int32 (d,), its largest entry between 2^29 and 2^30 in magnitude.
 
-    Entries of the manifest that no gradient reaches, such as buffers, are zero.
+    Entries of the manifest that do not move, such as buffers, are zero.
 
     Args:
         job_model: the job's; its module is given the model's values.
@@ -53,54 +49,25 @@ def reference(job_model: JobModel, model: Integers, dataset: Dataset, *, micro_b
         micro_batch: samples differentiated at a time; r does not depend on it.
 
     Raises:
-        InvalidData: the gradient is zero or not finite: the slice can examine nobody at this model; or the samples do
-            not fit it.
+        InvalidData: the slice can examine nobody at this model: its gradient is zero or not finite, or training on it
+            diverges; or the samples do not fit the model.
     """
-    gradient = _gradient(job_model, job_model.load(model), dataset, micro_batch)
-    if not np.isfinite(gradient).all():
-        raise InvalidData(f"the exam's {len(dataset)} samples have a gradient that is not finite at this model")
-    largest = float(np.abs(gradient).max())
-    if largest == 0:
-        raise InvalidData(f"the exam's {len(dataset)} samples have a gradient of zero at this model: no exam is set")
-    exponent = REFERENCE_BITS - math.frexp(largest)[1]
+    loss = job_model.training.loss
+    moved = descend(FullBatch(job_model.load(model), job_model.manifest, loss, dataset, micro_batch), job_model.descent)
+    exponent = REFERENCE_BITS - math.frexp(float(np.abs(moved).max()))[1]
     # A power of two changes no bit of the mantissa: the rounding to integers, to nearest even, is the only one.
-    return np.rint(np.ldexp(-gradient, exponent)).astype(np.int32)
+    return np.rint(np.ldexp(moved, exponent)).astype(np.int32)
 
 
 def recompute(document: JobDocument, model: Integers, samples: Path) -> Reference:
     """R of a published slice, for whoever holds it against what its owner published: int32 (d,).
 
     Raises:
-        InvalidData: the slice is none, does not fit the job's model, or has no gradient.
+        InvalidData: the slice is none, does not fit the job's model, or examines nobody.
         InvalidModel: the job's model cannot be built here.
     """
     job_model = JobModel.of_document(document)
     return reference(job_model, model, load_slice(samples, job_model))
-
-
-def _gradient(job_model: JobModel, module: nn.Module, dataset: Dataset, micro_batch: int) -> NDArray[np.float64]:
-    """The mean loss's gradient, float64 (d,), on a copy of the module."""
-    examined = copy.deepcopy(module).to(device="cpu", dtype=torch.float64).eval()
-    parameters = dict(examined.named_parameters())
-    chosen = {entry.name for entry in job_model.manifest.entries}
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(name in chosen)
-        parameter.grad = None
-    for start in range(0, len(dataset), micro_batch):
-        batch = dataset.subset(np.arange(start, min(start + micro_batch, len(dataset))))
-        # The batch's mean, weighted by its share: these add up to the whole slice's mean.
-        loss = exam_loss(job_model.training.loss, examined, batch) * (len(batch) / len(dataset))
-        loss.backward()  # type: ignore[no-untyped-call]
-    return _flat(job_model.manifest, {name: parameter.grad for name, parameter in parameters.items()})
-
-
-def _flat(manifest: ParameterManifest, gradients: dict[str, Tensor | None]) -> NDArray[np.float64]:
-    vector = np.zeros(manifest.dimension, dtype=np.float64)
-    for entry in manifest.entries:
-        gradient = gradients.get(entry.name)
-        if gradient is not None:
-            vector[entry.offset : entry.offset + entry.size] = gradient.reshape(-1).numpy()
-    return vector
 
 
 # ---------------------------------------------------------------------- slices as bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from market.protocol.errors import InvalidModel
 from market.protocol.job_spec import JobDocument, JobSpec, TrainingSection
 from market.protocol.manifest import ParameterManifest
 from trainer_client.data import Dataset, InputShape, SampleForm, load_dataset
+from trainer_client.descent import Descent
 from trainer_client.losses import check_loss
 from trainer_client.models import build_model
 from trainer_client.parameters import manifest_of, write_vector
@@ -60,6 +61,18 @@ def training_of(section: TrainingSection) -> LocalTraining:
     )
 
 
+def descent_of(spec: JobSpec) -> Descent:
+    """How the spec's exam trains on a slice: as the job does, but for weight decay, with every step over all of it."""
+    training = spec.training
+    exam = spec.exam
+    return Descent(
+        steps=exam.steps if exam else 1,
+        rate=exam.rate if exam and exam.rate is not None else training.learning_rate,
+        momentum=training.momentum,
+        clip_norm=training.clip_norm or None,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class JobModel:
     """A job's model, ready for its integer parameters.
@@ -70,6 +83,7 @@ class JobModel:
         input: what samples have to look like.
         training: the job's local training.
         scale_exponent: k; the integer model's unit is 2^-(k + 16).
+        descent: how its exam trains on a slice.
     """
 
     module: torch.nn.Module
@@ -77,6 +91,7 @@ class JobModel:
     input: ModelInput
     training: LocalTraining
     scale_exponent: int
+    descent: Descent = field(default_factory=Descent)
 
     @classmethod
     def of_spec(cls, spec: JobSpec) -> JobModel:
@@ -92,7 +107,7 @@ class JobModel:
         manifest = manifest_of(module, section.trainable)
         inputs, training = ModelInput.of_arguments(section.arguments), training_of(spec.training)
         check_loss(training.loss, module, inputs.kind)
-        return cls(module, manifest, inputs, training, spec.update.scale_exponent)
+        return cls(module, manifest, inputs, training, spec.update.scale_exponent, descent_of(spec))
 
     @classmethod
     def of_document(cls, document: JobDocument) -> JobModel:

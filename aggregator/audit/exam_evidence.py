@@ -37,7 +37,7 @@ class ExamGrader(Protocol):
         """R of a slice at a model: int32 (d,).
 
         Raises:
-            InvalidData: the slice is none, does not fit the job's model, or has no gradient.
+            InvalidData: the slice is none, does not fit the job's model, or examines nobody.
             InvalidModel: the job's model cannot be built here.
         """
         ...
@@ -66,7 +66,7 @@ class ExamEvidence:
         store: where book, slices and references are.
         srs: the one that the job's commitments are made under.
         folder: an empty folder for slices.
-        grader: recomputes gradients and losses; None where nothing is recomputed.
+        grader: recomputes references and losses; None where nothing is recomputed.
     """
 
     record: ChainRecord

@@ -97,7 +97,7 @@ def _book_problems(book: ExamBook, root: bytes, slices: int) -> Iterator[str]:
 
 
 def check_reference(record: ChainRecord, attempt: Attempt, evidence: ExamEvidence, model: Model | None) -> Check:
-    """The r that was published is the one that was committed to, and the gradient of the slice under the root.
+    """The r that was published is the one that was committed to, and the training result of the slice under the root.
 
     Args:
         record: the job.
@@ -105,7 +105,7 @@ def check_reference(record: ChainRecord, attempt: Attempt, evidence: ExamEvidenc
         evidence: what was published.
         model: M_t, int64 (d,); None where it is not to be had.
     """
-    name, subject, reference = "exam gradient", record.subject(attempt.number), evidence.reference(attempt)
+    name, subject, reference = "exam reference", record.subject(attempt.number), evidence.reference(attempt)
     if isinstance(reference, Unpublished | Missing):
         return Check(name, subject, "unproven", reference.reason)
     if isinstance(reference, Unfit):
@@ -113,12 +113,12 @@ def check_reference(record: ChainRecord, attempt: Attempt, evidence: ExamEvidenc
     samples = evidence.samples_of(attempt)
     unproven = ""
     if evidence.grader is None:
-        unproven = "r is what was committed to; its gradient was not recomputed"
+        unproven = "r is what was committed to; it was not recomputed"
     elif model is None:
         unproven = "r is what was committed to; the model that it was made at is not to be had"
     elif isinstance(samples, Unpublished | Missing):
         unproven = f"r is what was committed to; {samples.reason}"
-    detail = f"r is what was committed to, and the gradient of slice {slice_of_attempt(attempt.number)}"
+    detail = f"r is what was committed to, and the training result of slice {slice_of_attempt(attempt.number)}"
     problems = _reference_problems(attempt, reference, evidence, None if unproven else model)
     return judge(name, subject, problems, detail, unproven)
 
@@ -135,7 +135,7 @@ def _reference_problems(
         yield samples.reason
     elif not agrees(reference, evidence.grader.reference(evidence.document, model, samples)):
         index = slice_of_attempt(attempt.number)
-        yield f"r is not the gradient of slice {index} at the round's model: the exam asked for something else"
+        yield f"r is not the training result of slice {index} at the round's model: the exam asked for something else"
 
 
 # ------------------------------------------------------------------ labels

@@ -325,7 +325,7 @@ def read_reference(path: Path, dimension: int) -> Reference:
 
 
 def agrees(published: Reference, recomputed: Reference) -> bool:
-    """Whether two references, int32 (d,) each, are the same gradient: a cosine of at least 1 - 1/(200*d).
+    """Whether two references, int32 (d,) each, are the same training result: a cosine of at least 1 - 1/(200*d).
 
     Arithmetic in floating point differs by the order of its sums, from one machine to another. Decided in integers:
     ``x > 0`` and ``x^2 * (200*d)^2 >= (200*d - 1)^2 * a * b`` for the inner products x, a and b.

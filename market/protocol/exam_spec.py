@@ -33,6 +33,10 @@ class ExamSection(Section):
     """Of a secret slice."""
     public_samples: Annotated[int, Field(ge=1, le=1 << 20)] = 100
     """Of slice 0, which everybody may see, and which the first model is trained on."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 40
+    """Of full-batch gradient descent on a slice: r is how far they lead. 1 for the plain negative gradient."""
+    rate: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Of each step; none is the job's learning rate."""
     spares: Annotated[int, Field(ge=0, le=MAX_SECRET_SLICES)] = 2
     """Secret slices beyond one a round, for attempts that expire; one without a slice has no exam."""
     period_s: Seconds

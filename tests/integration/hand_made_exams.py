@@ -112,7 +112,7 @@ class HandExamined(ExaminedMarketplace):
         return self.attempt(attempt)
 
     def play_with(self, change: Change) -> Attempt:
-        """A round whose exam is another r than the gradient, sealed and opened as it must be."""
+        """A round whose exam is another r than it should be, sealed and opened as it must be."""
         self.advance("start_s")
         r = change(self.honest_reference())
         self.made[self.state.attempt] = r

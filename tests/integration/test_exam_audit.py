@@ -39,14 +39,14 @@ def test_an_honest_job_is_proven_to_the_last_check_once_its_exam_is_shown(place:
     assert before.ok, verdicts(before)
     assert set(verdicts(before)) == {
         "exam book: job",
-        "exam gradient: round 0, attempt 0",
+        "exam reference: round 0, attempt 0",
         "exam labels: job",
     }
     assert place.show_exams()
     place.close()
     after = place.audit()
     assert verdicts(after) == {}
-    assert check_of(after, "exam gradient", 0).detail.endswith("the gradient of slice 1")
+    assert check_of(after, "exam reference", 0).detail.endswith("the training result of slice 1")
     assert place.ledger.exams_wei == 0
     place.check_books()
 
@@ -81,15 +81,15 @@ def of_samples(place: HandExamined, data: Dataset) -> Reference:
 
 
 @pytest.mark.parametrize("make", [another_slices, with_shuffled_labels])
-def test_an_r_that_is_not_the_gradient_of_its_slice_is_named(place: HandExamined, make: Any) -> None:
+def test_an_r_that_is_not_the_training_result_of_its_slice_is_named(place: HandExamined, make: Any) -> None:
     place.advance("start_s")
     r = make(place)
     place.play_with(lambda honest: r)
     place.show_by_hand(place.made)
     report = place.audit()
     assert report.first_mismatch is not None
-    assert report.first_mismatch == check_of(report, "exam gradient", 0)
-    assert "r is not the gradient of slice 1" in report.first_mismatch.detail
+    assert report.first_mismatch == check_of(report, "exam reference", 0)
+    assert "r is not the training result of slice 1" in report.first_mismatch.detail
 
 
 def test_an_honest_r_that_is_not_the_one_that_decided_is_named(place: HandExamined) -> None:

@@ -48,14 +48,14 @@ def samples(index: int) -> bytes:
     return b"samples %d" % index
 
 
-def gradient(data: bytes, model: Model) -> Reference:
-    """Stands for the gradient of these samples at this model: another one for others."""
+def result(data: bytes, model: Model) -> Reference:
+    """Stands for the training result of these samples at this model: another one for others."""
     digest = hashlib.sha256(data + np.asarray(model).tobytes()).digest()
     return np.random.default_rng(list(digest)).integers(-(1 << 29), 1 << 29, D).astype(np.int32)
 
 
 class DigestGrader:
-    """Recomputes the gradients of these jobs, whose samples are bytes. Nobody learns the labels of `harder` slices."""
+    """Recomputes the references of these jobs, whose samples are bytes. Nobody learns the labels of `harder` slices."""
 
     def __init__(self, *harder: int) -> None:
         self.harder = {samples(index) for index in harder}
@@ -65,7 +65,7 @@ class DigestGrader:
         if not data.startswith(b"samples"):
             raise InvalidData(f"{samples.name} is no slice")
         # What another machine computes differs in the last bits.
-        return gradient(data, model) + np.random.default_rng(1).integers(-2, 3, D).astype(np.int32)
+        return result(data, model) + np.random.default_rng(1).integers(-2, 3, D).astype(np.int32)
 
     def losses(self, document: JobDocument, model: Model, samples: Path) -> list[float]:
         data = samples.read_bytes()
@@ -98,10 +98,10 @@ class ExaminedJob(AuditedJob):
     @property
     def due_reference(self) -> Reference:
         """R of this attempt."""
-        return gradient(samples(self.attempt + 1), self.proven.models[-1].version.model)
+        return result(samples(self.attempt + 1), self.proven.models[-1].version.model)
 
     def commit_exam(self, reference: Reference | None = None) -> None:
-        """Seal this attempt's r: the gradient, or another one."""
+        """Seal this attempt's r: the training result, or another one."""
         r = self.due_reference if reference is None else reference
         self.references[self.attempt] = r
         layout = self.proven.layout

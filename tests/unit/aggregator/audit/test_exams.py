@@ -20,10 +20,10 @@ from tests.unit.aggregator.audit.examined_job import (
     SLICES,
     DigestGrader,
     ExaminedJob,
-    gradient,
     joined,
     play_examined,
     play_without,
+    result,
     samples,
     shuffled,
 )
@@ -41,7 +41,7 @@ def job(store: EmbeddedStore, srs: Srs) -> ExaminedJob:
 
 @pytest.fixture
 def checks(store: EmbeddedStore, srs: Srs, tmp_path: Path) -> Examine:
-    """Audit a job, or a record of it, with somebody who recomputes gradients, or nobody."""
+    """Audit a job, or a record of it, with somebody who recomputes references, or nobody."""
 
     def run(job: Any, grader: DigestGrader | None = None, *, graded: bool = True) -> list[Check]:
         record = job.record() if isinstance(job, ExaminedJob) else job
@@ -72,27 +72,27 @@ def test_a_whole_examined_job_is_ok_to_the_last_check(job: ExaminedJob, checks: 
     job.refund()
     made = checks(job)
     assert {check.verdict for check in made} == {"ok"}, [check for check in made if check.verdict != "ok"]
-    assert {"exam", "exam book", "exam gradient", "exam labels"} <= {check.name for check in made}
-    assert found(made, "exam gradient", 1).detail == "r is what was committed to, and the gradient of slice 2"
+    assert {"exam", "exam book", "exam reference", "exam labels"} <= {check.name for check in made}
+    assert found(made, "exam reference", 1).detail == "r is what was committed to, and the training result of slice 2"
     assert "and r give the matrix again" in found(made, "gram", 1).detail
     assert job.money["refunded"] >= 3 * DEPOSIT_WEI
 
 
-def test_before_the_exam_is_shown_its_gradient_is_unproven_and_nothing_else(job: ExaminedJob, checks: Examine) -> None:
+def test_before_the_exam_is_shown_its_reference_is_unproven_and_nothing_else(job: ExaminedJob, checks: Examine) -> None:
     finish(job)
     made = checks(job)
     assert mismatches(made) == set()
     unproven = {check.name for check in made if check.verdict == "unproven"}
-    assert unproven == {"exam book", "exam gradient", "exam labels"}
-    assert "has not shown it yet" in found(made, "exam gradient", 0).detail
+    assert unproven == {"exam book", "exam reference", "exam labels"}
+    assert "has not shown it yet" in found(made, "exam reference", 0).detail
 
 
-def test_without_anybody_who_recomputes_it_a_gradient_is_unproven(job: ExaminedJob, checks: Examine) -> None:
+def test_without_anybody_who_recomputes_it_a_reference_is_unproven(job: ExaminedJob, checks: Examine) -> None:
     finish(job)
     job.publish()
     made = checks(job, graded=False)
     assert mismatches(made) == set()
-    assert found(made, "exam gradient", 0).verdict == "unproven"
+    assert found(made, "exam reference", 0).verdict == "unproven"
     assert found(made, "exam book").verdict == "ok"
     assert found(made, "gram", 0).verdict == "ok"
 
@@ -115,7 +115,7 @@ def test_missed_skipped_and_expired_exams_are_ok_and_their_deposits_follow_the_r
     made = checks(job)
     assert {check.verdict for check in made} == {"ok"}, [check for check in made if check.verdict != "ok"]
     assert f"{DEPOSIT_WEI} wei of the owner's carry over" in found(made, "exam", 0).detail
-    assert found(made, "exam gradient", 1).verdict == "ok"
+    assert found(made, "exam reference", 1).verdict == "ok"
 
 
 def test_an_attempt_beyond_the_last_slice_has_no_exam_and_costs_nothing(job: ExaminedJob, checks: Examine) -> None:
@@ -152,14 +152,14 @@ def test_a_price_returns_nothing_of_a_round_without_an_exam(store: EmbeddedStore
 # ------------------------------------------------------------------ owners who are not
 
 
-def test_an_r_that_is_no_gradient_of_its_slice_is_named(job: ExaminedJob, checks: Examine) -> None:
-    play_examined(job, reference=gradient(samples(3), job.proven.models[0].version.model))
+def test_an_r_that_is_no_training_result_of_its_slice_is_named(job: ExaminedJob, checks: Examine) -> None:
+    play_examined(job, reference=result(samples(3), job.proven.models[0].version.model))
     while job.round < job.terms.rounds:
         play_examined(job)
     job.publish()
-    mismatch = the_mismatch(checks(job), "exam gradient")
+    mismatch = the_mismatch(checks(job), "exam reference")
     assert "attempt 0" in mismatch.subject
-    assert "r is not the gradient of slice 1" in mismatch.detail
+    assert "r is not the training result of slice 1" in mismatch.detail
 
 
 def test_a_favourites_own_update_as_r_is_named(job: ExaminedJob, checks: Examine) -> None:
@@ -168,19 +168,19 @@ def test_a_favourites_own_update_as_r_is_named(job: ExaminedJob, checks: Examine
     while job.round < job.terms.rounds:
         play_examined(job)
     job.publish()
-    assert "r is not the gradient" in the_mismatch(checks(job), "exam gradient").detail
+    assert "r is not the training result" in the_mismatch(checks(job), "exam reference").detail
 
 
 def test_another_r_than_was_committed_to_is_named(job: ExaminedJob, checks: Examine) -> None:
     finish(job)
     job.references[1] = job.references[1] // 2  # the same direction
     job.publish()
-    mismatch = the_mismatch(checks(job), "exam gradient")
+    mismatch = the_mismatch(checks(job), "exam reference")
     assert "attempt 1" in mismatch.subject
     assert "not what was committed to" in mismatch.detail
 
 
-def test_a_slice_that_is_not_under_the_root_is_named_and_its_gradient_unproven(
+def test_a_slice_that_is_not_under_the_root_is_named_and_its_reference_unproven(
     job: ExaminedJob, checks: Examine, store: EmbeddedStore
 ) -> None:
     finish(job)
@@ -188,8 +188,8 @@ def test_a_slice_that_is_not_under_the_root_is_named_and_its_gradient_unproven(
     job.publish(shuffled(job.book, 2, other).to_bytes())
     made = checks(job)
     assert "slice 2 is not under the exam's root" in the_mismatch(made, "exam book").detail
-    assert found(made, "exam gradient", 1).verdict == "unproven"
-    assert found(made, "exam gradient", 0).verdict == "ok"
+    assert found(made, "exam reference", 1).verdict == "unproven"
+    assert found(made, "exam reference", 0).verdict == "ok"
 
 
 def test_a_book_of_another_exam_is_named(job: ExaminedJob, checks: Examine) -> None:
@@ -203,7 +203,7 @@ def test_a_book_of_another_exam_is_named(job: ExaminedJob, checks: Examine) -> N
 def test_a_book_that_is_none_is_named(job: ExaminedJob, checks: Examine, book: bytes) -> None:
     finish(job)
     job.publish(book)
-    assert mismatches(checks(job)) == {"exam book", "exam gradient"}
+    assert mismatches(checks(job)) == {"exam book", "exam reference"}
 
 
 def test_a_book_that_is_gone_is_unproven(job: ExaminedJob, checks: Examine) -> None:
@@ -218,7 +218,7 @@ def test_a_reference_that_is_left_out_of_the_book_is_named(job: ExaminedJob, che
     finish(job)
     book = job.book
     job.publish(replace(book, references={0: book.references[0], 2: book.references[2]}).to_bytes())
-    mismatch = the_mismatch(checks(job), "exam gradient")
+    mismatch = the_mismatch(checks(job), "exam reference")
     assert ("attempt 1" in mismatch.subject, "no r of this attempt" in mismatch.detail) == (True, True)
 
 
@@ -229,7 +229,7 @@ def test_bytes_that_are_no_reference_are_named(
     finish(job)
     book = job.book
     job.publish(replace(book, references={**book.references, 1: str(store.add_bytes(data))}).to_bytes())
-    assert "attempt 1" in the_mismatch(checks(job), "exam gradient").subject
+    assert "attempt 1" in the_mismatch(checks(job), "exam reference").subject
 
 
 def test_a_slice_that_nobody_can_examine_with_is_named(store: EmbeddedStore, srs: Srs, checks: Examine) -> None:
@@ -241,10 +241,10 @@ def test_a_slice_that_nobody_can_examine_with_is_named(store: EmbeddedStore, srs
     finish(job)
     job.publish()
     made = checks(job)
-    assert "slice-2.npz is no slice" in the_mismatch(made, "exam gradient").detail
+    assert "slice-2.npz is no slice" in the_mismatch(made, "exam reference").detail
 
 
-def test_a_slice_that_is_gone_leaves_its_gradient_unproven(
+def test_a_slice_that_is_gone_leaves_its_reference_unproven(
     job: ExaminedJob, checks: Examine, store: EmbeddedStore
 ) -> None:
     finish(job)
@@ -254,7 +254,7 @@ def test_a_slice_that_is_gone_leaves_its_gradient_unproven(
     block.unlink()
     made = checks(job)
     assert mismatches(made) == set()
-    assert (found(made, "exam gradient", 1).verdict, found(made, "exam gradient", 0).verdict) == ("unproven", "ok")
+    assert (found(made, "exam reference", 1).verdict, found(made, "exam reference", 0).verdict) == ("unproven", "ok")
 
 
 def test_labels_that_look_shuffled_are_shown_with_their_figures(job: ExaminedJob, checks: Examine) -> None:
@@ -286,7 +286,7 @@ def test_an_exam_that_was_left_out_is_on_the_aggregators_word(
     assert mismatches(made) == set()
     assert found(made, "exam", 0).verdict == "unproven"
     assert reason.name.lower() in found(made, "exam", 0).detail
-    assert found(made, "exam gradient", 0).verdict == "ok"
+    assert found(made, "exam reference", 0).verdict == "ok"
 
 
 def test_a_matrix_of_another_r_than_was_opened_is_not_proven(job: ExaminedJob, checks: Examine) -> None:
