@@ -111,6 +111,18 @@ def initial_model(
     return integer_model.quantise(parameters, built.scale_exponent)
 
 
+def training_norm(spec: JobSpec, model: NDArray[np.int64], samples: Dataset) -> int:
+    """How far one round of the job's own training on these samples moves a model, in base counts, at least one.
+
+    Raises:
+        InvalidData: the samples do not fit the model.
+        InvalidUpdate: the training diverges.
+    """
+    built = JobModel.of_spec(spec)
+    moved = train(built.load(model), samples, built.training, seed=spec.model.seed, manifest=built.manifest).delta
+    return max(1, round(float(np.linalg.norm(moved.astype(np.float64))) * 2.0**built.scale_exponent))
+
+
 def fewest_chunks(dimension: int, points: int) -> int:
     """Into how many parts a vector has to be cut for an SRS of so many points.
 

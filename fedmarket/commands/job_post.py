@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from fedmarket.commands.amounts import moment, money
 from fedmarket.commands.job_tables import facts, terms_rows
 from fedmarket.commands.options import FILE, actor_options, console
 from fedmarket.connection import Actor
 from fedmarket.exam_folder import ExamFolder
-from fedmarket.owner import WARM_EPOCHS, PreparedJob, initial_model, publish
+from fedmarket.owner import WARM_EPOCHS, PreparedJob, initial_model, publish, training_norm
 from fedmarket.posted_exam import opening_key, prepare_exam
 from market.chain.events import JobOpened
 from market.chain.transactions import Finality, Receipt
@@ -26,6 +28,9 @@ from trainer_client.training import Progress
 
 ANY_ROOT = bytes([1]) * 32
 """Stands for the exam's root while the other terms are looked at."""
+
+ANY_NORM = 10
+"""Stands for the norm of one training meanwhile."""
 
 
 @click.command()
@@ -49,7 +54,7 @@ def post(
 
     A job with an exam is cut from --reference: slice 0 is published and trains the first model; the other slices are
     kept in a folder, secret until `fedmarket owner run` has set them all. Keep a copy of it: without it every round
-    costs a deposit.
+    costs a deposit. What the rules of such a job leave open about norms follows from a training on its last slice.
 
     Killed and started again, it opens the job once: the same spec with the same data is the same job.
     """
@@ -58,7 +63,8 @@ def post(
     dimension = model_of_spec.manifest.dimension
     _check_sources(spec, reference, warm_start)
     # Whatever cannot hold together is said at once.
-    spec.to_terms(dimension, actor.network.chain.timestamp(), NO_ROOT if spec.exam is None else ANY_ROOT)
+    looked_at = spec if spec.exam is None else spec.with_norm(ANY_NORM)
+    looked_at.to_terms(dimension, actor.network.chain.timestamp(), NO_ROOT if spec.exam is None else ANY_ROOT)
     srs = actor.network.srs(dimension, spec.update.chunks)
     exam = None
     if reference is not None:
@@ -66,11 +72,12 @@ def post(
     dataset = _warm_samples(model_of_spec, exam, warm_start)
     with console().status("warming the model") as status:
         model = initial_model(spec, dataset, epochs, lambda progress: status.update(_warming(progress)))
-    prepared = publish(spec, model, actor.network.store, srs, exam)
+    norm = None if exam is None else _norm(spec, model_of_spec, model, exam)
+    prepared = publish(spec if norm is None else spec.with_norm(norm), model, actor.network.store, srs, exam)
     if exam is not None:
         exam.note_posted(prepared.document_cid.digest)
     opened, is_new = _open(actor, prepared, again)
-    _tell(spec, prepared, opened, is_new, exam)
+    _tell(prepared, opened, is_new, exam, norm)
     if dataset is None:
         click.echo("note: no --warm-start: from a random model, rules that look for agreement may accept nobody")
 
@@ -91,6 +98,19 @@ def _warm_samples(built: JobModel, exam: ExamFolder | None, warm_start: Path | N
         exam.slice_data(0)  # says what is wrong with it
         return load_slice(exam.slice_path(0), built)
     return None if warm_start is None else built.input.load(warm_start)
+
+
+def _norm(spec: JobSpec, built: JobModel, model: NDArray[np.int64], exam: ExamFolder) -> int | None:
+    """What one training moves, in base counts, where the rules ask for it.
+
+    On the last secret slice: on the public one the model has been trained, and the last is a spare's where there are
+    any, so that what its training says of it is of little use.
+    """
+    if spec.rules.norm_floor is not None and not spec.rules.needs_norm:
+        return None
+    last = len(exam.slices) - 1
+    exam.slice_data(last)  # says what is wrong with it
+    return training_norm(spec, model, load_slice(exam.slice_path(last), built))
 
 
 def _open(actor: Actor, prepared: PreparedJob, again: bool) -> tuple[JobOpened, bool]:
@@ -130,8 +150,8 @@ def _warming(progress: Progress) -> str:
     return f"warming the model: epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4f}"
 
 
-def _tell(spec: JobSpec, prepared: PreparedJob, opened: JobOpened, is_new: bool, exam: ExamFolder | None) -> None:
-    screen = console()
+def _tell(prepared: PreparedJob, opened: JobOpened, is_new: bool, exam: ExamFolder | None, norm: int | None) -> None:
+    screen, spec = console(), prepared.spec
     screen.print(
         f"[bold]Job {opened.job}[/bold] {'is open' if is_new else 'was posted already; --again posts it anew'}"
     )
@@ -143,9 +163,19 @@ def _tell(spec: JobSpec, prepared: PreparedJob, opened: JobOpened, is_new: bool,
         ("first model", f"{prepared.model_cid} ({len(prepared.model):,} parameters)"),
         ("commitment", f"{terms.chunks} points under the SRS 0x{prepared.srs_id.hex()}"),
         *terms_rows(terms),
+        *([] if norm is None else [("norms", _norms(spec, norm))]),
         *([] if exam is None else [("exam", f"{len(exam.slices) - 1} secret slices in {exam.path}")]),
         ("one attempt", f"takes until {moment(terms.enrol_until_s + terms.attempt_period_s)} at the earliest"),
     ]
     screen.print(facts(rows))
     if exam is not None:
         screen.print(f"next: fedmarket owner run {opened.job}, from now until the job is over")
+
+
+def _norms(spec: JobSpec, norm: int) -> str:
+    """What was chosen for the rules, and why."""
+    chosen = [f"floor {spec.rules.norm_floor:,}"]
+    for rule in spec.rules.accept:
+        if rule.norm_bound is not None:
+            chosen.append(f"bound {rule.norm_bound.norm:,}, least {rule.norm_bound.least:,}")
+    return f"one training on a slice moves {norm:,} counts: {', '.join(chosen)}"

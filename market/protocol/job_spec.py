@@ -58,10 +58,26 @@ class UpdateSection(Section):
     """Into how many parts the vector is cut to be committed to; where left out, the posting takes as few as will do."""
 
 
-class NormBound(Section):
-    """Drop updates longer than this many base counts."""
+AUTO = "auto"
+"""Written for the arguments of a norm bound that the posting of a job with an exam chooses."""
 
-    norm: Annotated[int, Field(ge=1, lt=1 << 32)]
+
+class NormBound(Section):
+    """Drop updates longer than `norm` base counts, and those shorter than `least`."""
+
+    norm: Annotated[int, Field(ge=1, lt=1 << 32)] | None
+    """None until it is chosen, where the spec says `auto`."""
+    least: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+
+    @classmethod
+    def around(cls, norm: int) -> NormBound:
+        """The bounds for a job whose updates have about this norm: from a tenth of it to six times as much."""
+        largest = (1 << 32) - 1
+        return cls(norm=min(6 * norm, largest), least=min(norm, largest) // 10)
+
+
+def _norm_bound(unverified_bound: Any) -> Any:
+    return {"norm": None} if unverified_bound == AUTO else unverified_bound
 
 
 class MedianCosine(Section):
@@ -107,7 +123,7 @@ class Exam(Section):
 class AcceptRule(Section):
     """One rule: exactly one of its names is given."""
 
-    norm_bound: NormBound | None = None
+    norm_bound: Annotated[NormBound | None, BeforeValidator(_norm_bound)] = None
     median_cosine: MedianCosine | None = None
     nearest_neighbour_mixing: NearestNeighbourMixing | None = None
     geometric_median: GeometricMedian | None = None
@@ -119,7 +135,7 @@ class AcceptRule(Section):
     def to_rule(self) -> Rule:
         """The rule as the contract holds it."""
         if self.norm_bound:
-            return Rule(RuleKind.NORM_BOUND, self.norm_bound.norm)
+            return _norm_bound_rule(self.norm_bound)
         if self.nearest_neighbour_mixing:
             return Rule(RuleKind.NEAREST_NEIGHBOUR_MIXING, self.nearest_neighbour_mixing.faults)
         if self.geometric_median:
@@ -133,6 +149,12 @@ class AcceptRule(Section):
         if self.exam:
             return Rule(RuleKind.EXAM)
         return Rule(RuleKind.MEDIAN_COSINE)
+
+
+def _norm_bound_rule(bound: NormBound) -> Rule:
+    if bound.norm is None:
+        raise InvalidJobSpec("rules.accept", f"norm_bound is {AUTO}, expected the norms that its posting chose")
+    return Rule(RuleKind.NORM_BOUND, bound.norm, bound.least)
 
 
 def _one_rule(unverified_rule: Any) -> Any:
@@ -165,7 +187,8 @@ class RulesSection(Section):
     cap: PositiveFraction = 1.0
     weighting: Literal["crowding", "equal", "rule"] = "crowding"
     server_rate: Annotated[float, Field(gt=0, le=4)] = 1.0
-    norm_floor: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+    norm_floor: Annotated[int, Field(ge=0, lt=1 << 32)] | None = None
+    """In base counts; none is 0, but for a job with an exam, whose posting puts one training's norm there."""
     fallback_faults: Annotated[int, Field(ge=0, le=30)] | None = None
     """f of the unpaid Multi-Krum that stands in where a round would accept nobody; none: the model stays."""
     step: StepSection = StepSection()
@@ -175,8 +198,28 @@ class RulesSection(Section):
         """Whether a rule or the score asks for an exam."""
         return self.score in ("exam", "shapley") or any(rule.exam for rule in self.accept)
 
+    @property
+    def needs_norm(self) -> bool:
+        """Whether a norm bound is yet to be chosen."""
+        return any(rule.norm_bound is not None and rule.norm_bound.norm is None for rule in self.accept)
+
+    def with_norm(self, norm: int) -> RulesSection:
+        """These rules, with what they leave open about norms chosen for updates of about this norm, in base counts."""
+        accept = tuple(
+            AcceptRule(norm_bound=NormBound.around(norm))
+            if rule.norm_bound is not None and rule.norm_bound.norm is None
+            else rule
+            for rule in self.accept
+        )
+        floor = min(norm, (1 << 32) - 1) if self.norm_floor is None else self.norm_floor
+        return self.model_copy(update={"accept": accept, "norm_floor": floor})
+
     def to_terms(self, dimension: int) -> RuleTerms:
-        """The rules as the contract holds them; fractions are rounded to the nearest representable value."""
+        """The rules as the contract holds them; fractions are rounded to the nearest representable value.
+
+        Raises:
+            InvalidJobSpec: a norm bound is yet to be chosen.
+        """
         return RuleTerms(
             dimension=dimension,
             scoring=Scoring[self.score.upper()],
@@ -185,7 +228,7 @@ class RulesSection(Section):
             floor_q16=round(self.floor * ONE_Q16),
             cap_q16=round(self.cap * ONE_Q16),
             server_rate_q16=round(self.server_rate * ONE_Q16),
-            norm_floor=self.norm_floor,
+            norm_floor=self.norm_floor or 0,
             fallback_faults=NO_FALLBACK if self.fallback_faults is None else self.fallback_faults,
             step_rule=StepRule[self.step.rule.upper()],
             step_factor_q16=round(self.step.factor * ONE_Q16),
@@ -291,6 +334,10 @@ class JobSpec(Section):
         terms.check()
         return terms
 
+    def with_norm(self, norm: int) -> JobSpec:
+        """The same job, with what its rules leave open about norms chosen for updates of about this norm."""
+        return self.model_copy(update={"rules": self.rules.with_norm(norm)})
+
     def with_chunks(self, chunks: int) -> JobSpec:
         """The same job, its vector cut into so many parts."""
         return self.model_copy(update={"update": self.update.model_copy(update={"chunks": chunks})})
@@ -343,11 +390,15 @@ def _first_problem(error: ValidationError) -> InvalidJobSpec:
 
 
 def _check_exam(spec: JobSpec) -> None:
-    """See that there is an exam if, and only if, the rules ask for one, and that its book will fit one block."""
+    """See that there is an exam if, and only if, something asks for one, and that its book will fit one block."""
     asking = "the rule `exam` and the scores `exam` and `shapley`"
     if spec.exam is None:
         if spec.rules.needs_exam:
             raise InvalidJobSpec("exam", f"is missing: {asking} need one, of period_s and deposit at least")
+        if spec.rules.needs_norm:
+            raise InvalidJobSpec(
+                "rules.accept", f"norm_bound is {AUTO}, expected norms: there is no exam to measure by"
+            )
         return
     if not spec.rules.needs_exam:
         raise InvalidJobSpec("exam", f"is not used: only {asking} look at it")
@@ -421,6 +472,8 @@ class JobDocument(Section):
             if isinstance(error, ValidationError):
                 raise _first_problem(error) from error
             raise InvalidJobSpec("the document", str(error)) from error
+        if document.spec.rules.needs_norm:
+            raise InvalidJobSpec("rules.accept", f"norm_bound is {AUTO}, expected the norms that its posting chose")
         return document
 
     def check_exam(self) -> None:

@@ -13,6 +13,7 @@ from fedmarket.exam_folder import ExamFolder
 from market.chain.job_market import JobMarket
 from market.protocol.identifiers import JobId
 from market.protocol.rounds import Phase
+from market.protocol.rule_terms import RuleKind
 from tests.integration.terminal import (
     COIN,
     JOB,
@@ -66,6 +67,20 @@ def test_posting_again_is_the_same_job_with_the_same_exam(examined: Terminal, de
     assert deployed.ledger(JOB).exams_wei == COIN
     [path] = exams(examined)
     assert deployed.terms(JOB).exam.root == ExamFolder.open(path).root
+
+
+def test_what_a_spec_leaves_open_about_norms_is_chosen_told_and_published(
+    examined: Terminal, deployed: JobMarket
+) -> None:
+    spec = examined.folder / "job.yaml"
+    spec.write_text(EXAM_SPEC.replace("accept: []", "accept: [{norm_bound: auto}]"))
+    told = examined.told(*posting(examined), who="owner")
+    rules = deployed.terms(JOB).rules
+    [bound] = [rule for rule in rules.rules if rule.kind is RuleKind.NORM_BOUND]
+    assert rules.norm_floor > 0
+    assert (bound.a, bound.b) == (6 * rules.norm_floor, rules.norm_floor // 10)
+    assert f"one training on a slice moves {rules.norm_floor:,} counts" in " ".join(told.split())
+    assert "was posted already" in examined.told(*posting(examined), who="owner")
 
 
 def test_a_job_that_is_posted_anew_has_an_exam_of_its_own(examined: Terminal, deployed: JobMarket) -> None:
@@ -158,7 +173,7 @@ def test_an_owner_examines_publishes_closes_and_is_refunded(
     assert deployed.state(JOB).closed
     report = json.loads(terminal.run("audit", JOB, "--json").stdout)
     assert report["ok"]
-    assert {"exam book", "exam gradient"} <= {check["name"] for check in report["checks"]}
+    assert {"exam book", "exam reference"} <= {check["name"] for check in report["checks"]}
 
 
 def test_an_own_job_whose_exam_is_secret_is_closed_only_on_purpose(

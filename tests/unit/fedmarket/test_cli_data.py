@@ -76,7 +76,7 @@ def test_the_example_specs_hold_together_and_fit_the_example_data(tmp_path: Path
     model = JobModel.of_spec(spec)
     run(tmp_path, "--parts", spec.seats)
 
-    terms = spec.to_terms(model.manifest.dimension, 1_700_000_000, root)
+    terms = spec.with_norm(1_000).to_terms(model.manifest.dimension, 1_700_000_000, root)
 
     assert terms.seats == 8
     assert len(model.input.load(tmp_path / "trainer-7.npz")) > 0
@@ -100,5 +100,5 @@ def test_the_example_is_a_job_with_an_exam_unless_asked_otherwise(
 
     spec = load_spec(tmp_path / "job.yaml")
 
-    assert spec.rules.to_terms(10).needs_exam == (accepts == "exam")
+    assert spec.rules.with_norm(1_000).to_terms(10).needs_exam == (accepts == "exam")
     assert accepts in shown.stdout

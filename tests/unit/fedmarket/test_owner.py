@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedmarket.owner import cut_exam
+from fedmarket.owner import cut_exam, initial_model, training_norm
 from market.protocol.errors import InvalidData, InvalidInput
+from market.protocol.integer_model import to_float32
 from market.protocol.job_spec import JobSpec, load_spec
-from trainer_client.data import Dataset
+from trainer_client.data import Dataset, digits
+from trainer_client.job_model import JobModel
+from trainer_client.parameters import read_vector
+from trainer_client.training import train
 
 EXAMPLES = Path(__file__).parents[3] / "fedmarket" / "examples"
 NEEDED = 100 + 9 * 64
@@ -58,3 +62,21 @@ def test_too_few_samples_are_refused_with_the_numbers(spec: JobSpec) -> None:
 def test_a_job_without_an_exam_has_nothing_to_cut() -> None:
     with pytest.raises(InvalidInput, match="has no exam"):
         cut_exam(load_spec(EXAMPLES / "digits-median.yaml"), reference_set(NEEDED))
+
+
+def test_the_usual_norm_is_that_of_one_round_of_the_jobs_own_training(spec: JobSpec) -> None:
+    samples = digits().subset(np.arange(64))
+    model = initial_model(spec, None)
+    norm = training_norm(spec, model, samples)
+
+    built = JobModel.of_spec(spec)
+    before = read_vector(built.load(model), built.manifest)
+    assert np.array_equal(before, to_float32(model, spec.update.scale_exponent))
+    delta = train(built.module, samples, built.training, seed=spec.model.seed, manifest=built.manifest).delta
+    assert norm == round(float(np.linalg.norm(delta.astype(np.float64))) * 2**13)
+    assert training_norm(spec, model, samples) == norm
+
+
+def test_a_training_that_moves_nothing_has_a_norm_of_one(spec: JobSpec) -> None:
+    slow = spec.model_copy(update={"training": spec.training.model_copy(update={"learning_rate": 1e-12})})
+    assert training_norm(slow, initial_model(slow, None), digits().subset(np.arange(16))) == 1

@@ -11,7 +11,7 @@ from market.protocol.exam import ExamSlice, exam_path, exam_root
 from market.protocol.exam_spec import ExamDocument, PublicSlice
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument, JobSpec, load_spec, parse_spec
 from market.protocol.manifest import ParameterManifest
-from market.protocol.rule_terms import NO_FALLBACK, RuleKind, Scoring
+from market.protocol.rule_terms import NO_FALLBACK, Rule, RuleKind, Scoring
 from market.protocol.terms import NATIVE, JobTerms, PayMode
 
 TEXT = """
@@ -267,6 +267,58 @@ def test_a_rule_alone_asks_for_an_exam(fields: dict[str, Any]) -> None:
     assert parse_spec({**fields, "exam": EXAM}).rules.needs_exam
 
 
+def bounded(fields: dict[str, Any], bound: Any) -> JobSpec:
+    asking = with_exam(fields)
+    asking["rules"]["accept"] = [{"norm_bound": bound}, "exam"]
+    return parse_spec(asking)
+
+
+def test_a_norm_bound_has_a_largest_norm_and_may_have_a_least(fields: dict[str, Any]) -> None:
+    assert bounded(fields, {"norm": 9}).rules.to_terms(DIMENSION).rules[0] == Rule(RuleKind.NORM_BOUND, 9)
+    both = bounded(fields, {"norm": 9, "least": 2})
+    assert both.rules.to_terms(DIMENSION).rules[0] == Rule(RuleKind.NORM_BOUND, 9, 2)
+    assert both.with_norm(1_000).rules.accept == both.rules.accept
+    with pytest.raises(InvalidTerms, match=r"norm_bound.least: 9 is refused, expected .* below the largest, 9"):
+        bounded(fields, {"norm": 9, "least": 9}).to_terms(DIMENSION, NOW_S, b"\x01" * 32)
+
+
+def test_what_rules_leave_open_about_norms_follows_from_one_norm(fields: dict[str, Any]) -> None:
+    spec = bounded(fields, "auto")
+    assert spec.rules.needs_norm
+    with pytest.raises(InvalidJobSpec, match="norm_bound is auto, expected the norms that its posting chose"):
+        spec.to_terms(DIMENSION, NOW_S, b"\x01" * 32)
+    chosen = spec.with_norm(1_005)
+    assert not chosen.rules.needs_norm
+    terms = chosen.to_terms(DIMENSION, NOW_S, b"\x01" * 32).rules
+    assert terms.rules == (Rule(RuleKind.NORM_BOUND, 6_030, 100), Rule(RuleKind.EXAM))
+    assert terms.norm_floor == 1_005
+    assert parse_spec(chosen.model_dump(mode="json", exclude_none=True)) == chosen
+    for norm in (1, 1 << 40):
+        spec.with_norm(norm).to_terms(DIMENSION, NOW_S, b"\x01" * 32)
+
+
+@pytest.mark.parametrize("floor", [0, 7])
+def test_a_norm_floor_that_is_given_stays(fields: dict[str, Any], floor: int) -> None:
+    asking = with_exam(fields)
+    asking["rules"]["norm_floor"] = floor
+    assert parse_spec(asking).with_norm(1_000).rules.norm_floor == floor
+
+
+def test_only_an_exam_measures_norms(fields: dict[str, Any]) -> None:
+    fields["rules"] = {"accept": [{"norm_bound": "auto"}, "median_cosine"]}
+    with pytest.raises(InvalidJobSpec, match=r"rules\.accept: norm_bound is auto, expected norms: .* no exam"):
+        parse_spec(fields)
+
+
+def test_a_document_whose_norms_were_not_chosen_is_refused(fields: dict[str, Any]) -> None:
+    document = document_with_exam(fields)
+    for bound in ("auto", {"norm": None}):
+        value = json.loads(document.to_bytes())
+        value["spec"]["rules"]["accept"] = [{"norm_bound": bound}, "exam"]
+        with pytest.raises(InvalidJobSpec, match="norm_bound is auto"):
+            JobDocument.from_bytes(json.dumps(value).encode())
+
+
 def test_an_exam_that_nothing_looks_at_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidJobSpec, match="job spec: exam: is not used"):
         parse_spec({**fields, "exam": EXAM})
@@ -278,6 +330,9 @@ def test_an_exam_that_nothing_looks_at_is_refused(fields: dict[str, Any]) -> Non
         ({"samples": 0}, r"exam\.samples"),
         ({"public_samples": -1}, r"exam\.public_samples"),
         ({"spares": -1}, r"exam\.spares"),
+        ({"steps": 0}, r"exam\.steps"),
+        ({"steps": 1001}, r"exam\.steps"),
+        ({"rate": 0}, r"exam\.rate"),
         ({"spares": 892}, r"exam\.spares: 5 rounds and 892 spares are 897 slices, expected at most 896"),
         ({"deposit": "much"}, r"exam\.deposit"),
         ({"period_s": "soon"}, r"exam\.period_s"),
