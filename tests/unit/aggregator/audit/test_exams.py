@@ -15,6 +15,7 @@ from market.chain import events as on_chain
 from market.chain.records import Exam, ExclusionReason
 from market.protocol.exam import ExamBook
 from market.storage import Cid, EmbeddedStore
+from tests.unit.aggregator.audit.audited_job import AGGREGATORS
 from tests.unit.aggregator.audit.examined_job import (
     DEPOSIT_WEI,
     SLICES,
@@ -299,6 +300,102 @@ def test_a_matrix_of_another_r_than_was_opened_is_not_proven(job: ExaminedJob, c
     job.exam = replace(job.exam, values=-np.asarray(job.exam.values))
     job.settle(updates)
     assert "proof" in mismatches(checks(job))
+
+
+def test_a_record_other_than_the_exams_came_to_is_named_in_the_round_that_wrote_it(
+    job: ExaminedJob, checks: Examine
+) -> None:
+    finish(job)
+    taken = list(job.events_of(on_chain.ExamTaken))[1].records_q16
+    record = job.forged(on_chain.ExamTaken, place=1, records_q16=(taken[0] + 1, *taken[1:]))
+    made = checks(record)
+    first = next(check for check in made if not check.ok)
+    assert (first.name, "attempt 1" in first.subject) == ("decision", True)
+    assert f"the list of exam records is [{taken[0] + 1}, " in first.detail
+    assert found(made, "decision", 0).ok
+
+
+def test_a_decision_by_other_records_than_the_exams_before_came_to_is_named(job: ExaminedJob, checks: Examine) -> None:
+    play_examined(job)
+    true = list(job.records)
+    job.records[2] = -(1 << 18)  # in debt, by the aggregator's and the contract's word
+    play_examined(job)
+    assert true[2] > 0
+    mismatch = next(check for check in checks(job) if not check.ok)
+    assert (mismatch.name, "attempt 1" in mismatch.subject) == ("decision", True)
+    assert "accepted seats" in mismatch.detail
+
+
+def test_records_that_are_missing_of_an_exam_that_counted_are_named(job: ExaminedJob, checks: Examine) -> None:
+    play_examined(job)
+    record = job.record([event for event in job.events if not isinstance(event, on_chain.ExamTaken)])
+    made = checks(record)
+    assert mismatches(made) == {"decision", "state"}
+    assert "the list of exam records is [] on the chain" in found(made, "decision", 0).detail
+
+
+def test_records_of_an_exam_that_was_missed_are_named(job: ExaminedJob, checks: Examine) -> None:
+    job.charge_missed = lambda: job.take_exam([0, 1, 2, 3], [1, 2, 3, 4])  # type: ignore[method-assign]
+    play_without(job)
+    made = checks(job)
+    assert {"schedule", "decision"} <= mismatches(made)
+    assert "an exam was taken twice, or without having been opened" in found(made, "schedule", 0).detail
+
+
+def test_records_that_are_not_one_a_row_are_named(job: ExaminedJob, checks: Examine) -> None:
+    finish(job)
+    record = job.forged(on_chain.ExamTaken, records_q16=(7, 7))
+    made = checks(record)
+    first = next(check for check in made if not check.ok)
+    assert (first.name, "attempt 0" in first.subject) == ("decision", True)
+    assert first.detail == "attempt 0 has 2 records of its exam for 4 rows"
+
+
+def test_a_state_whose_records_are_not_those_of_the_events_is_named(job: ExaminedJob, checks: Examine) -> None:
+    play_examined(job)
+    record = job.record()
+    record = replace(record, state=replace(record.state, records_hash=b"\x01" * 32))
+    assert "records_hash is 0x0101" in the_mismatch(checks(record), "state").detail
+
+
+def test_a_seat_in_debt_is_decided_on_by_its_record_and_not_by_one_mark(job: ExaminedJob, checks: Examine) -> None:
+    for sign in (-1, -1, 1):
+        updates = job.updates((0, 1, 2, 3))
+        updates[3] = sign * updates[3]
+        job.commit(updates)
+        job.commit_exam()
+        job.reveal(*updates)
+        job.open_exam()
+        job.settle(updates)
+    last = list(job.events_of(on_chain.RoundSettled))[-1]
+    assert set(last.accepted) == {0, 1, 2}
+    assert job.records[3] < 0 < job.records[0]
+    assert mismatches(checks(job)) == set()
+
+
+def test_an_exam_of_what_is_public_changes_no_record_and_returns_nothing_of_a_price(
+    store: EmbeddedStore, srs: Srs, checks: Examine
+) -> None:
+    job = joined(ExaminedJob(store, srs, {"pay": {"mode": "price", "price": 150, "score_target": 0.3}}))
+    play_examined(job)
+    before = list(job.records)
+    model = np.asarray(job.proven.models[-1].version.model)
+    play_examined(job, reference=model.astype(np.int32))
+    assert job.records == before
+    settled = list(job.events_of(on_chain.RoundSettled))
+    assert settled[1].returned_wei == 0 < settled[0].returned_wei
+    made = checks(job)
+    assert {check.name for check in made if not check.ok} <= {"exam gradient"}, made
+
+
+def test_the_examiner_as_aggregator_is_named(job: ExaminedJob, checks: Examine) -> None:
+    record = job.record()
+    exam = replace(record.terms.exam, examiner=AGGREGATORS[0])
+    terms = replace(record.terms, exam=exam)
+    opened = [replace(it, terms=terms) if isinstance(it, on_chain.JobOpened) else it for it in job.events]
+    record = replace(job.record(opened), terms=terms)
+    details = [check.detail for check in checks(record) if not check.ok]
+    assert any(f"the examiner {AGGREGATORS[0]} bonded as aggregator" in detail for detail in details)
 
 
 def test_an_opening_of_another_seal_is_named(job: ExaminedJob, checks: Examine) -> None:
