@@ -125,6 +125,15 @@ class ExamSession:
             self._give_up(state, str(problem))
         return False
 
+    def is_done(self, state: JobState, word: bytes) -> bool:
+        """Whether the chain keeps what a phase is to bring, or this machine has given the attempt up.
+
+        Args:
+            state: of the job.
+            word: the exam's seal, or the hash of what opened it; zero where the chain has none.
+        """
+        return word != NO_WORD or _occasion(state) in self._given_up
+
     # ------------------------------------------------------------------ the three acts
 
     def _commit(self, state: JobState) -> bool:

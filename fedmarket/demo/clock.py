@@ -27,6 +27,7 @@ class Everybody:
     enrolled: Callable[[JobState], bool]
     committed: Callable[[JobState], bool]
     revealed: Callable[[JobState], bool]
+    examined: Callable[[JobState], bool]
 
 
 class Clock:
@@ -56,4 +57,6 @@ class Clock:
             return schedule.commit_end_s
         if phase is Phase.REVEAL and self._everybody.revealed(state):
             return schedule.reveal_end_s
+        if phase is Phase.EXAM and self._everybody.examined(state):
+            return schedule.exam_end_s
         return None

@@ -23,6 +23,7 @@ SRS_POINTS = 1 << 16
 
 if TYPE_CHECKING:
     from fedmarket.demo.result import DemoResult
+    from fedmarket.demo.scenario import Scenario
 
 
 @click.command()
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rounds", default=None, type=click.IntRange(1, 100), help="How many rounds; the job's own number if left out."
 )
+@click.option("--without-exam", is_flag=True, help="Trainers judge one another; nobody examines them.")
 @click.option("--chain", "kind", default="anvil", show_default=True, type=click.Choice(get_args(Kind)))
 @click.option(
     "--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), help="Write everything as JSON."
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 def demo(
     seed: int,
     rounds: int | None,
+    without_exam: bool,
     kind: Kind,
     report_file: Path | None,
     plot_file: Path,
@@ -57,13 +60,16 @@ def demo(
 ) -> None:
     """Play a whole job on this machine: five honest trainers, a poisoner, a free rider and a copier, all for real.
 
-    A chain is started and the contracts are deployed, eight trainers train on handwritten digits, an aggregator settles
-    every round on-chain, everybody is paid, and an audit checks it all. Status 1 if the audit finds a mismatch.
+    A chain is started and the contracts are deployed, eight trainers train on handwritten digits, the owner examines
+    their updates with samples that nobody else has seen, an aggregator settles every round on-chain, everybody is paid,
+    the exams are published, and an audit checks it all. Status 1 if the audit finds a mismatch.
     """
     console = Console()
     with _folder(keep_folder) as folder:
-        result = _perform(console, folder, seed, rounds, kind, verbose)
+        from fedmarket.demo.scenario import make_scenario
         from fedmarket.demo.show import draw, show
+
+        result = _perform(console, folder, make_scenario(seed, rounds, examined=not without_exam), kind, verbose)
 
         show(result, console)
         if report_file:
@@ -92,19 +98,18 @@ def _folder(keep_folder: Path | None) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _perform(console: Console, folder: Path, seed: int, rounds: int | None, kind: Kind, verbose: bool) -> DemoResult:
+def _perform(console: Console, folder: Path, scenario: Scenario, kind: Kind, verbose: bool) -> DemoResult:
     import torch
 
     from aggregator.audit import audit_job
     from fedmarket.connection import DEFAULT_SRS
     from fedmarket.demo.play import Play
     from fedmarket.demo.result import collect
-    from fedmarket.demo.scenario import make_scenario
+    from fedmarket.exam_grader import ModelGrader
     from fedmarket.powers_of_tau import development_srs
 
     # Eight trainers share this machine: threads of one training each would only get in one another's way.
     torch.set_num_threads(1)
-    scenario = make_scenario(seed, rounds)
     columns = (
         TextColumn("{task.description:<46}"),
         BarColumn(),
@@ -123,7 +128,7 @@ def _perform(console: Console, folder: Path, seed: int, rounds: int | None, kind
             play.settle_up(cast)
             progress.update(task, description="auditing")
             job = cast.owner.job
-            audit = audit_job(job.market, job.store, job.id, srs, folder / "audit")
+            audit = audit_job(job.market, job.store, job.id, srs, folder / "audit", grader=ModelGrader())
             progress.update(task, description="measuring")
             result = collect(scenario, cast, audit, play.proving.laps_s)
             progress.update(task, description="done")

@@ -21,6 +21,8 @@ from fedmarket.demo.behaviours import CRAFTS, Copier
 from fedmarket.demo.clock import Clock, Everybody
 from fedmarket.demo.scenario import CAST, Behaviour, Scenario, trainer_seed
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, Devnet
+from fedmarket.exam_folder import ExamFolder
+from fedmarket.examiner import ExamSession
 from fedmarket.owner import initial_model, publish
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
@@ -35,6 +37,7 @@ from market.published_job import PublishedJob
 from market.storage import EmbeddedStore
 from trainer_client.claims import claim, claimable
 from trainer_client.enrolment import check_before_staking
+from trainer_client.exam import slice_bytes
 from trainer_client.session import TrainerSession
 from zk.srs import Srs
 
@@ -132,12 +135,15 @@ class Play:
         """
         stop = threading.Event()
         sessions = [self._session(index, *entry) for index, entry in enumerate(cast.trainers)]
+        examiner = self._examiner(cast.owner) if self.scenario.slices else None
         acts: list[Callable[[], None]] = [partial(session.run, stop.is_set) for session in sessions]
+        if examiner is not None:
+            acts.append(partial(examiner.run, stop.is_set))
         acts.append(partial(self._aggregate, self._worker(cast.aggregator), stop))
-        with self._ticking(cast, sessions, stop):
+        with self._ticking(self._view(cast.owner), sessions, examiner, stop):
             actors = [self._start(act, stop) for act in acts]
             try:
-                self._watch(cast.owner, watch, stop)
+                self._watch(self._view(cast.owner), watch, stop)
                 # Actors see for themselves that the rounds are over; the last confirmations still need the clock.
                 for actor in actors:
                     actor.join()
@@ -180,7 +186,10 @@ class Play:
 
     def _post(self, deployment: Deployment, owner: TransactionSender) -> JobId:
         market, spec = deployment.connect(owner.chain), self.scenario.spec
-        prepared = publish(spec, initial_model(spec, self.scenario.warm), self.store, self.srs)
+        exam = None
+        if self.scenario.slices:
+            exam = ExamFolder.create(self._exam_path, [slice_bytes(samples) for samples in self.scenario.slices])
+        prepared = publish(spec, initial_model(spec, self.scenario.warm), self.store, self.srs, exam)
         call = market.open_job(
             prepared.terms(owner.chain.timestamp()),
             Digest(prepared.document_cid.digest),
@@ -199,6 +208,10 @@ class Play:
         """The storage that everybody shares."""
         return EmbeddedStore(self.folder / "store")
 
+    @property
+    def _exam_path(self) -> Path:
+        return self.folder / "work" / "owner" / "exam"
+
     # ------------------------------------------------------------------ acting
 
     def _session(self, index: int, behaviour: Behaviour, player: Player) -> TrainerSession:
@@ -215,6 +228,10 @@ class Play:
             poll_s=POLL_S,
         )
 
+    def _examiner(self, player: Player) -> ExamSession:
+        exam, report = ExamFolder.open(self._exam_path), self._line(f"{player.name} (examiner)")
+        return ExamSession(player.job, exam, player.sender, self.srs, report=report, poll_s=POLL_S)
+
     def _worker(self, player: Player) -> AggregatorWorker:
         report = self._line(player.name)
         return AggregatorWorker(
@@ -222,10 +239,12 @@ class Play:
         )
 
     @contextmanager
-    def _ticking(self, cast: Cast, sessions: list[TrainerSession], stop: threading.Event) -> Iterator[None]:
+    def _ticking(
+        self, job: PublishedJob, sessions: list[TrainerSession], examiner: ExamSession | None, stop: threading.Event
+    ) -> Iterator[None]:
         """Let the clock run for as long as the actors do."""
         over = threading.Event()
-        clock = Clock(self.devnet, self._market(cast.owner), cast.owner.job.id, everybody(cast, sessions))
+        clock = Clock(self.devnet, job.market, job.id, everybody(job, sessions, examiner))
         ticking = self._start(partial(clock.run, over), stop)
         try:
             yield
@@ -242,14 +261,14 @@ class Play:
         worker.bond()
         worker.run(stop.is_set)
 
-    def _market(self, player: Player) -> JobMarket:
-        """A connection of its own for whoever looks at the chain beside the player."""
-        chain = Chain.connect(self.devnet.url, self.devnet.chain_id)
-        return JobMarket(chain, player.job.market.address)
+    def _view(self, player: Player) -> PublishedJob:
+        """The job over a connection of its own, for whoever looks at it beside the player."""
+        market = JobMarket(Chain.connect(self.devnet.url, self.devnet.chain_id), player.job.market.address)
+        return PublishedJob(market, self.store, player.job.id, self.folder / "work" / "cache")
 
-    def _watch(self, owner: Player, watch: Callable[[JobState, Phase], None], stop: threading.Event) -> None:
+    def _watch(self, job: PublishedJob, watch: Callable[[JobState, Phase], None], stop: threading.Event) -> None:
         while not stop.wait(POLL_S):
-            state, phase = owner.job.now()
+            state, phase = job.now()
             watch(state, phase)
             if phase is Phase.FINISHED:
                 return
@@ -283,17 +302,21 @@ class Play:
         aggregator.sender.send(f"unbond/{job.id}", job.market.withdraw_bond(job.id, to))
 
 
-def everybody(cast: Cast, sessions: list[TrainerSession]) -> Everybody:
+def everybody(job: PublishedJob, sessions: list[TrainerSession], examiner: ExamSession | None) -> Everybody:
     """What the clock waits for: everyone who will act in a phase, and the copier's try."""
     copiers = [session for session in sessions if isinstance(session, Copier)]
     ordinary = [session for session in sessions if not isinstance(session, Copier)]
 
     def committed(state: JobState) -> bool:
         betting = [copier for copier in copiers if state.attempt in copier.BETS]
-        return all(session.is_done(state, state.committed) for session in [*ordinary, *betting])
+        sealed = examiner is None or examiner.is_done(state, job.market.exam(job.id, state.attempt).seal)
+        return sealed and all(session.is_done(state, state.committed) for session in [*ordinary, *betting])
 
     def revealed(state: JobState) -> bool:
         hands_in = all(session.is_done(state, state.revealed) for session in ordinary)
         return hands_in and all(copier.tried(state) for copier in copiers)
 
-    return Everybody(lambda state: state.seats_taken == len(cast.trainers), committed, revealed)
+    def examined(state: JobState) -> bool:
+        return examiner is None or examiner.is_done(state, job.market.exam(job.id, state.attempt).opened)
+
+    return Everybody(lambda state: state.seats_taken == len(sessions), committed, revealed, examined)

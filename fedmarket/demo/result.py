@@ -14,6 +14,7 @@ from hexbytes import HexBytes
 from web3.types import TxData
 
 from aggregator.audit import AuditReport
+from fedmarket.demo.marks import ExamResult, exam_of
 from fedmarket.demo.play import Cast
 from fedmarket.demo.scenario import Behaviour, Scenario
 from market.chain import artefacts
@@ -29,7 +30,7 @@ from trainer_client.training import evaluate
 
 @dataclass(frozen=True)
 class RoundResult:
-    """One round: the seats behind the average, and the model's accuracy on the held-out samples after it."""
+    """One round: the trainers behind the average, its exam, and the model's accuracy on held-out samples after it."""
 
     round: int
     attempt: int
@@ -37,6 +38,7 @@ class RoundResult:
     rejected: tuple[str, ...]
     accuracy: float
     gas: int
+    exam: ExamResult | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class DemoResult:
     """Everything that the demo shows and `--report` writes."""
 
     seed: int
+    examined: bool
     initial_accuracy: float
     rounds: tuple[RoundResult, ...]
     trainers: tuple[TrainerResult, ...]
@@ -80,6 +83,7 @@ class DemoResult:
         escrow = {name: getattr(self.ledger, f"{name}_wei") for name in ("deposited", "paid", "refunded", "burned")}
         return {
             "seed": self.seed,
+            "examined": self.examined,
             "initial_accuracy": self.initial_accuracy,
             "rounds": [asdict(entry) for entry in self.rounds],
             "trainers": [asdict(entry) for entry in self.trainers],
@@ -103,14 +107,17 @@ def collect(scenario: Scenario, cast: Cast, audit: AuditReport, proving_s: Seque
         proving_s: how long each of the aggregator's proofs took.
     """
     job = cast.owner.job
-    history, market = job.history(), job.market
+    market = job.market
+    # All events, the proofs with the rounds' matrices among them.
+    history = JobHistory(market.events(job.id, market.first_block))
     gas = gas_by_call(market)
     accuracy = Accuracy(job, scenario)
     behaviours = {player.sender.address: behaviour for behaviour, player in cast.trainers}
     return DemoResult(
         seed=scenario.seed,
+        examined=scenario.spec.exam is not None,
         initial_accuracy=accuracy.of(history.opened.initial_model),
-        rounds=tuple(_round(attempt, accuracy, market) for attempt in history.settlements()),
+        rounds=tuple(_round(history, attempt, accuracy, market) for attempt in history.settlements()),
         trainers=tuple(_trainer(history, market, job, address, behaviours[address]) for address in behaviours),
         ledger=market.ledger(job.id),
         gas=gas,
@@ -166,7 +173,7 @@ def _proofs(history: JobHistory, gas: Mapping[str, Sequence[int]], proving_s: Se
     return ProofsResult(verified, int(median(gas.get("settleRound") or [0])), median(proving_s or [0.0]))
 
 
-def _round(attempt: Attempt, accuracy: Accuracy, market: JobMarket) -> RoundResult:
+def _round(history: JobHistory, attempt: Attempt, accuracy: Accuracy, market: JobMarket) -> RoundResult:
     settled = attempt.settled
     if settled is None:
         raise ValueError(f"attempt {attempt.number} was not settled")
@@ -178,6 +185,7 @@ def _round(attempt: Attempt, accuracy: Accuracy, market: JobMarket) -> RoundResu
         rejected=tuple(trainers[seat] for seat in sorted(trainers) if seat not in settled.accepted),
         accuracy=accuracy.of(settled.model),
         gas=_gas(market, settled.transaction),
+        exam=exam_of(history, attempt),
     )
 
 

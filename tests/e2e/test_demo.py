@@ -16,6 +16,7 @@ from market.storage import EmbeddedStore
 
 ETHER = 10**18
 STAKE_WEI = 2 * ETHER
+SETTLEMENT_GAS = 1_020_000
 MEMORY_LIMIT_KIB = 2 * 1024 * 1024
 CHEATS = ("poisoner", "free rider", "copier")
 
@@ -64,6 +65,33 @@ def test_cheats_are_paid_nothing_and_are_in_no_average(demo: dict[str, Any]) -> 
     assert not averaged & {cheat["address"] for cheat in cheats}
 
 
+def test_every_round_is_examined_and_no_deposit_is_lost(demo: dict[str, Any]) -> None:
+    assert demo["examined"]
+    assert all(entry["exam"] is not None for entry in demo["rounds"])
+    calls = {call: used["calls"] for call, used in demo["gas"].items()}
+    assert calls["commitExam"] == calls["openExam"] == len(demo["rounds"])
+    assert calls["publishExam"] == 1
+    checks = [check["name"] for check in demo["audit"]["checks"]]
+    assert checks.count("exam gradient") == len(demo["rounds"])
+
+
+def test_the_exam_fails_the_poisoner_and_the_free_rider_in_every_round_and_says_why(demo: dict[str, Any]) -> None:
+    cheats = {t["address"]: t["behaviour"] for t in demo["trainers"] if t["behaviour"] in ("poisoner", "free rider")}
+    taken = [item for entry in demo["rounds"] for item in entry["exam"]["marks"].items()]
+    marks = [(cheats[address], mark) for address, mark in taken if address in cheats]
+    assert len(marks) == 2 * len(demo["rounds"])
+    assert not any(mark["passed"] for _, mark in marks)
+    assert all(mark["reason"].startswith("failed the exam: ") for _, mark in marks)
+    first = {behaviour: mark["mark"] for behaviour, mark in marks[:2]}
+    assert first["poisoner"] < 0
+
+
+def test_whoever_is_in_an_average_passed_the_exam(demo: dict[str, Any]) -> None:
+    for entry in demo["rounds"]:
+        assert all(entry["exam"]["marks"][trainer]["passed"] for trainer in entry["accepted"])
+    assert any(entry["accepted"] for entry in demo["rounds"])
+
+
 def test_the_copier_loses_the_stake_that_it_bet_and_nobody_else_loses_any(demo: dict[str, Any]) -> None:
     lost = {trainer["behaviour"]: trainer["stake_forfeited_wei"] for trainer in demo["trainers"]}
     assert lost == {"honest": 0, "poisoner": 0, "free rider": 0, "copier": STAKE_WEI}
@@ -86,6 +114,8 @@ def test_the_terminal_shows_plot_tables_and_verdict(demo: dict[str, Any]) -> Non
         "Proofs: 3 of 3 verified on-chain",
         "Accuracy on held-out digits",
         "Trainers",
+        "The owner's exam",
+        "failed the exam",
         "Escrow",
         "settleRound",
         "Audit:",
@@ -96,7 +126,7 @@ def test_the_terminal_shows_plot_tables_and_verdict(demo: dict[str, Any]) -> Non
 def test_every_round_is_proven_and_verified_on_the_chain(demo: dict[str, Any]) -> None:
     assert demo["proofs"]["verified"] == len(demo["rounds"]) == 3
     assert demo["proofs"]["prove_s"] > 0
-    assert max(entry["gas"] for entry in demo["rounds"]) < 900_000
+    assert max(entry["gas"] for entry in demo["rounds"]) <= SETTLEMENT_GAS
 
 
 def test_the_plot_is_a_picture(demo: dict[str, Any]) -> None:
@@ -113,6 +143,23 @@ def test_keep_leaves_a_sound_storage_behind(demo: dict[str, Any]) -> None:
 def test_no_process_is_left_behind_and_memory_stays_below_two_gigabytes(demo: dict[str, Any]) -> None:
     assert demo["left"] == []
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < MEMORY_LIMIT_KIB
+
+
+def test_without_an_exam_the_trainers_judge_one_another(tmp_path: Path) -> None:
+    report = play(tmp_path, "--without-exam", "--rounds", "1")
+    assert not report["examined"]
+    assert [entry["exam"] for entry in report["rounds"]] == [None]
+    assert report["audit"]["ok"]
+    assert "openExam" not in report["gas"]
+    assert "The owner's exam" not in report["terminal"]
+
+
+def test_more_rounds_than_the_owner_has_samples_for_are_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fedmarket", "demo", "--rounds", "30"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "30 rounds of exams take" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None:
