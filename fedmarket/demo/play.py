@@ -23,7 +23,7 @@ from fedmarket.demo.scenario import CAST, Behaviour, Scenario, trainer_seed
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, Devnet
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.examiner import ExamSession
-from fedmarket.owner import initial_model, publish
+from fedmarket.owner import initial_model, publish, training_norm
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
 from market.chain.events import JobOpened
@@ -186,10 +186,11 @@ class Play:
 
     def _post(self, deployment: Deployment, owner: TransactionSender) -> JobId:
         market, spec = deployment.connect(owner.chain), self.scenario.spec
-        exam = None
+        model, exam = initial_model(spec, self.scenario.warm), None
         if self.scenario.slices:
+            spec = spec.with_norm(training_norm(spec, model, self.scenario.slices[-1]))
             exam = ExamFolder.create(self._exam_path, [slice_bytes(samples) for samples in self.scenario.slices])
-        prepared = publish(spec, initial_model(spec, self.scenario.warm), self.store, self.srs, exam)
+        prepared = publish(spec, model, self.store, self.srs, exam)
         call = market.open_job(
             prepared.terms(owner.chain.timestamp()),
             Digest(prepared.document_cid.digest),

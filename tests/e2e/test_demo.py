@@ -72,7 +72,7 @@ def test_every_round_is_examined_and_no_deposit_is_lost(demo: dict[str, Any]) ->
     assert calls["commitExam"] == calls["openExam"] == len(demo["rounds"])
     assert calls["publishExam"] == 1
     checks = [check["name"] for check in demo["audit"]["checks"]]
-    assert checks.count("exam gradient") == len(demo["rounds"])
+    assert checks.count("exam reference") == len(demo["rounds"])
 
 
 def test_the_exam_fails_the_poisoner_and_the_free_rider_in_every_round_and_says_why(demo: dict[str, Any]) -> None:
