@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -119,12 +119,17 @@ _STAGES: Mapping[str, str] = {
 
 def versions(chain: str) -> dict[str, str]:
     """What the figures were taken with: the interpreter, the packages that compute, the chain."""
-    found = {"python": platform.python_version(), "chain": chain}
-    for package in PACKAGES:
+    return {**package_versions(PACKAGES), "chain": chain}
+
+
+def package_versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of the interpreter and of these packages."""
+    found = {"python": platform.python_version()}
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "from source"
+            found[package] = "from source" if package == "fedmarket" else "not installed"
     return found
 
 

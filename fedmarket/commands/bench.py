@@ -1,4 +1,4 @@
-"""Anyone: measure on this machine what the proofs cost."""
+"""Anyone: measure on this machine what the proofs cost, and what the rules withstand."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from fedmarket.bench.processes import Progress
 
 
+PLAN_NAMES = ("quick", "bounds", "compared", "full")
+
+
 @click.group()
 def bench() -> None:
-    """Measure what the proofs cost here."""
+    """Measure what the proofs cost here, and what the rules withstand."""
 
 
 @bench.command()
@@ -51,6 +54,78 @@ def proof(dimension: int, trainers: int, chunks: int, repeat: int, srs: Path, as
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
         report.show(console())
+
+
+@bench.command()
+@click.option("--plan", "name", type=click.Choice(PLAN_NAMES), default="quick", show_default=True, help="How much.")
+@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Only these of the plan's attacks.")
+@click.option("--rule", "rules", multiple=True, metavar="NAME", help="Only these of the plan's rules.")
+@click.option("--seeds", type=click.IntRange(1), help="Only so many of the plan's seeds.")
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("attacks.jsonl"),
+    show_default=True,
+    help="What is finished; the next run goes on from there.",
+)
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for a picture of every job.")
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def attacks(
+    name: str,
+    attacks: tuple[str, ...],
+    rules: tuple[str, ...],
+    seeds: int | None,
+    journal: Path,
+    plots: Path | None,
+    markdown: bool,
+    as_json: bool,
+) -> None:
+    """Play whole jobs against cheats: the real rules on real integer updates, only the training is in one process.
+
+    Every finished job is a line of the journal, so that an interrupted gallery goes on where it was. The rules of ByzFL
+    are left out where it is not installed.
+    """
+    # Imported here: PyTorch takes seconds to load.
+    from fedmarket.bench.gallery import tables
+    from fedmarket.bench.gallery.journal import Journal
+    from fedmarket.bench.gallery.playing import play_all, selected
+    from fedmarket.bench.gallery.summary import summarise
+
+    kept, chosen = Journal(journal), selected(name, attacks, rules, seeds)
+    with (
+        leaving(lambda: f"{journal} has what is finished: the same command goes on from there"),
+        _progress() as progress,
+    ):
+        play_all(chosen, kept, progress)
+    lines = summarise(chosen, kept)
+    if plots:
+        tables.draw(lines, plots)
+    if as_json:
+        click.echo(json.dumps(tables.document(lines), indent=2))
+    elif markdown:
+        click.echo(tables.markdown(lines))
+    else:
+        tables.show(lines, console())
+
+
+@bench.command()
+@click.option("--rule", default="exam", show_default=True, metavar="NAME", help="One of the gallery's.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Jobs, each on another split.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def fairness(rule: str, seeds: int, as_json: bool) -> None:
+    """Hold the pay of six unequal trainers against their exact Shapley values of the held-out loss.
+
+    Every one of the 64 coalitions is trained anew; the correlation is Spearman's.
+    """
+    from fedmarket.bench.gallery.fairness import compare, document, show
+
+    with leaving(lambda: "nothing is kept of this measurement"), _progress() as progress:
+        found = compare(rule, seeds, progress)
+    if as_json:
+        click.echo(json.dumps(document(rule, found), indent=2))
+    else:
+        show(rule, found, console())
 
 
 @contextmanager
