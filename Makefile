@@ -83,10 +83,12 @@ $(PYTHON_READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# What the benchmarks compare with. Not every platform has all of it: the tables say what is missing.
+# What the benchmarks compare with. ByzFL comes without what it requires: its rules need no torchvision, which would
+# bring another PyTorch. Not every platform has all of it: the tables say what is missing.
 $(PEERS_READY): $(PYTHON_READY)
 	@echo "Installing what the benchmarks compare with into $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]' && touch $@ || \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]' && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11 && touch $@ || \
 		echo "some of it cannot be installed here: the tables leave it out" >&2
 
 $(NODE_READY): package.json package-lock.json

@@ -1,4 +1,4 @@
-"""`fedmarket bench proof` from beginning to end: rows, SRS, proof, and the contract that accepts it."""
+"""`fedmarket bench` from beginning to end: a proof that the contract accepts, and a job that cheats do not get into."""
 
 from __future__ import annotations
 
@@ -43,3 +43,25 @@ def test_the_srs_is_found_the_second_time_and_a_damaged_one_is_made_again(tmp_pa
 
     assert [result.exit_code for result in (first, second, third)] == [0, 0, 0]
     assert [result.stdout.split("points, ")[1][:5] for result in (first, second, third)] == ["made;", "found", "made;"]
+
+
+def test_a_gallery_is_played_once_and_reported_as_one_json_object_with_pictures(tmp_path: Path) -> None:
+    journal, plots = tmp_path / "attacks.jsonl", tmp_path / "plots"
+    arguments = ["bench", "attacks", "--attack", "noise", "--journal", str(journal), "--plots", str(plots), "--json"]
+    first = CliRunner().invoke(main, arguments)
+    played = journal.read_bytes()
+    second = CliRunner().invoke(main, arguments)
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
+    assert journal.read_bytes() == played
+    report = json.loads(first.stdout)
+    assert report["format"] == "fedmarket-bench-attacks/1"
+    noise = {line["rule"]: line["cheat_weight"] for line in report["lines"] if line["attack"] == "noise"}
+    assert noise == {"exam": 0.0, "fedavg": pytest.approx(2 / 7, abs=1e-3)}
+    assert [picture.suffix for picture in plots.iterdir()] == [".png"]
+
+
+def test_an_unknown_rule_of_the_gallery_is_refused_by_name(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["bench", "attacks", "--rule", "trust", "--journal", str(tmp_path / "j")])
+    assert result.exit_code != 0
+    assert "rule 'trust' is unknown, expected one of exam" in result.stderr

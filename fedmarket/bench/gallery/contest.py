@@ -14,7 +14,7 @@ from fedmarket.bench.gallery.adaptive import public_basis
 from fedmarket.bench.gallery.attacks import ATTACKS, BACKDOOR_LABEL, patched
 from fedmarket.bench.gallery.corpora import CORPORA, Corpus, Ground, cut
 from fedmarket.bench.gallery.crowd import Holdings, Learner
-from fedmarket.bench.gallery.judges import FLOOR, JUDGES, REWARD_WEI, Case, Judge, Judgement
+from fedmarket.bench.gallery.judges import JUDGES, REWARD_WEI, Case, Judge, Judgement
 from fedmarket.bench.gallery.peers import PEERS
 from fedmarket.bench.gallery.scene import Attack, Floats, Holding, Scene
 from market.protocol import integer_model
@@ -212,7 +212,16 @@ class Contest:
         scene = self.scene(attempt, honest, trained, reference.astype(np.float64))
         crafted = ATTACKS[self.cell.attack].act(scene) if self.cell.cheats else np.zeros((0, self.learner.dimension))
         updates = [*self._honest_counts(honest), *self._cheats_counts(crafted)]
-        case = Case(updates, self.versions, reference, self.cell.cheats, self.carry_wei, self.usual_norm, self.records)
+        case = Case(
+            updates,
+            self.versions,
+            reference,
+            self.cell.cheats,
+            self.carry_wei,
+            self.usual_norm,
+            self.corpus.floor,
+            self.records,
+        )
         judgement = self.judge(case)
         cosines = semi_partial(np.array(updates, dtype=np.float64), reference.astype(np.float64), public_basis(scene))
         self._record(judgement, cosines)
@@ -241,7 +250,7 @@ class Contest:
             examine=lambda samples: self.exam(self.learner, self.parameters, samples),
             past_exams=self.exams,
             norm=float(np.median(np.linalg.norm(honest, axis=1))),
-            line=FLOOR,
+            line=self.corpus.floor,
             random=np.random.default_rng([self.cell.seed, 2, attempt]),
         )
 

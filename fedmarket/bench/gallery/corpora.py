@@ -35,6 +35,7 @@ class Corpus:
         architecture, arguments: of the zoo's model.
         patch: features that a backdoor sets to one.
         exam_samples: in a slice.
+        floor: the job's: twice this a record of exams has to exceed. Text says less a round, and says it as surely.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Corpus:
     arguments: Mapping[str, Any]
     patch: tuple[int, ...]
     exam_samples: int = 64
+    floor: float = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,7 @@ CORPORA: Mapping[str, Corpus] = {
             {"features": WORD_BUCKETS, "hidden": [64], "classes": len(LANGUAGES)},
             _SUFFIX,
             exam_samples=128,
+            floor=0.05,
         ),
     )
 }

@@ -49,6 +49,7 @@ class Case:
         faults: how many of the updates are a cheat's; only the peers' rules are told.
         carry_wei: what earlier rounds left over.
         usual_norm: what one training on an exam slice moves the initial model, in counts; the owner knows it.
+        floor: of the job's terms.
         records_q16: each seat's record of exams so far.
     """
 
@@ -58,21 +59,22 @@ class Case:
     faults: int
     carry_wei: int
     usual_norm: int = 0
+    floor: float = 0.0
     records_q16: tuple[int, ...] = ()
 
 
 Judge = Callable[[Case], Judgement]
 
 
-MakeTerms = Callable[[int, int], RuleTerms]
-"""From the dimension and the usual norm."""
+MakeTerms = Callable[[int, int, float], RuleTerms]
+"""From the dimension, the usual norm and the floor."""
 
 
 def by_contract(make_terms: MakeTerms) -> Judge:
     """The project's own rules: what `contracts/src/RoundRules.sol` decides, bit for bit, and the pot that it pays."""
 
     def judge(case: Case) -> Judgement:
-        terms = make_terms(len(case.reference), case.usual_norm)
+        terms = make_terms(len(case.reference), case.usual_norm, case.floor)
         exam = case.reference.astype(np.int64) if terms.needs_exam else None
         records = case.records_q16 if exam is not None else ()
         result = run_round(terms, case.updates, case.versions, 0, ONE_Q16, exam=exam, records_q16=records)
@@ -90,37 +92,35 @@ def by_weight(case: Case, weights: Sequence[int]) -> Judgement:
     return Judgement(tuple(weights), pay.pays_wei, pay.carry_wei, model)
 
 
-FLOOR = 0.1
-"""Twice this a record of exams has to exceed: what is structured keeps its cosine however large d is."""
 LARGEST_NORM = 6
 """Times the usual norm; beyond it an update is refused. Honest first rounds reach 5.7."""
 LEAST_NORM = 10
 """Part of the usual norm below which an update is refused: who moves nothing is not averaged, and not paid."""
 
 
-def exam_terms(dimension: int, usual_norm: int) -> RuleTerms:
+def exam_terms(dimension: int, usual_norm: int, floor: float) -> RuleTerms:
     """The sealed exam, as a job that has one is decided by default."""
     bound = Rule(RuleKind.NORM_BOUND, LARGEST_NORM * usual_norm, usual_norm // LEAST_NORM)
     return RuleTerms(
         dimension=dimension,
         scoring=Scoring.EXAM,
         rules=(bound, Rule(RuleKind.EXAM)),
-        floor_q16=round(FLOOR * ONE_Q16),
+        floor_q16=round(floor * ONE_Q16),
         norm_floor=usual_norm,
     )
 
 
-def shapley_terms(dimension: int, usual_norm: int) -> RuleTerms:
+def shapley_terms(dimension: int, usual_norm: int, floor: float) -> RuleTerms:
     """The exam accepts, the Shapley value of the quadratic utility pays."""
-    return replace(exam_terms(dimension, usual_norm), scoring=Scoring.SHAPLEY)
+    return replace(exam_terms(dimension, usual_norm, floor), scoring=Scoring.SHAPLEY)
 
 
-def median_terms(dimension: int, usual_norm: int) -> RuleTerms:
+def median_terms(dimension: int, usual_norm: int, floor: float) -> RuleTerms:
     """The default without an exam."""
     return RuleTerms(dimension=dimension)
 
 
-def averaging_terms(dimension: int, usual_norm: int) -> RuleTerms:
+def averaging_terms(dimension: int, usual_norm: int, floor: float) -> RuleTerms:
     """FedAvg (McMahan et al. 2017, arXiv:1602.05629): everybody, equally."""
     return RuleTerms(dimension=dimension, scoring=Scoring.EQUAL, weighting=Weighting.EQUAL, rules=())
 

@@ -61,7 +61,7 @@ def bounds() -> list[Cell]:
         *cells(["digits"], [(11, 5)], [0.3], PLAIN, ["exam"], SEEDS),
         *cells(["digits"], [(8, 2)], [0.5], ADAPTIVE, ["exam"], SEEDS),
         *sybil_cells(["digits"], ["exam", "exam-shapley"], SEEDS),
-        *cells(["words"], [(5, 2)], [0.5], PLAIN, ["exam"], SEEDS),
+        *cells(["words"], [(5, 2)], [0.5], COMPARED, ["exam"], SEEDS),
     ]
 
 

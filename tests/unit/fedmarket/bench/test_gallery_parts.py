@@ -122,7 +122,7 @@ def test_averaging_everybody_lets_the_same_flips_in_and_loses_the_model() -> Non
 
 
 def test_the_terms_of_an_exam_can_be_posted() -> None:
-    exam_terms(4_810, 5_000).check(minimum=3, seats=64)
+    exam_terms(4_810, 5_000, 0.1).check(minimum=3, seats=64)
 
 
 def test_a_journal_goes_on_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
