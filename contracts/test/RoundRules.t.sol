@@ -210,8 +210,10 @@ contract RoundRulesTest is RoundRulesFixture {
         }
         uint256 root = Math.sqrt(uint256(dot(round.updates[0], round.updates[0])));
         RuleTerms memory terms = noTerms();
+        // forge-lint: disable-next-line(unsafe-typecast)
         terms.rules[0] = Rule({kind: RuleKind.NormBound, a: type(uint32).max, b: uint32(root)});
         vm.assertEq(decide(terms, round).accepted, (uint256(1) << HONEST) - 1);
+        // forge-lint: disable-next-line(unsafe-typecast)
         terms.rules[0].b = uint32(root + 1);
         vm.assertEq(decide(terms, round).accepted, (uint256(1) << HONEST) - 2);
     }
