@@ -191,12 +191,11 @@ def test_the_reference_reproduces_under_threads_batches_and_orders(samples: Data
 
 def test_the_examples_forty_steps_reproduce(samples: Dataset) -> None:
     job_model, model = built(spec_with())
+    few = samples.subset(np.arange(16))
     torch.set_num_threads(1)
-    r = reference(job_model, model, samples)
+    r = reference(job_model, model, few)
     torch.set_num_threads(2)
-    backwards = samples.subset(np.arange(64)[::-1])
-    assert agrees(r, reference(job_model, model, backwards, micro_batch=24))
-    assert agrees(r, reference(job_model, model, samples, micro_batch=1))
+    assert agrees(r, reference(job_model, model, few.subset(np.arange(16)[::-1]), micro_batch=6))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -244,8 +243,9 @@ def test_only_what_is_trained_is_examined(samples: Dataset) -> None:
     head = tuple(name for name in names if name.startswith(names[-1].rsplit(".", 1)[0]))
     part_model, part = built(spec_with(trainable=head))
     assert 0 < part_model.manifest.dimension < whole_model.manifest.dimension
-    r = reference(part_model, part, samples)
-    everything = reference(whole_model, whole, samples)
+    once = replace(whole_model.descent, steps=1)  # more steps part: what one of them trains moves what the other sees
+    r = reference(replace(part_model, descent=once), part, samples)
+    everything = reference(replace(whole_model, descent=once), whole, samples)
     spans = [everything[e.offset : e.offset + e.size] for e in whole_model.manifest.entries if e.name in head]
     assert cosine(r, np.concatenate(spans)) > 1 - 1e-9
 
