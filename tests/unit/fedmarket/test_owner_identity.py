@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aggregator.payouts import pot_round, price_round
 from aggregator.round import ModelVersion, run_round
-from fedmarket.owner import cut_exam, initial_model
+from fedmarket.owner import cut_exam, initial_model, training_norm
 from market.protocol.job_spec import load_spec
 from market.protocol.rule_terms import ONE_Q16, RuleTerms
 from market.protocol.update import Counts, UpdateEncoding, encode
@@ -78,8 +78,10 @@ def rounds() -> list[ExaminedRound]:
     slices = cut_exam(spec, everything.subset(order[:676]))
     pool = everything.subset(order[676:])
     parts = [pool.subset(part) for part in dirichlet_split(pool.labels, HONEST, 0.5, 0)]
-    terms = spec.rules.to_terms(job_model.manifest.dimension)
-    versions, played = [ModelVersion(initial_model(spec, slices[0]))], []
+    first = initial_model(spec, slices[0])
+    rules = spec.with_norm(training_norm(spec, first, slices[-1])).rules
+    terms = rules.to_terms(job_model.manifest.dimension)
+    versions, played = [ModelVersion(first)], []
     for number in range(ROUNDS):
         model = versions[-1].model
         r = reference(job_model, model, slices[number + 1]).astype(np.int64)
