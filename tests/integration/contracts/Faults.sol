@@ -19,7 +19,7 @@ contract Faults {
     }
 
     function customError() external view {
-        if (count < type(uint256).max) revert WrongPhase(2, 4);
+        if (count < type(uint256).max) revert WrongPhase(2, 5);
     }
 
     function tokenError() external view {
