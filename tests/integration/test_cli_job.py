@@ -216,7 +216,7 @@ MISTAKES: Mapping[str, tuple[tuple[Any, ...], str, int, str]] = {
     "job that is no number": (("job", "show", "seven"), "owner", 2, "'seven' is not a valid integer range"),
     "unknown chain": (("job", "list", "--chain-id", 1), "owner", 1, "serves chain 31337, expected chain 1"),
     "seats full": (("trainer", "enrol", JOB), "owner", 1, "all 3 seats of this job are taken"),
-    "owner aggregates": (("aggregator", "run", JOB), "owner", 1, "cannot be its aggregator"),
+    "owner aggregates": (("aggregator", "run", JOB), "owner", 1, "neither of whom can be its aggregator"),
     "no seat": (("trainer", "claim", JOB), "aggregator", 2, "has no seat in job 0"),
     "wrong phase": (("job", "skip", JOB), "owner", 1, "the job's phase is awaiting aggregator"),
     "bad address": (("trainer", "claim", JOB, "--to", "0x12"), "trainer-0", 2, "'0x12' is no address"),
