@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedmarket.bench.gallery.contest import RULES, Cell, Contest
-from fedmarket.bench.gallery.crowd import Holdings, Vector
+from fedmarket.bench.gallery.crowd import Holdings, Vector, one_thread
 from fedmarket.bench.gallery.judges import Judge
 from fedmarket.bench.processes import Progress
 from market.protocol.errors import InvalidInput
@@ -82,9 +82,10 @@ def compare(rule: str, seeds: int, progress: Progress) -> list[Fairness]:
     if rule not in RULES:
         raise InvalidInput(f"rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
     found = []
-    for seed in range(seeds):
-        progress("jobs and their 64 coalitions", seed, seeds)
-        found.append(fairness(seed, rule))
+    with one_thread():
+        for seed in range(seeds):
+            progress("jobs and their 64 coalitions", seed, seeds)
+            found.append(fairness(seed, rule))
     return found
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from fedmarket.bench.gallery import peers
 from fedmarket.bench.gallery.attacks import ATTACKS
 from fedmarket.bench.gallery.contest import RULES, Cell, play
+from fedmarket.bench.gallery.crowd import one_thread
 from fedmarket.bench.gallery.journal import Journal
 from fedmarket.bench.gallery.plan import BASELINE, PLANS
 from fedmarket.bench.processes import Progress
@@ -43,13 +42,8 @@ def _check(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 def play_all(cells: Sequence[Cell], journal: Journal, progress: Progress) -> None:
     """Play what the journal does not have; each finished cell is on disk before the next one begins."""
-    threads = torch.get_num_threads()
-    # Tensors this small are slower on many threads.
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         for number, cell in enumerate(cells):
             progress(cell.key, number, len(cells))
             if cell not in journal:
                 journal.add(cell, play(cell))
-    finally:
-        torch.set_num_threads(threads)
