@@ -131,8 +131,8 @@ def _exams(result: DemoResult, console: Console) -> None:
     idle = [str(entry.round) for entry in result.rounds if not entry.accepted]
     if idle:
         console.print(
-            f"In round {', '.join(idle)} the exam and the bounds on norms left fewer than three: the model stays, and the "
-            "reward carries over."
+            f"In round {', '.join(idle)} the exam and the bounds on norms left fewer than three: "
+            "the model stays, and the reward carries over."
         )
 
 
