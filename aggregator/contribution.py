@@ -5,7 +5,7 @@ Norms, cosines and shares have 16 fractional bits, scores 32. `docs/rules.md`, s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import Final
@@ -41,8 +41,10 @@ def standings(evidence: Evidence, rows: Rows, terms: RuleTerms) -> list[Standing
         one for each of `rows`; empty if every norm that could count is zero, and then nobody is accepted
     """
     norms = [isqrt(evidence.products[i][i] << 32) for i in rows]
-    lower_median = sorted(norms)[(len(norms) - 1) // 2]
-    full = max(lower_median, (terms.norm_floor << 16) >> evidence.shift)
+    full = max(
+        _typical(norms, by_exam=terms.accepts_by_exam and evidence.exam is not None),
+        (terms.norm_floor << 16) >> evidence.shift,
+    )
     if full == 0:
         return []
     return [
@@ -54,6 +56,17 @@ def standings(evidence: Evidence, rows: Rows, terms: RuleTerms) -> list[Standing
         )
         for norm, crowding in zip(norms, crowding_q16(evidence, rows), strict=True)
     ]
+
+
+def _typical(norms: Sequence[int], *, by_exam: bool) -> int:
+    """Return the lower median of the accepted's norms, which are mostly honest; if by an exam, the lower quartile.
+
+    An exam lets in whoever passes, and that may be a majority of cheats.
+
+    >>> [_typical([3, 1, 2, 9, 9, 9], by_exam=by_exam) for by_exam in (False, True)]
+    [3, 2]
+    """
+    return sorted(norms)[(len(norms) - 1) // (4 if by_exam else 2)]
 
 
 def likeness_q16(evidence: Evidence, rows: Rows) -> list[list[int]]:

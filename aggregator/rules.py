@@ -17,8 +17,11 @@ from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms
 
 Rows = tuple[int, ...]
 
-FORGOTTEN_SHIFT: Final = 3
-"""Each exam takes an eighth of what the exams before came to."""
+CREDIT_SHIFT: Final = 3
+"""Each exam takes an eighth of what the exams before came to, where that is to a seat's credit."""
+
+DEBT_SHIFT: Final = 5
+"""A debt fades four times as slowly: who was against the exam while there was much to learn is not let in later."""
 
 BAR_SHIFT: Final = 15
 """From √T in Q32 to 2·√T in Q16: by chance a record spreads 1/√(1 - (7/8)²) times as wide as one mark."""
@@ -122,9 +125,9 @@ def passes_exam(evidence: Evidence, asked: ExamRow, i: int) -> bool:
 
 
 def record_q16(evidence: Evidence, asked: ExamRow, i: int) -> int:
-    """Return D' = D - ⌊D/8⌋ + c: the record of i's seat; each exam takes an eighth of it and adds its mark."""
+    """Return the record of i's seat with this exam's mark: D' = D - ⌊D/8⌋ + c, or D - ⌊D/32⌋ + c where D is a debt."""
     before = evidence.records_q16[i] if evidence.records_q16 else 0
-    return before - (before >> FORGOTTEN_SHIFT) + mark_q16(evidence, asked, i)
+    return before - (before >> (DEBT_SHIFT if before < 0 else CREDIT_SHIFT)) + mark_q16(evidence, asked, i)
 
 
 def mark_q16(evidence: Evidence, asked: ExamRow, i: int) -> int:

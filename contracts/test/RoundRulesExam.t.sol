@@ -54,6 +54,18 @@ contract RoundRulesExamTest is RoundRulesFixture {
         vm.assertFalse(isAccepted(decide(examTerms(Scoring.Exam), round), CHEAT));
     }
 
+    function test_exam_majorityAtThreeTimesItsNormMovesNoFurtherThanTheOthers() public view {
+        Vectors memory round = examinedRound(HONEST, 1);
+        for (uint256 i = 2; i < HONEST; ++i) {
+            round.updates[i] = scaled(round.updates[i], 3, 1);
+        }
+        Decision memory decision = decide(examTerms(Scoring.Exam), round);
+        vm.assertEq(decision.accepted, EVERYBODY);
+        for (uint256 i = 2; i < HONEST; ++i) {
+            vm.assertLt(3 * weightOf(decision, i), weightOf(decision, 0) * 5 / 4); // crowding lets equals differ a little
+        }
+    }
+
     // ---------------------------------------------------------------- records
 
     function test_exam_firstRecordsAreSignedCosines() public view {
@@ -77,12 +89,12 @@ contract RoundRulesExamTest is RoundRulesFixture {
         // forge-lint: disable-next-line(unsafe-typecast)
         int256 bar = int256(3 * ONE / 8); // 2·z/√d with z = 1.5, d = 64
         int256 owed = 0;
-        while (owed - (owed >> 3) + mark > bar) --owed;
+        while (owed - (owed >> 5) + mark > bar) --owed;
         vm.assertEq(_decideWith(round, 1, owed + 1).accepted, EVERYBODY);
         Decision memory decision = _decideWith(round, 1, owed);
         vm.assertEq(decision.accepted, EVERYBODY & ~uint256(2));
         vm.assertEq(scoreOf(decision, 1), 0);
-        vm.assertEq(recordOf(decision, 1), owed - (owed >> 3) + mark);
+        vm.assertEq(recordOf(decision, 1), owed - (owed >> 5) + mark);
     }
 
     function test_exam_creditMakesUpForNothingThatIsAgainstIt() public view {

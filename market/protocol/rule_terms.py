@@ -135,9 +135,14 @@ class RuleTerms:
     rules: tuple[Rule, ...] = (Rule(RuleKind.MEDIAN_COSINE),)
 
     @property
+    def accepts_by_exam(self) -> bool:
+        """Whether a rule accepts whoever passes the round's exam."""
+        return any(rule.kind is RuleKind.EXAM for rule in self.rules)
+
+    @property
     def needs_exam(self) -> bool:
         """Whether a rule or the scoring asks for an exam: then a job must have one, and else must not."""
-        return self.scoring in EXAM_SCORINGS or any(rule.kind is RuleKind.EXAM for rule in self.rules)
+        return self.accepts_by_exam or self.scoring in EXAM_SCORINGS
 
     def check(self, minimum: int, seats: int) -> None:
         """Refuse terms under which a rule cannot work, in the order in which the contract does.

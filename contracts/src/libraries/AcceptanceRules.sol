@@ -44,6 +44,7 @@ library AcceptanceRules {
                 accepted = normBound(gram, accepted, rule.b, rule.a, shift);
             } else if (kind == RuleKind.Exam && gram.exam.norm != 0) {
                 accepted &= gram.exam.passing;
+                gram.exam.accepts = true;
             } else if (kind == RuleKind.MedianCosine || kind == RuleKind.Exam) {
                 accepted = medianCosine(gram, accepted);
             } else if (kind == RuleKind.MultiKrum) {

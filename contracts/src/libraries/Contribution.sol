@@ -43,7 +43,8 @@ library Contribution {
         uint256 shift
     ) internal pure returns (Standing[] memory standings, bool weighed) {
         standings = _measure(gram, accepted);
-        uint256 full = Math.max(_lowerMedianNorm(standings, accepted), (uint256(terms.normFloor) << 16) >> shift);
+        uint256 typical = _typicalNorm(standings, accepted, gram.exam.accepts);
+        uint256 full = Math.max(typical, (uint256(terms.normFloor) << 16) >> shift);
         if (full == 0) return (standings, false);
         if (terms.weighting == Weighting.Crowding) {
             weighed = _weighByCrowding(standings, accepted, full, terms.serverRateQ16);
@@ -119,14 +120,16 @@ library Contribution {
     }
 
     /// @dev The value at place (m - 1) / 2 of the sorted is the smallest of the m - (m - 1) / 2 largest.
-    function _lowerMedianNorm(Standing[] memory standings, uint256 accepted) private pure returns (uint256) {
+    /// @dev The lower median of the accepted's norms, which are mostly honest; the lower quartile of those that an exam let in,
+    /// where a majority may be cheats.
+    function _typicalNorm(Standing[] memory standings, uint256 accepted, bool byExam) private pure returns (uint256) {
         unchecked {
             uint256 m = accepted.count();
-            uint256[] memory upperHalf = new uint256[](m - (m - 1) / 2);
+            uint256[] memory above = new uint256[](m - (m - 1) / (byExam ? 4 : 2));
             for (uint256 i = 0; i < standings.length; ++i) {
-                if (accepted.has(i)) upperHalf.offer(standings[i].norm);
+                if (accepted.has(i)) above.offer(standings[i].norm);
             }
-            return upperHalf.smallest();
+            return above.smallest();
         }
     }
 

@@ -6,14 +6,16 @@ import {ExamRow, GramMatrix, Row} from "./Gram.sol";
 import {PackedArray} from "./PackedArray.sol";
 import {SquareRoot} from "./SquareRoot.sol";
 
-/// @notice What a seat's exams come to: a running sum of its updates' cosines with r, of which each exam forgets an eighth.
+/// @notice What a seat's exams come to: a running sum of its updates' cosines with r, of which each exam forgets an eighth
+/// where it is to the seat's credit, and a thirty-second of a debt.
 /// @dev docs/rules.md, section 3. Unchecked within the bounds of Gram.sol: |R_ir| < 2^84, norms are at most 2^46 and 2^62, T at
-/// most 2^80, records are int32. A sum of marks of at most one stays below eight and a bit.
+/// most 2^80, records are int32. A sum of marks of at most one stays between -32 and eight and a bit.
 library ExamRecords {
     using PackedArray for bytes;
 
     int256 private constant ONE = 1 << 16;
-    uint256 private constant FORGOTTEN_SHIFT = 3; // an eighth
+    uint256 private constant CREDIT_SHIFT = 3; // an eighth
+    uint256 private constant DEBT_SHIFT = 5; // a thirty-second
     // From √T in Q32 to 2·√T in Q16: by chance a record spreads 1/√(1 - (7/8)²) times as wide as one mark.
     uint256 private constant BAR_SHIFT = 15;
 
@@ -39,7 +41,7 @@ library ExamRecords {
                 int256 product = exam.products[i];
                 row.length = SquareRoot.floor(row.square << 32);
                 int256 record = records.recordAt(i);
-                record += _cosine(product, row.length * exam.norm) - (record >> FORGOTTEN_SHIFT);
+                record += _cosine(product, row.length * exam.norm) - (record >> (record < 0 ? DEBT_SHIFT : CREDIT_SHIFT));
                 records.setRecord(i, record);
                 if (record > bar && !_isAgainst(product, row.bar, exam.residual)) exam.passing |= uint256(1) << i;
             }

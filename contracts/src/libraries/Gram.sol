@@ -30,6 +30,7 @@ struct ExamRow {
     uint256 residual; // R_rr
     uint256 norm; // √R_rr, Q16
     uint256 passing; // bit i: row i passes, as `ExamRecords` finds
+    bool accepts; // whether a rule kept the passing
     int256[] products; // R_ir
 }
 

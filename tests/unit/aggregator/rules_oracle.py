@@ -37,13 +37,18 @@ def decide(
     if examined and len(records) not in (0, n):
         raise Refused("RecordsLength", 4 * len(records), 4 * n)
     before = [*records] or [0] * n
-    D = [] if r is None else [before[i] - before[i] // 8 + mark(G, R, r, i) for i in range(n)]
+    D = (
+        []
+        if r is None
+        else [before[i] - before[i] // (32 if before[i] < 0 else 8) + mark(G, R, r, i) for i in range(n)]
+    )
     A, paid, parts, whole = accepted_rows(terms, G, R, r, D, n, e)
     nobody = (0, False, step, [0] * n, [0] * n, D)
     if len(A) < 3:
         return nobody
     nu = {i: isqrt(G[i, i] << 32) for i in A}
-    tau = max(sorted(nu.values())[(len(A) - 1) // 2], (terms.norm_floor << 16) >> e)
+    by_exam = r is not None and any(rule.kind.name == "EXAM" for rule in terms.rules)
+    tau = max(sorted(nu.values())[(len(A) - 1) // (4 if by_exam else 2)], (terms.norm_floor << 16) >> e)
     if tau == 0:
         return nobody
     h = {i: min(ONE, (nu[i] << 16) // tau) for i in A}
