@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,15 @@ def training_of(section: TrainingSection) -> LocalTraining:
 
 def descent_of(spec: JobSpec) -> Descent:
     """How the spec's exam trains on a slice: as the job does, but for weight decay, with every step over all of it."""
-    training = spec.training
-    exam = spec.exam
-    return Descent(
-        steps=exam.steps if exam else 1,
-        rate=exam.rate if exam and exam.rate is not None else training.learning_rate,
-        momentum=training.momentum,
-        clip_norm=training.clip_norm or None,
-    )
+    usual, exam = usual_descent(training_of(spec.training)), spec.exam
+    if exam is None:
+        return usual
+    return replace(usual, steps=exam.steps, rate=usual.rate if exam.rate is None else exam.rate)
+
+
+def usual_descent(training: LocalTraining) -> Descent:
+    """The same where the spec says nothing else of its exam."""
+    return Descent(rate=training.learning_rate, momentum=training.momentum, clip_norm=training.clip_norm)
 
 
 @dataclass(frozen=True, eq=False)

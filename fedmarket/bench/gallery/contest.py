@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,26 +20,16 @@ from fedmarket.bench.gallery.scene import Attack, Floats, Holding, Scene
 from market.protocol import integer_model
 from market.protocol.update import UpdateEncoding, encode
 from trainer_client.data import Dataset
+from trainer_client.exam import reference as exam_of
+from trainer_client.job_model import JobModel, ModelInput, usual_descent
 from trainer_client.training import LocalTraining
 
 SCALE_EXPONENT = 13
 WARM_EPOCHS = 10
 TRAINING = LocalTraining(epochs=3, batch_size=32, learning_rate=0.1, momentum=0.9, clip_norm=5.0)
 ROUNDS = 10
-EXAM_STEPS = 40
-EXAM_RATE = 0.5
-
-
-Examine = Callable[[Learner, NDArray[np.float32], Dataset], Floats]
-"""Makes the exam's direction of a slice: learner, this round's parameters, samples."""
-
 RULES: Mapping[str, Judge] = {**JUDGES, **PEERS}
 """Every rule of the gallery by name."""
-
-
-def examined(learner: Learner, parameters: NDArray[np.float32], samples: Dataset) -> Floats:
-    """What training on the slice comes to, as the owner makes it: 40 full-batch steps in float64."""
-    return learner.descent(parameters, samples, EXAM_STEPS, EXAM_RATE)
 
 
 @dataclass(frozen=True, order=True)
@@ -115,9 +105,8 @@ def _rounded(value: Any) -> Any:
 class Contest:
     """A cell being played."""
 
-    def __init__(self, cell: Cell, judge: Judge, exam_samples: int | None = None, exam: Examine | None = None) -> None:
+    def __init__(self, cell: Cell, judge: Judge) -> None:
         self.cell, self.judge = cell, judge
-        self.exam: Examine = exam or examined
         self.corpus: Corpus = CORPORA[cell.corpus]
         self.attack: Attack = ATTACKS[cell.attack]
         apart = self.attack.holding is not Holding.OWN
@@ -128,9 +117,16 @@ class Contest:
             cell.alpha,
             cell.rounds,
             cell.seed,
-            exam_samples,
         )
         self.learner = Learner(self.corpus, TRAINING, cell.seed)
+        self.job_model = JobModel(
+            module=self.learner.module,
+            manifest=self.learner.manifest,
+            input=ModelInput.of_arguments(self.corpus.arguments),
+            training=TRAINING,
+            scale_exponent=SCALE_EXPONENT,
+            descent=usual_descent(TRAINING),
+        )
         self.random = np.random.default_rng([cell.seed, 1])
         self.cheating: list[Dataset] = self._prepared() if cell.cheats else []
         self.encoding = UpdateEncoding(SCALE_EXPONENT)
@@ -207,8 +203,7 @@ class Contest:
 
     def _round(self, attempt: int) -> None:
         honest, trained = self.trained(attempt)
-        slope = self.exam(self.learner, self.parameters, self.ground.slices[attempt])
-        reference = quantised(slope)
+        reference = exam_of(self.job_model, self.versions[-1].model, self.ground.slices[attempt])
         scene = self.scene(attempt, honest, trained, reference.astype(np.float64))
         crafted = ATTACKS[self.cell.attack].act(scene) if self.cell.cheats else np.zeros((0, self.learner.dimension))
         updates = [*self._honest_counts(honest), *self._cheats_counts(crafted)]
@@ -247,7 +242,7 @@ class Contest:
             honest=honest,
             before=self.before,
             exam=exam,
-            examine=lambda samples: self.exam(self.learner, self.parameters, samples),
+            examine=lambda samples: exam_of(self.job_model, self.versions[-1].model, samples).astype(np.float64),
             past_exams=self.exams,
             norm=float(np.median(np.linalg.norm(honest, axis=1))),
             line=self.corpus.floor,
@@ -283,13 +278,6 @@ class Contest:
         marked = patched(self.corpus, test.subset(np.flatnonzero(test.labels != BACKDOOR_LABEL)))
         rate = self.learner.evaluate(self.parameters, marked).accuracy
         return Outcome(**{**asdict(self.outcome), "backdoor": rate})
-
-
-def quantised(slope: Floats) -> NDArray[np.int32]:
-    """The exam's r as integers: its largest entry is brought to between 2^29 and 2^30 by a power of two."""
-    exponent = 30 - int(np.ceil(np.log2(np.abs(slope).max())))
-    found: NDArray[np.int32] = np.rint(np.ldexp(slope, exponent)).astype(np.int32)
-    return found
 
 
 def semi_partial(rows: Floats, reference: Floats, basis: Floats) -> Floats:

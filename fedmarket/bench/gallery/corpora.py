@@ -68,16 +68,14 @@ class Ground:
     others: tuple[Dataset, ...]
 
 
-def cut(
-    corpus: Corpus, parts: int, others: int, alpha: float, rounds: int, seed: int, exam_samples: int | None = None
-) -> Ground:
+def cut(corpus: Corpus, parts: int, others: int, alpha: float, rounds: int, seed: int) -> Ground:
     """Cut a corpus: test set, slice 0, a slice a round, and the rest by Dirichlet(alpha) among so many trainers.
 
     Raises:
         InvalidInput: there are too few samples for that.
     """
     rest, test = train_test_split(corpus.load(), TEST_FRACTION, seed)
-    each = exam_samples or corpus.exam_samples
+    each = corpus.exam_samples
     start = PUBLIC_SAMPLES + rounds * each
     if start >= len(rest):
         raise InvalidInput(f"{corpus.name} has {len(rest)} samples to train and examine on, expected above {start}")

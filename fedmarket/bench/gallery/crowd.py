@@ -112,13 +112,6 @@ class Learner:
         gradient: NDArray[np.float64] = found.numpy()
         return gradient
 
-    def descent(self, parameters: Vector, dataset: Dataset, steps: int, rate: float) -> NDArray[np.float64]:
-        """How far full-batch gradient descent in float64 moves the parameters: what an exam's reference is made of."""
-        point = parameters.astype(np.float64)
-        for _ in range(steps):
-            point = point - rate * self.gradient(point, dataset)
-        return point - parameters
-
     def train_all(self, parameters: Vector, held: Holdings, seeds: Sequence[int], epochs: int = 0) -> Vector:
         """Train from the same parameters on each trainer's samples, as `trainer_client.training` does for one.
 

@@ -20,6 +20,7 @@ from rich.table import Table
 from fedmarket.bench.gallery.contest import RULES, Cell, Contest
 from fedmarket.bench.gallery.crowd import Holdings, Vector, one_thread
 from fedmarket.bench.gallery.judges import Judge
+from fedmarket.bench.gallery.plan import FIRST_SEED
 from fedmarket.bench.processes import Progress
 from market.protocol.errors import InvalidInput
 from trainer_client.data import Dataset
@@ -83,9 +84,9 @@ def compare(rule: str, seeds: int, progress: Progress) -> list[Fairness]:
         raise InvalidInput(f"rule {rule!r} is unknown, expected one of {', '.join(RULES)}")
     found = []
     with one_thread():
-        for seed in range(seeds):
-            progress("jobs and their 64 coalitions", seed, seeds)
-            found.append(fairness(seed, rule))
+        for number in range(seeds):
+            progress("jobs and their 64 coalitions", number, seeds)
+            found.append(fairness(FIRST_SEED + number, rule))
     return found
 
 

@@ -1,4 +1,7 @@
-"""What has been played, one JSON line a cell: an interrupted gallery goes on where it was."""
+"""What has been played, one JSON line a cell: an interrupted gallery goes on where it was.
+
+What other code has played stays in the file, and is played again.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmarket.bench.gallery.contest import Cell, Outcome
+from fedmarket.bench.gallery.edition import edition
 from market.protocol.errors import InvalidInput
 
 
@@ -25,7 +29,8 @@ class Journal:
         self.found: dict[str, Outcome] = {}
         for line in self._lines():
             entry = _entry(line, path)
-            self.found[entry["key"]] = _outcome(entry["outcome"])
+            if entry.get("edition") == edition():
+                self.found[entry["key"]] = _outcome(entry["outcome"])
 
     def __contains__(self, cell: Cell) -> bool:
         return cell.key in self.found
@@ -35,7 +40,8 @@ class Journal:
 
     def add(self, cell: Cell, outcome: Outcome) -> None:
         """Append one cell: a single write, and on disk before it returns."""
-        line = json.dumps({"key": cell.key, "cell": asdict(cell), "outcome": outcome.to_json()}) + "\n"
+        entry = {"key": cell.key, "edition": edition(), "cell": asdict(cell), "outcome": outcome.to_json()}
+        line = json.dumps(entry) + "\n"
         with self.path.open("ab", buffering=0) as file:
             file.write(line.encode())
             os.fsync(file.fileno())

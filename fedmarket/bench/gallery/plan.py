@@ -9,7 +9,10 @@ from fedmarket.bench.gallery.attacks import ATTACKS
 from fedmarket.bench.gallery.contest import RULES, Cell
 from fedmarket.bench.gallery.corpora import CORPORA
 
-SEEDS = 5
+FIRST_SEED = 100
+SEEDS = range(FIRST_SEED, FIRST_SEED + 5)
+"""Of the published figures. The rule and its terms were chosen on seeds 0 to 24: nothing was on these."""
+
 CROWDS = ((5, 2), (11, 5), (5, 7), (40, 20))
 ALPHAS = (10.0, 0.5, 0.3, 0.1)
 IDENTITIES = (1, 2, 4, 8)
@@ -31,11 +34,11 @@ def cells(
     alphas: Iterable[float],
     attacks: Sequence[str],
     rules: Sequence[str],
-    seeds: int,
+    seeds: Iterable[int],
 ) -> list[Cell]:
     """All combinations, each job's baselines before it: FedAvg and every rule with the honest alone."""
     found: dict[Cell, None] = {}
-    for corpus, (honest, cheats), alpha, seed in product(corpora, crowds, alphas, range(seeds)):
+    for corpus, (honest, cheats), alpha, seed in product(corpora, crowds, alphas, seeds):
         for rule in dict.fromkeys((BASELINE[1], *rules)):
             found[Cell(corpus, honest, 0, alpha, BASELINE[0], rule, seed)] = None
         for attack, rule in product(attacks, rules):
@@ -43,7 +46,7 @@ def cells(
     return list(found)
 
 
-def sybil_cells(corpora: Iterable[str], rules: Sequence[str], seeds: int) -> list[Cell]:
+def sybil_cells(corpora: Iterable[str], rules: Sequence[str], seeds: Iterable[int]) -> list[Cell]:
     """One data set held by k identities beside five honest trainers."""
     crowds = [(5, k) for k in IDENTITIES]
     return [cell for cell in cells(corpora, crowds, [0.5], SYBILS, rules, seeds) if cell.cheats]
@@ -51,16 +54,21 @@ def sybil_cells(corpora: Iterable[str], rules: Sequence[str], seeds: int) -> lis
 
 def quick() -> list[Cell]:
     """A glance: one crowd, one seed."""
-    return cells(["digits"], [(5, 2)], [0.5], ["flip-3", "noise", "tiny", "replay"], ["exam", "fedavg"], 1)
+    return cells(["digits"], [(5, 2)], [0.5], ["flip-3", "noise", "tiny", "replay"], ["exam", "fedavg"], SEEDS[:1])
 
 
 def bounds() -> list[Cell]:
-    """What the exam promises: every attack at 5 + 2 and 5 + 7, 11 + 5, k identities, adaptive attackers at 20 %."""
+    """What the exam promises: every attack at 5 + 2, 5 + 7 and 11 + 5, k identities, adaptive attackers at 20 %.
+
+    And what it does elsewhere: a large crowd, parts that are nearly alike and very unlike, text.
+    """
     return [
         *cells(["digits"], [(5, 2), (5, 7)], [0.5], PLAIN, ["exam"], SEEDS),
         *cells(["digits"], [(11, 5)], [0.3], PLAIN, ["exam"], SEEDS),
         *cells(["digits"], [(8, 2)], [0.5], ADAPTIVE, ["exam"], SEEDS),
         *sybil_cells(["digits"], ["exam", "exam-shapley"], SEEDS),
+        *cells(["digits"], [(40, 20)], [0.5], COMPARED, ["exam"], SEEDS),
+        *cells(["digits"], [(5, 2)], [10.0, 0.1], COMPARED, ["exam"], SEEDS),
         *cells(["words"], [(5, 2)], [0.5], COMPARED, ["exam"], SEEDS),
     ]
 

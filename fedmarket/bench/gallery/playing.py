@@ -9,7 +9,7 @@ from fedmarket.bench.gallery.attacks import ATTACKS
 from fedmarket.bench.gallery.contest import RULES, Cell, play
 from fedmarket.bench.gallery.crowd import one_thread
 from fedmarket.bench.gallery.journal import Journal
-from fedmarket.bench.gallery.plan import BASELINE, PLANS
+from fedmarket.bench.gallery.plan import BASELINE, PLANS, SEEDS
 from fedmarket.bench.processes import Progress
 from market.protocol.errors import InvalidInput
 
@@ -27,7 +27,7 @@ def selected(plan: str, attacks: Sequence[str], rules: Sequence[str], seeds: int
 
 
 def _wanted(cell: Cell, attacks: Sequence[str], rules: Sequence[str], seeds: int | None) -> bool:
-    if seeds is not None and cell.seed >= seeds:
+    if seeds is not None and cell.seed not in SEEDS[:seeds]:
         return False
     alone = cell.cheats == 0
     named = alone or not attacks or cell.attack in attacks

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from fedmarket.bench.gallery.attacks import ATTACKS
-from fedmarket.bench.gallery.contest import TRAINING, Cell, Contest, Outcome, play, quantised, semi_partial
+from fedmarket.bench.gallery.contest import TRAINING, Cell, Contest, Outcome, play, semi_partial
 from fedmarket.bench.gallery.corpora import CORPORA, cut, words
 from fedmarket.bench.gallery.crowd import Holdings, Learner
+from fedmarket.bench.gallery.edition import edition
 from fedmarket.bench.gallery.fairness import coalitions, rank_correlation, shapley
 from fedmarket.bench.gallery.journal import Journal
 from fedmarket.bench.gallery.judges import JUDGES, exam_terms
@@ -47,14 +48,6 @@ def test_trainers_in_a_batch_move_as_each_does_by_itself() -> None:
         assert np.abs(together[row] - alone).max() < 1e-4 * np.abs(alone).max()
 
 
-def test_descent_of_one_step_is_the_negative_gradient_at_its_rate() -> None:
-    learner = Learner(DIGITS, TRAINING, seed=1)
-    part = cut(DIGITS, 1, 0, 10, 2, seed=1).parts[0]
-    moved = learner.descent(learner.start, part, steps=1, rate=0.5)
-    assert np.allclose(moved, -0.5 * learner.gradient(learner.start, part))
-    assert learner.evaluate((learner.start + learner.descent(learner.start, part, 40, 0.5)).astype(np.float32), part)
-
-
 def test_no_sample_is_in_two_places_and_the_cheats_take_none_from_the_honest() -> None:
     with_cheats, without = cut(DIGITS, 5, 7, 0.5, 10, seed=3), cut(DIGITS, 5, 0, 0.5, 10, seed=3)
     places = [with_cheats.test, with_cheats.public, *with_cheats.slices, *with_cheats.parts]
@@ -71,13 +64,6 @@ def test_too_many_exams_for_a_data_set_are_refused() -> None:
 def test_words_of_five_languages_are_samples() -> None:
     data = words()
     assert (len(data), data.features, sorted(set(data.labels))) == (5_000, 256, [0, 1, 2, 3, 4])
-
-
-def test_quantising_scales_by_a_power_of_two_alone() -> None:
-    slope = np.array([0.3, -0.7, 1e-12])
-    found = quantised(slope)
-    assert 2**29 <= np.abs(found).max() <= 2**30
-    assert np.allclose(found[:2] / found[1], slope[:2] / slope[1])
 
 
 def test_the_semi_partial_cosine_of_what_is_public_is_zero() -> None:
@@ -150,6 +136,17 @@ def test_what_is_in_the_journal_is_not_played_again(tmp_path: Path) -> None:
     journal.add(cell, outcome([0.123]))
     play_all([cell], journal, lambda what, done, total: None)
     assert journal[cell].accuracy == [0.123]
+
+
+def test_what_other_code_has_played_is_played_again(tmp_path: Path) -> None:
+    journal, cell = Journal(tmp_path / "cells.jsonl"), small("honest", "fedavg", 0)
+    journal.add(cell, outcome([0.123]))
+    old = journal.path.read_text().replace(edition(), "0" * len(edition()))
+    journal.path.write_text(old)
+    again = Journal(journal.path)
+    assert cell not in again
+    again.add(cell, outcome([0.5]))
+    assert Journal(journal.path)[cell].accuracy == [0.5]
 
 
 def test_convergence_is_counted_on_fedavg_of_the_honest_alone() -> None:
