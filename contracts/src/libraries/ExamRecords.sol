@@ -41,7 +41,8 @@ library ExamRecords {
                 int256 product = exam.products[i];
                 row.length = SquareRoot.floor(row.square << 32);
                 int256 record = records.recordAt(i);
-                record += _cosine(product, row.length * exam.norm) - (record >> (record < 0 ? DEBT_SHIFT : CREDIT_SHIFT));
+                record += _cosine(product, row.length * exam.norm)
+                - (record >> (record < 0 ? DEBT_SHIFT : CREDIT_SHIFT));
                 records.setRecord(i, record);
                 if (record > bar && !_isAgainst(product, row.bar, exam.residual)) exam.passing |= uint256(1) << i;
             }
