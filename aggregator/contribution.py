@@ -24,7 +24,7 @@ class Standing:
     Attributes:
         norm_q16: ‖q‖
         damping_q16: h = min(1, ‖q‖/τ); small updates earn and weigh little
-        clipping_q16: b = min(1, τ/‖q‖); large updates weigh no more than typical ones
+        clipping_q16: b = min(1, 5/4·τ/‖q‖): what is left of large updates
         crowding_q16: k, how many times the same thing was said, itself included
     """
 
@@ -47,11 +47,12 @@ def standings(evidence: Evidence, rows: Rows, terms: RuleTerms) -> list[Standing
     )
     if full == 0:
         return []
+    most = full + (full >> 2)
     return [
         Standing(
             norm_q16=norm,
             damping_q16=min(ONE_Q16, (norm << 16) // full),
-            clipping_q16=ONE_Q16 if norm <= full else (full << 16) // norm,
+            clipping_q16=ONE_Q16 if norm <= most else (most << 16) // norm,
             crowding_q16=crowding,
         )
         for norm, crowding in zip(norms, crowding_q16(evidence, rows), strict=True)
@@ -112,10 +113,13 @@ def weights(among: list[Standing], terms: RuleTerms, shares: Shares | None = Non
 
 
 def _crowding_weights(among: list[Standing], rate_q16: int) -> list[int]:
-    """w_i ∝ h_i·b_i / k_i: whoever says the same thing shares one voice."""
-    shares = [((s.damping_q16 * s.clipping_q16) << 16) // s.crowding_q16 for s in among]
-    total = sum(shares)
-    return [rate_q16 * share // total for share in shares] if total else []
+    """w_i = rate·b_i·(h_i / k_i) / Σ h / k: whoever says the same thing shares one voice.
+
+    What clipping takes from large updates goes to nobody: the average is no longer than the norm they are clipped to.
+    """
+    shares = [(s.damping_q16 << 32) // s.crowding_q16 for s in among]
+    kept = [share * s.clipping_q16 >> 16 for share, s in zip(shares, among, strict=True)]
+    return [rate_q16 * part // sum(shares) for part in kept] if any(kept) else []
 
 
 def _equal_weights(among: list[Standing], rate_q16: int) -> list[int]:

@@ -23,8 +23,8 @@ CREDIT_SHIFT: Final = 3
 DEBT_SHIFT: Final = 5
 """A debt fades four times as slowly: who was against the exam while there was much to learn is not let in later."""
 
-BAR_SHIFT: Final = 15
-"""From √T in Q32 to 2·√T in Q16: by chance a record spreads 1/√(1 - (7/8)²) times as wide as one mark."""
+LINE_SHIFT: Final = 16
+"""From √T in Q32 to Q16."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,25 @@ def exam(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 
 
 def passes_exam(evidence: Evidence, asked: ExamRow, i: int) -> bool:
-    """Tell whether i's record exceeds 2·√T, and its own cosine with r is not below -√T."""
+    """Tell whether i's record exceeds 2·√T, or √T if it is of one exam, and its own cosine with r is not below -√T.
+
+    By chance a record spreads up to 1/√(1 - (7/8)²), or twice, as wide as one mark.
+    """
     shared = asked.products[i]
     bar = evidence.chance_q64 * evidence.products[i][i] * asked.square
     is_against = shared < 0 and shared**2 << 64 > bar
-    return record_q16(evidence, asked, i) > isqrt(evidence.chance_q64) >> BAR_SHIFT and not is_against
+    line = isqrt(evidence.chance_q64) >> LINE_SHIFT
+    return record_q16(evidence, asked, i) > (2 * line if past_q16(evidence, i) else line) and not is_against
+
+
+def past_q16(evidence: Evidence, i: int) -> int:
+    """Return D, the record of i's seat before this exam."""
+    return evidence.records_q16[i] if evidence.records_q16 else 0
 
 
 def record_q16(evidence: Evidence, asked: ExamRow, i: int) -> int:
     """Return the record of i's seat with this exam's mark: D' = D - ⌊D/8⌋ + c, or D - ⌊D/32⌋ + c where D is a debt."""
-    before = evidence.records_q16[i] if evidence.records_q16 else 0
+    before = past_q16(evidence, i)
     return before - (before >> (DEBT_SHIFT if before < 0 else CREDIT_SHIFT)) + mark_q16(evidence, asked, i)
 
 

@@ -32,7 +32,7 @@ class ExamResult:
     """One round's exam.
 
     Attributes:
-        line: what is chance in a mark; a record has to exceed twice that.
+        line: what is chance in a mark; a first mark has to exceed that, a record twice that.
         marks: of every trainer that handed something in, by address.
     """
 

@@ -158,8 +158,8 @@ MAX_SEATS = 64
 MAX_CHUNKS = 64
 MAX_POINTS = 1024
 """Of one round: every row's commitment has a point a chunk."""
-OWN_ROWS = 6
-"""A round's rows beside the updates: the aggregator's mask and the five public rows."""
+OWN_ROWS = 7
+"""A round's rows beside the updates: the aggregator's mask, the five public rows, and the exam's r."""
 MAX_PERIOD_S = 90 * 24 * 3600
 MAX_SLICES = 1 << 20
 

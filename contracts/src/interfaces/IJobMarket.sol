@@ -56,7 +56,7 @@ struct JobTerms {
     PayMode payMode;
     uint8 scaleExponent; // k: one base count of an update is 2^-k
     uint8 initialShift; // e of the first round
-    uint8 chunks; // into how many pieces vectors are cut for their commitments: 1 to 64, (seats + 6) * chunks <= 1024
+    uint8 chunks; // into how many pieces vectors are cut for their commitments: 1 to 64, (seats + 7) * chunks <= 1024
     uint40 enrolUntil; // the first commit phase begins no earlier
     uint40 deadline; // no attempt that would end later is begun; from here on anyone may close
     uint32 commitPeriod;

@@ -125,11 +125,12 @@ library Contribution {
     function _typicalNorm(Standing[] memory standings, uint256 accepted, bool byExam) private pure returns (uint256) {
         unchecked {
             uint256 m = accepted.count();
-            uint256[] memory above = new uint256[](m - (m - 1) / (byExam ? 4 : 2));
+            uint256[] memory lowest = new uint256[]((m - 1) / (byExam ? 4 : 2) + 1);
+            // Complements: the heap keeps the largest of what it is offered.
             for (uint256 i = 0; i < standings.length; ++i) {
-                if (accepted.has(i)) above.offer(standings[i].norm);
+                if (accepted.has(i)) lowest.offer(~standings[i].norm);
             }
-            return above.smallest();
+            return ~lowest.smallest();
         }
     }
 
@@ -159,7 +160,7 @@ library Contribution {
         }
     }
 
-    /// @dev Sets h_i = min(1, ‖q_i‖ / τ) and returns b_i = min(1, τ / ‖q_i‖), both rounded down; one of them is one.
+    /// @dev Sets h_i = min(1, ‖q_i‖ / τ) and returns b_i = min(1, 5/4·τ / ‖q_i‖), both rounded down; one of them is one.
     function _temper(Standing memory s, uint256 full) private pure returns (uint256 clipping) {
         unchecked {
             uint256 norm = s.norm;
@@ -168,12 +169,14 @@ library Contribution {
                 return ONE;
             }
             s.damping = ONE;
-            return (full << 16) / norm;
+            full += full >> 2;
+            return norm <= full ? ONE : (full << 16) / norm;
         }
     }
 
-    /// @dev w_i ∝ h_i·min(1, τ / ‖q_i‖) / k_i: large updates weigh no more than typical ones, and whoever says the same
-    /// thing shares one voice. False if every share rounds to zero.
+    /// @dev w_i = rate·b_i·(h_i / k_i) / Σ h / k: whoever says the same thing shares one voice, and what clipping takes from
+    /// large updates goes to nobody, so that the average is never longer than the norm they are clipped to. False if every share
+    /// rounds to zero.
     function _weighByCrowding(Standing[] memory standings, uint256 accepted, uint256 full, uint256 rate)
         private
         pure
@@ -182,20 +185,23 @@ library Contribution {
         unchecked {
             uint256 n = standings.length;
             uint256 total = 0;
+            uint256 anything = 0;
             for (uint256 i = 0; i < n; ++i) {
                 if (!accepted.has(i)) continue;
                 Standing memory s = standings[i];
                 uint256 clipping = _temper(s, full);
-                uint256 share = ((s.damping * clipping) << 16) / s.crowding;
-                s.weight = share;
+                uint256 share = (s.damping << 32) / s.crowding;
                 total += share;
+                share = (share * clipping) >> 16;
+                s.weight = share;
+                anything |= share;
             }
-            if (total == 0) return false;
+            weighed = anything != 0;
+            if (!weighed) return false;
             for (uint256 i = 0; i < n; ++i) {
                 Standing memory s = standings[i];
                 s.weight = rate * s.weight / total;
             }
-            return true;
         }
     }
 

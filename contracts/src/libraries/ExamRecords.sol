@@ -16,8 +16,8 @@ library ExamRecords {
     int256 private constant ONE = 1 << 16;
     uint256 private constant CREDIT_SHIFT = 3; // an eighth
     uint256 private constant DEBT_SHIFT = 5; // a thirty-second
-    // From √T in Q32 to 2·√T in Q16: by chance a record spreads 1/√(1 - (7/8)²) times as wide as one mark.
-    uint256 private constant BAR_SHIFT = 15;
+    // From √T in Q32 to Q16. By chance a record spreads up to 1/√(1 - (7/8)²), or twice, as wide as one mark.
+    uint256 private constant LINE_SHIFT = 16;
 
     /// @notice Marks every update, adds the mark to its seat's record, and says whose record passes.
     /// @param before one int32 a row, or nothing where all are zero
@@ -35,16 +35,18 @@ library ExamRecords {
             if (exam.norm == 0) return records;
             records = before.length == 0 ? new bytes(length) : before;
             // forge-lint: disable-next-line(unsafe-typecast)
-            int256 bar = int256(SquareRoot.floor(chanceQ64) >> BAR_SHIFT);
+            int256 line = int256(SquareRoot.floor(chanceQ64) >> LINE_SHIFT);
             for (uint256 i = 0; i < gram.rows.length; ++i) {
                 Row memory row = gram.rows[i];
                 int256 product = exam.products[i];
                 row.length = SquareRoot.floor(row.square << 32);
-                int256 record = records.recordAt(i);
-                record += _cosine(product, row.length * exam.norm)
-                - (record >> (record < 0 ? DEBT_SHIFT : CREDIT_SHIFT));
+                int256 past = records.recordAt(i);
+                int256 record = past - (past >> (past < 0 ? DEBT_SHIFT : CREDIT_SHIFT));
+                record += _cosine(product, row.length * exam.norm);
                 records.setRecord(i, record);
-                if (record > bar && !_isAgainst(product, row.bar, exam.residual)) exam.passing |= uint256(1) << i;
+                if (record > (past == 0 ? line : 2 * line) && !_isAgainst(product, row.bar, exam.residual)) {
+                    exam.passing |= uint256(1) << i;
+                }
             }
         }
     }

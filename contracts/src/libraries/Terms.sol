@@ -16,7 +16,7 @@ library Terms {
     uint256 internal constant MAX_CHUNKS = 64;
     uint256 internal constant MAX_POINTS = 1024; // of a round: every row's commitment
     uint256 internal constant MAX_SLICES = 1 << 20;
-    uint256 internal constant OWN_ROWS = 6; // a round's rows beside the updates: the mask and the public ones
+    uint256 internal constant OWN_ROWS = 7; // a round's rows beside the updates: the mask, the public ones, the exam's r
 
     /// @notice Reverts with the name and the value of the first term that is out of range. The rules' terms are not
     /// looked at here.

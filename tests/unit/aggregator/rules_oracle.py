@@ -42,7 +42,7 @@ def decide(
         if r is None
         else [before[i] - before[i] // (32 if before[i] < 0 else 8) + mark(G, R, r, i) for i in range(n)]
     )
-    A, paid, parts, whole = accepted_rows(terms, G, R, r, D, n, e)
+    A, paid, parts, whole = accepted_rows(terms, G, R, r, D, n, e, before)
     nobody = (0, False, step, [0] * n, [0] * n, D)
     if len(A) < 3:
         return nobody
@@ -52,7 +52,8 @@ def decide(
     if tau == 0:
         return nobody
     h = {i: min(ONE, (nu[i] << 16) // tau) for i in A}
-    b = {i: ONE if nu[i] <= tau else (tau << 16) // nu[i] for i in A}
+    most = tau * 5 // 4
+    b = {i: ONE if nu[i] <= most else (most << 16) // nu[i] for i in A}
     rho = {i: isqrt(R[i, i] << 32) for i in A}
     kappa = {(i, j): 0 for i in A for j in A}
     for i in A:
@@ -141,7 +142,7 @@ def residuals(G: dict[tuple[int, int], int], n: int, P: int) -> dict[tuple[int, 
     return R
 
 
-def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, D: Any, n: int, e: int) -> Accepted:
+def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, D: Any, n: int, e: int, before: Any) -> Accepted:
     """Sections 3, 4 and 10: rows, paid, their parts and the whole, None where no rule gives any."""
     S, parts, whole = list(range(n)), None, 1
     for stage, rule in enumerate(terms.rules):
@@ -149,14 +150,14 @@ def accepted_rows(terms: Any, G: Any, R: Any, r: int | None, D: Any, n: int, e: 
             parts, whole = shares_oracle.shares(terms, stage, S, G, n, e)
             S = [i for i in S if parts.get(i, 0) > 0]
             break
-        S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, r, D, e)
+        S = keep(terms, rule.kind, rule.a, rule.b, S, G, R, r, D, e, before)
     if not S and terms.fallback_faults != 255:
-        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, r, D, e), False, None, 1
+        return keep(terms, 3, terms.fallback_faults, 0, list(range(n)), G, R, r, D, e, before), False, None, 1
     return S, True, parts, whole
 
 
 def keep(
-    terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, r: int | None, D: Any, e: int
+    terms: Any, kind: int, a: int, b: int, S: list[int], G: Any, R: Any, r: int | None, D: Any, e: int, before: Any
 ) -> list[int]:
     """One rule; the numbers of the kinds are those of the contract."""
     m = len(S)
@@ -164,9 +165,9 @@ def keep(
         return [i for i in S if b * b <= G[i, i] * 4**e <= a * a]
     T = max(-((-(terms.significance_q8**2) << 48) // terms.dimension), terms.floor_q16**2 << 32)
     if kind == 5 and r is not None:
-        bar = isqrt(T) >> 15
+        line = isqrt(T) >> 16
         against = [i for i in S if R[i, r] < 0 and R[i, r] ** 2 << 64 > T * G[i, i] * R[r, r]]
-        return [i for i in S if D[i] > bar and i not in against]
+        return [i for i in S if D[i] > line * (2 if before[i] else 1) and i not in against]
     if kind in (2, 5):
 
         def above(i: int, j: int) -> bool:
@@ -193,9 +194,9 @@ def weights(terms: Any, A: list[int], h: Any, b: Any, k: Any) -> dict[int, int] 
     """Section 5's weights, or None where all shares are zero."""
     if terms.weighting != 0:
         return {i: terms.server_rate_q16 // len(A) for i in A}
-    omega = {i: ((h[i] * b[i]) << 16) // k[i] for i in A}
-    total = sum(omega.values())
-    return {i: terms.server_rate_q16 * omega[i] // total for i in A} if total else None
+    u = {i: (h[i] << 32) // k[i] for i in A}
+    omega = {i: u[i] * b[i] // ONE for i in A}
+    return {i: terms.server_rate_q16 * omega[i] // sum(u.values()) for i in A} if any(omega.values()) else None
 
 
 def contribution(terms: Any, A: list[int], R: Any, r: int | None, nu: Any, w: Any, kappa: Any, i: int) -> int:

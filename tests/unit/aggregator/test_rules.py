@@ -5,6 +5,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aggregator import contribution, decision, gram, payouts, projection, rules
 from aggregator.decision import Decision, decide
@@ -87,6 +89,22 @@ def test_a_large_update_moves_the_average_no_further_than_a_typical_one() -> Non
     updates = honest_updates(7)
     result = decided([*updates[:6], updates[6] * 20])
     assert result.weights[CHEAT] * 10 < min(result.weights[:CHEAT])
+
+
+@given(st.lists(st.floats(0.01, 12), min_size=3, max_size=9), st.integers(1, 4 * ONE_Q16))
+def test_the_average_is_never_longer_than_what_updates_are_clipped_to(scales: list[float], rate: int) -> None:
+    updates = [scale * row for scale, row in zip(scales, honest_updates(len(scales)), strict=True)]
+    result = decided(updates, rules=(), server_rate_q16=rate)
+    clipped = 1.25 * sorted(float(np.linalg.norm(row)) for row in updates)[(len(updates) - 1) // 2]
+    moved = np.sum([weight * row for weight, row in zip(result.weights, updates, strict=True)], axis=0)
+    assert np.linalg.norm(moved) <= rate * (clipped + len(updates))  # each entry is rounded to an integer
+
+
+def test_what_clipping_takes_from_one_update_goes_to_no_other() -> None:
+    updates = honest_updates(7)
+    before, after = decided(updates, rules=()), decided([*updates[:6], updates[6] * 20], rules=())
+    assert after.weights[CHEAT] * 10 < before.weights[CHEAT]
+    assert after.weights[:CHEAT] == pytest.approx(before.weights[:CHEAT], rel=0.02)
 
 
 def test_what_only_the_fallback_accepts_is_unpaid() -> None:

@@ -108,7 +108,7 @@ def test_whoever_failed_is_named_with_the_mark_the_record_and_the_reason() -> No
     line = exam_line(terms(), attempt(COMMITTED, OPENED), gram, NO_RECORDS)
     assert (line.state, line.line) == ("opened", pytest.approx(3 / 20, rel=1e-3))
     assert set(line.failed) == {4, 6}
-    assert line.failed[Seat(6)] == "a mark of -1.0000 makes its record -1.0000, which must exceed 0.3000"
+    assert line.failed[Seat(6)] == "its first mark is -1.0000, and must exceed 0.1500"
     assert (line.marks[Seat(1)], line.records[Seat(1)]) == pytest.approx((1.0, 1.0), abs=1e-4)
     assert (line.marks[Seat(6)], line.records[Seat(6)]) == pytest.approx((-1.0, -1.0), abs=1e-4)
 
@@ -119,7 +119,7 @@ def test_who_is_in_debt_fails_however_good_the_mark_and_who_has_a_record_passes_
     before = [0, -2 * ONE_Q16, 0, 0, 2 * ONE_Q16, 0, 5 * ONE_Q16, 0]
     line = exam_line(terms(), attempt(COMMITTED, OPENED), gram, before)
     assert line.failed == {
-        Seat(1): "a mark of 1.0000 makes its record -0.7500, which must exceed 0.3000",
+        Seat(1): "a mark of 1.0000 makes its record -0.9375, which must exceed 0.3000",
         Seat(6): "its mark of -1.0000 is below -0.1500",
     }
     assert line.records[Seat(4)] == pytest.approx(7 / 4, abs=0.01)

@@ -39,7 +39,7 @@ def test_a_round_moves_the_aggregates_back_by_one_and_keeps_the_initial_model() 
     assert rows.to_bytes() == b"".join(expected) + FIRST
 
 
-@pytest.mark.parametrize(("seats", "most"), [(3, 64), (10, 64), (11, 60), (58, 16), (64, 14)])
+@pytest.mark.parametrize(("seats", "most"), [(3, 64), (9, 64), (10, 60), (57, 16), (64, 14)])
 def test_a_job_of_more_seats_has_fewer_chunks(seats: int, most: int) -> None:
     fields = {
         "name": "chunks",
