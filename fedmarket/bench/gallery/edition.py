@@ -8,8 +8,8 @@ from functools import cache
 from importlib.resources import files
 
 DECIDING = (
-    ("aggregator", "acceptance centred_clipping contribution decision geometric_median gram mixing payouts projection"),
-    ("aggregator", "round rules shapley shares sharing"),
+    ("aggregator", "acceptance centred_clipping contribution decision exam geometric_median gram mixing payouts"),
+    ("aggregator", "projection round rules shapley shares sharing"),
     ("fedmarket.bench.gallery", "adaptive attacks contest corpora crowd judges peers scene"),
     ("market.protocol", "integer_model update"),
     ("trainer_client", "data descent exam layers losses models training"),
