@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedmarket.bench.processes import Progress
 
 
-PLAN_NAMES = ("quick", "bounds", "compared", "full")
+PLAN_NAMES = ("quick", "bounds", "close", "compared", "full")
 
 
 @click.group()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedmarket.bench.gallery.attacks import ATTACKS
+from fedmarket.bench.gallery.plan import SYBILS
 from fedmarket.bench.gallery.summary import Line
 from fedmarket.bench.report import Machine, package_versions
 
@@ -76,24 +77,85 @@ def _table(title: str, lines: Sequence[Line]) -> Table:
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """The tables as they stand in the documentation."""
-    return "\n".join(_markdown_table(title, group) for title, group in jobs(lines))
+    """The tables as they stand in the documentation: each job under the exam, then beside other rules; identities."""
+    alone = {(line.corpus, line.honest, line.alpha, line.rule): line for line in lines if not line.cheats}
+    parts = []
+    for title, group in jobs(line for line in lines if line.cheats and line.attack not in SYBILS):
+        heading = f"**{title}** ({group[0].seeds} seeds)"
+        examined = [line for line in group if line.rule == "exam"]
+        if examined:
+            honest = alone.get((group[0].corpus, group[0].honest, group[0].alpha, "exam"))
+            parts.append(_markdown_job(heading, honest, examined))
+        if len(rules := list(dict.fromkeys(line.rule for line in group))) > 1:
+            parts.append(_markdown_comparison(heading, rules, group))
+    identities = [line for line in lines if line.attack in SYBILS]
+    return "\n".join([*parts, *([_markdown_identities(identities)] if identities else [])])
 
 
-def _markdown_table(title: str, lines: Sequence[Line]) -> str:
+def _markdown_job(heading: str, alone: Line | None, lines: Sequence[Line]) -> str:
+    """A row an attack; those that changed nothing at all share one."""
     rows = [
-        f"**{title}** ({lines[0].seeds} seeds)\n",
-        "| attack | rule | accuracy | gap | honest accepted before convergence / all | cheats' weight | cheats paid |",
-        "|---|---|---|---|---|---|---|",
+        f"{heading}\n",
+        "| attack | accuracy | gap | honest accepted before convergence / all | cheats' weight | paid |",
+        "|---|---|---|---|---|---|",
     ]
+    without = [line for line in lines if alone and _figures(line) == _figures(alone)]
+    if alone:
+        rows.append(_markdown_row("*the honest alone*", alone))
+    if alone and without:
+        rows.append(_markdown_row("; ".join(ATTACKS[line.attack].title for line in without), alone))
     for line in lines:
-        what = ATTACKS[line.attack].title if line.cheats else "*the honest alone*"
-        success = "" if line.backdoor is None else f"; backdoor {line.backdoor:.0%}"
-        rows.append(
-            f"| {what}{success} | {line.rule} | {line.accuracy:.3f} | {100 * line.gap:+.1f} "
-            f"| {line.honest_accepted:.0%} / {line.honest_accepted_all:.0%} "
-            f"| {line.cheat_weight:.1%} | {line.cheat_paid:.1%} |"
-        )
+        if line not in without:
+            success = "" if line.backdoor is None else f"; backdoor {line.backdoor:.0%}"
+            rows.append(_markdown_row(ATTACKS[line.attack].title + success, line))
+    return "\n".join(rows) + "\n"
+
+
+def _figures(line: Line) -> tuple[float, ...]:
+    return (line.accuracy, line.gap, line.honest_accepted, line.honest_accepted_all, line.cheat_weight, line.cheat_paid)
+
+
+def _markdown_row(what: str, line: Line) -> str:
+    return (
+        f"| {what} | {line.accuracy:.3f} | {100 * line.gap:+.1f} "
+        f"| {line.honest_accepted:.0%} / {line.honest_accepted_all:.0%} "
+        f"| {line.cheat_weight:.1%} | {line.cheat_paid:.1%} |"
+    )
+
+
+def _markdown_comparison(heading: str, rules: Sequence[str], lines: Sequence[Line]) -> str:
+    """A row an attack, a column a rule: gap in points; cheats' share of the weight; of the pay."""
+    found = {
+        (line.attack, line.rule): f"{100 * line.gap:+.1f}; {line.cheat_weight:.0%}; {line.cheat_paid:.0%}"
+        for line in lines
+    }
+    rows = [
+        f"{heading}: gap in points; cheats' weight; paid\n",
+        "| attack | " + " | ".join(f"`{rule}`" for rule in rules) + " |",
+        "|---|" + "---|" * len(rules),
+    ]
+    for attack in dict.fromkeys(attack for attack, rule in found if rule != "exam"):
+        cells = " | ".join(found.get((attack, rule), "") for rule in rules)
+        rows.append(f"| {ATTACKS[attack].title} | {cells} |")
+    return "\n".join(rows) + "\n"
+
+
+def _markdown_identities(lines: Sequence[Line]) -> str:
+    """What k identities are paid, and how many times what one is: a row an attack and rule."""
+    paid = {
+        (line.attack, line.rule, line.cheats): line.cheat_paid / (line.cheat_paid + line.honest_paid) for line in lines
+    }
+    counts = sorted({line.cheats for line in lines})
+    rows = [
+        f"**k identities of one trainer** beside {lines[0].honest} others: what they get ({lines[0].seeds} seeds)\n",
+        "| | | " + " | ".join(f"k = {k}" for k in counts) + " |",
+        "|---|---|" + "---|" * len(counts),
+    ]
+    for attack, rule in dict.fromkeys((attack, rule) for attack, rule, _ in paid):
+        one = paid.get((attack, rule, 1), float("nan"))
+        shares = [paid.get((attack, rule, k), float("nan")) for k in counts]
+        cells = " | ".join(f"{share:.1%} (×{share / one:.2f})" for share in shares)
+        rows.append(f"| {ATTACKS[attack].title} | `{rule}` | {cells} |")
     return "\n".join(rows) + "\n"
 
 

@@ -19,7 +19,8 @@ from fedmarket.bench.gallery.fairness import coalitions, rank_correlation, shapl
 from fedmarket.bench.gallery.journal import Journal
 from fedmarket.bench.gallery.judges import JUDGES, exam_terms
 from fedmarket.bench.gallery.playing import play_all, selected
-from fedmarket.bench.gallery.summary import rounds_to_convergence, summarise
+from fedmarket.bench.gallery.summary import Line, rounds_to_convergence, summarise
+from fedmarket.bench.gallery.tables import markdown
 from market.protocol.errors import InvalidInput
 from trainer_client.parameters import write_vector
 from trainer_client.training import train
@@ -186,3 +187,28 @@ def test_training_in_a_batch_leaves_pytorchs_random_state_alone() -> None:
     before = torch.get_rng_state()
     play(replace(small("noise", "fedavg"), rounds=1))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def line(attack: str, rule: str, cheats: int, cheat_weight: float, cheat_paid: float) -> Line:
+    return Line(
+        "digits", 5, cheats, 0.5, attack, rule, 3, 0.9, -0.01, 0.8, 0.7, 1 - cheat_paid, cheat_weight, cheat_paid, None
+    )
+
+
+def test_in_the_documentation_attacks_that_changed_nothing_share_a_row_and_rules_stand_side_by_side() -> None:
+    text = markdown(
+        [
+            line("honest", "exam", 0, 0.0, 0.0),
+            *(line(attack, "exam", 2, 0.0, 0.0) for attack in ("noise", "zeros")),
+            line("mimic", "exam", 2, 0.2, 0.1),
+            line("mimic", "fedavg", 2, 0.3, 0.2),
+        ]
+    )
+    assert "| Gaussian noise at honest norm; zeros | 0.900 | -1.0 | 80% / 70% | 0.0% | 0.0% |" in text
+    assert "| sends an honest trainer's update | 0.900 | -1.0 | 80% / 70% | 20.0% | 10.0% |" in text
+    assert "| sends an honest trainer's update | -1.0; 20%; 10% | -1.0; 30%; 20% |" in text
+
+
+def test_identities_are_held_against_what_one_is_paid() -> None:
+    text = markdown([line("copies", "exam", 1, 0.2, 0.2), line("copies", "exam", 4, 0.3, 0.25)])
+    assert "| k identities over one data set | `exam` | 20.0% (×1.00) | 25.0% (×1.25) |" in text
