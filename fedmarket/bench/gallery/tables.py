@@ -176,15 +176,23 @@ def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
             values = np.full((len(attacks), len(rules)), np.nan)
             for line in group:
                 values[attacks.index(line.attack), rules.index(line.rule)] = getattr(line, name)
-            axis.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
-            for (row, column), value in np.ndenumerate(values):
-                axis.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=7)
+            picture = axis.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
+            for row, column in np.argwhere(~np.isnan(values)):
+                value = values[row, column]
+                ink = "white" if _dark(picture.to_rgba(value)) else "black"
+                axis.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=7, color=ink)
             axis.set_title(f"{label}, %", fontsize=8)
             axis.set_xticks(range(len(rules)), rules, rotation=30, ha="right", fontsize=7)
-            axis.set_yticks(range(len(attacks)), attacks, fontsize=7)
+            axis.set_yticks(range(len(attacks)), [ATTACKS[attack].title for attack in attacks], fontsize=7)
         figure.suptitle(title, fontsize=10)
         path = folder / (title.replace(", ", "-").replace(" + ", "+").replace(" ", "-").lower() + ".png")
         figure.savefig(path, dpi=110)
         pyplot.close(figure)
         written.append(path)
     return written
+
+
+def _dark(colour: tuple[float, float, float, float]) -> bool:
+    """Is white the better ink on it? By relative luminance, ITU-R BT.709."""
+    red, green, blue, _ = colour
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4
