@@ -9,7 +9,8 @@ from rich.console import Console
 
 from fedmarket.bench.gallery.fairness import compare, show
 
-SEEDS = 5
+SEEDS = 50
+"""Six ranks are few: five seeds of this have medians from 0.7 to 0.9."""
 LEAST = 0.8
 
 
