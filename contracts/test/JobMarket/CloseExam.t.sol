@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IJobMarket, JobTerms, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 
 /// @notice What becomes of the deposits: the owner's where the exams are published, the trainers' where they are not.
@@ -22,6 +23,24 @@ contract CloseExamTest is ExamFixture {
         vm.prank(owner);
         market.refund(job, owner);
         vm.assertEq(owner.balance, ROUNDS * DEPOSIT);
+        _assertConserved();
+    }
+
+    function test_closeJob_inATokenDepositsAreOfItAndReturnInIt() public {
+        ERC20Token token = new ERC20Token();
+        JobTerms memory terms = _terms();
+        terms.token = address(token);
+        _startWith(terms);
+        vm.assertEq(token.balanceOf(address(market)), market.owed(address(token)));
+        _playAllExamined();
+        _publishExam();
+        vm.warp(block.timestamp + VESTING);
+        market.closeJob(job, _packLifetime());
+        uint256 before = token.balanceOf(owner);
+        vm.prank(owner);
+        market.refund(job, owner);
+        vm.assertEq(token.balanceOf(owner) - before, ROUNDS * DEPOSIT);
+        vm.assertEq(owner.balance, 0);
         _assertConserved();
     }
 

@@ -118,6 +118,23 @@ contract OpenJobTest is MarketFixture {
         _open(terms);
     }
 
+    /// @dev A round's points are a commitment a chunk of every update, public row, mask and exam.
+    function test_openJob_soManyChunksThatARoundOfAllSeatsHas1024Points() public {
+        JobTerms memory terms = _terms();
+        terms.seats = 16; // 16 + 7 rows, 1024 / 23 = 44
+        terms.chunks = 45;
+        _refuse(terms, "chunks", 45);
+        terms.chunks = 0;
+        _refuse(terms, "chunks", 0);
+        terms.chunks = 44;
+        _open(terms);
+        terms.seats = 3;
+        terms.chunks = 65;
+        _refuse(terms, "chunks", 65);
+        terms.chunks = 64;
+        _open(terms);
+    }
+
     function test_openJob_minimumCommitsWithinRange() public {
         JobTerms memory terms = _terms();
         terms.minimumCommits = 2;
