@@ -140,15 +140,17 @@ def scores_q32(
 ) -> list[int]:
     """What each accepted update is paid by, rounded down: s_i = min(c_i, cap)²·h_i / k_i, or its Shapley value.
 
-    Scorings that ask for an exam are executed as `LEAVE_ONE_OUT_COSINE` where no exam counts.
+    Scorings that ask for an exam score everybody zero where none counts.
     """
     scoring, asked = terms.scoring, evidence.exam
-    if scoring is Scoring.SHAPLEY and asked is not None:
-        return shapley_q32(evidence.residual, asked.products, rows, row_weights)
-    if scoring is Scoring.EXAM and asked is not None:
-        contributions = exam_marks_q16(asked, rows, among)
-    else:
+    if scoring not in (Scoring.EXAM, Scoring.SHAPLEY):
         contributions = contributions_q16(evidence, rows, among, row_weights, scoring)
+    elif asked is None:
+        return [0] * len(rows)
+    elif scoring is Scoring.SHAPLEY:
+        return shapley_q32(evidence.residual, asked.products, rows, row_weights)
+    else:
+        contributions = exam_marks_q16(asked, rows, among)
     return [
         min(c, terms.cap_q16) ** 2 * s.damping_q16 // s.crowding_q16 for c, s in zip(contributions, among, strict=True)
     ]
@@ -203,10 +205,8 @@ def _leave_one_out(evidence: Evidence, rows: Rows, row_weights: list[int]) -> li
 PULLS: Final[dict[Scoring, Callable[[Evidence, Rows, list[int]], list[int]]]] = {
     Scoring.LEAVE_ONE_OUT_COSINE: _leave_one_out,
     Scoring.COSINE_TO_MEAN: _to_mean,
-    Scoring.EXAM: _leave_one_out,
-    Scoring.SHAPLEY: _leave_one_out,
 }
-"""What is held against the sum; scorings that ask for an exam come here where no exam counts."""
+"""What is held against the sum."""
 
 
 def mean_likeness_q16(among: list[Standing]) -> int:

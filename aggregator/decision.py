@@ -22,7 +22,8 @@ class Decision:
 
     Attributes:
         accepted: bit i is set if row i is in the average
-        paid: whether the job's own rules accepted them; False for nobody, and where only the fallback did
+        paid: whether the job's own rules accepted them; False for nobody, where only the fallback did, and where an
+            exam is asked for and none counts
         next_step_q16: step of the next round
         weights: integers that sum to at most the server's rate, Q16; zero for who is not accepted
         scores: Q32; zero for who is not paid
@@ -83,7 +84,9 @@ def decide(
     asked = evidence.exam
     records = tuple(record_q16(evidence, asked, i) for i in range(rows)) if asked else ()
     acceptance = accept(terms, evidence)
-    accepted, paid = acceptance.rows, acceptance.paid
+    accepted = acceptance.rows
+    # Whoever can have the exam dropped must not gain by it.
+    paid = acceptance.paid and (asked is not None or not terms.needs_exam)
     among = standings(evidence, accepted, terms) if len(accepted) >= MIN_ACCEPTED else []
     row_weights = weights(among, terms, acceptance.shares) if among else []
     if not row_weights:

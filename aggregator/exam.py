@@ -8,7 +8,7 @@ from math import sqrt
 
 from aggregator.gram import GramMatrix
 from aggregator.projection import ExamRow, exam_row, residual_matrix
-from aggregator.rules import Evidence, chance_q64, passes_exam, past_q16, record_q16
+from aggregator.rules import Evidence, chance_q64, passes_exam, record_q16
 from market.protocol.rule_terms import ONE_Q16, RuleTerms
 
 
@@ -19,26 +19,26 @@ class ExamResults:
     Attributes:
         marks: semi-partial cosine with r, ⟨q⊥, r⊥⟩ / (‖q‖·‖r⊥‖), -1 to 1; zero for an update that is zero
         records: what the exams of its seat come to, this one included
-        line: what is chance in a mark, max(z/√d, floor): a seat's first mark has to exceed that, a record of several
+        line: what is chance in a mark, max(z/√d, floor): in the first exam a mark has to exceed that, later a record
             twice that, and no mark must be below it on the other side
         passed: whether both hold, exactly as the contract finds
-        first: whether nothing was on the seat's record
+        first: whether there was nothing on any seat's record
     """
 
     marks: tuple[float, ...]
     records: tuple[float, ...]
     line: float
     passed: tuple[bool, ...]
-    first: tuple[bool, ...]
+    first: bool
 
     def sentence(self, row: int) -> str:
         """Say how an update did, and why it failed if it did.
 
-        >>> ExamResults((0.02, -0.3), (0.02, 0.5), 0.015, (True, False), (True, False)).sentence(1)
+        >>> ExamResults((0.02, -0.3), (0.02, 0.5), 0.015, (True, False), False).sentence(1)
         'failed the exam: its mark of -0.3000 is below -0.0150'
-        >>> ExamResults((0.01,), (0.01,), 0.015, (False,), (True,)).sentence(0)
-        'failed the exam: its first mark is 0.0100, and must exceed 0.0150'
-        >>> ExamResults((0.02,), (-0.4,), 0.015, (False,), (False,)).sentence(0)
+        >>> ExamResults((0.01,), (0.01,), 0.015, (False,), True).sentence(0)
+        'failed the exam: its mark is 0.0100, and must exceed 0.0150'
+        >>> ExamResults((0.02,), (-0.4,), 0.015, (False,), False).sentence(0)
         'failed the exam: a mark of 0.0200 makes its record -0.4000, which must exceed 0.0300'
         """
         if self.passed[row]:
@@ -48,14 +48,14 @@ class ExamResults:
     def reason(self, row: int) -> str:
         """Say why an update failed.
 
-        >>> ExamResults((0.02, -0.3), (0.02, 0.5), 0.015, (True, False), (True, False)).reason(1)
+        >>> ExamResults((0.02, -0.3), (0.02, 0.5), 0.015, (True, False), False).reason(1)
         'its mark of -0.3000 is below -0.0150'
         """
         mark, record, line = self.marks[row], self.records[row], self.line
-        if record > 2 * line:
+        if record > (line if self.first else 2 * line):
             return f"its mark of {mark:.4f} is below -{line:.4f}"
-        if self.first[row]:
-            return f"its first mark is {mark:.4f}, and must exceed {line:.4f}"
+        if self.first:
+            return f"its mark is {mark:.4f}, and must exceed {line:.4f}"
         return f"a mark of {mark:.4f} makes its record {record:.4f}, which must exceed {2 * line:.4f}"
 
 
@@ -73,7 +73,7 @@ def exam_results(terms: RuleTerms, gram: GramMatrix, records_q16: Sequence[int] 
     >>> asked = [[0] * 6 for _ in range(5)] + [[0, 0, 0, 0, 0, 16]]
     >>> matrix = GramMatrix([[4, 0], [0, 4]], [[0, 0, 0, 0, 0, 8], [0, 0, 0, 0, 0, -4]], asked)
     >>> exam_results(RuleTerms(dimension=900), matrix)
-    ExamResults(marks=(1.0, -0.5), records=(1.0, -0.5), line=0.1, passed=(True, False), first=(True, True))
+    ExamResults(marks=(1.0, -0.5), records=(1.0, -0.5), line=0.1, passed=(True, False), first=True)
     """
     asked = exam_row(gram)
     if asked is None:
@@ -84,7 +84,7 @@ def exam_results(terms: RuleTerms, gram: GramMatrix, records_q16: Sequence[int] 
         records=tuple(record_q16(evidence, asked, i) / ONE_Q16 for i in range(gram.rows)),
         line=sqrt(evidence.chance_q64 / 2**64),
         passed=tuple(passes_exam(evidence, asked, i) for i in range(gram.rows)),
-        first=tuple(not past_q16(evidence, i) for i in range(gram.rows)),
+        first=not any(records_q16),
     )
 
 

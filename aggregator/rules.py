@@ -117,25 +117,21 @@ def exam(evidence: Evidence, rows: Rows, rule: Rule) -> Rows:
 
 
 def passes_exam(evidence: Evidence, asked: ExamRow, i: int) -> bool:
-    """Tell whether i's record exceeds 2·√T, or √T if it is of one exam, and its own cosine with r is not below -√T.
+    """Tell whether i's record exceeds 2·√T, or √T in the first exam of all, and its own cosine with r is not below -√T.
 
-    By chance a record spreads up to 1/√(1 - (7/8)²), or twice, as wide as one mark.
+    By chance a record spreads up to 1/√(1 - (7/8)²), or twice, as wide as one mark. Newcomers are held to the same line
+    as the others: else a stake that moves from seat to seat would be for ever new.
     """
     shared = asked.products[i]
     bar = evidence.chance_q64 * evidence.products[i][i] * asked.square
     is_against = shared < 0 and shared**2 << 64 > bar
     line = isqrt(evidence.chance_q64) >> LINE_SHIFT
-    return record_q16(evidence, asked, i) > (2 * line if past_q16(evidence, i) else line) and not is_against
-
-
-def past_q16(evidence: Evidence, i: int) -> int:
-    """Return D, the record of i's seat before this exam."""
-    return evidence.records_q16[i] if evidence.records_q16 else 0
+    return record_q16(evidence, asked, i) > (2 * line if any(evidence.records_q16) else line) and not is_against
 
 
 def record_q16(evidence: Evidence, asked: ExamRow, i: int) -> int:
     """Return the record of i's seat with this exam's mark: D' = D - ⌊D/8⌋ + c, or D - ⌊D/32⌋ + c where D is a debt."""
-    before = past_q16(evidence, i)
+    before = evidence.records_q16[i] if evidence.records_q16 else 0
     return before - (before >> (DEBT_SHIFT if before < 0 else CREDIT_SHIFT)) + mark_q16(evidence, asked, i)
 
 

@@ -22,6 +22,7 @@ from market.protocol.errors import InvalidExam, InvalidInput
 from market.protocol.exam import ExamSlice, Reference, exam_path, exam_root, read_reference
 from market.protocol.exam_spec import ExamDocument, PublicSlice
 from market.protocol.identifiers import Digest
+from market.protocol.json_text import parse_json
 from market.protocol.provenance import POINT_BYTES
 from market.protocol.seal import SALT_BYTES, SealContext, new_salt
 from market.published_job import PublishedJob
@@ -94,7 +95,7 @@ class ExamFolder:
             InvalidInput: there is none, or it is damaged.
         """
         try:
-            fields = json.loads((path / INDEX).read_text("ascii"))
+            fields = parse_json((path / INDEX).read_bytes())
             entries = [(entry["samples"], bytes.fromhex(entry["salt"])) for entry in fields["slices"]]
             if fields["format"] != FORMAT or len(entries) < 2:
                 raise ValueError(f"expected {FORMAT!r} and at least two slices")
@@ -177,11 +178,16 @@ def exam_of_job(work: Path, job: PublishedJob) -> ExamFolder:
     """
     if not job.terms.exam.is_set:
         raise InvalidInput(f"job {job.id} has no exam: there is nothing to set")
+    damaged = ""
     for index in sorted(exams_in(work).glob(f"*/{INDEX}")):
-        folder = ExamFolder.open(index.parent)
+        try:
+            folder = ExamFolder.open(index.parent)
+        except InvalidInput as problem:  # another job's, for all one can tell
+            damaged = f"; {problem}"
+            continue
         if folder.root == job.terms.exam.root:
             return folder
-    raise InvalidInput(f"the exam of job {job.id} is not in {exams_in(work)}: name its folder with --exam DIR")
+    raise InvalidInput(f"the exam of job {job.id} is not in {exams_in(work)}: name its folder with --exam DIR{damaged}")
 
 
 class AttemptExam:
@@ -214,7 +220,7 @@ class AttemptExam:
             InvalidExam: the file is damaged.
         """
         try:
-            fields = json.loads(self._opening_path.read_text("ascii"))
+            fields = parse_json(self._opening_path.read_bytes())
             values: dict[str, Any] = {name: bytes.fromhex(value) for name, value in fields.items()}
             sealed = SealedReference(**values)
         except FileNotFoundError:

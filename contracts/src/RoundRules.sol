@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Decision, IRoundRules, RuleTerms, StepRule} from "./interfaces/IRoundRules.sol";
+import {Decision, IRoundRules, RuleTerms, Scoring, StepRule} from "./interfaces/IRoundRules.sol";
 import {AcceptanceRules} from "./libraries/AcceptanceRules.sol";
 import {Contribution, Standing} from "./libraries/Contribution.sol";
 import {ExamRecords} from "./libraries/ExamRecords.sol";
@@ -63,6 +63,7 @@ contract RoundRules is IRoundRules {
 
         // forge-lint: disable-next-line(unsafe-typecast)
         decision.accepted = uint64(accepted); // at most 64 rows
+        paid = paid && (terms.scoring < Scoring.Exam || matrix.exam.norm != 0);
         decision.paid = paid;
         decision.nextStepQ16 = _nextStep(terms, standings, accepted, stepQ16);
         decision.weights = _weights(standings);

@@ -97,6 +97,20 @@ contract RoundRulesExamTest is RoundRulesFixture {
         vm.assertEq(recordOf(decision, 1), owed - (owed >> 5) + mark);
     }
 
+    /// @dev A seat whose mark lies between the line and twice that: in the first exam it passes, beside others' records not.
+    function test_exam_holdsNewcomersToTheLineOfTheOthers() public view {
+        Vectors memory round = examinedRound(HONEST, 1);
+        round.updates[1] = plus(scaled(round.updates[1], 1, 3), noise(5, "weak", 280), 1);
+        RuleTerms memory terms = examTerms(Scoring.Exam);
+        Decision memory first = decide(terms, round);
+        // forge-lint: disable-next-item(unsafe-typecast)
+        int256 line = int256(3 * ONE / 16); // z/√d with z = 1.5, d = 64
+        vm.assertGt(recordOf(first, 1), line);
+        vm.assertLt(recordOf(first, 1), 2 * line);
+        vm.assertTrue(isAccepted(first, 1));
+        vm.assertFalse(isAccepted(_decideWith(round, 0, type(int32).max), 1));
+    }
+
     function test_exam_creditMakesUpForNothingThatIsAgainstIt() public view {
         Vectors memory round = examinedRound(HONEST, 1);
         round.updates[0] = scaled(round.updates[0], -1, 1);
@@ -211,7 +225,9 @@ contract RoundRulesExamTest is RoundRulesFixture {
     function _assertCountsForNone(int256[] memory asked) private view {
         Vectors memory round = honestRound(HONEST + 1, 1);
         round.updates[CHEAT] = noise(7, "free rider", 300);
-        bytes memory without = abi.encode(decide(medianTerms(), round));
+        Decision memory others = decide(medianTerms(), round);
+        (others.paid, others.scores) = (false, new bytes(others.scores.length));
+        bytes memory without = abi.encode(others);
         for (uint256 scoring = uint256(Scoring.Exam); scoring <= uint256(Scoring.Shapley); ++scoring) {
             RuleTerms memory terms = examTerms(Scoring(scoring));
             vm.assertEq(abi.encode(decide(terms, withExam(round, asked))), without);

@@ -29,7 +29,7 @@ def run(job_number: int, folder: Path | None, close: bool, actor: Actor) -> None
     """Set the exam of each of JOB's rounds, open it after the reveals, and publish all of them at the end.
 
     Stop and start it at any time: an exam that was sent is never set a second time. A round whose exam is not opened in
-    time costs one deposit, and is decided without.
+    time costs one deposit, and its round pays nobody.
 
     Another machine can do this, with an account of its own: name the account in the spec as exam.examiner, and copy the
     exam's folder there, by a way that nobody else can read. Let only one machine run at a time: an exam can be opened

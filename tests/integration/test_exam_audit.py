@@ -61,7 +61,7 @@ def test_how_everybody_did_in_the_exam_can_be_read_from_the_chain(place: HandExa
     assert line.line is not None
     assert set(line.marks) == set(line.records) == {0, 1, 2, 3}
     assert set(line.failed) == {3}
-    assert "which must exceed" in line.failed[Seat(3)]
+    assert "and must exceed" in line.failed[Seat(3)]
     assert line.marks[Seat(3)] < 0 < 2 * line.line < line.records[Seat(0)]
 
 

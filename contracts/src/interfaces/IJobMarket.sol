@@ -125,7 +125,8 @@ struct Outcome {
 
 /// @notice What an aggregator hands in. With every revealed seat excluded, what is behind `lifetime` is not read, nor is
 /// `gram`. Where the attempt's exam was opened and `examReason` is None, the exam counts: `exam` is its commitment, and
-/// the matrix has r as its sixth public row. Else `exam` is empty and the round is decided as one without an exam.
+/// the matrix has r as its sixth public row. Else `exam` is empty and the round is decided as one without an exam; it pays
+/// nobody where the rules ask for one.
 struct Settlement {
     uint64 excluded; // seats left out, a subset of the revealed ones
     bytes reasons; // one ExclusionReason a byte, one for each excluded seat in ascending order

@@ -22,8 +22,8 @@ enum Scoring {
     LeaveOneOutCosine,
     CosineToMean,
     Equal,
-    Exam, // the cosine with the exam's r; LeaveOneOutCosine where no exam counts
-    Shapley // the share in how near the average comes to the exam's r; LeaveOneOutCosine where no exam counts
+    Exam, // the cosine with the exam's r
+    Shapley // the share in how near the average comes to the exam's r
 }
 
 /// @notice How the accepted updates share the average.
@@ -68,7 +68,7 @@ struct RuleTerms {
 /// @notice What a round's Gram matrix decides. Packed arrays have one entry a row of the matrix, big-endian.
 struct Decision {
     uint64 accepted; // bit i: row i is in the average
-    bool paid; // false where nobody passed the rules and only the fallback accepted
+    bool paid; // false where only the fallback accepted, and where an exam is asked for and none counts
     uint32 nextStepQ16;
     bytes weights; // one uint32 a row: integers, their sum at most serverRateQ16; zero for those who are not accepted
     bytes scores; // one uint64 a row: Q32, zero for those who are not paid

@@ -32,6 +32,7 @@ library AcceptanceRules {
     {
         uint256 everybody = (uint256(1) << gram.rows.length) - 1;
         accepted = everybody;
+        paid = true;
         for (uint256 stage = 0; stage < 3; ++stage) {
             Rule calldata rule = terms.rules[stage];
             RuleKind kind = rule.kind;
@@ -47,13 +48,14 @@ library AcceptanceRules {
                 gram.exam.accepts = true;
             } else if (kind == RuleKind.MedianCosine || kind == RuleKind.Exam) {
                 accepted = medianCosine(gram, accepted);
+                if (kind == RuleKind.Exam) paid = false; // whoever can have the exam dropped must not gain by it
             } else if (kind == RuleKind.MultiKrum) {
                 accepted = multiKrum(gram, accepted, rule.a, rule.b);
             } else if (kind == RuleKind.ThreeSigma) {
                 accepted = threeSigma(gram, accepted, rule.a);
             }
         }
-        if (accepted != 0 || terms.fallbackFaults == NO_FALLBACK) return (accepted, true, shares);
+        if (accepted != 0 || terms.fallbackFaults == NO_FALLBACK) return (accepted, paid, shares);
         shares.parts = new uint256[](0);
         return (multiKrum(gram, everybody, terms.fallbackFaults, 0), false, shares);
     }

@@ -55,7 +55,7 @@ library Contribution {
         }
     }
 
-    /// @notice Scores the weighed rows, Q32.
+    /// @notice Scores the weighed rows, Q32. Scorings that ask for an exam need one that counts.
     /// @param gram as `weigh` took it; its novelties are overwritten
     function score(RuleTerms calldata terms, GramMatrix memory gram, Standing[] memory standings, uint256 accepted)
         internal
@@ -66,7 +66,7 @@ library Contribution {
         uint256 cap = terms.capQ16;
         scores = new bytes(standings.length * PackedArray.SCORE_BYTES);
         uint256 length = 0;
-        if (scoring >= Scoring.Exam && gram.exam.norm != 0) {
+        if (scoring >= Scoring.Exam) {
             if (scoring == Scoring.Shapley) return _scoreByShapley(scores, gram, standings, accepted);
             length = _pullByExam(standings, gram.exam);
         } else if (scoring != Scoring.Equal) {

@@ -36,6 +36,7 @@ library ExamRecords {
             records = before.length == 0 ? new bytes(length) : before;
             // forge-lint: disable-next-line(unsafe-typecast)
             int256 line = int256(SquareRoot.floor(chanceQ64) >> LINE_SHIFT);
+            if (!_isZero(records)) line *= 2;
             for (uint256 i = 0; i < gram.rows.length; ++i) {
                 Row memory row = gram.rows[i];
                 int256 product = exam.products[i];
@@ -44,11 +45,17 @@ library ExamRecords {
                 int256 record = past - (past >> (past < 0 ? DEBT_SHIFT : CREDIT_SHIFT));
                 record += _cosine(product, row.length * exam.norm);
                 records.setRecord(i, record);
-                if (record > (past == 0 ? line : 2 * line) && !_isAgainst(product, row.bar, exam.residual)) {
+                if (record > line && !_isAgainst(product, row.bar, exam.residual)) {
                     exam.passing |= uint256(1) << i;
                 }
             }
         }
+    }
+
+    /// @dev Whether nobody has a record. Newcomers are held to the same line as the others: else a stake that moves from seat to
+    /// seat would be for ever new.
+    function _isZero(bytes memory records) private pure returns (bool) {
+        return keccak256(records) == keccak256(new bytes(records.length));
     }
 
     /// @dev Whether an update points away from r by more than chance.

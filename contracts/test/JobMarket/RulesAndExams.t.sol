@@ -131,7 +131,8 @@ contract RulesAndExamsTest is ExamFixture {
     /// @dev The round is decided as one without an exam: an empty exam stops nobody's pay.
     function test_settleRound_anExamThatAsksNothingIsNone() public {
         vm.assertEq(_settleWith(exams.empty()).accepted, 15);
-        vm.assertGt(market.ledgerOf(job).credits, REWARD + FEE - 4);
+        vm.assertEq(market.ledgerOf(job).credits, FEE);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD);
     }
 
     /// @dev Everybody fails. Nothing of it returns to the owner: it waits for the trainers.
@@ -150,8 +151,9 @@ contract RulesAndExamsTest is ExamFixture {
         }
     }
 
-    /// @dev The fallback of a missed exam is agreement with the others, and it pays.
-    function test_settleRound_aMissedExamFallsBackToTheOthersJudgement() public {
+    /// @dev The fallback of a missed exam is agreement with the others. It makes a model and pays nobody: a league that
+    /// withholds the model or a key, so that no exam can be set, must not be paid for agreeing with itself.
+    function test_settleRound_aMissedExamFallsBackToTheOthersJudgementUnpaid() public {
         _toSettle(4, 4);
         Settlement memory settlement = _settlementOf(exams.withoutExam());
         settlement.exam = "";
@@ -159,8 +161,11 @@ contract RulesAndExamsTest is ExamFixture {
         vm.expectEmit(address(market));
         emit IJobMarket.ExamMissed(job, 0, DEPOSIT);
         _handIn(settlement);
-        vm.assertGt(market.ledgerOf(job).credits, REWARD + FEE - 4);
+        vm.assertEq(market.ledgerOf(job).credits, FEE);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD + DEPOSIT);
         vm.assertEq(market.ledgerOf(job).refundable, 0);
+        vm.assertNotEq(market.stateOf(job).model, MODEL);
+        _assertConserved();
     }
 
     function test_settleRound_failsIfTheExamsOwnProductIsOutOfRange() public {

@@ -43,6 +43,7 @@ def decide(
         else [before[i] - before[i] // (32 if before[i] < 0 else 8) + mark(G, R, r, i) for i in range(n)]
     )
     A, paid, parts, whole = accepted_rows(terms, G, R, r, D, n, e, before)
+    paid = paid and (r is not None or not (terms.scoring >= 3 or any(rule.kind == 5 for rule in terms.rules)))
     nobody = (0, False, step, [0] * n, [0] * n, D)
     if len(A) < 3:
         return nobody
@@ -65,7 +66,7 @@ def decide(
     if w is None:
         return nobody
     s = dict.fromkeys(A, 0)
-    if paid and terms.scoring == 4 and r is not None:
+    if paid and terms.scoring == 4:
         s = shapley(A, R, r, w)
     elif paid:
         for i in A:
@@ -167,7 +168,7 @@ def keep(
     if kind == 5 and r is not None:
         line = isqrt(T) >> 16
         against = [i for i in S if R[i, r] < 0 and R[i, r] ** 2 << 64 > T * G[i, i] * R[r, r]]
-        return [i for i in S if D[i] > line * (2 if before[i] else 1) and i not in against]
+        return [i for i in S if D[i] > line * (2 if any(before) else 1) and i not in against]
     if kind in (2, 5):
 
         def above(i: int, j: int) -> bool:
@@ -199,11 +200,11 @@ def weights(terms: Any, A: list[int], h: Any, b: Any, k: Any) -> dict[int, int] 
     return {i: terms.server_rate_q16 * omega[i] // sum(u.values()) for i in A} if any(omega.values()) else None
 
 
-def contribution(terms: Any, A: list[int], R: Any, r: int | None, nu: Any, w: Any, kappa: Any, i: int) -> int:
+def contribution(terms: Any, A: list[int], R: Any, r: Any, nu: Any, w: Any, kappa: Any, i: int) -> int:
     """Section 5's c_i."""
     if terms.scoring == 2:
         return ONE
-    if terms.scoring == 3 and r is not None:
+    if terms.scoring == 3:
         if R[i, r] <= 0 or nu[i] == 0:
             return 0
         return min(ONE, (R[i, r] << 48) // (nu[i] * isqrt(R[r, r] << 32)))

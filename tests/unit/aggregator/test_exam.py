@@ -46,6 +46,10 @@ def matrix_of(
     return gram_matrix(rows, [*public] if exam is None else [*public, exam])
 
 
+def unpaid(decision: Decision) -> Decision:
+    return replace(decision, paid=False, scores=(0,) * len(decision.scores))
+
+
 def decided(terms: RuleTerms, gram: GramMatrix) -> Decision:
     return decide(terms, gram.rows, 0, ONE_Q16, gram, examined=gram.examined)
 
@@ -118,13 +122,29 @@ def test_an_exam_that_asks_for_nothing_new_counts_for_none(asked: np.ndarray, sc
     gram = matrix_of(updates, asked)
     assert exam_row(gram) is None
     assert exam_results(TERMS, gram) is None
-    assert decided(replace(TERMS, scoring=scoring), gram) == decided(WITHOUT, matrix_of(updates, None))
+    assert decided(replace(TERMS, scoring=scoring), gram) == unpaid(decided(WITHOUT, matrix_of(updates, None)))
 
 
 @SCORINGS
-def test_a_round_without_its_exam_is_decided_as_one_of_a_job_without(scoring: Scoring) -> None:
+def test_a_round_without_its_exam_is_decided_as_one_of_a_job_without_and_pays_nobody(scoring: Scoring) -> None:
     gram = matrix_of([*UPDATES[:HONEST], CHEATS["sign flip"]], None)
-    assert decided(replace(TERMS, scoring=scoring), gram) == decided(WITHOUT, gram)
+    assert decided(replace(TERMS, scoring=scoring), gram) == unpaid(decided(WITHOUT, gram))
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [TERMS, replace(TERMS, scoring=Scoring.EQUAL), replace(WITHOUT, scoring=Scoring.EXAM)],
+    ids=["rule and score", "rule alone", "score alone"],
+)
+def test_a_league_that_has_the_exam_dropped_is_not_paid_for_agreeing_with_itself(terms: RuleTerms) -> None:
+    league = [NOISE[0] + 0.3 * noise for noise in NOISE[1:5]]
+    dropped = decided(terms, matrix_of([*league, UPDATES[0]], None))
+    assert dropped.accepted & 0b1111 == 0b1111
+    assert not dropped.paid
+    assert not any(dropped.scores)
+    assert (
+        sum(decided(replace(terms, rules=TERMS.rules), matrix_of([*league, *UPDATES[:3]], REFERENCE)).scores[:4]) == 0
+    )
 
 
 def test_an_exam_copied_from_an_update_pays_its_author_most_and_shuts_out_nobody_who_has_data() -> None:
@@ -199,7 +219,7 @@ def test_results_say_who_failed_and_by_how_much() -> None:
     assert results.line == 0.0625
     assert results.marks[HONEST] < -0.2
     assert results.marks[HONEST + 1] == 0
-    assert results.sentence(HONEST).startswith("failed the exam: its first mark is -0.2")
+    assert results.sentence(HONEST).startswith("failed the exam: its mark is -0.2")
     assert results.sentence(HONEST).endswith(", and must exceed 0.0625")
     later = exam_results(terms, gram, [1] * gram.rows)
     assert later is not None
@@ -231,7 +251,7 @@ def test_a_whole_round_takes_its_exam() -> None:
     assert result.public[EXAM] is REFERENCE
     without = run_round(TERMS, updates, start, 0, ONE_Q16)
     assert not without.gram.examined
-    assert without.decision == run_round(WITHOUT, updates, start, 0, ONE_Q16).decision
+    assert without.decision == unpaid(run_round(WITHOUT, updates, start, 0, ONE_Q16).decision)
 
 
 # ---------------------------------------------------------------------- records
@@ -283,6 +303,19 @@ def test_a_majority_that_sends_its_work_threefold_is_cut_to_what_the_others_send
         furthest.append(max(moved) / moved[0])
     # 5/4, and crowding lets the weights of equals differ a little. Without an exam a majority is thought honest.
     assert furthest[0] < 1.5 < 2 < furthest[1]
+
+
+def test_a_newcomer_is_held_to_the_line_of_those_who_have_a_record() -> None:
+    """Else a stake that moves from seat to seat, to shed a debt or to try its luck, would be for ever new."""
+    weak = UPDATES[0] * 0.5 + NOISE[1] * 1.3
+    gram = matrix_of([*UPDATES[:HONEST], weak], REFERENCE)
+    results = exam_results(TERMS, gram)
+    assert results is not None
+    assert results.line < results.marks[HONEST] < 2 * results.line
+    assert decided(TERMS, gram).accepted >> HONEST & 1
+    known = [ONE_Q16] * HONEST + [0]
+    later = decide(TERMS, HONEST + 1, 0, ONE_Q16, gram, examined=True, records_q16=known)
+    assert later.accepted == EVERYBODY
 
 
 @pytest.mark.parametrize("cheat", [-UPDATES[HONEST], -3 * UPDATES[HONEST], -0.5 * np.mean(UPDATES[:HONEST], axis=0)])

@@ -108,7 +108,7 @@ def test_whoever_failed_is_named_with_the_mark_the_record_and_the_reason() -> No
     line = exam_line(terms(), attempt(COMMITTED, OPENED), gram, NO_RECORDS)
     assert (line.state, line.line) == ("opened", pytest.approx(3 / 20, rel=1e-3))
     assert set(line.failed) == {4, 6}
-    assert line.failed[Seat(6)] == "its first mark is -1.0000, and must exceed 0.1500"
+    assert line.failed[Seat(6)] == "its mark is -1.0000, and must exceed 0.1500"
     assert (line.marks[Seat(1)], line.records[Seat(1)]) == pytest.approx((1.0, 1.0), abs=1e-4)
     assert (line.marks[Seat(6)], line.records[Seat(6)]) == pytest.approx((-1.0, -1.0), abs=1e-4)
 
