@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,12 @@ from market.protocol.errors import InvalidData
 from trainer_client.dataset import TARGET_NAMES, DataKind, Dataset, SampleForm, joined
 
 CSV_ROWS_AT_ONCE = 4096
+
+DAMAGED_NPZ = (
+    *(OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+    *(AttributeError, TypeError, SyntaxError, tokenize.TokenError),
+)
+"""What reading somebody's archive raises where it is none; the last four are NumPy's, from headers."""
 
 _NUMBERS, _INTEGERS = "fiub", "iu"
 
@@ -94,7 +101,7 @@ def _load_arrays(path: Path, expected: Sequence[str]) -> dict[str, NDArray[Any]]
             return {name: archive[name] for name in expected}
     except KeyError as error:
         raise InvalidData(f"{path}: expected arrays named {' and '.join(expected)} ({error.args[0]})") from error
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_NPZ as error:
         raise InvalidData(f"{path} cannot be read as .npz without pickled objects: {error}") from error
 
 

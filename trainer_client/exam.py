@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from market.protocol.exam import Reference, agrees
 from market.protocol.integer_model import Integers
 from market.protocol.job_spec import JobDocument
 from trainer_client.data import Dataset
+from trainer_client.data_files import DAMAGED_NPZ
 from trainer_client.descent import FullBatch, descend
 from trainer_client.job_model import JobModel
 
@@ -103,7 +103,7 @@ def _check_archive(path: Path) -> None:
                 raise InvalidData(f"{path} holds {len(members)} members, expected inputs, and labels or targets if any")
             for member in members:
                 _check_member(path, archive, member)
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except DAMAGED_NPZ as error:
         raise InvalidData(f"{path} cannot be read as .npz: {error}") from error
 
 

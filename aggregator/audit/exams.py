@@ -180,7 +180,7 @@ def _suspects(record: ChainRecord, evidence: ExamEvidence, model: Model) -> tupl
             continue
         measured += 1
         errors = _standard_errors_above(losses, public)
-        if errors > FAR_STANDARD_ERRORS:
+        if not errors <= FAR_STANDARD_ERRORS:  # a loss that is no number is far, too
             means = f"slice {index} has a mean loss of {fmean(losses):.3f}, the public one {fmean(public):.3f}"
             suspects.append(f"{means}: {errors:.1f} standard errors apart")
     return suspects, measured

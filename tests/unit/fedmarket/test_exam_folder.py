@@ -109,6 +109,12 @@ def test_a_damaged_index_is_refused(folder: ExamFolder, index: str) -> None:
         ExamFolder.open(folder.path)
 
 
+def test_an_index_nested_too_deep_for_the_parser_is_refused(folder: ExamFolder) -> None:
+    (folder.path / "exam.json").write_text("[" * 100_000)
+    with pytest.raises(InvalidInput, match=r"exam\.json is damaged"):
+        ExamFolder.open(folder.path)
+
+
 def test_an_index_with_a_slice_that_is_none_is_refused(folder: ExamFolder) -> None:
     fields = json.loads((folder.path / "exam.json").read_text())
     fields["slices"][1]["samples"] = "somewhere"

@@ -384,6 +384,10 @@ def _array(values: NDArray[Any]) -> bytes:
     return file.getvalue()
 
 
+def _header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
 INPUTS, LABELS = _array(np.zeros((2, 64), np.float32)), _array(np.zeros(2, np.int64))
 
 
@@ -398,6 +402,9 @@ INPUTS, LABELS = _array(np.zeros((2, 64), np.float32)), _array(np.zeros(2, np.in
         (_archive({"inputs.npy": INPUTS[:-1], "labels.npy": LABELS}), "its header says"),
         (_archive({"inputs.npy": INPUTS.replace(b"(2, 64)", b"(9, 64)"), "labels.npy": LABELS}), "its header says"),
         (_archive({"inputs.npy": b"no array", "labels.npy": LABELS}), "cannot be read as .npz"),
+        (_archive({"inputs.npy": _header(b"{1: 2, 'a': 3}"), "labels.npy": LABELS}), "cannot be read as .npz"),
+        (_archive({"inputs.npy": _header(b"{'descr': '<f4', 'x"), "labels.npy": LABELS}), "cannot be read as .npz"),
+        (_archive({"inputs.npy": _header(b"  1\n 2"), "labels.npy": LABELS}), "cannot be read as .npz"),
         (_archive({"inputs.npy": _array(np.zeros((2, 63), np.float32)), "labels.npy": LABELS}), "63 values, expected"),
         (_archive({"inputs.npy": INPUTS, "labels.npy": _array(np.full(2, 10))}), "label is 10, expected 0..9"),
         (_archive({"inputs.npy": INPUTS, "labels.npy": _array(np.full(2, None))}), "its header says"),

@@ -267,6 +267,21 @@ def test_labels_that_look_shuffled_are_shown_with_their_figures(job: ExaminedJob
     assert "slice 1" not in labels.detail
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_slice_whose_losses_are_no_numbers_is_no_ordinary_one(
+    job: ExaminedJob, checks: Examine, loss: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(job)
+    job.publish()
+    usual = DigestGrader.losses
+    monkeypatch.setattr(
+        DigestGrader, "losses", lambda self, document, model, path: [*usual(self, document, model, path)[1:], loss]
+    )
+    labels = found(checks(job), "exam labels")
+    assert labels.verdict == "unproven"
+    assert "slice 1 has a mean loss of" in labels.detail
+
+
 # ------------------------------------------------------------------ aggregators and chains who are not
 
 
