@@ -121,8 +121,9 @@ class ExamSession:
         try:
             return self._commit(state) if phase is Phase.COMMIT else self._open(state)
         except ContractRevert as refusal:
-            # Of ours, not shown by the latest block yet, or of the other machine's: the next look at the chain tells.
-            if refusal.name not in ("ExamAlreadyCommitted", "ExamAlreadyOpened"):
+            # Of ours, not shown by the latest block yet, of the other machine's, or from a node that lags behind
+            # the one that answered before: the next look at the chain tells.
+            if refusal.name not in ("ExamAlreadyCommitted", "ExamAlreadyOpened", "WrongAttempt", "WrongPhase"):
                 self._give_up(state, str(refusal))
         except (AuditMismatch, InvalidContent, InvalidData, InvalidExam, InvalidModel, InvalidSealingKey) as problem:
             self._give_up(state, str(problem))
