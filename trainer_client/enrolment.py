@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from market.model_opening import check_job_srs, fetch_verified, layout_of, warm_up
+from market.protocol.allow_list import allow_proof
 from market.published_job import PublishedJob
 from zk.srs import Srs
+
+
+def proof_of_leave(job: PublishedJob, account: str) -> tuple[bytes, ...]:
+    """What shows the contract that an account may take a seat; nothing where everybody may.
+
+    Raises:
+        InvalidInput: it may not.
+    """
+    return allow_proof(job.document.spec.trainers or (), account)
 
 
 def check_before_staking(job: PublishedJob, srs: Srs) -> None:

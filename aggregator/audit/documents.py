@@ -24,6 +24,9 @@ def _document_problems(record: ChainRecord, store: ContentStore) -> Iterator[str
     document = JobDocument.from_bytes(data)
     yield from differing("the number of parameters", record.terms.rules.dimension, document.parameters.dimension)
     check_document(document, record.terms, opened.initial_model)
+    if (allowed := document.spec.trainers) is not None:
+        for trainer in sorted({*record.trainers} - {*allowed}):
+            yield f"{trainer} has a seat, and is not among the {len(allowed)} accounts that may"
 
 
 def check_terms(record: ChainRecord) -> Check:

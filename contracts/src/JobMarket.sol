@@ -123,10 +123,10 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     // ------------------------------------------------------------------ trainers
 
     /// @inheritdoc IJobMarket
-    function enrol(JobId id, uint256 amount) external payable nonReentrant {
+    function enrol(JobId id, uint256 amount, bytes32[] calldata proof) external payable nonReentrant {
         Job storage job = _job(id);
         if (job.state.closed) revert WrongPhase(Phase.Closed, Phase.Enrolment);
-        job.requireEnrollable(msg.sender);
+        job.requireEnrollable(msg.sender, proof);
 
         uint128 received = Tokens.deposit(owed, job.terms.token, amount, job.terms.trainerStake);
         job.ledger.addStake(received);

@@ -15,7 +15,7 @@ from fedmarket.commands.job_overview import AttemptLine, JobOverview, Moment, Tr
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleKind
-from market.protocol.terms import NATIVE, JobTerms, PayMode
+from market.protocol.terms import NATIVE, NO_ROOT, JobTerms, PayMode
 from market.storage import Cid
 
 WIDE_COLUMNS = 110
@@ -94,6 +94,8 @@ def terms_rows(terms: JobTerms) -> list[tuple[str, str]]:
         ("first round", f"from {moment(terms.enrol_until_s)}"),
         ("deadline", moment(terms.deadline_s)),
     ]
+    if terms.allow_root != NO_ROOT:
+        rows.append(("open to", "the accounts alone that the spec names as its trainers"))
     if terms.exam.is_set:
         rows.insert(1, ("exam", _exam_terms(terms)))
     return rows if token == NATIVE else [*rows, ("token", token)]

@@ -43,6 +43,7 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
         "{owner} is the job's owner or examiner, neither of whom can be its aggregator: use another account"
     ),
     "AlreadyEnrolled": _text("{trainer} has seat {seat} already, with its stake in place"),
+    "NotAllowed": _text("{account} is not among the accounts that may take a seat in this job"),
     "SeatsFull": _text("all {seats} seats of this job are taken"),
     "StakeNotInPlace": _text("seat {seat} has no stake in place: `fedmarket trainer enrol` puts it back"),
     "AlreadyBonded": _text("{aggregator} has bonded already"),

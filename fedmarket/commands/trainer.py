@@ -34,7 +34,7 @@ def trainer() -> None:
 def enrol(job_number: int, actor: Actor) -> None:
     """Take a seat in JOB with the stake that it asks for, or put a lost stake back."""
     # Imported here: the compiler behind it takes a while to load, and most commands do without it.
-    from trainer_client.enrolment import check_before_staking
+    from trainer_client.enrolment import check_before_staking, proof_of_leave
 
     job = actor.job(job_number)
     market, stake_wei = job.market, job.terms.trainer_stake_wei
@@ -42,12 +42,13 @@ def enrol(job_number: int, actor: Actor) -> None:
     if seat is not None and market.state(job.id).staked >> seat & 1:
         click.echo(f"{actor.address} has seat {seat} in job {job.id} already, with its stake in place")
         return
+    proof = () if seat is not None else proof_of_leave(job, actor.address)
     with console().status("opening the chain's commitment to the first model"):
         check_before_staking(job, actor.network.srs_of(job))
     enrolments = market.events(job.id, kinds=[TrainerEnrolled])
     enrolled = sum(isinstance(event, TrainerEnrolled) and event.trainer == actor.address for event in enrolments)
     actor.allow_deposit(job.terms.token, stake_wei)
-    actor.sender.send(f"enrol/{job.id}/{enrolled}", market.enrol(job.id, job.terms), _finality(job))
+    actor.sender.send(f"enrol/{job.id}/{enrolled}", market.enrol(job.id, job.terms, proof=proof), _finality(job))
     click.echo(
         f"seat {market.seat(job.id, actor.address)} of job {job.id}, stake {money(stake_wei, job.terms.token)}; "
         f"next: fedmarket trainer run {job.id} --data PATH"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from eth_utils.crypto import keccak
 from web3.types import BlockIdentifier, LogReceipt
@@ -211,10 +211,19 @@ class JobMarket(Gateway):
 
     # ------------------------------------------------------------------ trainers' calls
 
-    def enrol(self, job: JobId, terms: JobTerms, amount_wei: int | None = None) -> PreparedCall:
-        """Take a seat, or put a stake back; `amount_wei` None stakes exactly what the terms ask."""
+    def enrol(
+        self, job: JobId, terms: JobTerms, amount_wei: int | None = None, proof: Sequence[bytes] = ()
+    ) -> PreparedCall:
+        """Take a seat, or put a stake back.
+
+        Args:
+            job: the job's number.
+            terms: its terms.
+            amount_wei: None stakes exactly what the terms ask.
+            proof: that the sender may, where the terms say who: `market.protocol.allow_list`.
+        """
         amount_wei = terms.trainer_stake_wei if amount_wei is None else amount_wei
-        return self._prepare("enrol", job, amount_wei, value_wei=_value(terms.token, amount_wei))
+        return self._prepare("enrol", job, amount_wei, list(proof), value_wei=_value(terms.token, amount_wei))
 
     def withdraw_stake(self, job: JobId, to: str) -> PreparedCall:
         """Take the stake back."""

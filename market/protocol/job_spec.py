@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from market.protocol.allow_list import allow_root
 from market.protocol.errors import InvalidExam, InvalidJobSpec, InvalidModel
 from market.protocol.exam import MAX_SECRET_SLICES
 from market.protocol.exam_spec import ExamDocument, ExamSection
@@ -17,7 +18,7 @@ from market.protocol.identifiers import Wei
 from market.protocol.json_text import parse_json
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rule_terms import NO_FALLBACK, ONE_Q16, Rule, RuleKind, RuleTerms, Scoring, StepRule, Weighting
-from market.protocol.spec_fields import Amount, Fraction, PositiveFraction, Seconds, Section, Token, printable
+from market.protocol.spec_fields import Account, Amount, Fraction, PositiveFraction, Seconds, Section, Token, printable
 from market.protocol.terms import NATIVE, NO_EXAM, NO_ROOT, JobTerms, PayMode
 
 MAX_SPEC_BYTES = 256 * 1024
@@ -283,6 +284,8 @@ class JobSpec(Section):
     rounds: Annotated[int, Field(ge=1, lt=1 << 16)]
     seats: Annotated[int, Field(ge=3, le=64)]
     minimum_commits: Annotated[int, Field(ge=3, le=64)] = 3
+    trainers: Annotated[tuple[Account, ...], Field(min_length=1, max_length=1000)] | None = None
+    """Who may take a seat; anybody where it is left out."""
     periods: PeriodsSection
     money: MoneySection
     pay: PaySection = PaySection()
@@ -328,6 +331,7 @@ class JobSpec(Section):
             compensation_wei=money.compensation,
             price_wei=self.pay.price,
             score_target_q32=round(self.pay.score_target * (1 << 32)),
+            allow_root=allow_root(self.trainers or ()),
             exam=NO_EXAM if self.exam is None else self.exam.to_terms(self.rounds, exam_root),
             rules=self.rules.to_terms(dimension),
         )
@@ -355,6 +359,7 @@ def parse_spec(unverified_spec: Any) -> JobSpec:
     except ValidationError as error:
         raise _first_problem(error) from error
     _check_exam(spec)
+    _check_trainers(spec)
     return spec
 
 
@@ -387,6 +392,20 @@ def _first_problem(error: ValidationError) -> InvalidJobSpec:
         return InvalidJobSpec(field, "is not a known field")
     shown = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
     return InvalidJobSpec(field or "the file", f"{message[0].lower()}{message[1:]}{shown}")
+
+
+def _check_trainers(spec: JobSpec) -> None:
+    """See that who may take a seat can make a round."""
+    if spec.trainers is None:
+        return
+    accounts = set(spec.trainers)
+    if len(accounts) < len(spec.trainers):
+        raise InvalidJobSpec("trainers", f"names {len(spec.trainers)} accounts, of which only {len(accounts)} differ")
+    if len(accounts) < spec.minimum_commits:
+        raise InvalidJobSpec(
+            "trainers",
+            f"names {len(accounts)} accounts, expected at least {spec.minimum_commits}, the minimum of a round",
+        )
 
 
 def _check_exam(spec: JobSpec) -> None:

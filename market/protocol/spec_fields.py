@@ -21,6 +21,14 @@ def _token_address(text: str) -> str:
     return to_checksum_address(text)
 
 
+def _account(value: object) -> str:
+    if isinstance(value, int):
+        raise ValueError("expected an account's address in quotes: without them YAML reads a number")
+    if not isinstance(value, str) or not is_address(value):
+        raise ValueError(f"expected an account's address, got {value!r:.100}")
+    return to_checksum_address(value)
+
+
 def _bytes_32(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise ValueError(f"expected 64 hexadecimal digits, got {text!r:.100}")
@@ -40,6 +48,7 @@ def printable(text: str) -> str:
 
 Amount = Annotated[Wei, BeforeValidator(parse_amount)]
 Token = Annotated[str, AfterValidator(_token_address)]
+Account = Annotated[str, BeforeValidator(_account)]
 Hex32 = Annotated[str, AfterValidator(_bytes_32)]
 Seconds = Annotated[int, Field(ge=0, le=5 * 365 * 24 * 3600)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

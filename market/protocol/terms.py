@@ -88,6 +88,7 @@ class JobTerms:
     compensation_wei: int
     price_wei: int
     score_target_q32: int
+    allow_root: bytes = NO_ROOT
     exam: ExamTerms = NO_EXAM
     rules: RuleTerms
 

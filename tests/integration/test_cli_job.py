@@ -41,6 +41,18 @@ def enrolled(terminal: Terminal) -> Terminal:
     return terminal
 
 
+def test_only_who_the_spec_names_can_take_a_seat(terminal: Terminal) -> None:
+    listed = [terminal.address(who) for who in TRAINERS]
+    spec = terminal.folder / "job.yaml"
+    spec.write_text(spec.read_text() + f"\ntrainers: {json.dumps(listed)}\n")
+    terminal.told("job", "post", spec, "--warm-start", terminal.folder / "owner.npz", who="owner")
+    assert "the accounts alone that the spec names" in terminal.told("job", "show", JOB)
+    outsider = terminal.run("trainer", "enrol", JOB, who="aggregator")
+    refuses(outsider, 2, "is not among the 3 accounts that may take a seat in this job", "outsider")
+    for seat, who in enumerate(TRAINERS):
+        assert f"seat {seat} of job {JOB}" in terminal.told("trainer", "enrol", JOB, who=who)
+
+
 def sent(terminal: Terminal, devnet: Devnet) -> list[int]:
     """How many transactions everybody has sent."""
     return [transactions(devnet, terminal.address(who)) for who in ("owner", "aggregator", *TRAINERS)]

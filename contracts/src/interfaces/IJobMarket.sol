@@ -71,6 +71,7 @@ struct JobTerms {
     uint128 compensation; // what an expired attempt owes to each revealed trainer
     uint128 price; // Price: pay of one update at the target score or above
     uint64 scoreTarget; // Price: Q32
+    bytes32 allowRoot; // of the Merkle tree over the accounts that may take a seat; zero: anybody may
     ExamTerms exam; // there is one where the rules need one, and nowhere else
     RuleTerms rules;
 }
@@ -266,6 +267,7 @@ interface IJobMarket {
     error NotTrainer(address account);
     error OwnerCannotAggregate(address owner);
     error AlreadyEnrolled(address trainer, uint256 seat);
+    error NotAllowed(address account);
     error SeatsFull(uint256 seats);
     error StakeNotInPlace(uint256 seat);
     error AlreadyBonded(address aggregator);
@@ -360,7 +362,8 @@ interface IJobMarket {
 
     /// @notice Takes a seat, or puts a forfeited or withdrawn stake back in place on the same seat.
     /// @dev Where all seats are taken, one whose stake was withdrawn before it ever committed is handed on.
-    function enrol(JobId job, uint256 amount) external payable;
+    /// @param proof that the caller is among those who may, where the terms say who; not read for a seat that it has
+    function enrol(JobId job, uint256 amount, bytes32[] calldata proof) external payable;
 
     /// @notice Takes the stake back: any time but between one's commit and the end of that attempt.
     function withdrawStake(JobId job, address to) external;

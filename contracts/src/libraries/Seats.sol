@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+
 import {IJobMarket, JobId, JobState} from "../interfaces/IJobMarket.sol";
 import {Commitments} from "./Commitments.sol";
 import {Job} from "./Jobs.sol";
@@ -32,14 +34,22 @@ library Seats {
         );
     }
 
-    /// @notice Refuses a trainer whose stake is in place, and a new one where no seat is left.
-    function requireEnrollable(Job storage job, address trainer) internal view {
+    /// @notice Refuses a trainer whose stake is in place, and a new one that the terms do not allow or that finds no seat.
+    function requireEnrollable(Job storage job, address trainer, bytes32[] calldata proof) internal view {
         uint256 seatPlusOne = job.seatNumbers[trainer];
         if (seatPlusOne == 0) {
+            _requireAllowed(job.terms.allowRoot, trainer, proof);
             nextSeat(job);
         } else if (job.state.staked.has(seatPlusOne - 1)) {
             revert IJobMarket.AlreadyEnrolled(trainer, seatPlusOne - 1);
         }
+    }
+
+    /// @dev Hashed twice, so that no node of the tree passes for a leaf.
+    function _requireAllowed(bytes32 root, address trainer, bytes32[] calldata proof) private pure {
+        if (root == 0) return;
+        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(trainer))));
+        if (!MerkleProof.verifyCalldata(proof, root, leaf)) revert IJobMarket.NotAllowed(trainer);
     }
 
     /// @notice The seat that a new trainer gets: the next one, or where all are taken the first that was given up before it

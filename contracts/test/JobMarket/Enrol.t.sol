@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
+
+import {IJobMarket, JobTerms, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract EnrolTest is MarketFixture {
@@ -11,7 +13,7 @@ contract EnrolTest is MarketFixture {
         vm.expectEmit(address(market));
         emit IJobMarket.TrainerEnrolled(job, trainer, 5, STAKE);
         vm.prank(trainer);
-        market.enrol{value: STAKE}(job, STAKE);
+        market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
 
         (bool taken, uint256 seat) = market.seatOf(job, trainer);
         vm.assertTrue(taken);
@@ -32,7 +34,7 @@ contract EnrolTest is MarketFixture {
     function test_enrol_aLargerStakeIsTheTrainersToTakeBack() public {
         vm.deal(_trainer(5), STAKE + 7);
         vm.prank(_trainer(5));
-        market.enrol{value: STAKE + 7}(job, STAKE + 7);
+        market.enrol{value: STAKE + 7}(job, STAKE + 7, new bytes32[](0));
         vm.prank(_trainer(5));
         market.withdrawStake(job, stranger);
         vm.assertEq(stranger.balance, STAKE + 7);
@@ -78,7 +80,7 @@ contract EnrolTest is MarketFixture {
         vm.deal(_trainer(63), STAKE);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, seats));
         vm.prank(_trainer(63));
-        market.enrol{value: STAKE}(job, STAKE);
+        market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
     }
 
     function test_enrol_duringARound() public {
@@ -92,14 +94,14 @@ contract EnrolTest is MarketFixture {
         vm.deal(stranger, STAKE);
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.InsufficientDeposit.selector, STAKE - 1, STAKE));
-        market.enrol{value: STAKE - 1}(job, STAKE - 1);
+        market.enrol{value: STAKE - 1}(job, STAKE - 1, new bytes32[](0));
     }
 
     function test_enrol_failsIfEnrolled() public {
         vm.deal(_trainer(1), STAKE);
         vm.prank(_trainer(1));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyEnrolled.selector, _trainer(1), 1));
-        market.enrol{value: STAKE}(job, STAKE);
+        market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
     }
 
     function test_enrol_failsIfNoSeatIsFree() public {
@@ -109,7 +111,7 @@ contract EnrolTest is MarketFixture {
         vm.deal(stranger, STAKE);
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, SEATS));
-        market.enrol{value: STAKE}(job, STAKE);
+        market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
     }
 
     function test_enrol_failsIfClosed() public {
@@ -118,7 +120,7 @@ contract EnrolTest is MarketFixture {
         vm.deal(stranger, STAKE);
         vm.prank(stranger);
         _expectWrongPhase(Phase.Closed, Phase.Enrolment);
-        market.enrol{value: STAKE}(job, STAKE);
+        market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
     }
 
     // ------------------------------------------------------------------ withdrawStake
@@ -219,5 +221,77 @@ contract EnrolTest is MarketFixture {
         vm.prank(_trainer(0));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyCommitted.selector, 0));
         market.withdrawStake(job, stranger);
+    }
+
+    // ------------------------------------------------------------------ who may
+
+    /// @dev Leaves 0 and 1 have a node, leaf 2 moves up.
+    function _openToThree() private returns (bytes32[3] memory leaves) {
+        for (uint256 i = 0; i < 3; ++i) {
+            leaves[i] = keccak256(bytes.concat(keccak256(abi.encode(_trainer(i)))));
+        }
+        JobTerms memory terms = _terms();
+        terms.allowRoot = Hashes.commutativeKeccak256(Hashes.commutativeKeccak256(leaves[0], leaves[1]), leaves[2]);
+        job = _open(terms);
+    }
+
+    function _enrolWith(address trainer, bytes32[] memory proof) private {
+        vm.deal(trainer, STAKE);
+        vm.prank(trainer);
+        market.enrol{value: STAKE}(job, STAKE, proof);
+    }
+
+    function _refuseWith(address trainer, bytes32[] memory proof) private {
+        vm.deal(trainer, STAKE);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotAllowed.selector, trainer));
+        vm.prank(trainer);
+        market.enrol{value: STAKE}(job, STAKE, proof);
+    }
+
+    function test_enrol_whoIsOnTheListWithItsProof() public {
+        bytes32[3] memory leaves = _openToThree();
+        bytes32[] memory proof = new bytes32[](2);
+        (proof[0], proof[1]) = (leaves[0], leaves[2]);
+        _enrolWith(_trainer(1), proof);
+        proof = new bytes32[](1);
+        proof[0] = Hashes.commutativeKeccak256(leaves[0], leaves[1]);
+        _enrolWith(_trainer(2), proof);
+        vm.assertEq(market.stateOf(job).seatsTaken, 2);
+        _assertConserved();
+    }
+
+    /// @dev Not with nothing, not with somebody else's proof, and not with a node in an account's place.
+    function test_enrol_failsForWhoIsNotOnTheList() public {
+        bytes32[3] memory leaves = _openToThree();
+        _refuseWith(_trainer(3), new bytes32[](0));
+        bytes32[] memory proof = new bytes32[](2);
+        (proof[0], proof[1]) = (leaves[0], leaves[2]);
+        _refuseWith(_trainer(3), proof);
+        _refuseWith(_trainer(0), proof); // another's, though its own would do
+        proof = new bytes32[](1);
+        proof[0] = leaves[2];
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _refuseWith(address(uint160(uint256(Hashes.commutativeKeccak256(leaves[0], leaves[1])))), proof);
+        vm.assertEq(market.ledgerOf(job).stakes, 0);
+    }
+
+    /// @dev Who has a seat needs no leave to put its stake back.
+    function test_enrol_putsAStakeBackWithoutAProof() public {
+        bytes32[3] memory leaves = _openToThree();
+        bytes32[] memory proof = new bytes32[](1);
+        proof[0] = Hashes.commutativeKeccak256(leaves[0], leaves[1]);
+        _enrolWith(_trainer(2), proof);
+        vm.prank(_trainer(2));
+        market.withdrawStake(job, _trainer(2));
+        _enrolWith(_trainer(2), new bytes32[](0));
+        vm.assertEq(market.ledgerOf(job).stakes, STAKE);
+    }
+
+    function test_enrol_aListOfOneNeedsNoProof() public {
+        JobTerms memory terms = _terms();
+        terms.allowRoot = keccak256(bytes.concat(keccak256(abi.encode(_trainer(0)))));
+        job = _open(terms);
+        _enrolWith(_trainer(0), new bytes32[](0));
+        _refuseWith(_trainer(1), new bytes32[](0));
     }
 }

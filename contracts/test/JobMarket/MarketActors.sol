@@ -182,7 +182,7 @@ contract MarketActors is EventLedger, RoundProver {
     function _enrol(uint256 job, uint256 actor, uint256 extra) private {
         uint256 amount = uint256(termsOf[job].trainerStake) * 102 / 100 + extra;
         vm.prank(_actor(actor));
-        market.enrol{value: tokens[job] == address(0) ? amount : 0}(JobId.wrap(job), amount);
+        market.enrol{value: tokens[job] == address(0) ? amount : 0}(JobId.wrap(job), amount, new bytes32[](0));
     }
 
     function _bond(uint256 job, uint256 actor, uint256 extra) private {

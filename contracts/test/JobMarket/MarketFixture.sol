@@ -154,7 +154,7 @@ abstract contract MarketFixture is Base, RoundProver {
     function _enrol(address trainer) internal {
         JobTerms memory terms = market.termsOf(job);
         uint256 value = _fund(trainer, terms.token, terms.trainerStake);
-        market.enrol{value: value}(job, terms.trainerStake);
+        market.enrol{value: value}(job, terms.trainerStake, new bytes32[](0));
     }
 
     function _bond(address account) internal {

@@ -64,7 +64,7 @@ contract ReentrancyTest is MarketFixture {
     function test_withdrawStake_cannotBeReenteredByEnrol() public {
         _actorTrains();
         bytes memory withdraw = abi.encodeCall(market.withdrawStake, (job, address(actor)));
-        _attack(withdraw, abi.encodeCall(market.enrol, (job, 0)), STAKE);
+        _attack(withdraw, abi.encodeCall(market.enrol, (job, 0, new bytes32[](0))), STAKE);
     }
 
     function test_withdrawBond_cannotBeReentered() public {
@@ -130,7 +130,7 @@ contract ReentrancyTest is MarketFixture {
         job = _open(_terms());
         _enrol(4);
         vm.deal(address(actor), STAKE);
-        actor.act(address(market), STAKE, abi.encodeCall(market.enrol, (job, STAKE)));
+        actor.act(address(market), STAKE, abi.encodeCall(market.enrol, (job, STAKE, new bytes32[](0))));
         _bond(aggregator);
         _warpToCommit();
         for (uint256 seat = 1; seat < 4; ++seat) {

@@ -302,7 +302,7 @@ contract SettleRoundTest is MarketFixture {
     function test_settleRound_forfeitsTheWholeStakeThatIsThere() public {
         vm.deal(_trainer(5), 5 * STAKE);
         vm.prank(_trainer(5));
-        market.enrol{value: 5 * STAKE}(job, 5 * STAKE);
+        market.enrol{value: 5 * STAKE}(job, 5 * STAKE, new bytes32[](0));
         _toSettle(6, 5);
         _settleAll(5, ONE);
         vm.assertEq(market.ledgerOf(job).burned, 5 * STAKE);

@@ -80,7 +80,7 @@ contract TokensTest is MarketFixture {
         _fund(owner, address(token), 2 * _deposit(terms));
         job = market.openJob(terms, SPEC, MODEL, initialCommitment, srs, 2 * _deposit(terms));
         _fund(_trainer(0), address(token), 2 * STAKE);
-        market.enrol(job, 2 * STAKE);
+        market.enrol(job, 2 * STAKE, new bytes32[](0));
         vm.assertEq(market.ledgerOf(job).stakes, uint256(2) * STAKE * 99 / 100);
         vm.prank(_trainer(0));
         market.withdrawStake(job, stranger);
@@ -129,7 +129,7 @@ contract TokensTest is MarketFixture {
         token.lie(100, 10);
         _fund(_trainer(0), address(token), STAKE);
         vm.expectPartialRevert(IJobMarket.InsufficientDeposit.selector);
-        market.enrol(job, STAKE);
+        market.enrol(job, STAKE, new bytes32[](0));
     }
 
     /// @dev A token that shrinks in place is refused as soon as it shows: a deposit would fill another's hole.
@@ -140,10 +140,10 @@ contract TokensTest is MarketFixture {
         uint256 owed = market.owed(address(token));
         _fund(_trainer(0), address(token), STAKE);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.TokenShortfall.selector, address(token), owed / 2, owed));
-        market.enrol(job, STAKE);
+        market.enrol(job, STAKE, new bytes32[](0));
         token.lie(100, 0);
         vm.prank(_trainer(0));
-        market.enrol(job, STAKE);
+        market.enrol(job, STAKE, new bytes32[](0));
     }
 
     // ------------------------------------------------------------------ refusals
@@ -160,7 +160,7 @@ contract TokensTest is MarketFixture {
         market.withdrawStake(job, stranger);
         vm.prank(_trainer(3));
         vm.expectRevert(RevertingToken.Frozen.selector);
-        market.enrol(job, STAKE);
+        market.enrol(job, STAKE, new bytes32[](0));
         vm.assertEq(keccak256(abi.encode(market.ledgerOf(job), market.stateOf(job))), before);
         token.freeze(false);
         vm.prank(_trainer(0));
@@ -191,7 +191,7 @@ contract TokensTest is MarketFixture {
         market.withdrawStake(job, stranger);
         _fund(_trainer(3), address(token), STAKE);
         vm.expectRevert(failed);
-        market.enrol(job, STAKE);
+        market.enrol(job, STAKE, new bytes32[](0));
         vm.assertEq(market.ledgerOf(job).stakes, 3 * STAKE);
         _assertConserved();
     }
@@ -202,7 +202,7 @@ contract TokensTest is MarketFixture {
         CallbackToken token = new CallbackToken();
         job = _open(_in(address(token)));
         token.mint(address(token), STAKE);
-        token.callBack(address(market), abi.encodeCall(market.enrol, (job, STAKE)));
+        token.callBack(address(market), abi.encodeCall(market.enrol, (job, STAKE, new bytes32[](0))));
         _enrol(_trainer(0));
         _assertRefused(token);
         vm.assertEq(market.ledgerOf(job).stakes, STAKE);

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from market.protocol.allow_list import allow_root
 from market.protocol.errors import InvalidJobSpec, InvalidTerms
 from market.protocol.exam import ExamSlice, exam_path, exam_root
 from market.protocol.exam_spec import ExamDocument, PublicSlice
@@ -100,6 +101,14 @@ def test_rules_that_share_the_average_go_with_their_weighting(
         parse_spec(changed(written, "rules.weighting", "crowding")).to_terms(DIMENSION, NOW_S)
 
 
+def test_who_may_take_a_seat_goes_into_the_terms_as_a_root(fields: dict[str, Any]) -> None:
+    assert parse_spec(fields).to_terms(DIMENSION, NOW_S).allow_root == bytes(32)
+    listed = [f"0x{number:040x}" for number in range(7)]
+    spec = parse_spec(changed(fields, "trainers", listed))
+    assert spec.to_terms(DIMENSION, NOW_S).allow_root == allow_root(listed)
+    assert spec.trainers == tuple(listed)
+
+
 def test_terms_survive_the_way_to_the_contract_and_back(spec: JobSpec) -> None:
     terms = spec.to_terms(DIMENSION, NOW_S)
     assert JobTerms.from_abi(terms.to_abi()) == terms
@@ -125,6 +134,11 @@ def test_terms_survive_the_way_to_the_contract_and_back(spec: JobSpec) -> None:
         ("rules.floor", float("nan"), "rules.floor"),
         ("training.learning_rate", float("inf"), "training.learning_rate"),
         ("pay.mode", "gift", "pay.mode"),
+        ("trainers", [], "trainers"),
+        ("trainers", ["0x12"] * 7, r"trainers\[0\]: expected an account's address, got '0x12'"),
+        ("trainers", [0x12 << 150] * 7, r"trainers\[0\]: expected an account's address in quotes"),
+        ("trainers", ["0x" + "12" * 20] * 7, "trainers: names 7 accounts, of which only 1 differ"),
+        ("trainers", ["0x" + "12" * 20], "trainers: names 1 accounts, expected at least 7"),
     ],
 )
 def test_a_wrong_field_is_named(fields: dict[str, Any], path: str, value: Any, named: str) -> None:

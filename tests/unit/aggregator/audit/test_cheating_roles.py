@@ -15,12 +15,14 @@ from market.chain.records import ExclusionReason
 from market.protocol.identifiers import Seat
 from market.storage import Cid, EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import (
+    AGGREGATORS,
     OWNER,
     UPDATE_BYTES,
     AuditedJob,
     D,
     block_file,
     play_round,
+    trainer,
 )
 from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
 from zk.commitment import Blinders, commit
@@ -33,6 +35,20 @@ def test_a_document_that_is_gone_is_named(job: AuditedJob, store: EmbeddedStore,
     document = store.read(Cid.from_digest(job.spec, 0), 1 << 18)
     block_file(store, job.spec, len(document)).unlink()
     assert "is not in" in the_mismatch(checks(job), "document").detail
+
+
+@pytest.mark.parametrize("seats", [3, 4])
+def test_a_seat_of_whom_the_document_does_not_name_is_named(
+    store: EmbeddedStore, srs: Srs, checks: Verdicts, seats: int
+) -> None:
+    job = AuditedJob(store, srs, changes={"trainers": [trainer(seat) for seat in range(3)]})
+    job.enrol(*range(seats))
+    job.bond(AGGREGATORS[0])
+    made = checks(job)
+    if seats == 3:
+        assert not mismatches(made)
+    else:
+        assert f"{trainer(3)} has a seat, and is not among the 3 accounts" in the_mismatch(made, "document").detail
 
 
 def test_a_document_that_promises_another_reward_is_named(
