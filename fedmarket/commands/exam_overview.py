@@ -21,8 +21,8 @@ class ExamLine:
     Attributes:
         state: "none", "committed", "opened", "missed", or "left out" with the reason.
         deposit_wei: what was taken from the owner for it.
-        line: what is chance in a mark; a first mark has to exceed that, a record twice that. None where the exam did
-            not count, or its matrix was not to be had.
+        line: what is chance in a mark; the first exam asks for more than that, later a record twice. None where
+            the exam did not count, or its matrix was not to be had.
         marks: semi-partial cosines with r, by seat.
         records: what the exams of each seat came to with this one.
         failed: why, by seat, for those that the exam rejects.

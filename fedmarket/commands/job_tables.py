@@ -165,7 +165,7 @@ def _exams(overview: JobOverview) -> RenderableType:
 def exam_table(lines: Iterable[AttemptLine], token: str) -> Table:
     """One line an exam: each seat's record, which has to exceed twice what is chance in a mark, and its mark in this.
 
-    A seat's first mark has to exceed half of that.
+    In the first exam of a job a mark has to exceed half of that.
     """
     table = _table(
         ("round", "right"), ("attempt", "right"), "exam", ("to exceed", "right"), "record (mark) by seat", "failed"

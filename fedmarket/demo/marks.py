@@ -32,7 +32,7 @@ class ExamResult:
     """One round's exam.
 
     Attributes:
-        line: what is chance in a mark; a first mark has to exceed that, a record twice that.
+        line: what is chance in a mark; the first exam asks for more than that, later a record twice.
         marks: of every trainer that handed something in, by address.
     """
 

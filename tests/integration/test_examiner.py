@@ -12,7 +12,7 @@ import torch
 
 import fedmarket.exam_folder
 from fedmarket.devnet import Devnet
-from fedmarket.exam_folder import AttemptExam, ExamFolder
+from fedmarket.exam_folder import AttemptExam, ExamFolder, exam_of_job, exams_in
 from fedmarket.owner import cut_exam
 from market.chain.events import ExamMissed, ExamPublished
 from market.chain.job_market import JobMarket
@@ -335,6 +335,19 @@ def test_an_attempt_that_nobody_ends_is_ended_by_the_owner_who_then_publishes_in
     place.devnet.mine()
     assert place.examine()
     assert place.state.exam_published
+
+
+def test_another_jobs_damaged_exam_does_not_hide_this_ones(place: ExaminedMarketplace, tmp_path: Path) -> None:
+    place.post()
+    exams = exams_in(tmp_path / "account")
+    here = shutil.copytree(place.exam_path, exams / "this")
+    (exams / "another").mkdir()
+    (exams / "another" / "exam.json").write_text("{")
+    job = place.view("owner")
+    assert exam_of_job(tmp_path / "account", job).root == place.exam.root
+    shutil.rmtree(here)
+    with pytest.raises(InvalidInput, match=r"is not in .*another/exam\.json is damaged"):
+        exam_of_job(tmp_path / "account", job)
 
 
 def test_a_damaged_slice_is_named_and_costs_its_round_alone(place: ExaminedMarketplace) -> None:
