@@ -52,6 +52,7 @@ library Exams {
         if (contentId == 0) revert IJobMarket.EmptyContentId();
 
         job.state.examPublished = true;
+        job.examPublishedAt = uint40(block.timestamp);
         emit IJobMarket.ExamPublished(id, contentId);
     }
 
@@ -78,14 +79,17 @@ library Exams {
         if (hash != expected) revert IJobMarket.ExamMismatch(hash, expected);
     }
 
-    /// @notice Takes the deposit of a settled attempt that had a slice, and whose exam was not opened. Its round is over:
-    /// there is one deposit for each.
-    function chargeMissed(Job storage job, JobId id) internal {
+    /// @notice Whether the current attempt had a slice, and its exam was not opened: settled, it costs the owner a deposit.
+    function isMissed(Job storage job) internal view returns (bool) {
         uint256 attempt = job.state.attempt;
-        if (!job.state.hasExam || job.exams[attempt].opened != 0 || attempt >= job.terms.exam.slices) return;
+        return job.state.hasExam && job.exams[attempt].opened == 0 && attempt < job.terms.exam.slices;
+    }
+
+    /// @notice Takes the deposit of a round that ends with a missed exam: there is one for each.
+    function chargeMissed(Job storage job, JobId id) internal {
         uint128 deposit = job.terms.exam.deposit;
         job.ledger.forfeitExams(deposit);
-        emit IJobMarket.ExamMissed(id, attempt, deposit);
+        emit IJobMarket.ExamMissed(id, job.state.attempt, deposit);
     }
 
     /// @notice Returns the deposits that are left to the owner of an exam that is published, and else to the trainers.

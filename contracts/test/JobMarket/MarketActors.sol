@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
-import {JobId, JobState, JobTerms, PayMode, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {JobId, JobState, JobTerms, PayMode, Phase, Settlement, Undo} from "../../src/interfaces/IJobMarket.sol";
 import {Decision, Scoring} from "../../src/interfaces/IRoundRules.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
@@ -35,6 +35,7 @@ contract MarketActors is EventLedger, RoundProver {
     RevertingToken public freezing = new RevertingToken();
     address[JOBS] public tokens;
     bytes[JOBS] private lifetimes;
+    mapping(uint256 job => mapping(uint256 attempt => Undo)) private _undos; // of what was settled
     uint40 private deadline = uint40(block.timestamp + 50 * PERIOD);
     uint256 private clock;
 
@@ -226,7 +227,9 @@ contract MarketActors is EventLedger, RoundProver {
     function _claim(uint256 job, address trainer, uint256 seed) private {
         uint256 attempt = seed % (lastAttempt[job] + 1);
         vm.prank(trainer);
-        market.claim(JobId.wrap(job), attempt, paysOf[job][attempt], _actor((seed >> 8) % TRAINERS));
+        market.claim(
+            JobId.wrap(job), attempt, paysOf[job][attempt], _undoHash(job, attempt), _actor((seed >> 8) % TRAINERS)
+        );
     }
 
     /// @dev Everything that is due to one trainer. It fails as a whole: logs of a call that failed are recorded, too.
@@ -237,8 +240,14 @@ contract MarketActors is EventLedger, RoundProver {
             if (!_isDue(job, attempt, seat)) continue;
             bytes memory pays = paysOf[job][attempt];
             vm.prank(trainer);
-            market.claim(JobId.wrap(job), attempt, pays, trainer);
+            market.claim(JobId.wrap(job), attempt, pays, _undoHash(job, attempt), trainer);
         }
+    }
+
+    /// @dev What a pay hash binds: zero for an attempt that was not settled, or was undone.
+    function _undoHash(uint256 job, uint256 attempt) private view returns (bytes32) {
+        Undo memory undo = _undos[job][attempt];
+        return undo.model == 0 ? bytes32(0) : keccak256(abi.encode(undo));
     }
 
     function _isDue(uint256 job, uint256 attempt, uint256 seat) private view returns (bool) {
@@ -333,8 +342,13 @@ contract MarketActors is EventLedger, RoundProver {
         _prove(market, id, settlement);
         address active = market.aggregatorsOf(id)[0];
         vm.prank(active);
+        uint128 refundable = market.ledgerOf(id).refundable;
+        vm.prank(active);
         market.settleRound(id, state.attempt, settlement);
         _noteSettled(market, id, state, settlement);
+        Undo memory undo = _undoOf(market, id, state, settlement);
+        undo.returned = market.ledgerOf(id).refundable - refundable;
+        _undos[job][state.attempt] = undo;
         if (decision.paid) _addLifetimes(job, included, decision.scores);
     }
 

@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {GramStatement} from "../../src/interfaces/IGramVerifier.sol";
-import {JobId, JobState, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {JobId, JobState, JobTerms, Settlement, Undo} from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {Rounds} from "../../src/libraries/Rounds.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
@@ -21,6 +21,24 @@ abstract contract RoundProver {
     mapping(uint256 job => mapping(uint256 chunk => uint256[5])) private _publicLogs;
     mapping(uint256 job => mapping(uint256 attempt => bytes)) private _orders;
     mapping(uint256 job => mapping(uint256 seat => int256)) private _records;
+
+    /// @dev What a settlement changes, but for what it returned to the owner.
+    /// @param before the job's state before it
+    function _undoOf(JobMarket market, JobId job, JobState memory before, Settlement memory settlement)
+        internal
+        view
+        returns (Undo memory undo)
+    {
+        undo.model = before.model;
+        undo.publicRows = before.publicRows;
+        undo.lifetimeHash = keccak256(settlement.lifetime);
+        undo.recordsHash = before.recordsHash;
+        undo.stepQ16 = before.stepQ16;
+        undo.revealed = before.revealed;
+        undo.excluded = settlement.excluded;
+        (, bytes32 opened) = market.examOf(job, before.attempt);
+        undo.examMissed = before.hasExam && opened == 0 && before.attempt < market.termsOf(job).exam.slices;
+    }
 
     // ------------------------------------------------------------------ what is committed
 
