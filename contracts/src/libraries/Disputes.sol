@@ -3,18 +3,7 @@ pragma solidity 0.8.30;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {
-    Dispute,
-    Fact,
-    IJobMarket,
-    JobId,
-    JobState,
-    JobTerms,
-    Ledger,
-    Phase,
-    Undo,
-    Verdict
-} from "../interfaces/IJobMarket.sol";
+import {Dispute, Fact, IJobMarket, JobId, JobState, Ledger, Phase, Undo, Verdict} from "../interfaces/IJobMarket.sol";
 import {Aggregators} from "./Aggregators.sol";
 import {Attempts} from "./Attempts.sol";
 import {Attestations} from "./Attestations.sol";
@@ -126,6 +115,7 @@ library Disputes {
     }
 
     function _takeOnce(Job storage job, uint256 attempt, Fact fact, uint256 seat) private {
+        // forge-lint: disable-next-line(incorrect-shift)
         uint256 bit = 1 << (fact == Fact.Exclusion ? seat : fact == Fact.Model ? MODEL_BIT : EXAM_BIT);
         uint256 facts = job.disputed[attempt];
         if (facts & bit != 0) revert IJobMarket.DisputedBefore(attempt, fact, seat);
