@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import JOB, Check, differing, judge
@@ -23,7 +24,7 @@ def _document_problems(record: ChainRecord, store: ContentStore) -> Iterator[str
     data = store.read(Cid.from_digest(opened.spec, 0), MAX_SPEC_BYTES)
     document = JobDocument.from_bytes(data)
     yield from differing("the number of parameters", record.terms.rules.dimension, document.parameters.dimension)
-    check_document(document, record.terms, opened.initial_model)
+    check_document(document, opened.terms, opened.initial_model)
     if (allowed := document.spec.trainers) is not None:
         for trainer in sorted({*record.trainers} - {*allowed}):
             yield f"{trainer} has a seat, and is not among the {len(allowed)} accounts that may"
@@ -37,7 +38,8 @@ def check_terms(record: ChainRecord) -> Check:
 
 def _term_problems(record: ChainRecord) -> Iterator[str]:
     opened, terms = record.history.opened, record.terms
-    yield from differing("the terms", terms, opened.terms)
+    # The deadline alone may be another: disputes put it off.
+    yield from differing("the terms", replace(terms, deadline_s=opened.terms.deadline_s), opened.terms)
     terms.check()
     if terms.enrol_until_s < record.time_s(opened):
         yield f"enrolment ended at {terms.enrol_until_s}, before the job opened at {record.time_s(opened)}"

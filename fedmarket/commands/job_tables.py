@@ -30,6 +30,7 @@ WHAT_NEXT = {
     Phase.SETTLE: "the aggregator settles the round",
     Phase.STARVED: "too few commits: anyone may skip the round",
     Phase.OVERDUE: "not settled in time: anyone may expire the attempt",
+    Phase.DISPUTED: "time stands still: attestors answer a dispute",
     Phase.FINISHED: "the rounds are over: claim, and close the job",
     Phase.CLOSED: "the job is closed; credits stay claimable",
 }

@@ -169,8 +169,8 @@ struct Dispute {
 }
 
 /// @notice How an attempt ended. Credits are the entries of the packed array that `payHash` fixes: the first 24 bytes of
-/// the keccak256 of the array and one more word, the keccak256 of the ABI encoding of the settlement's `Undo`, or zero
-/// where there is nothing to undo.
+/// the keccak256 of two words, the keccak256 of the array and that of the ABI encoding of the settlement's `Undo`, or
+/// zero where there is nothing to undo.
 struct Outcome {
     bytes24 payHash;
     address aggregator; // whose fee it was; zero where none is due
@@ -460,7 +460,8 @@ interface IJobMarket {
     /// @param commitment C_r: points of the curve, not all of them at infinity
     function openExam(JobId job, uint256 attempt, bytes32 contentId, bytes calldata commitment, bytes32 salt) external;
 
-    /// @notice Names what the exams were, once no attempt can start any more. By the examiner or the owner, once.
+    /// @notice Names what the exams were, once no attempt can start any more: nor by a dispute, where there are attestors.
+    /// By the examiner or the owner, once.
     /// @param contentId content digest of all slices, their salts and every r
     function publishExam(JobId job, bytes32 contentId) external;
 

@@ -36,8 +36,9 @@ library Escrow {
 
     /// @notice Concludes a settled round: what is neither paid nor returned carries over.
     function settle(Ledger storage ledger, uint128 reward, uint128 fee, uint128 pays, uint128 returned) internal {
-        ledger.budget -= reward + fee;
-        ledger.carry = ledger.carry + reward - pays - returned;
+        // Both first, then both written: they share a word.
+        (uint128 budget, uint128 carry) = (ledger.budget - reward - fee, ledger.carry + reward - pays - returned);
+        (ledger.budget, ledger.carry) = (budget, carry);
         ledger.credits += pays + fee;
         if (returned != 0) ledger.refundable += returned;
     }

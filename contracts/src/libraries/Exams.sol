@@ -5,12 +5,14 @@ import {ExclusionReason, IJobMarket, JobId, JobState, Ledger, Settlement} from "
 import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
 import {Exam, Job} from "./Jobs.sol";
+import {Rounds} from "./Rounds.sol";
 import {Seats} from "./Seats.sol";
 
 /// @notice An attempt's sealed exam: committed, opened, sat or missed, and published once no attempt can start any more.
 /// @dev What the marketplace calls is linked, not inlined; it checks attempt and phase before.
 library Exams {
     using Escrow for Ledger;
+    using Rounds for Job;
 
     // ------------------------------------------------------------------ the examiner
 
@@ -49,6 +51,7 @@ library Exams {
     function publish(Job storage job, JobId id, bytes32 contentId) external {
         _requireExaminer(job, id);
         if (job.state.examPublished) revert IJobMarket.ExamAlreadyPublished();
+        _requireFinal(job);
         if (contentId == 0) revert IJobMarket.EmptyContentId();
 
         job.state.examPublished = true;
@@ -102,6 +105,14 @@ library Exams {
         }
         job.ledger.forfeitExams(amount);
         emit IJobMarket.ExamUnpublished(id, amount);
+    }
+
+    /// @dev A round that can still be undone would run again, and no exam can be sat of which every slice is public.
+    function _requireFinal(Job storage job) private view {
+        uint256 vestsAt = job.lastVestsAt();
+        // forge-lint: disable-next-line(block-timestamp)
+        if (job.terms.disputes.quorum == 0 || block.timestamp >= vestsAt) return;
+        revert IJobMarket.NotVested(block.timestamp, vestsAt);
     }
 
     function _requireExaminer(Job storage job, JobId id) private view {

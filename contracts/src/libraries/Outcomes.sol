@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
+
 import {IJobMarket, JobId, Ledger} from "../interfaces/IJobMarket.sol";
 import {Escrow} from "./Escrow.sol";
 import {Ending, Job} from "./Jobs.sol";
@@ -26,16 +28,17 @@ library Outcomes {
         uint24 aggregator,
         uint256 vestsAt
     ) internal {
+        bytes24 hash = hashOf(pays, undoHash);
         Ending storage ending = job.endings[attempt];
-        ending.payHash = hashOf(pays, undoHash);
+        ending.payHash = hash;
         // forge-lint: disable-next-line(unsafe-typecast)
         ending.vestsAt = uint40(vestsAt); // a block timestamp and a period of 32 bits
         ending.aggregator = aggregator;
     }
 
-    /// @notice What is kept of a packed pay array.
+    /// @notice What is kept of a packed pay array: the keccak256 of its own, and of what undoing it would give back.
     function hashOf(bytes memory pays, bytes32 undoHash) internal pure returns (bytes24) {
-        return bytes24(keccak256(bytes.concat(pays, undoHash)));
+        return bytes24(Hashes.efficientKeccak256(keccak256(pays), undoHash));
     }
 
     /// @notice Burns the stakes of the seats that committed in the current attempt and did not reveal.

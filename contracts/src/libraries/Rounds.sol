@@ -65,13 +65,17 @@ library Rounds {
     /// @notice Ends the attempt; its seals and reveals count no more.
     /// @param roundOver whether its round ends with it
     function conclude(JobState storage state, bool roundOver) internal {
-        state.attempt += 1;
-        state.attemptStart = 0;
-        state.committed = 0;
-        state.revealed = 0;
-        if (!roundOver) return;
-        state.round += 1;
-        state.hadMinimum = false;
+        unchecked {
+            // Time bounds attempts far below 2^32, the terms bound rounds; and without checks a word is written once.
+            if (roundOver) {
+                state.round += 1;
+                state.hadMinimum = false;
+            }
+            state.attempt += 1;
+            state.attemptStart = 0;
+            state.committed = 0;
+            state.revealed = 0;
+        }
     }
 
     /// @notice e: one count of an update with this step is worth 2^e base counts.

@@ -175,8 +175,14 @@ library Settlements {
         settled.vestsAt = block.timestamp + terms.vestingPeriod;
         job.ledger.settle(terms.roundReward, fee, shares.total.toUint128(), settled.undo.returned);
         uint24 aggregator = fee == 0 ? 0 : job.queue[0].number;
-        bytes32 undoHash = keccak256(abi.encode(settled.undo));
-        job.record(job.state.attempt, settled.pays, undoHash, aggregator, settled.vestsAt);
+        job.record(job.state.attempt, settled.pays, _hashOf(settled.undo), aggregator, settled.vestsAt);
+    }
+
+    /// @dev Of its ABI encoding: in memory, too, each of its nine members has a word.
+    function _hashOf(Undo memory undo) private pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            hash := keccak256(undo, 0x120)
+        }
     }
 
     function _divide(Job storage job, Settled memory settled) private view returns (Shares memory shares) {

@@ -256,7 +256,7 @@ abstract contract MarketFixture is Base, RoundProver {
     }
 
     function _payHash(uint256 attempt, bytes memory pays) internal view returns (bytes32) {
-        return bytes32(bytes24(keccak256(bytes.concat(pays, _undoHash(attempt)))));
+        return bytes32(bytes24(keccak256(abi.encode(keccak256(pays), _undoHash(attempt)))));
     }
 
     // ------------------------------------------------------------------ time
