@@ -13,7 +13,6 @@ import {
     Ledger,
     Outcome,
     Phase,
-    Settlement,
     Verdict
 } from "../../src/interfaces/IJobMarket.sol";
 import {Decision, IRoundRules} from "../../src/interfaces/IRoundRules.sol";

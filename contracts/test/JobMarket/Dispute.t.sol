@@ -395,6 +395,7 @@ contract DisputeTest is DisputeFixture {
 
     function _mismatch(bytes memory paid, bytes memory undo, bytes32 expected) private pure returns (bytes memory) {
         bytes24 hash = bytes24(keccak256(bytes.concat(paid, keccak256(undo))));
-        return abi.encodeWithSelector(IJobMarket.PayMismatch.selector, hash, bytes24(expected));
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return abi.encodeWithSelector(IJobMarket.PayMismatch.selector, hash, bytes24(expected)); // as a word
     }
 }

@@ -9,7 +9,6 @@ import {
     JobState,
     JobTerms,
     Ledger,
-    Phase,
     Settlement,
     Undo
 } from "../../src/interfaces/IJobMarket.sol";
@@ -231,8 +230,8 @@ abstract contract DisputeFixture is ExamFixture {
     /// @param startsAt of the next one, zero where none begins
     function _assertUndone(uint256 attempts, uint256 startsAt) internal view {
         JobState memory state = stateBefore;
-        state.attempt += uint32(attempts);
-        state.attemptStart = uint40(startsAt);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        (state.attempt, state.attemptStart) = (state.attempt + uint32(attempts), uint40(startsAt));
         (state.committed, state.revealed, state.revealChain) = (0, 0, 0);
         vm.assertEq(abi.encode(market.stateOf(job)), abi.encode(state), "state");
         Ledger memory ledger = ledgerBefore;
@@ -245,9 +244,5 @@ abstract contract DisputeFixture is ExamFixture {
         vm.assertEq(abi.encode(market.ledgerOf(job)), abi.encode(ledger), "ledger");
         vm.assertEq(market.owed(address(0)), address(market).balance, "owed");
         _assertConserved();
-    }
-
-    function _expectDisputed() internal {
-        _expectWrongPhase(Phase.Disputed, Phase.Finished);
     }
 }
