@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
 import {
@@ -18,6 +19,7 @@ import {
 import {Decision, IRoundRules} from "../../src/interfaces/IRoundRules.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
+import {ReentrantActor} from "./Reentrancy.t.sol";
 
 /// @notice Programmed rules that also mark: every exam adds one to each record.
 contract MarkingRules {
@@ -659,6 +661,21 @@ contract AnswerDisputeTest is DisputeFixture {
         vm.prank(_trainer(0));
         vm.expectRevert(IJobMarket.ZeroAddress.selector);
         market.withdrawDisputeBond(job, address(0));
+    }
+
+    function test_withdrawDisputeBond_cannotBeReentered() public {
+        _play(3);
+        _disputeAndUndo(owner, Fact.Model);
+        vm.etch(owner, address(new ReentrantActor()).code);
+        ReentrantActor actor = ReentrantActor(payable(owner));
+        bytes memory withdraw = abi.encodeCall(market.withdrawDisputeBond, (job, owner));
+        actor.arm(address(market), withdraw);
+        actor.act(address(market), 0, withdraw);
+        vm.assertTrue(actor.entered());
+        vm.assertFalse(actor.succeeded());
+        vm.assertEq(actor.result(), abi.encodeWithSelector(ReentrancyGuard.ReentrancyGuardReentrantCall.selector));
+        vm.assertEq(owner.balance, DISPUTE_BOND);
+        _assertConserved();
     }
 
     // ------------------------------------------------------------------ fuzz
