@@ -515,7 +515,8 @@ interface IJobMarket {
 
     /// @notice Disputes a fact, with a bond, and stops the job until it is answered, or the answer's period is over.
     /// A settlement's model: by who revealed in its attempt, or the owner, before its credits vest. An exclusion: by
-    /// whoever it left out, likewise. A published exam: by who has a seat, for one vesting period. Each once.
+    /// whoever it left out, likewise. A published exam: by who has a seat, for one vesting period, while a deposit is left.
+    /// Each once.
     /// @param attempt whose
     /// @param pays the packed pays of its settlement; empty for an exam
     /// @param undo the ABI encoding of the `Undo` of what the settlement changed; empty for an exam
@@ -526,7 +527,8 @@ interface IJobMarket {
 
     /// @notice Counts answers to the open dispute; with a quorum it is over. Where the fact holds, the bond is burned.
     /// Where it does not, the attempt is undone and its aggregator's bond broken as by `expireRound`, or of an exam all
-    /// deposits that are left are lost; the disputer may take the bond back.
+    /// deposits that are left are lost; the disputer may take the bond back. An undone round runs again, but once the exam
+    /// is published it is given up as by `skipRound`.
     /// @param signatures of `answerDigest` by attestors, 65 bytes each. An attestor counts once, with its first answer
     function answer(JobId job, bool holds, bytes[] calldata signatures) external;
 

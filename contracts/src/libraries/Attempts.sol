@@ -77,7 +77,7 @@ library Attempts {
 
     /// @notice Gives the round up and starts the next one.
     function skip(Job storage job, JobId id) external {
-        _skip(job, id);
+        giveUp(job, id);
         start(job, id);
     }
 
@@ -106,11 +106,12 @@ library Attempts {
 
     function _concludePending(Job storage job, JobId id) private {
         if (job.state.attemptStart == 0) return;
-        if (job.phase() == Phase.Starved) _skip(job, id);
+        if (job.phase() == Phase.Starved) giveUp(job, id);
         else _expire(job, id);
     }
 
-    function _skip(Job storage job, JobId id) private {
+    /// @notice Concludes the round without a settlement.
+    function giveUp(Job storage job, JobId id) internal {
         JobState storage state = job.state;
         bool hadMinimum = state.hadMinimum;
         job.ledger.skip(job.terms.roundReward, job.terms.aggregatorFee, hadMinimum);

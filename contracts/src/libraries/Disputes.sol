@@ -8,6 +8,7 @@ import {Aggregators} from "./Aggregators.sol";
 import {Attempts} from "./Attempts.sol";
 import {Attestations} from "./Attestations.sol";
 import {Escrow} from "./Escrow.sol";
+import {Exams} from "./Exams.sol";
 import {Ending, Job} from "./Jobs.sol";
 import {Outcomes} from "./Outcomes.sol";
 import {PackedArray} from "./PackedArray.sol";
@@ -22,6 +23,7 @@ import {Tokens} from "./Tokens.sol";
 library Disputes {
     using Aggregators for Job;
     using Escrow for Ledger;
+    using Exams for Job;
     using Outcomes for Job;
     using PackedArray for bytes;
     using Rounds for Job;
@@ -95,7 +97,7 @@ library Disputes {
         Undo memory undo = abi.decode(undo_, (Undo));
         job.undo = undo;
         bool isModel = fact == Fact.Model;
-        if (isModel && undo.publicRows == job.state.publicRows) revert IJobMarket.NotDisputable(attempt, fact);
+        if (isModel && _isUnchanged(job.state, undo)) revert IJobMarket.NotDisputable(attempt, fact);
         if (isModel && msg.sender == job.state.owner) return 0;
         seat = job.seatOf(msg.sender);
         if (!(isModel ? undo.revealed : undo.excluded).has(seat)) {
@@ -104,8 +106,16 @@ library Disputes {
         if (isModel) seat = 0;
     }
 
+    /// @dev An aggregate of zero leaves the commitments as they are, but may come with a new digest, and the old digest with a
+    /// new commitment. Only with neither is there nothing to fetch that was not there before.
+    function _isUnchanged(JobState storage state, Undo memory undo) private view returns (bool) {
+        return undo.publicRows == state.publicRows && undo.model == state.model;
+    }
+
+    /// @dev With no deposit left there is nothing to lose, and nothing to stop the job for.
     function _requireExamDisputable(Job storage job, uint256 attempt, Phase phase) private view {
-        if (phase != Phase.Finished || !job.state.examPublished || job.exams[attempt].opened == 0) {
+        bool published = phase == Phase.Finished && job.state.examPublished;
+        if (!published || job.exams[attempt].opened == 0 || job.ledger.exams == 0) {
             revert IJobMarket.NotDisputable(attempt, Fact.Exam);
         }
         uint256 until = job.examPublishedAt + job.terms.vestingPeriod;
@@ -184,7 +194,14 @@ library Disputes {
         (dispute.startsAt, dispute.vestsAt) = (0, 0);
         _emitResolved(job, id, Verdict.Fails, 0);
         _undo(job, id, dispute);
-        Attempts.start(job, id);
+        if (job.state.examPublished) _giveUp(job, id);
+        else Attempts.start(job, id);
+    }
+
+    /// @dev With every slice public no exam can be sat again: the round is over, unpaid, and its exam missed if it was.
+    function _giveUp(Job storage job, JobId id) private {
+        if (job.undo.examMissed) job.chargeMissed(id);
+        Attempts.giveUp(job, id);
     }
 
     function _emitResolved(Job storage job, JobId id, Verdict verdict, uint128 burned) private {
