@@ -67,7 +67,7 @@ def replay(record: ChainRecord) -> Replayed:
     """Follow a job's events through the contract's rules of time, order and right."""
     opened = record.history.opened
     rows = PublicRows.at_opening(opened.initial_commitment)
-    timeline = Timeline(record.terms, opened.owner, opened.initial_model, rows)
+    timeline = Timeline(record.terms, opened.owner, opened.initial_model, rows, opened.terms.deadline_s)
     problems: dict[int | None, list[str]] = {}
     for event in record.history.events:
         time_s = record.time_s(event)

@@ -55,6 +55,7 @@ class Timeline:
         owner: who opened it.
         model: digest of the current model.
         public_rows: the public rows' commitments.
+        deadline_s: the job's, put off by its disputes.
         round: of the current or next attempt.
         attempt: number of the current or next attempt.
         attempt_start_s: zero where no attempt runs.
@@ -79,7 +80,6 @@ class Timeline:
         lifetime_q32: scores summed over paid rounds, by seat.
         records_q16: what the exams came to, by seat.
         vests_at_s: when what the last ended attempt left can be claimed; zero where it left nothing.
-        deadline_s: the job's, put off by its disputes.
         published_at_s: when the exam was published, put off likewise; zero before.
         start: what a settlement of the running attempt would change, as it was when the attempt started.
         settled: what the last settlement changed.
@@ -94,6 +94,7 @@ class Timeline:
     owner: str
     model: Digest
     public_rows: PublicRows
+    deadline_s: int
     round: int = 0
     attempt: int = 0
     attempt_start_s: int = 0
@@ -118,7 +119,6 @@ class Timeline:
     lifetime_q32: list[int] = field(default_factory=list)
     records_q16: list[int] = field(default_factory=list)
     vests_at_s: int = 0
-    deadline_s: int = 0
     published_at_s: int = 0
     start: Before | None = None
     settled: Before | None = None
@@ -129,7 +129,6 @@ class Timeline:
     must_start: bool = False
 
     def __post_init__(self) -> None:
-        self.deadline_s = self.terms.deadline_s
         self.lifetime_q32 = [0] * self.terms.seats
         self.records_q16 = [0] * self.terms.seats
 

@@ -279,4 +279,10 @@ def _check_disputes(terms: JobTerms) -> None:
     confirmation_s, period_s = terms.confirmation_period_s, disputes.answer_period_s
     longer = f"longer than the confirmations' {confirmation_s} s and at most {MAX_PERIOD_S} s"
     _require(confirmation_s < period_s <= MAX_PERIOD_S, "disputes.answer_period_s", period_s, longer)
+    vesting_s = terms.vesting_period_s
+    room = (
+        f"less than the commit period of {terms.commit_period_s} s by more than the confirmations' {confirmation_s} s"
+    )
+    _require(vesting_s + confirmation_s < terms.commit_period_s, "vesting period", f"{vesting_s} s", room)
+    _require(terms.exam.examiner not in disputes.attestors, "disputes.attestors", terms.exam.examiner, "no examiner")
     _require(1 <= disputes.bond_wei < 1 << 128, "disputes.bond_wei", disputes.bond_wei, "1 to 2^128 - 1")

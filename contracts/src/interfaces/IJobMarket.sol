@@ -57,7 +57,7 @@ struct DisputeTerms {
     uint8 quorum; // how many attestors have to agree: more than half of them
     uint32 answerPeriod; // how long a job stands still at most for one dispute
     uint128 bond; // what a dispute costs whoever is wrong, or finds no quorum
-    address[] attestors; // ascending, at most 16, the owner not among them
+    address[] attestors; // ascending, at most 16, neither owner nor examiner among them
 }
 
 /// @notice A job's sealed exam: secret slices of reference data, one for each attempt. Attempt a is examined on slice
@@ -85,7 +85,7 @@ struct JobTerms {
     uint32 commitPeriod;
     uint32 revealPeriod;
     uint32 settlePeriod;
-    uint32 vestingPeriod; // shorter than commitPeriod: ends before the next commit phase does
+    uint32 vestingPeriod; // shorter than commitPeriod, with attestors by more than the confirmations
     uint32 confirmationPeriod; // what a client waits before it believes a block; every phase is longer
     uint128 roundReward;
     uint128 aggregatorFee; // a settled round's
@@ -527,8 +527,7 @@ interface IJobMarket {
 
     /// @notice Counts answers to the open dispute; with a quorum it is over. Where the fact holds, the bond is burned.
     /// Where it does not, the attempt is undone and its aggregator's bond broken as by `expireRound`, or of an exam all
-    /// deposits that are left are lost; the disputer may take the bond back. An undone round runs again, but once the exam
-    /// is published it is given up as by `skipRound`.
+    /// deposits that are left are lost; the disputer may take the bond back.
     /// @param signatures of `answerDigest` by attestors, 65 bytes each. An attestor counts once, with its first answer
     function answer(JobId job, bool holds, bytes[] calldata signatures) external;
 

@@ -77,7 +77,7 @@ library Attempts {
 
     /// @notice Gives the round up and starts the next one.
     function skip(Job storage job, JobId id) external {
-        giveUp(job, id);
+        _skip(job, id);
         start(job, id);
     }
 
@@ -106,12 +106,11 @@ library Attempts {
 
     function _concludePending(Job storage job, JobId id) private {
         if (job.state.attemptStart == 0) return;
-        if (job.phase() == Phase.Starved) giveUp(job, id);
+        if (job.phase() == Phase.Starved) _skip(job, id);
         else _expire(job, id);
     }
 
-    /// @notice Concludes the round without a settlement.
-    function giveUp(Job storage job, JobId id) internal {
+    function _skip(Job storage job, JobId id) private {
         JobState storage state = job.state;
         bool hadMinimum = state.hadMinimum;
         job.ledger.skip(job.terms.roundReward, job.terms.aggregatorFee, hadMinimum);

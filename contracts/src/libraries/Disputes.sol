@@ -8,7 +8,6 @@ import {Aggregators} from "./Aggregators.sol";
 import {Attempts} from "./Attempts.sol";
 import {Attestations} from "./Attestations.sol";
 import {Escrow} from "./Escrow.sol";
-import {Exams} from "./Exams.sol";
 import {Ending, Job} from "./Jobs.sol";
 import {Outcomes} from "./Outcomes.sol";
 import {PackedArray} from "./PackedArray.sol";
@@ -23,7 +22,6 @@ import {Tokens} from "./Tokens.sol";
 library Disputes {
     using Aggregators for Job;
     using Escrow for Ledger;
-    using Exams for Job;
     using Outcomes for Job;
     using PackedArray for bytes;
     using Rounds for Job;
@@ -194,14 +192,7 @@ library Disputes {
         (dispute.startsAt, dispute.vestsAt) = (0, 0);
         _emitResolved(job, id, Verdict.Fails, 0);
         _undo(job, id, dispute);
-        if (job.state.examPublished) _giveUp(job, id);
-        else Attempts.start(job, id);
-    }
-
-    /// @dev With every slice public no exam can be sat again: the round is over, unpaid, and its exam missed if it was.
-    function _giveUp(Job storage job, JobId id) private {
-        if (job.undo.examMissed) job.chargeMissed(id);
-        Attempts.giveUp(job, id);
+        Attempts.start(job, id);
     }
 
     function _emitResolved(Job storage job, JobId id, Verdict verdict, uint128 burned) private {

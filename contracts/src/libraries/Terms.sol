@@ -28,7 +28,7 @@ library Terms {
         else _checkExam(terms, needsExam);
         _checkTimes(terms);
         _checkMoney(terms);
-        _checkDisputes(terms.disputes, terms.confirmationPeriod);
+        _checkDisputes(terms, terms.disputes);
     }
 
     /// @notice What all rounds together cost the owner, exams aside.
@@ -95,7 +95,7 @@ library Terms {
     }
 
     /// @dev With more than half of them for a quorum, no two quorums can disagree but by somebody who signs both.
-    function _checkDisputes(DisputeTerms memory disputes, uint256 confirmation) private view {
+    function _checkDisputes(JobTerms memory terms, DisputeTerms memory disputes) private view {
         address[] memory attestors = disputes.attestors;
         uint256 count = attestors.length;
         if (count == 0) {
@@ -106,12 +106,16 @@ library Terms {
         }
         _within("disputes.attestors", count, 1, MAX_ATTESTORS);
         _within("disputes.quorum", disputes.quorum, count / 2 + 1, count);
+        uint256 confirmation = terms.confirmationPeriod;
         _within("disputes.answerPeriod", disputes.answerPeriod, confirmation + 1, MAX_PERIOD);
+        // Whoever commits after a dispute of the last second has the time for it.
+        _within("vestingPeriod", terms.vestingPeriod + confirmation, 2, uint256(terms.commitPeriod) - 1);
         _atLeast("disputes.bond", disputes.bond, 1);
         uint256 previous = 0;
         for (uint256 i = 0; i < count; ++i) {
             uint256 attestor = uint160(attestors[i]);
-            if (attestor == uint160(msg.sender)) revert IJobMarket.InvalidTerm("disputes.attestors", attestor);
+            bool isOwners = attestor == uint160(msg.sender) || attestor == uint160(terms.exam.examiner);
+            if (isOwners) revert IJobMarket.InvalidTerm("disputes.attestors", attestor);
             _atLeast("disputes.attestors", attestor, previous + 1);
             previous = attestor;
         }

@@ -534,43 +534,21 @@ contract AnswerDisputeTest is DisputeFixture {
         vm.assertEq(market.stateOf(job).round, 2);
     }
 
-    /// @dev With every slice public there is nothing left to sit: the round is over, its reward the trainers'.
-    function test_answer_onceTheExamIsPublishedAnUndoneRoundIsGivenUp() public {
+    /// @dev Else a round that is undone would run again with every slice public.
+    function test_publishExam_notBeforeTheLastSettlementIsFinal() public {
         _startWith(_examTerms());
         _sit(3);
         _sit(3);
         _sit(3);
+        uint256 vestsAt = block.timestamp + VESTING;
+        vm.warp(vestsAt - 1);
+        vm.prank(examiner);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotVested.selector, vestsAt - 1, vestsAt));
+        market.publishExam(job, BOOK);
+        vm.warp(vestsAt);
         _publishExam();
-        _dispute(_trainer(0), Fact.Model);
-        vm.expectEmit(address(market));
-        emit IJobMarket.RoundSkipped(job, ROUNDS - 1, 3, true);
-        _undo();
-        _assertPhase(Phase.Finished);
-        vm.assertEq(market.stateOf(job).round, ROUNDS);
-        Ledger memory ledger = market.ledgerOf(job);
-        vm.assertEq(ledger.budget, 0);
-        vm.assertEq(ledger.carry, ledgerBefore.carry + REWARD);
-        vm.assertEq(ledger.refundable, FEE);
-        vm.assertEq(ledger.exams, ROUNDS * DEPOSIT);
-        vm.warp(block.timestamp + VESTING);
-        market.closeJob(job, _packLifetime());
-        vm.assertEq(market.ledgerOf(job).refundable, FEE + ROUNDS * DEPOSIT);
-        _assertConserved();
-    }
-
-    function test_answer_givenUpTheRoundsExamIsMissedAsBefore() public {
-        _startWith(_examTerms());
-        _sit(3);
-        _sit(3);
-        _play(3);
-        _publishExam();
-        _dispute(_trainer(0), Fact.Model);
-        vm.expectEmit(address(market));
-        emit IJobMarket.ExamMissed(job, 3, DEPOSIT);
-        _undo();
-        vm.assertEq(market.ledgerOf(job).exams, (ROUNDS - 1) * DEPOSIT);
-        vm.assertEq(market.ledgerOf(job).carry, ledgerBefore.carry + REWARD + DEPOSIT);
-        _assertConserved();
+        bytes memory tooLate = abi.encodeWithSelector(IJobMarket.DisputeTooLate.selector, vestsAt, vestsAt);
+        _refuseDispute(_trainer(0), Fact.Model, tooLate);
     }
 
     function test_answer_aFalseExamCostsEveryDepositThatIsLeft() public {
@@ -578,7 +556,7 @@ contract AnswerDisputeTest is DisputeFixture {
         _sit(3);
         _sit(3);
         _sit(3);
-        _publishExam();
+        _publishVested();
         vm.warp(block.timestamp + VESTING - 1);
         uint128 carry = market.ledgerOf(job).carry + ROUNDS * DEPOSIT;
         _disputeExam(_trainer(4), 0);
@@ -603,32 +581,11 @@ contract AnswerDisputeTest is DisputeFixture {
         _sit(3);
         _sit(3);
         _sit(3);
-        _publishExam();
+        _publishVested();
         _disputeExam(_trainer(4), 2);
         _answer(true, 1, QUORUM);
         vm.assertEq(market.ledgerOf(job).exams, ROUNDS * DEPOSIT);
         vm.assertEq(market.ledgerOf(job).burned, DISPUTE_BOND);
-    }
-
-    /// @dev Refuted first, undone then: nothing of the deposits comes back by that.
-    function test_answer_ofBothExamAndModelInOneWindow() public {
-        _startWith(_examTerms());
-        _sit(3);
-        _sit(3);
-        _play(3);
-        _publishExam();
-        _disputeExam(_trainer(4), 0);
-        vm.warp(block.timestamp + 60);
-        _answer(false, 0, QUORUM);
-        vm.warp(block.timestamp + VESTING - 1);
-        _disputeAndUndo(_trainer(0), Fact.Model);
-        vm.assertEq(market.ledgerOf(job).exams, 0);
-        vm.assertEq(market.disputeBondOf(job, _trainer(4)), DISPUTE_BOND);
-        vm.assertEq(market.disputeBondOf(job, _trainer(0)), DISPUTE_BOND);
-        vm.warp(block.timestamp + VESTING);
-        market.closeJob(job, _packLifetime());
-        vm.assertEq(market.ledgerOf(job).refundable, FEE);
-        _assertConserved();
     }
 
     // ------------------------------------------------------------------ bonds

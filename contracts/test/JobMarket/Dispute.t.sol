@@ -132,7 +132,7 @@ contract DisputeTest is DisputeFixture {
 
     function test_dispute_ofAPublishedExamByASeat() public {
         _finishWithExams();
-        _publishExam();
+        _publishVested();
         vm.warp(block.timestamp + VESTING - 1);
         vm.expectEmit(address(market));
         emit IJobMarket.DisputeOpened(
@@ -145,7 +145,7 @@ contract DisputeTest is DisputeFixture {
     function test_dispute_ofAnExamFailsAfterItsWindow() public {
         _finishWithExams();
         vm.warp(block.timestamp + 20);
-        _publishExam();
+        _publishVested();
         uint256 until = block.timestamp + VESTING;
         vm.warp(until);
         _refuseExam(_trainer(0), 1, abi.encodeWithSelector(IJobMarket.DisputeTooLate.selector, until, until));
@@ -164,21 +164,21 @@ contract DisputeTest is DisputeFixture {
 
     function test_dispute_ofAnExamFailsWhereItWasNotOpened() public {
         _finishWithExams();
-        _publishExam();
+        _publishVested();
         _refuseExam(_trainer(0), 0, _notDisputable(0)); // the first was missed
         _refuseExam(_trainer(0), 7, _notDisputable(7));
     }
 
     function test_dispute_ofAnExamFailsWithoutASeat() public {
         _finishWithExams();
-        _publishExam();
+        _publishVested();
         _refuseExam(stranger, 1, abi.encodeWithSelector(IJobMarket.NotTrainer.selector, stranger));
         _refuseExam(owner, 1, abi.encodeWithSelector(IJobMarket.NotTrainer.selector, owner));
     }
 
     function test_dispute_ofAnExamFailsTwice() public {
         _finishWithExams();
-        _publishExam();
+        _publishVested();
         _disputeExam(_trainer(0), 1);
         _answer(true, 0, QUORUM);
         _refuseExam(_trainer(1), 1, abi.encodeWithSelector(IJobMarket.DisputedBefore.selector, 1, Fact.Exam, 0));
@@ -188,7 +188,7 @@ contract DisputeTest is DisputeFixture {
     /// @dev Where all is lost already, nobody stops the job for more of it.
     function test_dispute_ofAnExamFailsOnceOneWasRefuted() public {
         _finishWithExams();
-        _publishExam();
+        _publishVested();
         _disputeExam(_trainer(0), 1);
         _answer(false, 0, QUORUM);
         _refuseExam(_trainer(1), 2, _notDisputable(2));
@@ -267,7 +267,7 @@ contract DisputeTest is DisputeFixture {
 
     function test_dispute_failsAfterTheClose() public {
         _finishWithExams();
-        _publishExam();
+        _publishVested();
         vm.warp(block.timestamp + VESTING);
         market.closeJob(job, _packLifetime());
         bytes memory expected = abi.encodeWithSelector(IJobMarket.WrongPhase.selector, Phase.Closed, Phase.Finished);
@@ -394,7 +394,7 @@ contract DisputeTest is DisputeFixture {
     }
 
     function _mismatch(bytes memory paid, bytes memory undo, bytes32 expected) private pure returns (bytes memory) {
-        bytes24 hash = bytes24(keccak256(bytes.concat(paid, keccak256(undo))));
+        bytes24 hash = bytes24(keccak256(abi.encode(keccak256(paid), keccak256(undo))));
         // forge-lint: disable-next-line(unsafe-typecast)
         return abi.encodeWithSelector(IJobMarket.PayMismatch.selector, hash, bytes24(expected)); // as a word
     }

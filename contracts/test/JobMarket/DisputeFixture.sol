@@ -127,6 +127,12 @@ abstract contract DisputeFixture is ExamFixture {
         }
     }
 
+    /// @dev Publishes the exam as soon as the last settlement cannot be undone any more.
+    function _publishVested() internal {
+        vm.warp(market.outcomeOf(job, settled).vestsAt);
+        _publishExam();
+    }
+
     // ------------------------------------------------------------------ disputes
 
     function _undoData() internal view returns (bytes memory) {

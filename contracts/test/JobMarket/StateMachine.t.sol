@@ -103,6 +103,7 @@ contract StateMachineTest is DisputeFixture {
         } else if (call == Call.SkipRound) {
             market.skipRound(job, attempt);
         } else if (call == Call.PublishExam) {
+            if (market.phaseOf(job) == Phase.Finished) vm.warp(market.outcomeOf(job, settled).vestsAt);
             _publishExam();
         } else if (call == Call.Dispute) {
             _dispute(owner, Fact.Model);
@@ -247,7 +248,7 @@ contract StateMachineTest is DisputeFixture {
 
     function test_finished_toClosedOnceVestedAndPublished() public {
         _goTo(Phase.Finished);
-        _publishExam();
+        _publishVested();
         vm.warp(block.timestamp + VESTING);
         market.closeJob(job, _packLifetime());
         _assertPhase(Phase.Closed);
@@ -288,11 +289,11 @@ contract StateMachineTest is DisputeFixture {
 
     function test_finished_toDisputedAndBack() public {
         _goTo(Phase.Finished);
-        _publishExam();
         _dispute(owner, Fact.Model);
         _assertPhase(Phase.Disputed);
         _answer(true, 0, QUORUM);
         _assertPhase(Phase.Finished);
+        _publishVested();
         _disputeExam(_trainer(0), 0);
         _assertPhase(Phase.Disputed);
         _answer(false, 0, QUORUM);
@@ -358,7 +359,7 @@ contract StateMachineTest is DisputeFixture {
             _dispute(owner, Fact.Model);
         } else if (phase == Phase.Closed) {
             _goTo(Phase.Finished);
-            _publishExam();
+            _publishVested();
             vm.warp(block.timestamp + VESTING);
             market.closeJob(job, _packLifetime());
         } else if (phase != Phase.Enrolment) {
