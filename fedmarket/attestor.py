@@ -7,7 +7,7 @@ dispute on the chain -> the fact, looked at -> an EIP-712 signature -> the contr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,8 +44,8 @@ class Receipts:
         """Name the folder; nothing is created before something is kept."""
         self._folder = folder
 
-    def of(self, attempt: int) -> dict[Seat, int]:
-        """Block timestamps by seat, of one attempt.
+    def of(self, attempt: int) -> dict[Seat, int] | None:
+        """Block timestamps by seat, of one attempt; None where this attestor did not look.
 
         Raises:
             InvalidInput: the file is damaged.
@@ -54,13 +54,12 @@ class Receipts:
         try:
             return {Seat(int(seat)): int(time_s) for seat, time_s in json.loads(path.read_text("ascii")).items()}
         except FileNotFoundError:
-            return {}
+            return None
         except (ValueError, AttributeError) as error:
             raise InvalidInput(f"{path} is damaged: {error}") from error
 
-    def keep(self, attempt: int, seat: Seat, time_s: int) -> None:
-        """Note that a seat's update is here, as of this block timestamp."""
-        receipts = {**self.of(attempt), seat: time_s}
+    def keep(self, attempt: int, receipts: Mapping[Seat, int]) -> None:
+        """Note what is here: block timestamps by seat."""
         self._folder.mkdir(parents=True, exist_ok=True)
         write_file(self._path(attempt), [json.dumps(receipts).encode("ascii")])
 
@@ -127,7 +126,7 @@ class AttestorSession:
             return self._attend(self.job.market.dispute_of(self.job.id))
         self._keep_model(state)
         if phase in (Phase.REVEAL, Phase.EXAM, Phase.SETTLE):
-            self._keep_updates(state)
+            self._keep_updates(state, phase)
         return False
 
     # ------------------------------------------------------------------ keeping
@@ -141,15 +140,21 @@ class AttestorSession:
             self.job.pin_model(state.model, f"job {self.job.id} attestor")
             self._model = state.model
 
-    def _keep_updates(self, state: JobState) -> None:
-        """Take every update that is in storage, and note when it came."""
+    def _keep_updates(self, state: JobState, phase: Phase) -> None:
+        """Take every update that is in storage, and note when it came: from the reveals on, else nothing is noted."""
         held = self._receipts.of(state.attempt)
+        if held is None:
+            if phase is not Phase.REVEAL:
+                return
+            held = {}
+            self._receipts.keep(state.attempt, held)
         if state.revealed == sum(1 << seat for seat in held):
             return
         now_s, attempt = self.job.market.chain.timestamp(), self.job.history().attempt(state.attempt)
-        for seat, reveal in sorted(attempt.reveals.items()):
-            if seat not in held and self._take(reveal.content, f"job {self.job.id} attempt {state.attempt} attestor"):
-                self._receipts.keep(state.attempt, seat, now_s)
+        reason = f"job {self.job.id} attempt {state.attempt} attestor"
+        came = {s: now_s for s, e in sorted(attempt.reveals.items()) if s not in held and self._take(e.content, reason)}
+        if came:
+            self._receipts.keep(state.attempt, {**held, **came})
 
     def _take(self, content: Digest, reason: str) -> bool:
         """Fetch and pin an update; whether it is here now, sound or not."""
@@ -174,7 +179,7 @@ class AttestorSession:
             return False
         chain_id, contract = self.job.market.chain.chain_id, self.job.market.address
         question = Question.of_dispute(chain_id, contract, self.job.id, dispute)
-        finding = self._facts.find(question, held_in_time=self._held_in_time(dispute))
+        finding = self._facts.find(question, came_in_time=self._came_in_time(dispute))
         if finding is Finding.UNKNOWN:
             self._tell_once(f"{_named(dispute)}: it cannot be told from here; not answered")
             return False
@@ -206,13 +211,14 @@ class AttestorSession:
         self.report(f"{_named(dispute)}: no quorum answered; the job goes on")
         return True
 
-    def _held_in_time(self, dispute: Dispute) -> bool:
-        """Whether the disputed update was here before the aggregator's time for it began."""
-        if dispute.fact is not Fact.EXCLUSION:
-            return False
+    def _came_in_time(self, dispute: Dispute) -> bool | None:
+        """Whether the disputed update was here before the aggregator's time for it began; None where nobody looked."""
+        receipts = self._receipts.of(dispute.attempt) if dispute.fact is Fact.EXCLUSION else None
+        if receipts is None:
+            return None
         attempt: Attempt = self.job.history().attempt(dispute.attempt)
-        came_s = self._receipts.of(dispute.attempt).get(dispute.seat)
-        return came_s is not None and came_s < self.job.terms.schedule(attempt.starts_at_s).exam_end_s
+        settle_start_s = self.job.terms.schedule(attempt.starts_at_s).exam_end_s
+        return receipts.get(dispute.seat, settle_start_s) < settle_start_s
 
     def _tell_once(self, line: str) -> None:
         if line != self._told:

@@ -37,8 +37,8 @@ class Finding(Enum):
 class FactFinder:
     """Looks at the facts of one job.
 
-    An update that is said to have been unavailable is in storage for whoever looks later: only an attestor that had it
-    before the aggregator's time began can tell, and says so by `held_in_time`.
+    An update that is said to have been unavailable may be in storage for whoever looks later: only an attestor that
+    was there before the aggregator's time began can tell, and says so by `came_in_time`.
     """
 
     def __init__(self, job: PublishedJob, srs: Srs, folder: Path) -> None:
@@ -51,12 +51,12 @@ class FactFinder:
         """
         self._job, self._srs, self._folder = job, srs, folder
 
-    def find(self, question: Question, *, held_in_time: bool = False) -> Finding:
+    def find(self, question: Question, *, came_in_time: bool | None = None) -> Finding:
         """Look at a fact now.
 
         Args:
             question: which.
-            held_in_time: whether the disputed update was here before its settle phase began.
+            came_in_time: whether the disputed update was here before its settle phase began; None where nobody looked.
 
         Raises:
             ChainError: the node's answers are not of one chain, or its events are incomplete.
@@ -68,7 +68,7 @@ class FactFinder:
         self._folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="fact-", dir=self._folder, ignore_cleanup_errors=True) as folder:
             if question.fact is Fact.EXCLUSION:
-                return self._exclusion(attempt, question.seat, Path(folder), held_in_time)
+                return self._exclusion(attempt, question.seat, Path(folder), came_in_time)
             return self._exam(attempt, Path(folder))
 
     def _model(self, attempt: Attempt) -> Finding:
@@ -81,7 +81,7 @@ class FactFinder:
             return Finding.FAILS
         return Finding.HOLDS
 
-    def _exclusion(self, attempt: Attempt, seat: Seat, folder: Path, held_in_time: bool) -> Finding:
+    def _exclusion(self, attempt: Attempt, seat: Seat, folder: Path, came_in_time: bool | None) -> Finding:
         """The update could not be had in time, or is none that opens its seat's commitment."""
         vectors = StoredVectors(self._job.store, layout_of(self._job), folder)
         update = open_update(self._srs, layout_of(self._job), vectors, attempt.reveals[seat])
@@ -89,8 +89,9 @@ class FactFinder:
             return Finding.ABSENT
         if not is_sound(update):
             return Finding.HOLDS
-        unavailable = attempt.exclusions[seat].reason is ExclusionReason.UNAVAILABLE
-        return Finding.UNKNOWN if unavailable and not held_in_time else Finding.FAILS
+        if attempt.exclusions[seat].reason is not ExclusionReason.UNAVAILABLE or came_in_time:
+            return Finding.FAILS
+        return Finding.UNKNOWN if came_in_time is None else Finding.HOLDS
 
     def _exam(self, attempt: Attempt, folder: Path) -> Finding:
         """What was published is under the job's root, and its r what that slice asks for at the round's model."""

@@ -392,7 +392,9 @@ def test_powers_that_are_not_of_one_number_are_refused(actors: Any) -> None:
 
 def damaged(chain_id: object = 1) -> str:
     """A deployment's file whose addresses are none."""
-    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", "attempts", "openings", "exams"), "0x")
+    addresses = dict.fromkeys(
+        ("job_market", "round_rules", "gram_verifier", "attempts", "openings", "exams", "members", "disputes"), "0x"
+    )
     return json.dumps({"chain_id": chain_id, **addresses, "powers_of_tau": "0x", "block": 1})
 
 
