@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help set-up demo test test-contracts test-python test-ganache bench lint format contracts snapshots clean
+.PHONY: help set-up demo test test-contracts test-python test-ganache bench invariants lint format contracts snapshots clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,9 @@ test-ganache: set-up ## the end-to-end tests on Ganache in Anvil's place
 
 bench: set-up $(PEERS_READY) ## measure, and print the tables
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s --timeout=7200 $(ARGS)
+
+invariants: $(NODE_READY) ## a million calls of the escrow's actors: docs/invariants.md says what they did
+	tools/invariants docs/invariants.md
 
 lint: set-up ## formats, types, direction of imports, stale artefacts
 	$(BIN)/ruff check .

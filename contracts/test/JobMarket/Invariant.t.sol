@@ -5,20 +5,26 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {IJobMarket, JobId, Ledger} from "../../src/interfaces/IJobMarket.sol";
-import {Base} from "../Base.sol";
+import {FuzzSelector} from "../Base.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
-import {MarketActors} from "./MarketActors.sol";
+import {CampaignTally} from "./CampaignTally.sol";
+import {LeavingActors} from "./LeavingActors.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
 
-contract InvariantTest is Base {
+contract InvariantTest is CampaignTally {
     JobMarket private market;
-    MarketActors private actors;
+    LeavingActors private actors;
 
     function setUp() public {
         vm.warp(1_700_000_000);
         market = new JobMarket(new ProgrammedRules(), TrapdoorProver.newVerifier());
-        actors = new MarketActors(market);
+        actors = new LeavingActors(market);
         targetContract(address(actors));
+        bytes4[] memory ends = new bytes4[](3);
+        ends[0] = LeavingActors.closeAtDeadline.selector;
+        ends[1] = LeavingActors.closeStepByStep.selector;
+        ends[2] = LeavingActors.takeEverything.selector;
+        excludeSelector(FuzzSelector({addr: address(actors), selectors: ends}));
     }
 
     /// @dev One campaign for all of them.
@@ -28,6 +34,17 @@ contract InvariantTest is Base {
         _assertRebuiltFromEvents();
         _assertCreditsAreUnclaimedEntries();
         vm.assertEq(actors.violation(), "");
+    }
+
+    /// @notice Wherever a run ends there is a way out, for every job and all its money.
+    function afterInvariant() public {
+        _tally(actors);
+        uint256 end = vm.snapshotState();
+        actors.closeAtDeadline();
+        _assertEverybodyCanLeave();
+        vm.revertToState(end);
+        actors.closeStepByStep();
+        _assertEverybodyCanLeave();
     }
 
     /// @dev The actors reach everything that the invariants are about.
@@ -55,6 +72,7 @@ contract InvariantTest is Base {
         _assertReached(IJobMarket.FeeClaimed.selector, 2);
         _assertReached(IJobMarket.Refunded.selector, 2);
         invariant_moneyIsAccountedFor();
+        afterInvariant();
     }
 
     /// @dev deposited = paid + refunded + burned + locked, for every job.
@@ -88,6 +106,18 @@ contract InvariantTest is Base {
     function _assertCreditsAreUnclaimedEntries() private view {
         for (uint256 job = 0; job < actors.JOBS(); ++job) {
             vm.assertEq(market.ledgerOf(JobId.wrap(job)).credits, actors.unclaimed(job));
+        }
+    }
+
+    /// @dev Of what was deposited nothing is left but what was burned.
+    function _assertEverybodyCanLeave() private {
+        invariant_moneyIsAccountedFor();
+        actors.takeEverything();
+        invariant_moneyIsAccountedFor();
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            Ledger memory l = market.ledgerOf(JobId.wrap(job));
+            vm.assertEq(_locked(l), 0, "locked for ever");
+            vm.assertEq(market.owed(actors.tokens(job)), l.burned);
         }
     }
 
