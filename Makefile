@@ -57,7 +57,8 @@ invariants: $(NODE_READY) ## a million calls of the escrow's actors: docs/invari
 
 prove: $(SYMBOLIC_READY) ## conservation of money, proven by halmos for all amounts
 	cd contracts && PATH="$(CURDIR)/tools:$(CURDIR)/$(SYMBOLIC_VENV)/bin:$$PATH" FOUNDRY_PROFILE=symbolic \
-		halmos --forge-build-out cache/symbolic/out --solver yices --no-status $(ARGS) </dev/null
+		halmos --forge-build-out cache/symbolic/out --loop 4 --solver yices --solver-timeout-assertion 300000 \
+		--no-status $(ARGS) </dev/null
 
 slither: $(SLITHER_READY) ## static analysis: what it finds has a reason in contracts/slither.toml
 	mkdir -p contracts/cache/slither && rm -f contracts/cache/slither/report.json
