@@ -1,4 +1,4 @@
-"""Disputes on a real chain, before real attestors: what no proof shows is found out, and who disputes what is true pays."""
+"""Disputes on a real chain before real attestors: what no proof shows is found out, and disputing what is true costs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eth_account import Account
 
 from aggregator.audit import audit_job
 from fedmarket.attestor import AttestorSession
@@ -22,7 +23,7 @@ from market.protocol.errors import ContractRevert, InvalidInput
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
-from tests.integration.hand_made_exams import HandExamined, opposing
+from tests.integration.hand_made_exams import HandExamined
 from tests.integration.marketplace import COMPENSATION_WEI, REWARD_WEI, STAKE_WEI, Marketplace
 from trainer_client.claims import claim, claimable
 
@@ -131,8 +132,6 @@ def test_answers_are_signed_over_what_the_contract_asks(court: Court) -> None:
     for holds in (True, False):
         signature = question.sign(account, holds)
         digest = court.market.answer_digest(question, holds)
-        from eth_account import Account
-
         assert Account._recover_hash(digest, signature=signature) == account.address
     with pytest.raises(ContractRevert) as refused:
         court.send("bob", "misplaced", court.market.answer(court.id, True, [other.sign(account, True)]))
@@ -240,7 +239,6 @@ def test_an_update_that_came_too_late_was_excluded_with_reason(court: Court) -> 
     watch(court)
     court.advance("exam_end_s")
     watch(court)
-    court.settle_otherwise_unavailable = None  # type: ignore[attr-defined]
     assert court.settle()
     assert court.attempt(0).exclusions[Seat(2)].reason is ExclusionReason.UNAVAILABLE
     assert court.store.add_bytes(late.read_bytes()).digest == opening.content
@@ -312,33 +310,27 @@ def test_rounds_that_are_over_wait_for_what_may_be_undone(court: Court, tmp_path
     assert audited(court, tmp_path / "audit") == []
 
 
-def test_an_exam_that_was_not_what_was_asked_costs_every_deposit(exam_court: ExaminedCourt, tmp_path: Path) -> None:
+def test_an_exam_that_was_not_what_was_asked_costs_every_deposit(exam_court: ExaminedCourt) -> None:
     court = exam_court
-    court.commit()
-    made = court.commit_reference("alice", -court.honest_reference())
-    court.reveal()
-    court.advance("reveal_end_s")
-    court.open_by_hand(made)
-    assert court.settle()
+    court.play_with(lambda r: -r)
     court.devnet.advance_to(court.market.outcome(court.id, 0).vests_at_s)
-    court.publish_by_hand()
-    deposits = court.ledger.exams_wei
-    assert deposits > 0
+    court.show_by_hand(court.made)
+    deposits_wei = court.ledger.exams_wei
+    assert deposits_wei > 0
     dispute(court, "trainer 0", Fact.EXAM, 0)
     attend(court)
     assert court.phase is Phase.FINISHED
     assert (court.ledger.exams_wei, court.ledger.burned_wei) == (0, 0)
-    assert court.ledger.carry_wei >= deposits
-    assert opposing is not None
+    assert court.ledger.carry_wei >= deposits_wei
+    court.check_books()
 
 
 def test_an_exam_that_was_what_was_asked_costs_who_disputes_it(exam_court: ExaminedCourt, tmp_path: Path) -> None:
     court = exam_court
     court.play_examined()
-    assert not court.examine(), "what is published cannot be followed by another try"
+    assert not court.show_exams(), "a round that may still run again must not be studied for"
     court.devnet.advance_to(court.market.outcome(court.id, 0).vests_at_s)
-    court.devnet.mine(2)
-    assert court.examine()
+    assert court.show_exams()
     dispute(court, "trainer 0", Fact.EXAM, 0)
     attend(court)
     assert court.phase is Phase.FINISHED

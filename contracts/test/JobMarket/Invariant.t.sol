@@ -5,26 +5,32 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {Dispute, Fact, IJobMarket, JobId, Ledger, Phase, Verdict} from "../../src/interfaces/IJobMarket.sol";
-import {Base} from "../Base.sol";
+import {FuzzSelector} from "../Base.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
-import {MarketActors} from "./MarketActors.sol";
+import {CampaignTally} from "./CampaignTally.sol";
+import {LeavingActors} from "./LeavingActors.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
 
-contract InvariantTest is Base {
+contract InvariantTest is CampaignTally {
     JobMarket private market;
-    MarketActors private actors;
+    LeavingActors private actors;
 
-    MarketActors[] private seasons;
+    LeavingActors[] private seasons;
 
     function setUp() public {
         _begin();
         targetContract(address(actors));
+        bytes4[] memory ends = new bytes4[](3);
+        ends[0] = LeavingActors.closeAtDeadline.selector;
+        ends[1] = LeavingActors.closeStepByStep.selector;
+        ends[2] = LeavingActors.takeEverything.selector;
+        excludeSelector(FuzzSelector({addr: address(actors), selectors: ends}));
     }
 
     function _begin() private {
         vm.warp(1_700_000_000);
         market = new JobMarket(new ProgrammedRules(), TrapdoorProver.newVerifier());
-        actors = new MarketActors(market);
+        actors = new LeavingActors(market);
     }
 
     /// @dev One campaign for all of them.
@@ -37,6 +43,17 @@ contract InvariantTest is Base {
         _assertThawable();
     }
 
+    /// @notice Wherever a run ends there is a way out, for every job and all its money.
+    function afterInvariant() public {
+        _tally(actors);
+        uint256 end = vm.snapshotState();
+        actors.closeAtDeadline();
+        _assertEverybodyCanLeave();
+        vm.revertToState(end);
+        actors.closeStepByStep();
+        _assertEverybodyCanLeave();
+    }
+
     /// @dev The actors reach everything that the invariants are about.
     function test_actors_reachEveryEnd() public {
         for (uint256 season = 0; season < 8; ++season) {
@@ -45,6 +62,7 @@ contract InvariantTest is Base {
                 _step(uint256(keccak256(abi.encode(season, step))), step);
             }
             invariant_moneyIsAccountedFor();
+            afterInvariant();
             seasons.push(actors);
         }
         _assertReached(IJobMarket.RoundSettled.selector, 5);
@@ -136,6 +154,18 @@ contract InvariantTest is Base {
             sum += seasons[season].timesResolved(fact, verdict);
         }
         vm.assertGe(sum, times, string.concat("verdict ", vm.toString(uint256(verdict))));
+    }
+
+    /// @dev Of what was deposited nothing is left but what was burned.
+    function _assertEverybodyCanLeave() private {
+        invariant_moneyIsAccountedFor();
+        actors.takeEverything();
+        invariant_moneyIsAccountedFor();
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            Ledger memory l = market.ledgerOf(JobId.wrap(job));
+            vm.assertEq(_locked(l), 0, "locked for ever");
+            vm.assertEq(market.owed(actors.tokens(job)), l.burned);
+        }
     }
 
     function _assertReached(bytes32 signature, uint256 times) private view {

@@ -33,28 +33,28 @@ contract MarketActors is EventLedger, RoundProver {
     using SeatMask for uint64;
 
     uint256 public constant JOBS = 4;
-    uint256 private constant TRAINERS = 8;
-    uint256 private constant AGGREGATORS = 4;
-    uint8 private constant SEATS = 6;
-    uint32 private constant PERIOD = 100;
+    uint256 internal constant TRAINERS = 8;
+    uint256 internal constant AGGREGATORS = 4;
+    uint8 internal constant SEATS = 6;
+    uint32 internal constant PERIOD = 100;
     uint32 private constant SLICES = 6; // as few as there are rounds
     uint128 private constant REWARD = 1 ether + 1;
     uint256 private constant ATTESTORS = 3;
     uint8 private constant QUORUM = 2;
     uint32 private constant ANSWERS = 2 * PERIOD;
-    address private constant OWNER = address(0x0a11ce);
+    address internal constant OWNER = address(0x0a11ce);
     LogVm private constant LOGS = LogVm(address(vm));
 
     JobMarket public market;
     RevertingToken public freezing = new RevertingToken();
     address[JOBS] public tokens;
-    bytes[JOBS] private lifetimes;
+    bytes[JOBS] internal lifetimes;
     mapping(uint256 job => mapping(uint256 attempt => Undo)) private _undos; // of what was settled
     mapping(uint256 job => uint256 attempt) private _lastSettled; // last
     mapping(uint256 job => bytes) private _formerLifetimes; // before that
     mapping(uint256 job => mapping(uint256 attempt => mapping(uint256 fact => bool))) private _disputed;
     uint256[ATTESTORS] private _keys; // by account
-    uint40 private deadline = uint40(block.timestamp + 50 * PERIOD);
+    uint40 internal deadline = uint40(block.timestamp + 50 * PERIOD);
     uint256 private clock;
 
     /// @dev Time is kept here: what a call warps may be forgotten before the next.
@@ -93,6 +93,7 @@ contract MarketActors is EventLedger, RoundProver {
         else if (what == 2) _commit(_jobIn(Phase.Commit, job), seed);
         else if (what == 3) _reveal(_jobIn(Phase.Reveal, job), seed);
         else if (what == 4) _claim(job % JOBS, trainer, seed);
+        else if (seed % 2 == 0) _claimDue(job);
         else _claimAll(job % JOBS, trainer);
     }
 
@@ -106,10 +107,11 @@ contract MarketActors is EventLedger, RoundProver {
 
     /// @notice The owner does one thing about an exam.
     function examine(uint256 job, uint256 what) external recorded {
-        what %= 3;
+        what %= 4;
         if (what == 0) _commitExam(_jobIn(Phase.Commit, job));
         else if (what == 1) _openExam(_jobIn(Phase.Exam, job));
-        else _publishExam(_jobIn(Phase.Finished, job));
+        else if (what == 2) _publishExam(_jobIn(Phase.Finished, job));
+        else _examineWhereDue(1 + job % 2);
     }
 
     function conclude(uint256 job, uint256 what, uint256 seed) external recorded {
@@ -133,9 +135,10 @@ contract MarketActors is EventLedger, RoundProver {
 
     /// @notice A short while, or to the next edge of a phase, or one second less; once in a while to the deadline.
     function wait(uint256 seed) external recorded {
-        if (seed % 32 == 0) vm.warp(deadline);
-        else if (seed % 8 == 1) vm.warp(block.timestamp + (seed >> 8) % 50);
-        else vm.warp(_nextEdge() - (seed % 8 == 2 ? 1 : 0));
+        // forge-lint: disable-next-line(block-timestamp)
+        if (seed % 64 == 0 && block.timestamp < deadline) vm.warp(deadline);
+        else if (seed % 8 < 5) vm.warp(block.timestamp + (seed >> 8) % 50);
+        else vm.warp(_nextEdge() - (seed % 8 == 5 ? 1 : 0));
     }
 
     /// @notice What is due is done in every job, now and then not, and time goes on to the next edge of a phase. Of the
@@ -162,7 +165,7 @@ contract MarketActors is EventLedger, RoundProver {
         else if (phase == Phase.Settle && seed % 4 != 0) _settle(job, seed);
         else if (phase == Phase.Overdue) _expire(job);
         else if (phase == Phase.Starved) _skip(job);
-        else if (phase == Phase.Finished && job == 1 && !_state(job).examPublished) _publishExam(job);
+        else if (phase == Phase.Finished && job == 1 && _isPublishable(job)) _publishExam(job);
     }
 
     // ------------------------------------------------------------------ where and when
@@ -250,7 +253,7 @@ contract MarketActors is EventLedger, RoundProver {
         );
     }
 
-    function _withdrawStake(uint256 job, address trainer, uint256 to) private {
+    function _withdrawStake(uint256 job, address trainer, uint256 to) internal {
         vm.prank(trainer);
         market.withdrawStake(JobId.wrap(job), _actor(to % TRAINERS));
     }
@@ -263,19 +266,19 @@ contract MarketActors is EventLedger, RoundProver {
         market.withdrawBond(JobId.wrap(job), aggregator);
     }
 
-    function _expire(uint256 job) private {
+    function _expire(uint256 job) internal {
         market.expireRound(JobId.wrap(job), _state(job).attempt);
     }
 
-    function _skip(uint256 job) private {
+    function _skip(uint256 job) internal {
         market.skipRound(JobId.wrap(job), _state(job).attempt);
     }
 
-    function _close(uint256 job) private {
+    function _close(uint256 job) internal {
         market.closeJob(JobId.wrap(job), lifetimes[job]);
     }
 
-    function _refund(uint256 job, uint256 to) private {
+    function _refund(uint256 job, uint256 to) internal {
         vm.prank(OWNER);
         market.refund(JobId.wrap(job), _actor(to % TRAINERS));
     }
@@ -288,8 +291,25 @@ contract MarketActors is EventLedger, RoundProver {
         );
     }
 
+    /// @dev The first pay that is due in some job, beginning with a random one.
+    function _claimDue(uint256 start) private {
+        for (uint256 i = 0; i < JOBS; ++i) {
+            uint256 job = (start % JOBS + i) % JOBS;
+            for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
+                for (uint256 seat = 0; seat < SEATS; ++seat) {
+                    if (!_isDue(job, attempt, seat)) continue;
+                    address trainer = market.trainerAt(JobId.wrap(job), seat);
+                    bytes memory pays = paysOf[job][attempt];
+                    vm.prank(trainer);
+                    market.claim(JobId.wrap(job), attempt, pays, _undoHash(job, attempt), trainer);
+                    return;
+                }
+            }
+        }
+    }
+
     /// @dev Everything that is due to one trainer. It fails as a whole: logs of a call that failed are recorded, too.
-    function _claimAll(uint256 job, address trainer) private {
+    function _claimAll(uint256 job, address trainer) internal {
         (bool taken, uint256 seat) = market.seatOf(JobId.wrap(job), trainer);
         if (!taken) return;
         for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
@@ -362,6 +382,20 @@ contract MarketActors is EventLedger, RoundProver {
     function _openExam(uint256 job) private {
         uint256 attempt = _state(job).attempt;
         market.openExam(JobId.wrap(job), attempt, "r", _examCommitmentOf(job, attempt, 1), "salt");
+    }
+
+    function _examineWhereDue(uint256 job) private {
+        Phase phase = market.phaseOf(JobId.wrap(job));
+        if (phase == Phase.Commit) _commitExam(job);
+        else if (phase == Phase.Finished) _publishExam(job);
+        else _openExam(job);
+    }
+
+    function _isPublishable(uint256 job) private view returns (bool) {
+        JobState memory state = _state(job);
+        uint256 vestsAt = state.attempt == 0 ? 0 : market.outcomeOf(JobId.wrap(job), state.attempt - 1).vestsAt;
+        // forge-lint: disable-next-line(block-timestamp)
+        return !state.examPublished && block.timestamp >= vestsAt;
     }
 
     function _publishExam(uint256 job) private {
@@ -509,7 +543,7 @@ contract MarketActors is EventLedger, RoundProver {
         else if (seed % 4 != 0) _answer(job, seed);
     }
 
-    function _answerUntil(uint256 job) private view returns (uint256) {
+    function _answerUntil(uint256 job) internal view returns (uint256) {
         return uint256(market.disputeOf(JobId.wrap(job)).openedAt) + ANSWERS;
     }
 
@@ -560,11 +594,11 @@ contract MarketActors is EventLedger, RoundProver {
         }
     }
 
-    function _state(uint256 job) private view returns (JobState memory) {
+    function _state(uint256 job) internal view returns (JobState memory) {
         return market.stateOf(JobId.wrap(job));
     }
 
-    function _actor(uint256 actor) private pure returns (address) {
+    function _actor(uint256 actor) internal pure returns (address) {
         // forge-lint: disable-next-line(unsafe-typecast)
         return address(uint160(0x7000 + actor));
     }
