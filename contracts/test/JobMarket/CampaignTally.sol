@@ -15,7 +15,7 @@ interface TallyVm {
 /// @notice Counts what the actors achieved in a run, and appends a line to the file that INVARIANT_TALLY names. What each
 /// function does stands in an event of its own, and what a call that was refused logged is not counted.
 abstract contract CampaignTally is Base {
-    uint256 private constant ENDS = 24;
+    uint256 private constant ENDS = 30;
     TallyVm private constant TALLY = TallyVm(address(vm));
 
     function _tally(EventLedger actors) internal {
@@ -54,6 +54,12 @@ abstract contract CampaignTally is Base {
         if (i == 20) return ("an_exam_that_counted", IJobMarket.ExamTaken.selector);
         if (i == 21) return ("an_exam_left_out", IJobMarket.ExamExcluded.selector);
         if (i == 22) return ("an_exam_missed", IJobMarket.ExamMissed.selector);
-        return ("exams_never_published", IJobMarket.ExamUnpublished.selector);
+        if (i == 23) return ("exams_never_published", IJobMarket.ExamUnpublished.selector);
+        if (i == 24) return ("dispute", IJobMarket.DisputeOpened.selector);
+        if (i == 25) return ("answer", IJobMarket.DisputeAnswered.selector);
+        if (i == 26) return ("a_dispute_resolved", IJobMarket.DisputeResolved.selector);
+        if (i == 27) return ("a_settlement_undone", IJobMarket.AttemptUndone.selector);
+        if (i == 28) return ("an_exam_refuted", IJobMarket.ExamRefuted.selector);
+        return ("withdrawDisputeBond", IJobMarket.DisputeBondWithdrawn.selector);
     }
 }
