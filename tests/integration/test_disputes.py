@@ -1,4 +1,4 @@
-"""Disputes on a real chain before real attestors: what no proof shows is found out, and disputing what is true costs."""
+"""Disputes on a real chain before real attestors: what no proof shows is found out, and a false alarm costs."""
 
 from __future__ import annotations
 
