@@ -239,6 +239,7 @@ def test_an_update_that_came_too_late_was_excluded_with_reason(court: Court) -> 
     watch(court)
     court.advance("exam_end_s")
     watch(court)
+    court.devnet.advance(court.terms.settle_period_s // 2)  # the aggregator waits for it as long as it can
     assert court.settle()
     assert court.attempt(0).exclusions[Seat(2)].reason is ExclusionReason.UNAVAILABLE
     assert court.store.add_bytes(late.read_bytes()).digest == opening.content
