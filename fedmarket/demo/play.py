@@ -169,9 +169,7 @@ class Play:
     def settle_up(self, cast: Cast) -> None:
         """Wait for the last credits to vest, claim them all, close the job, and hand back stakes, bond and rest."""
         history = cast.owner.job.history()
-        last_vesting_s = max(
-            (attempt.settled.vests_at_s for attempt in history.settlements() if attempt.settled), default=0
-        )
+        last_vesting_s = max((attempt.vests_at_s for attempt in history.settlements()), default=0)
         self.devnet.advance_to(last_vesting_s)
         job, owner = cast.owner.job.id, cast.owner
         self._close(owner)
