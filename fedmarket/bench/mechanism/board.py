@@ -14,7 +14,7 @@ from aggregator.proving import CommittedModel
 from aggregator.round import ModelVersion
 from fedmarket.bench.mechanism.ground import Ground
 from fedmarket.bench.mechanism.task import Floats, Task
-from market.chain.events import Event
+from market.chain.events import Event, TrainerEnrolled
 from market.chain.job_market import JobMarket
 from market.chain.records import JobState
 from market.job_history import Attempt, JobHistory
@@ -54,6 +54,7 @@ class Board:
     exams: dict[int, CommittedRow] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     _next_block: int = 0
+    _seats: dict[str, Seat] = field(default_factory=dict)
 
     @property
     def market(self) -> JobMarket:
@@ -77,6 +78,7 @@ class Board:
             self.events += self.market.events(self.job, self._next_block, last)
             self._next_block = last + 1
         self.history = JobHistory(self.events)
+        self._seats = _seated(self.history)
         self.state: JobState = self.market.state(self.job)
         return self.market.phase(self.job)
 
@@ -96,14 +98,9 @@ class Board:
         """The model to train from, in counts; None where its bytes are not published, nor among the reader's own."""
         return self._in_counts(self.state.model, secret)
 
-    @property
-    def carry_wei(self) -> int:
-        """What earlier rounds did not pay."""
-        return self.market.ledger(self.job).carry_wei
-
     def seat(self, account: str) -> Seat | None:
-        """An account's seat."""
-        return self.market.seat(self.job, account)
+        """An account's seat, as of the last look."""
+        return self._seats.get(account)
 
     # ------------------------------------------------------------------ models
 
@@ -134,3 +131,9 @@ class Board:
     def _in_counts(self, digest: Digest, secret: Mapping[Digest, Integers] = MappingProxyType({})) -> Floats | None:
         model = self.models.get(digest, secret.get(digest))
         return None if model is None else model / 2.0**WEIGHT_BITS
+
+
+def _seated(history: JobHistory) -> dict[str, Seat]:
+    """Who sits where: a seat that was handed on is its last trainer's."""
+    taken = {event.seat: event.trainer for event in history.of(TrainerEnrolled)}
+    return {trainer: seat for seat, trainer in taken.items()}

@@ -1,4 +1,4 @@
-"""What trainers can hand in instead of an honest update. Vectors in counts, at an honest norm where nothing else is said."""
+"""What trainers can hand in instead of an honest update, in counts, at an honest norm where nothing else is said."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedmarket.bench.mechanism.agents import Craft, Trainer
 from fedmarket.bench.mechanism.task import NORM, Floats, unit
+from fedmarket.bench.mechanism.trainer import Craft, Trainer, train
 
 INVENTED = 100
 """Marks the random streams of what is made without data."""
@@ -90,11 +90,22 @@ def stale(trainer: Trainer, identity: int) -> Floats | None:
     return trainer.latest_training()
 
 
-def until(rounds: int, then: Craft) -> Craft:
-    """Train for so many rounds, and live on the record."""
-    return lambda trainer, identity: (
-        trainer.trained() if trainer.board.state.round < rounds else then(trainer, identity)
-    )
+def until(rounds: int, then: Craft, before: Craft = train) -> Craft:
+    """One thing for so many rounds, by default training, and another after them."""
+    return lambda trainer, identity: (before if trainer.board.state.round < rounds else then)(trainer, identity)
+
+
+def blurred(craft: Craft, kept: float) -> Craft:
+    """Something, and noise of this identity's own beside it, so that only this much of the cosine is kept."""
+
+    def craft_blurred(trainer: Trainer, identity: int) -> Floats | None:
+        update = craft(trainer, identity)
+        if update is None:
+            return None
+        own = trainer.board.task.unit(INVENTED, trainer.person, trainer.board.state.attempt, identity)
+        return at_norm(kept * unit(update) + (1 - kept**2) ** 0.5 * own)
+
+    return craft_blurred
 
 
 def copy_of_first(trainer: Trainer, identity: int) -> Floats | None:
@@ -121,6 +132,12 @@ def yesterdays(trainer: Trainer, identity: int) -> Floats:
     return at_norm(np.asarray(sum(seen), np.float64)) if seen else noise(trainer, identity)
 
 
+def old_exam(trainer: Trainer, identity: int) -> Floats:
+    """The exam of the attempt before, which the aggregator has shown."""
+    row = trainer.board.exams.get(trainer.board.state.attempt - 1)
+    return noise(trainer, identity) if row is None else at_norm(np.asarray(row.values, np.float64))
+
+
 def once_a_round(craft: Craft) -> Craft:
     """Hand in something in a round's first attempt only."""
 
@@ -132,13 +149,6 @@ def once_a_round(craft: Craft) -> Craft:
         return craft(trainer, identity)
 
     return first
-
-
-def worth_more_than(least_wei: int, craft: Craft) -> Craft:
-    """Hand in something only where so much has carried over."""
-    return lambda trainer, identity: (
-        craft(trainer, identity) if trainer.board.carry_wei >= least_wei else None
-    )
 
 
 Move = Callable[[Trainer], None]

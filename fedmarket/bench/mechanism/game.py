@@ -1,4 +1,4 @@
-"""One job from its opening to the last claim: the referee moves time, calls every agent in every phase, keeps the books."""
+"""One job from its opening to the last claim: the referee moves time, calls everybody, and keeps the books."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from fedmarket.bench.mechanism.agents import Agent, Aggregator, League, Owner, Trainer
+from fedmarket.bench.mechanism.agent import Agent, League
+from fedmarket.bench.mechanism.aggregator import Aggregator
 from fedmarket.bench.mechanism.board import Board
 from fedmarket.bench.mechanism.ground import Ground
+from fedmarket.bench.mechanism.owner import Owner
 from fedmarket.bench.mechanism.settings import DIMENSION, GAS_PRICE_WEI, MODEL_WEI, ROOT, ROUNDS, Setting
 from fedmarket.bench.mechanism.strategy import PEOPLE, Strategy
 from fedmarket.bench.mechanism.task import task_of
+from fedmarket.bench.mechanism.trainer import Trainer
 from market.chain.events import AttemptExpired, JobOpened, RoundSettled, RoundSkipped
 from market.protocol import integer_model
 from market.protocol.errors import ChainError
@@ -54,7 +57,7 @@ class Result:
 
     Attributes:
         accounts: every party's, by its name.
-        quality: of the last model, 0 to 1.
+        quality: of the last model that the owner has, 0 to 1.
         burned_wei: what nobody got.
         settled, expired, skipped: how many attempts ended like that.
         paid_rounds: in how many somebody was paid.
@@ -156,7 +159,9 @@ def _cast(board: Board, owner_account: str, strategy: Strategy) -> Cast:
     trainers.sort(key=lambda trainer: trainer.league is not league)
     league.trainers = [trainer for trainer in trainers if trainer.league is league]
     aggregators = [
-        Aggregator(f"{AGGREGATOR}-{place}", board, league if place in strategy.aggregators_play else League(), conduct=c)
+        Aggregator(
+            f"{AGGREGATOR}-{place}", board, league if place in strategy.aggregators_play else League(), conduct=c
+        )
         for place, c in enumerate(strategy.aggregators)
     ]
     return Cast(owner, aggregators, trainers)
@@ -174,7 +179,7 @@ def _advance(board: Board, cast: Cast, phase: Phase) -> None:
     else:
         for agent in cast.all:
             agent.act(phase)
-        if board.market.state(job).attempt == number:
+        if phase is not Phase.SETTLE or board.market.phase(job) is phase:
             board.ground.devnet.advance_to(_ends_at(board, phase))
 
 
@@ -225,10 +230,9 @@ def _books(board: Board, cast: Cast, strategy: Strategy) -> Result:
     if missing_wei or not ledger.is_balanced:
         raise ChainError(f"the books do not balance: {missing_wei} wei too many, and the ledger is {ledger}")
     settled = [event for event in board.events if isinstance(event, RoundSettled)]
-    model = board.history.versions()[-1].digest
-    counts = board.models.get(model)
-    last_round = ROUNDS - 1
-    quality = 0.0 if counts is None else board.task.quality(counts / 2.0**WEIGHT_BITS, last_round)
+    known = {**board.models, **cast.owner.league.models}
+    model = next(known[made.digest] for made in reversed(board.history.versions()) if made.digest in known)
+    quality = board.task.quality(model / 2.0**WEIGHT_BITS, ROUNDS - 1)
     return Result(
         accounts,
         quality,

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, cast
 
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+from web3 import HTTPProvider
 from web3.types import TxParams, Wei
 
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, Devnet
@@ -19,6 +20,7 @@ from fedmarket.powers_of_tau import development_srs
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.deployment import deploy
+from market.chain.job_market import JobMarket
 from market.chain.transactions import SendPolicy, TransactionSender
 from market.protocol.errors import ChainError, ContractRevert
 from zk.srs import Srs
@@ -111,10 +113,12 @@ class Ground:
             return refusal
         raise ChainError(f"{call.label} failed, and does not when it is asked again")
 
-    def _deployed(self, folder: Path) -> Any:
+    def _deployed(self, folder: Path) -> JobMarket:
         deployer = Account.create()
         self.devnet.fund(deployer.address, GIFT_WEI)
         chain = Chain.connect(self.devnet.url, self.devnet.chain_id)
+        # Else web3.py asks for the chain's number before every read.
+        cast(HTTPProvider, chain.web3.provider).cache_allowed_requests = True
         with TransactionSender(chain, deployer, folder / "deployer", SendPolicy(poll_s=0.02)) as sender:
             return deploy(sender, DEVELOPMENT_POWERS_OF_TAU).connect(chain)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedmarket.bench.mechanism.agents import AggregatorConduct, OwnerConduct, TrainerConduct
+from fedmarket.bench.mechanism.aggregator import AggregatorConduct
+from fedmarket.bench.mechanism.owner import OwnerConduct
+from fedmarket.bench.mechanism.trainer import TrainerConduct
 
 PEOPLE = 9
 """Trainers of a game, each with data of its own; the last of them are the league's."""
@@ -13,6 +15,7 @@ ALONE = (PEOPLE - 1,)
 THIRD = tuple(range(PEOPLE - 3, PEOPLE))
 MAJORITY = tuple(range(PEOPLE - 5, PEOPLE))
 HONEST = "honest"
+HONEST_TRAINER, HONEST_OWNER, HONEST_AGGREGATOR = TrainerConduct(), OwnerConduct(), AggregatorConduct()
 EXAMINED = ("pot", "price")
 ALL_SETTINGS = ("pot", "price", "median")
 
@@ -37,15 +40,15 @@ class Strategy:
 
     name: str
     title: str
-    settings: Sequence[str] = ALL_SETTINGS
+    settings: Sequence[str] = ("pot", "median")
     people: Sequence[int] = ()
-    trainer: TrainerConduct = TrainerConduct()
-    owner: OwnerConduct = OwnerConduct()
+    trainer: TrainerConduct = HONEST_TRAINER
+    owner: OwnerConduct = HONEST_OWNER
     owner_plays: bool = False
     owner_identities: Sequence[TrainerConduct] = ()
-    aggregators: Sequence[AggregatorConduct] = (AggregatorConduct(), AggregatorConduct())
+    aggregators: Sequence[AggregatorConduct] = (HONEST_AGGREGATOR, HONEST_AGGREGATOR)
     aggregators_play: Sequence[int] = ()
-    others: TrainerConduct = TrainerConduct()
+    others: TrainerConduct = HONEST_TRAINER
     baseline: str = HONEST
     known: str = ""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,17 +97,17 @@ class Task:
         signal = effort * self.signal(person)
         noise = self.unit(Draw.TRAINING, person, attempt, repeat)
         bias = self.unit(Draw.BIAS, person)
-        rest = np.sqrt(1 - signal**2 - BIAS**2)
+        rest = sqrt(1 - signal**2 - BIAS**2)
         return NORM * (signal * self.lesson(model, round_number) + BIAS * bias + rest * noise)
 
     def reference(self, model: Floats, round_number: int, attempt: int) -> Floats:
         """The exam's r as an honest owner computes it."""
         noise = self.unit(Draw.EXAM, attempt)
         lesson = self.lesson(model, round_number)
-        return REFERENCE_NORM * (EXAM_SIGNAL * lesson + np.sqrt(1 - EXAM_SIGNAL**2) * noise)
+        return REFERENCE_NORM * (EXAM_SIGNAL * lesson + sqrt(1 - EXAM_SIGNAL**2) * noise)
 
     def quality(self, model: Floats, round_number: int) -> float:
-        """How much of what there was to learn a model has learned, 0 to 1; one that is worse than none is thrown away."""
+        """How much of what there was to learn a model knows, 0 to 1; one worse than none is thrown away."""
         target = self.optimum(round_number)
         left = float(np.sum((target - model) ** 2) / np.sum(target**2))
         return max(0.0, 1.0 - left)
