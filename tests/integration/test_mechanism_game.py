@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from fedmarket.bench.mechanism.game import Result, play
 from fedmarket.bench.mechanism.ground import Ground
@@ -20,6 +23,7 @@ from fedmarket.bench.mechanism.settings import (
 from fedmarket.bench.mechanism.strategies import STRATEGIES
 from fedmarket.bench.mechanism.strategy import PEOPLE
 from fedmarket.bench.mechanism.summary import compare
+from fedmarket.cli import main
 
 SEED = 7
 
@@ -89,3 +93,26 @@ def test_an_owner_that_never_publishes_pays_every_deposit(ground: Ground, honest
     result = game(ground, "unpublished")
     lost_wei = honest.accounts["owner"].money_wei - result.accounts["owner"].money_wei
     assert lost_wei == ROUNDS * DEPOSIT_WEI
+
+
+@pytest.mark.timeout(300)
+def test_the_command_plays_in_two_processes_and_a_second_run_has_it_all(tmp_path: Path) -> None:
+    journal = tmp_path / "games.jsonl"
+    arguments = ["bench", "mechanism", "--strategy", "noise", "--setting", "median", "--seeds", "1", "--workers", "2"]
+    first = CliRunner().invoke(main, [*arguments, "--journal", str(journal), "--json"])
+    played = journal.read_bytes()
+    second = CliRunner().invoke(main, [*arguments, "--journal", str(journal), "--markdown"])
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
+    assert journal.read_bytes() == played
+    report = json.loads(first.stdout)
+    assert report["format"] == "fedmarket-bench-mechanism/1"
+    [line] = report["lines"]
+    assert (line["strategy"], line["setting"], line["pays"]) == ("noise", "median", False)
+    assert "**median cosine, pot (1 seeds)**" in second.stdout
+
+
+def test_an_unknown_strategy_is_refused_by_name(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["bench", "mechanism", "--strategy", "theft", "--journal", str(tmp_path / "j")])
+    assert result.exit_code != 0
+    assert "strategy 'theft' is unknown, expected one of honest" in result.stderr

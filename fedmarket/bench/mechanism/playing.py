@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
+from queue import Empty
 
 from fedmarket.bench.mechanism.game import Result, play
 from fedmarket.bench.mechanism.ground import Ground
@@ -14,6 +16,8 @@ from fedmarket.bench.mechanism.settings import SETTINGS
 from fedmarket.bench.mechanism.strategies import STRATEGIES
 from fedmarket.bench.processes import Progress, StageFailed
 from market.protocol.errors import FedmarketError
+
+POLL_S = 1.0
 
 Played = tuple[Cell, Result | str]
 """A game and what came of it, or what went wrong."""
@@ -49,24 +53,39 @@ def _results(cells: Sequence[Cell], workers: int) -> Iterator[Iterator[Played]]:
     for process in processes:
         process.start()
     try:
-        yield (queue.get() for _ in cells)
+        yield (_next(queue, processes) for _ in cells)
     finally:
         for process in processes:
             process.terminate()
             process.join()
 
 
+def _next(queue: Queue[Played], processes: Sequence[BaseProcess]) -> Played:
+    """The next game that ends.
+
+    Raises:
+        StageFailed: there are processes that were to play it, and none that could.
+    """
+    while True:
+        over = all(process.exitcode is not None for process in processes)
+        try:
+            return queue.get(timeout=POLL_S)
+        except Empty:
+            if over or any(process.exitcode for process in processes):
+                raise StageFailed("a process that played games has ended before its time") from None
+
+
 def played(cells: Sequence[Cell]) -> Iterator[Played]:
     """Play one game after the other on one chain; the first that fails is the last."""
     if not cells:
         return
-    with Ground() as ground:
-        for cell in cells:
-            try:
+    cell = cells[0]
+    try:
+        with Ground() as ground:
+            for cell in cells:
                 yield cell, play(ground, SETTINGS[cell.setting], STRATEGIES[cell.strategy], cell.seed)
-            except FedmarketError as error:
-                yield cell, str(error)
-                return
+    except FedmarketError as error:
+        yield cell, str(error)
 
 
 def _serve(cells: Sequence[Cell], queue: Queue[Played]) -> None:

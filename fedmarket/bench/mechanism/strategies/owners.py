@@ -66,6 +66,7 @@ STRATEGIES = (
         settings=EXAMINED,
         owner=OwnerConduct(delivers=never),
         owner_plays=True,
+        known=reasons.UNDELIVERED,
     ),
     Strategy(
         "unpublished",

@@ -19,3 +19,4 @@ HARSHNESS = "under a price the owner saves by a harsh exam: trainers see it in w
 SEATS_FIRST = "whoever stakes first takes a seat: an owner that fills them gets its money back, and no model"
 CARRIED = "what is not paid goes to those who were ever paid, by what they scored then"
 ONE_AGGREGATOR = "a job has as many aggregators as come: trainers see how many have bonded"
+UNDELIVERED = "an owner may open C_r and keep r back: it costs no deposit, and under a pot no money at all"
