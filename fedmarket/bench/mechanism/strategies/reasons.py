@@ -1,0 +1,22 @@
+"""Why a strategy pays or harms, where the mechanism is known not to prevent it: the remarks of the tables."""
+
+from __future__ import annotations
+
+SPLIT = "one person's data under several names is not to be told from several people's: stake, allow-lists"
+POOLING = "whoever shares updates before the round sends better ones: that is worth more to the owner, too"
+MAJORITY_RULES = "without an exam a majority decides what agreement is"
+BLURRING = "where marks exceed the cap, noise of one's own costs no score and lowers crowding"
+PUBLIC_DATA = "public data of the same kind train, too"
+EFFORT = "a price pays up to its target, and a pot up to its cap: who can reach them with less has no reason for more"
+EXCLUSIONS = "an aggregator is believed about what it could not fetch, until exclusions can be contested"
+WITHHOLDING = "a model whose bytes are withheld stands, until that can be disputed"
+IDENTITIES = (
+    "who examines knows r: a cap bounds what an identity of the owner's takes from a pot, a price what it is paid"
+)
+LEAKING = "what an aggregator reads it can show: rounds want nearly the same"
+FALSE_R = "a false r is shown at the close; taking the deposits for it is for the disputes to come"
+HARSHNESS = "under a price the owner saves by a harsh exam: trainers see it in what they are paid"
+SEATS_FIRST = "whoever stakes first takes a seat: an owner that fills them gets its money back, and no model"
+CARRIED = "what is not paid goes to those who were ever paid, by what they scored then"
+ONE_AGGREGATOR = "a job has as many aggregators as come: trainers see how many have bonded"
+UNDELIVERED = "an owner may open C_r and keep r back: it costs no deposit, and under a pot no money at all"
