@@ -99,7 +99,7 @@ class Trainer(Agent):
         for account in self.accounts:
             seat = board.seat(account)
             for credit in [] if seat is None else board.history.credits(seat):
-                self.tries(account, board.market.claim(board.job, credit.attempt, credit.pays, account))
+                self.tries(account, board.market.claim(board.job, credit.attempt, credit.pays, credit.undo, account))
             self.tries(account, board.market.withdraw_stake(board.job, account))
 
     def trained(self, repeat: int = 0, effort: float = 1.0, cost: float = 1.0) -> Floats | None:
