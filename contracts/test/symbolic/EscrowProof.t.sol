@@ -44,6 +44,11 @@ contract EscrowProof is Base {
         assert(ledger.deposited - before.deposited == received);
     }
 
+    function check_addDispute_conserves(Ledger memory before, uint128 received) public conserves(before) {
+        ledger.addDispute(received);
+        assert(ledger.deposited - before.deposited == received);
+    }
+
     // ------------------------------------------------------------------ within
 
     /// @dev Four parts move: each by what it should, which sums to nothing, and no other.
@@ -59,6 +64,22 @@ contract EscrowProof is Base {
                 uint256(before.carry) + reward - pays - returned,
                 uint256(before.credits) + pays + fee,
                 uint256(before.refundable) + returned
+            );
+        }
+    }
+
+    function check_unsettle_conserves(Ledger memory before, uint128 reward, uint128 fee, uint128 pays, uint128 returned)
+        public
+    {
+        ledger = before;
+        ledger.unsettle(reward, fee, pays, returned);
+        unchecked {
+            _assertMoved(
+                before,
+                uint256(before.budget) + reward + fee,
+                uint256(before.carry) + pays + returned - reward,
+                uint256(before.credits) - pays - fee,
+                uint256(before.refundable) - returned
             );
         }
     }
@@ -117,6 +138,16 @@ contract EscrowProof is Base {
         assert(Ledgers.lockedMore(ledger, before) == 0);
     }
 
+    function check_restoreExams_conserves(Ledger memory before, uint128 amount) public conserves(before) {
+        ledger.restoreExams(amount);
+        assert(Ledgers.lockedMore(ledger, before) == 0);
+    }
+
+    function check_burnDispute_conserves(Ledger memory before, uint128 amount) public conserves(before) {
+        ledger.burnDispute(amount);
+        assert(ledger.burned - before.burned == amount);
+    }
+
     function check_returnExams_conserves(Ledger memory before, uint128 amount) public conserves(before) {
         ledger.returnExams(amount);
         assert(Ledgers.lockedMore(ledger, before) == 0);
@@ -148,6 +179,11 @@ contract EscrowProof is Base {
 
     function check_returnBond_conserves(Ledger memory before, uint128 amount) public conserves(before) {
         ledger.returnBond(amount);
+        assert(ledger.refunded - before.refunded == amount);
+    }
+
+    function check_returnDispute_conserves(Ledger memory before, uint128 amount) public conserves(before) {
+        ledger.returnDispute(amount);
         assert(ledger.refunded - before.refunded == amount);
     }
 

@@ -6,7 +6,7 @@ import {Ledger} from "../../src/interfaces/IJobMarket.sol";
 /// @notice What a ledger has to satisfy.
 library Ledgers {
     /// @notice By how much a move broke deposited = paid + refunded + burned + locked: zero where it holds after if it held
-    /// before. Part by part, so that what a move leaves alone cancels; modulo 2^256, which no sum of eleven parts reaches.
+    /// before. Part by part, so that what a move leaves alone cancels; modulo 2^256, which no sum of twelve parts reaches.
     function drift(Ledger memory ledger, Ledger memory before) internal pure returns (uint256 difference) {
         unchecked {
             difference = uint256(ledger.deposited) - before.deposited;
@@ -27,6 +27,7 @@ library Ledgers {
             difference += uint256(ledger.bonds) - before.bonds;
             difference += uint256(ledger.refundable) - before.refundable;
             difference += uint256(ledger.exams) - before.exams;
+            difference += uint256(ledger.disputes) - before.disputes;
         }
     }
 
