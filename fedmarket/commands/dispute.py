@@ -45,9 +45,11 @@ def open_dispute(job_number: int, attempt: int, fact: str, actor: Actor) -> None
         if disputed.settled is None:
             raise InvalidInput(f"attempt {attempt} of job {job.id} was not settled: its {fact} cannot be disputed")
         pays, undo = disputed.settled.pays, history.undo_of(disputed)
+    key = f"dispute/{job.id}/{attempt}/{fact}"
+    if actor.sender.knows(key) and job.market.phase(job.id) is not Phase.DISPUTED:
+        raise InvalidInput(f"the {fact} of attempt {attempt} was disputed by this account before, and is answered")
     actor.allow_deposit(terms.token, terms.disputes.bond_wei)
-    call = job.market.dispute(job.id, terms, attempt, what, pays, undo)
-    actor.sender.send(f"dispute/{job.id}/{attempt}/{fact}", call)
+    actor.sender.send(key, job.market.dispute(job.id, terms, attempt, what, pays, undo))
     until_s = job.market.dispute_of(job.id).opened_at_s + terms.disputes.answer_period_s
     click.echo(
         f"the {fact} of attempt {attempt} is disputed, bond {money(terms.disputes.bond_wei, terms.token)}; "
