@@ -74,7 +74,7 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
         "attempt {attempt} has no such fact to dispute: no new model, or no exam whose deposit is left"
     ),
     "CannotDispute": _text(
-        "{caller} may not dispute this: a model only who revealed in its round, or the owner; an exclusion only its seat"
+        "{caller} may not dispute this: a model only who revealed in its round or the owner, an exclusion only its seat"
     ),
     "DisputedBefore": _text("this was disputed before: each fact is answered once"),
     "DisputeTooLate": _text("too late: what can be disputed no more is final since {until}"),

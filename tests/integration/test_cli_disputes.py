@@ -68,13 +68,11 @@ def test_a_false_alarm_is_answered_by_who_runs_an_attestor(
     refuses(
         court.run("dispute", "open", JOB, 0, "model", who="owner"), 2, "was disputed by this account before", "once"
     )
-    refuses(
-        court.run("dispute", "open", JOB, 0, "model", who="trainer-0"), 1, "each fact is answered once", "by anyone"
-    )
 
     devnet.advance_to(deployed.outcome(JOB, 0).vests_at_s)
     assert ended(aggregator)[0] == 0
     assert [ended(trainer)[0] for trainer in trainers] == [0, 0, 0]
+    refuses(court.run("dispute", "open", JOB, 0, "model", who="trainer-0"), 1, "too late", "vested")
     shown = court.told("job", "show", JOB)
     assert "1 of 1 attestors decide within 10 min, for a bond of 0.5 ETH" in shown
     assert "job 0 is closed" in court.told("job", "close", JOB, who="owner")
