@@ -64,15 +64,18 @@ library Disputes {
         Phase phase = job.phase();
         if (phase == Phase.Disputed || phase == Phase.Closed) revert IJobMarket.WrongPhase(phase, Phase.Finished);
         uint256 seat = 0;
-        if (fact == Fact.Exam) _requireExamDisputable(job, attempt, phase);
-        else seat = _requireDisputable(job, attempt, fact, pays, undo);
+        if (fact == Fact.Exam) {
+            _requireExamDisputable(job, attempt, phase);
+        } else {
+            seat = _requireDisputable(job, attempt, fact, pays, undo);
+            dispute.pays = pays.sumOfPays().toUint128();
+        }
         _takeOnce(job, attempt, fact, seat);
         dispute.by = msg.sender;
         dispute.attempt = attempt.toUint32();
         dispute.fact = fact;
         dispute.seat = seat.toUint8();
         dispute.round = fact == Fact.Exam ? job.state.round : job.state.round - 1;
-        dispute.pays = pays.sumOfPays().toUint128();
     }
 
     function _emitOpened(Job storage job, JobId id, Dispute memory dispute) private {
