@@ -26,8 +26,10 @@ BEGINNING = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
 """Whatever happens, the chain ends with the shell."""
 
 ENDING = """
-# The first is the chain, then the owner and the trainers; the attestor stays until the job is closed.
-for process in $(jobs -p | tail -n +2 | head -n 4); do wait $process; done
+attestor=$(jobs -p '%?attestor run')  # stays until the job is closed
+for process in $(jobs -p | tail -n +2); do  # owner, trainers; the first is the chain
+    [ $process = $attestor ] || wait $process
+done
 sleep 8
 fedmarket job close 0 --keystore keys/owner.json
 fedmarket job model 0 model.npz
