@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,9 @@ class PublishedJob:
         """
         self.market, self.store, self.id, self._cache = market, store, job, cache
         self._fetched: set[Path] = set()
+        terms = market.terms(job)
         self._opened = _opening(market, job)
-        self.terms = self._opened.terms
+        self.terms = replace(terms, deadline_s=self._opened.terms.deadline_s)
         # A document fits one block, whatever its length.
         cid = Cid.from_digest(self._opened.spec, 0)
         self.document = JobDocument.from_bytes(store.read(cid, MAX_SPEC_BYTES))
