@@ -207,7 +207,7 @@ def test_a_line_says_what_pays_what_harms_and_why(tmp_path: Path) -> None:
     text = tables.markdown([noise, excludes])
     assert "exam, pot (2 seeds)" in text
     assert "| `noise`: sends noise | -12.5 ± 0.0 | +12.5 ± 0.0 | +0.0 ± 0.0 |  |  |" in text
-    assert "| ∞ | **pays**: an aggregator is believed" in text
+    assert "| ∞ | **pays**: in a job without attestors an aggregator is believed" in text
     console = Console(record=True, width=200)
     tables.show([noise, excludes], console)
     assert "sends noise" in console.export_text()
