@@ -70,8 +70,8 @@ class Result:
         accounts: every party's, by its name.
         quality: of the last model that the owner has, 0 to 1.
         burned_wei: what nobody got.
-        settled, expired, skipped: how many attempts ended like that.
-        paid_rounds: in how many somebody was paid.
+        settled, expired, skipped: how many attempts ended like that; what was undone later was settled.
+        paid_rounds: how many settlements paid somebody, undone ones among them.
         disputes: how many were opened.
         undone: how many settlements were undone by one.
         frozen_s: for how long the job stood still by disputes.

@@ -206,6 +206,7 @@ STRATEGIES = (
         aggregators=(AggregatorConduct(excludes=all_others), HONEST_AGGREGATOR),
         aggregators_play=(0,),
         known=reasons.EXCLUSIONS,
+        known_in_court=reasons.IDENTITIES,
     ),
 )
 """In the order of the tables."""
