@@ -113,7 +113,7 @@ STRATEGIES = (
         owner_plays=True,
         owner_identities=answering(3),
         known=reasons.FALSE_R,
-        known_in_court=reasons.FALSE_R,
+        known_in_court=reasons.FALSE_R_PAID,
     ),
     *(
         Strategy(
@@ -135,7 +135,7 @@ STRATEGIES = (
         owner_plays=True,
         owner_identities=(TrainerConduct(crafts.until(1, crafts.absent, crafts.answer)),) * 3,
         known=reasons.FALSE_R,
-        known_in_court=reasons.FALSE_R,
+        known_in_court=reasons.FALSE_R_PAID,
     ),
     Strategy(
         "answers-once",

@@ -14,7 +14,8 @@ IDENTITIES = (
     "who examines knows r: a cap bounds what an identity of the owner's takes from a pot, a price what it is paid"
 )
 LEAKING = "what an aggregator reads it can show: rounds want nearly the same"
-FALSE_R = "a false r is shown at the close: attestors take the deposits that are left for it, and what it paid is paid"
+FALSE_R = "in a job without attestors a false r is shown at the close and costs nothing"
+FALSE_R_PAID = "what a false r paid is final when it is shown; the deposits taken for it go to those who were ever paid"
 EXAM_LEFT_OUT = "that an opened exam was left out is no fact that can be disputed"
 UNSERVED = "what attestors hold, aggregators have to be able to fetch from them: else a slander needs no lie"
 NO_QUORUM = "without a quorum of attestors who answer a dispute is lost, and what was settled stands"
