@@ -12,7 +12,10 @@ from click.testing import CliRunner
 from fedmarket.bench.mechanism.game import Result, play
 from fedmarket.bench.mechanism.ground import Ground
 from fedmarket.bench.mechanism.settings import (
+    ANSWER_S,
+    COMPENSATION_WEI,
     DEPOSIT_WEI,
+    DISPUTE_BOND_WEI,
     FEE_WEI,
     PRICE_WEI,
     REWARD_WEI,
@@ -93,6 +96,25 @@ def test_an_owner_that_never_publishes_pays_every_deposit(ground: Ground, honest
     result = game(ground, "unpublished")
     lost_wei = honest.accounts["owner"].money_wei - result.accounts["owner"].money_wei
     assert lost_wei == ROUNDS * DEPOSIT_WEI
+
+
+def test_before_attestors_a_withheld_model_costs_its_aggregator_the_bond_and_nobody_a_round(ground: Ground) -> None:
+    result = game(ground, "withholds-alone", "court")
+    assert (result.disputes, result.undone, result.settled, result.paid_rounds) == (1, 1, ROUNDS + 1, ROUNDS + 1)
+    assert result.accounts["aggregator-0"].money_wei == -REWARD_WEI
+    assert result.accounts["aggregator-1"].money_wei == ROUNDS * FEE_WEI
+    compensated_wei = PEOPLE * COMPENSATION_WEI
+    assert ROUNDS * REWARD_WEI - 1000 < trainers_wei(result) - compensated_wei <= ROUNDS * REWARD_WEI
+    assert result.quality > 0.7
+
+
+def test_before_attestors_a_false_alarm_costs_its_bond_and_stops_nobody(ground: Ground) -> None:
+    alarmed, quiet = game(ground, "false-alarm", "court"), game(ground, "honest", "court")
+    assert (alarmed.disputes, alarmed.undone, alarmed.settled) == (ROUNDS, 0, ROUNDS)
+    lost_wei = quiet.accounts["trainer-8"].money_wei - alarmed.accounts["trainer-8"].money_wei
+    assert lost_wei == ROUNDS * DISPUTE_BOND_WEI
+    assert alarmed.accounts["trainer-0"].money_wei == quiet.accounts["trainer-0"].money_wei
+    assert alarmed.frozen_s < ANSWER_S
 
 
 @pytest.mark.timeout(300)

@@ -85,8 +85,19 @@ class Agent:
     def act(self, phase: Phase) -> None:
         """Do what is due in this phase."""
 
+    def contest(self) -> bool:
+        """Dispute something before attestors; returns whether a dispute is open now."""
+        return False
+
     def collect(self) -> None:
         """Take one's money after the close."""
+
+    def take_dispute_bonds(self) -> None:
+        """Take back the bonds of disputes that one won."""
+        market, job = self.board.market, self.board.job
+        for account in self.accounts:
+            if self.board.terms.disputes.attestors and market.dispute_bond_wei(job, account):
+                self.tries(account, market.withdraw_dispute_bond(job, account))
 
 
 def always(agent: Agent) -> bool:

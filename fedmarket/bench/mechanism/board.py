@@ -14,9 +14,9 @@ from aggregator.proving import CommittedModel
 from aggregator.round import ModelVersion
 from fedmarket.bench.mechanism.ground import Ground
 from fedmarket.bench.mechanism.task import Floats, Task
-from market.chain.events import Event, TrainerEnrolled
+from market.chain.events import DisputeOpened, DisputeResolved, Event, TrainerEnrolled
 from market.chain.job_market import JobMarket
-from market.chain.records import JobState
+from market.chain.records import Fact, JobState, Verdict
 from market.job_history import Attempt, JobHistory
 from market.model_opening import model_blinders
 from market.protocol.identifiers import Digest, JobId, Seat
@@ -29,6 +29,8 @@ from zk.gram_proof import CommittedRow
 from zk.srs import Srs
 
 Integers = NDArray[np.int64]
+Asked = tuple[int, Fact, Seat]
+"""What a dispute is about: attempt, fact and seat."""
 
 
 @dataclass
@@ -43,6 +45,9 @@ class Board:
         models: the published models' integers, by digest; what is withheld is missing.
         updates: what was put into the storage, by attempt and seat.
         exams: r with what opens it, as it was sealed to the aggregator, by attempt.
+        references: every r that was opened, by attempt: whoever sees the publication computes what it should be.
+        receipts: whose updates attestors had when the aggregator's time began, by attempt.
+        just: attempt, fact and seat of what somebody honest disputed.
     """
 
     ground: Ground
@@ -52,6 +57,9 @@ class Board:
     models: dict[Digest, Integers]
     updates: dict[tuple[int, Seat], CommittedRow] = field(default_factory=dict)
     exams: dict[int, CommittedRow] = field(default_factory=dict)
+    references: dict[int, Integers] = field(default_factory=dict)
+    receipts: dict[int, set[Seat]] = field(default_factory=dict)
+    just: set[Asked] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
     _next_block: int = 0
     _seats: dict[str, Seat] = field(default_factory=dict)
@@ -101,6 +109,37 @@ class Board:
     def seat(self, account: str) -> Seat | None:
         """An account's seat, as of the last look."""
         return self._seats.get(account)
+
+    # ------------------------------------------------------------------ disputes
+
+    @property
+    def latest(self) -> Attempt | None:
+        """The settlement that was the last so far."""
+        settled = self.history.settlements()
+        return settled[-1] if settled else None
+
+    @property
+    def is_futile(self) -> bool:
+        """Whether somebody honest disputed and lost a bond by it: nobody honest does again in this job."""
+        ended = zip(self.history.of(DisputeOpened), self.history.of(DisputeResolved), strict=False)
+        return any(
+            (opened.attempt, opened.fact, opened.seat) in self.just and resolved.verdict is not Verdict.FAILS
+            for opened, resolved in ended
+        )
+
+    def honest_reference(self, attempt: Attempt) -> Integers | None:
+        """The r that an attempt's slice leads to; None where its model cannot be had."""
+        version = self.history.versions(attempt.number)[-1]
+        model = self._in_counts(version.digest)
+        if model is None:
+            return None
+        return np.rint(self.task.reference(model, attempt.started.round, attempt.number)).astype(np.int64)
+
+    def is_false(self, attempt: Attempt) -> bool:
+        """Whether an attempt's r is not what its slice leads to."""
+        opened = self.references.get(attempt.number)
+        honest = self.honest_reference(attempt)
+        return opened is not None and honest is not None and not np.array_equal(opened, honest)
 
     # ------------------------------------------------------------------ models
 

@@ -10,14 +10,14 @@ from fedmarket.bench.edition import edition_of
 DECIDING = (
     ("aggregator", "acceptance centred_clipping contribution decision exam geometric_median gram mixing"),
     ("aggregator", "projection proving round rules shapley shares sharing"),
-    ("fedmarket.bench.mechanism", "agent aggregator board crafts game ground opening owner"),
+    ("fedmarket.bench.mechanism", "agent aggregator board court crafts disputing game ground opening owner"),
     ("fedmarket.bench.mechanism", "settings strategy task trainer"),
-    ("fedmarket.bench.mechanism.strategies", "aggregators owners trainers"),
+    ("fedmarket.bench.mechanism.strategies", "aggregators disputes owners trainers"),
 )
 """The modules that decide what comes of a game."""
-REMARKS = ("known",)
+REMARKS = ("known", "known_in_court")
 """What of a strategy is only said about it."""
-CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Attempts", "Openings", "Exams")
+CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Attempts", "Openings", "Exams", "Disputes")
 
 
 @cache

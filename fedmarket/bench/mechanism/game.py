@@ -12,13 +12,22 @@ import numpy as np
 from fedmarket.bench.mechanism.agent import Agent, League
 from fedmarket.bench.mechanism.aggregator import Aggregator
 from fedmarket.bench.mechanism.board import Board
+from fedmarket.bench.mechanism.court import Attestor, hear, take_receipts
 from fedmarket.bench.mechanism.ground import Ground
 from fedmarket.bench.mechanism.owner import Owner
 from fedmarket.bench.mechanism.settings import DIMENSION, GAS_PRICE_WEI, MODEL_WEI, ROOT, ROUNDS, Setting
 from fedmarket.bench.mechanism.strategy import PEOPLE, Strategy
 from fedmarket.bench.mechanism.task import task_of
 from fedmarket.bench.mechanism.trainer import Trainer
-from market.chain.events import AttemptExpired, JobOpened, RoundSettled, RoundSkipped
+from market.chain.events import (
+    AttemptExpired,
+    AttemptUndone,
+    DisputeOpened,
+    DisputeResolved,
+    JobOpened,
+    RoundSettled,
+    RoundSkipped,
+)
 from market.protocol import integer_model
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import Digest
@@ -26,7 +35,9 @@ from market.protocol.integer_model import WEIGHT_BITS
 from market.protocol.rounds import Phase
 from zk.commitment import Blinders, Layout, commit
 
-OWNER, AGGREGATOR, TRAINER = "owner", "aggregator", "trainer"
+OWNER, AGGREGATOR, TRAINER, ATTESTOR = "owner", "aggregator", "trainer", "attestor"
+CONTESTABLE = (Phase.ENROLMENT, Phase.COMMIT, Phase.FINISHED)
+"""When what was settled last has not vested."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,11 @@ class Result:
         accounts: every party's, by its name.
         quality: of the last model that the owner has, 0 to 1.
         burned_wei: what nobody got.
-        settled, expired, skipped: how many attempts ended like that.
-        paid_rounds: in how many somebody was paid.
+        settled, expired, skipped: how many attempts ended like that; what was undone later was settled.
+        paid_rounds: how many settlements paid somebody, undone ones among them.
+        disputes: how many were opened.
+        undone: how many settlements were undone by one.
+        frozen_s: for how long the job stood still by disputes.
     """
 
     accounts: Mapping[str, Account]
@@ -70,6 +84,9 @@ class Result:
     expired: int
     skipped: int
     paid_rounds: int
+    disputes: int = 0
+    undone: int = 0
+    frozen_s: int = 0
 
     @property
     def model_wei(self) -> int:
@@ -95,16 +112,18 @@ class Cast:
         owner: who opened the job.
         aggregators: in the order in which they bond.
         trainers: the league's first, then the others.
+        attestors: who answer disputes, where anything can be disputed.
     """
 
     owner: Owner
     aggregators: Sequence[Aggregator]
     trainers: Sequence[Trainer]
+    attestors: Sequence[Attestor] = ()
 
     @property
     def all(self) -> list[Agent]:
         """Everybody, in the order in which they act."""
-        return [self.owner, *self.trainers, *self.aggregators]
+        return [self.owner, *self.trainers, *self.aggregators, *self.attestors]
 
     @property
     def passer_by(self) -> Agent:
@@ -123,7 +142,7 @@ def play(ground: Ground, setting: Setting, strategy: Strategy, seed: int) -> Res
     cast = _cast(board, owner, strategy)
     for agent in cast.all:
         agent.join()
-    while (phase := board.look()) not in (Phase.FINISHED, Phase.CLOSED):
+    while (phase := _due(board, cast)) not in (Phase.FINISHED, Phase.CLOSED):
         _advance(board, cast, phase)
     _finish(board, cast)
     return _books(board, cast, strategy)
@@ -164,19 +183,35 @@ def _cast(board: Board, owner_account: str, strategy: Strategy) -> Cast:
         )
         for place, c in enumerate(strategy.aggregators)
     ]
-    return Cast(owner, aggregators, trainers)
+    attestors = [
+        Attestor(f"{ATTESTOR}-{place}", board, conduct=conduct, place=place)
+        for place, conduct in enumerate(strategy.attestors[: len(board.terms.disputes.attestors)])
+    ]
+    return Cast(owner, aggregators, trainers, attestors)
+
+
+def _due(board: Board, cast: Cast) -> Phase:
+    """What comes next. Disputes come first, the trainers' before the owner's."""
+    phase = board.look()
+    if not cast.attestors or phase not in CONTESTABLE:
+        return phase
+    return board.look() if any(agent.contest() for agent in (*cast.trainers, cast.owner)) else phase
 
 
 def _advance(board: Board, cast: Cast, phase: Phase) -> None:
     """Let everybody act in a phase, and time pass to the next one where they do not end it."""
     job, number = board.job, board.state.attempt
     if phase is Phase.AWAITING_AGGREGATOR:
-        board.ground.devnet.advance_to(board.terms.deadline_s)
+        board.ground.devnet.advance_to(board.history.deadline_s)
     elif phase is Phase.STARVED:
         _end(cast, board.market.skip_round(job, number))
     elif phase is Phase.OVERDUE:
         _end(cast, board.market.expire_round(job, number))
+    elif phase is Phase.DISPUTED:
+        hear(board, cast.attestors, cast.passer_by)
     else:
+        if phase is Phase.SETTLE:
+            take_receipts(board)
         for agent in cast.all:
             agent.act(phase)
         if phase is not Phase.SETTLE or board.market.phase(job) is phase:
@@ -202,12 +237,17 @@ def _ends_at(board: Board, phase: Phase) -> int:
 
 
 def _finish(board: Board, cast: Cast) -> None:
+    # Exams are shown once the last settlement is final.
+    board.ground.devnet.advance(board.terms.vesting_period_s)
+    board.look()
     for agent in cast.all:
         agent.act(Phase.FINISHED)
+    while _due(board, cast) is Phase.DISPUTED:
+        hear(board, cast.attestors, cast.passer_by)
     attempts: list[Callable[[], int]] = [
         lambda: board.ground.devnet.advance(board.terms.vesting_period_s),
         lambda: board.ground.devnet.advance(board.terms.commit_period_s),
-        lambda: board.ground.devnet.advance_to(board.terms.deadline_s + board.terms.commit_period_s),
+        lambda: board.ground.devnet.advance_to(board.history.deadline_s + board.terms.commit_period_s),
     ]
     for wait in attempts:
         wait()
@@ -241,4 +281,13 @@ def _books(board: Board, cast: Cast, strategy: Strategy) -> Result:
         sum(isinstance(event, AttemptExpired) for event in board.events),
         sum(isinstance(event, RoundSkipped) for event in board.events),
         sum(event.paid for event in settled),
+        sum(isinstance(event, DisputeOpened) for event in board.events),
+        sum(isinstance(event, AttemptUndone) for event in board.events),
+        _frozen_s(board),
     )
+
+
+def _frozen_s(board: Board) -> int:
+    """How long disputes lasted, to the second."""
+    resolved = board.history.of(DisputeResolved)
+    return max((event.deadline_s for event in resolved), default=board.terms.deadline_s) - board.terms.deadline_s

@@ -78,10 +78,14 @@ class Ground:
     def account(self, name: str) -> str:
         """The address that belongs to a name, with more than enough money."""
         address = str(to_checksum_address(keccak(text=f"fedmarket/simulation/{name}")[12:]))
+        self.open_purse(address)
+        return address
+
+    def open_purse(self, address: str) -> None:
+        """Count what an account earns from now on, and give it more than enough money."""
         if address not in self.purses:
             self.purses[address] = Purse()
             self.devnet.fund(address, GIFT_WEI)
-        return address
 
     def send(self, sender: str, call: PreparedCall) -> None:
         """Have a transaction mined at once.

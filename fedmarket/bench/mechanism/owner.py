@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedmarket.bench.mechanism.agent import Agent, always
+from fedmarket.bench.mechanism.disputing import justly
 from fedmarket.bench.mechanism.opening import Opening, committed
 from fedmarket.bench.mechanism.task import Floats
 from market.protocol.identifiers import Digest
@@ -71,8 +72,13 @@ class Owner(Agent):
         board = self.board
         return self.tries(self.accounts[0], board.market.close_job(board.job, board.history.packed_lifetime()))
 
+    def contest(self) -> bool:
+        """Dispute what it cannot fetch."""
+        return justly(self)
+
     def collect(self) -> None:
         """Take what is left."""
+        self.take_dispute_bonds()
         self.tries(self.accounts[0], self.board.market.refund(self.board.job, self.accounts[0]))
 
     def _commit(self) -> None:
@@ -92,5 +98,6 @@ class Owner(Agent):
         board, attempt = self.board, self.board.state.attempt
         values = (opening.content, opening.row.commitment, opening.salt)
         self.send(self.accounts[0], board.market.open_exam(board.job, attempt, *values))
+        board.references[attempt] = np.asarray(opening.row.values, np.int64)
         if self.conduct.delivers(self):
             board.exams[attempt] = opening.row

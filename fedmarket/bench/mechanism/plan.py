@@ -14,7 +14,7 @@ from fedmarket.bench.mechanism.strategies import STRATEGIES
 from market.protocol.errors import InvalidInput
 
 SEEDS = range(300, 305)
-QUICK = ("absent", "noise", "copies-2", "silent", "excludes-all")
+QUICK = ("absent", "noise", "copies-2", "silent", "excludes-all", "false-alarm")
 PLANS: Mapping[str, tuple[Sequence[str], Sequence[int]]] = {
     "quick": (QUICK, SEEDS[:1]),
     "full": (tuple(STRATEGIES), SEEDS),

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
+
 from fedmarket.bench.mechanism.task import NORM
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring
-from market.protocol.terms import NATIVE, NO_EXAM, ExamTerms, JobTerms, PayMode
+from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, DisputeTerms, ExamTerms, JobTerms, PayMode
 
 DIMENSION = 1024
 ROUNDS = 8
@@ -36,6 +40,25 @@ MODEL_WEI = REWARD_WEI + FEE_WEI
 NORM_BOUND = (int(6 * NORM), int(NORM / 10))
 ENROL_S, COMMIT_S, REVEAL_S, EXAM_S, SETTLE_S, VESTING_S, CONFIRMATION_S = 2_000, 2_000, 1_000, 1_000, 2_000, 500, 12
 
+ATTESTORS = 3
+QUORUM = 2
+ANSWER_S = 1_000
+DISPUTE_BOND_WEI = REWARD_WEI // 5
+"""Nearly two honest shares of a round."""
+
+
+def attestor_account(place: int) -> LocalAccount:
+    """The key of an attestor, whose answers are signed for real."""
+    account: LocalAccount = Account.from_key(keccak(text=f"fedmarket/simulation/attestor/{place}"))
+    return account
+
+
+def dispute_terms() -> DisputeTerms:
+    """Three attestors, two of whom decide."""
+    addresses = [attestor_account(place).address for place in range(ATTESTORS)]
+    return DisputeTerms(QUORUM, ANSWER_S, DISPUTE_BOND_WEI, tuple(sorted(addresses, key=lambda one: int(one, 16))))
+
+
 ROOT = b"\x01" * 32
 """Of slices that nobody looks at: what an exam asks is drawn by the task."""
 
@@ -49,12 +72,14 @@ class Setting:
         title: for tables.
         rules: how a round is decided.
         pay_mode: how its reward becomes pay.
+        attested: whether there are attestors before whom facts can be disputed.
     """
 
     name: str
     title: str
     rules: RuleTerms
     pay_mode: PayMode
+    attested: bool = False
 
     def terms(self, now_s: int) -> JobTerms:
         """The job's terms, stakes and bonds at the least that the contract takes, as the chain's clock stands now."""
@@ -85,6 +110,7 @@ class Setting:
             price_wei=PRICE_WEI if is_priced else 0,
             score_target_q32=int(SCORE_TARGET * 2**32) if is_priced else 0,
             exam=exam if self.rules.needs_exam else NO_EXAM,
+            disputes=dispute_terms() if self.attested else NO_DISPUTES,
             rules=self.rules,
         )
 
@@ -108,6 +134,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("pot", "exam, pot", EXAMINED, PayMode.POT),
         Setting("price", "exam, price", EXAMINED, PayMode.PRICE),
         Setting("uncapped", "exam without a cap, pot", replace(EXAMINED, cap_q16=ONE_Q16), PayMode.POT),
+        Setting("court", "exam, pot, attestors", EXAMINED, PayMode.POT, attested=True),
         Setting("median", "median cosine, pot", AGREEING, PayMode.POT),
     )
 }

@@ -138,4 +138,4 @@ def _line(setting: str, strategy: str, found: Sequence[Comparison]) -> Line:
     gain, others, model = (Estimate.of([getattr(each, name) for each in found]) for name in ("gain", "others", "model"))
     played = STRATEGIES[strategy]
     factor = griefing_factor(gain.mean, others.mean, model.mean, played.owner_plays)
-    return Line(setting, strategy, len(found), gain, others, model, factor, played.known)
+    return Line(setting, strategy, len(found), gain, others, model, factor, played.known_in(setting))

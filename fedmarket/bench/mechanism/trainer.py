@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fedmarket.bench.mechanism.agent import Agent
+from fedmarket.bench.mechanism.disputing import justly
 from fedmarket.bench.mechanism.opening import Opening, committed
 from fedmarket.bench.mechanism.settings import TRAINING_WEI
 from fedmarket.bench.mechanism.task import Floats
@@ -41,6 +42,7 @@ class TrainerConduct:
         joins_in: the round before which it enrols.
         enrols: how it takes its seats; None: one for every identity.
         before: what else it does at the beginning of every attempt.
+        contests: what it disputes before attestors; returns whether a dispute is open now.
     """
 
     craft: Craft = train
@@ -50,6 +52,7 @@ class TrainerConduct:
     joins_in: int = 0
     enrols: Callable[[Trainer], None] | None = None
     before: Callable[[Trainer], None] = nothing
+    contests: Callable[[Trainer], bool] = justly
 
 
 @dataclass
@@ -93,6 +96,10 @@ class Trainer(Agent):
         elif phase is Phase.REVEAL and self.conduct.reveals:
             self._reveal()
 
+    def contest(self) -> bool:
+        """Dispute what its conduct says."""
+        return self.conduct.contests(self)
+
     def collect(self) -> None:
         """Claim every credit, and take the stake back."""
         board = self.board
@@ -101,6 +108,7 @@ class Trainer(Agent):
             for credit in [] if seat is None else board.history.credits(seat):
                 self.tries(account, board.market.claim(board.job, credit.attempt, credit.pays, credit.undo, account))
             self.tries(account, board.market.withdraw_stake(board.job, account))
+        self.take_dispute_bonds()
 
     def trained(self, repeat: int = 0, effort: float = 1.0, cost: float = 1.0) -> Floats | None:
         """Train on one's data, once for each `repeat`; None where there is no model to train from.

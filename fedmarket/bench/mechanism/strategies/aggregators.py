@@ -7,7 +7,16 @@ from fedmarket.bench.mechanism.agent import Agent, in_first_round, never
 from fedmarket.bench.mechanism.aggregator import Aggregator, AggregatorConduct
 from fedmarket.bench.mechanism.settings import ROUNDS
 from fedmarket.bench.mechanism.strategies import reasons
-from fedmarket.bench.mechanism.strategy import ALL_SETTINGS, ALONE, EXAMINED, HONEST_AGGREGATOR, THIRD, Strategy
+from fedmarket.bench.mechanism.strategy import (
+    ALL_SETTINGS,
+    ALONE,
+    COURT,
+    EXAMINED,
+    HONEST_AGGREGATOR,
+    THIRD,
+    UNEXAMINED_TOO,
+    Strategy,
+)
 from fedmarket.bench.mechanism.trainer import TrainerConduct
 from market.protocol.identifiers import Seat
 
@@ -83,7 +92,7 @@ STRATEGIES = (
     Strategy(
         "excludes-all",
         "the aggregator excludes everybody, and proves nothing",
-        settings=ALL_SETTINGS,
+        settings=(*ALL_SETTINGS, COURT),
         aggregators=(AggregatorConduct(excludes=everybody), HONEST_AGGREGATOR),
         aggregators_play=(0,),
         known=reasons.EXCLUSIONS,
@@ -91,7 +100,7 @@ STRATEGIES = (
     Strategy(
         "excludes-others",
         "the aggregator excludes all but three in league with it",
-        settings=ALL_SETTINGS,
+        settings=(*ALL_SETTINGS, COURT),
         people=THIRD,
         aggregators=(AggregatorConduct(excludes=all_others), HONEST_AGGREGATOR),
         aggregators_play=(0,),
@@ -100,6 +109,7 @@ STRATEGIES = (
     Strategy(
         "excludes-others-idle",
         "the same, and the three do not even train",
+        settings=(*UNEXAMINED_TOO, COURT),
         people=THIRD,
         trainer=TrainerConduct(crafts.agreed),
         aggregators=(AggregatorConduct(excludes=all_others), HONEST_AGGREGATOR),
@@ -109,7 +119,7 @@ STRATEGIES = (
     Strategy(
         "excludes-one",
         "the aggregator excludes one victim; three are in league with it",
-        settings=ALL_SETTINGS,
+        settings=(*ALL_SETTINGS, COURT),
         people=THIRD,
         aggregators=(AggregatorConduct(excludes=one_other), HONEST_AGGREGATOR),
         aggregators_play=(0,),
@@ -118,7 +128,7 @@ STRATEGIES = (
     Strategy(
         "excludes-one-alone",
         "the aggregator excludes one victim, for nobody",
-        settings=ALL_SETTINGS,
+        settings=(*ALL_SETTINGS, COURT),
         aggregators=(AggregatorConduct(excludes=one_other), HONEST_AGGREGATOR),
         aggregators_play=(0,),
         known=reasons.EXCLUSIONS,
@@ -126,25 +136,27 @@ STRATEGIES = (
     Strategy(
         "drops-exam",
         "the aggregator leaves the exam out",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         aggregators=(AggregatorConduct(examines=never), HONEST_AGGREGATOR),
         aggregators_play=(0,),
         known=reasons.EXCLUSIONS,
+        known_in_court=reasons.EXAM_LEFT_OUT,
     ),
     Strategy(
         "drops-exam-third",
         "the aggregator leaves the exam out, three in league with it agree",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         people=THIRD,
         trainer=TrainerConduct(crafts.agreed),
         aggregators=(AggregatorConduct(examines=never), HONEST_AGGREGATOR),
         aggregators_play=(0,),
         known=reasons.EXCLUSIONS,
+        known_in_court=reasons.EXAM_LEFT_OUT,
     ),
     Strategy(
         "excludes-once",
         "excludes all but three in league once, then leaves every exam out; the three rest",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         people=THIRD,
         trainer=TrainerConduct(crafts.until(1, crafts.absent)),
         aggregators=(AggregatorConduct(excludes=all_others_once, examines=in_first_round), HONEST_AGGREGATOR),
@@ -154,7 +166,7 @@ STRATEGIES = (
     Strategy(
         "excludes-once-alone",
         "the same for one trainer, beside two whom it lets in",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         people=ALONE,
         trainer=TrainerConduct(crafts.until(1, crafts.absent)),
         aggregators=(AggregatorConduct(excludes=all_but_three_once, examines=in_first_round), HONEST_AGGREGATOR),
@@ -164,6 +176,7 @@ STRATEGIES = (
     Strategy(
         "withholds-model",
         "the aggregator shows its models to five in league only, who go on alone",
+        settings=(*UNEXAMINED_TOO, COURT),
         people=tuple(range(4, 9)),
         aggregators=(AggregatorConduct(publishes=never), HONEST_AGGREGATOR),
         aggregators_play=(0,),
@@ -172,7 +185,7 @@ STRATEGIES = (
     Strategy(
         "withholds-alone",
         "the aggregator keeps its models to itself, for nobody",
-        settings=ALL_SETTINGS,
+        settings=(*ALL_SETTINGS, COURT),
         aggregators=(AggregatorConduct(publishes=never), HONEST_AGGREGATOR),
         aggregators_play=(0,),
         known=reasons.WITHHOLDING,

@@ -10,7 +10,13 @@ from fedmarket.bench.mechanism.aggregator import AggregatorConduct
 from fedmarket.bench.mechanism.owner import Owner, OwnerConduct, examine
 from fedmarket.bench.mechanism.strategies import reasons
 from fedmarket.bench.mechanism.strategies.aggregators import all_others, everybody, until_half
-from fedmarket.bench.mechanism.strategy import ALL_SETTINGS, EXAMINED, HONEST_AGGREGATOR, Strategy
+from fedmarket.bench.mechanism.strategy import (
+    ALL_SETTINGS,
+    COURT,
+    EXAMINED,
+    HONEST_AGGREGATOR,
+    Strategy,
+)
 from fedmarket.bench.mechanism.task import REFERENCE_NORM, Floats
 from fedmarket.bench.mechanism.trainer import TrainerConduct
 
@@ -63,10 +69,11 @@ STRATEGIES = (
     Strategy(
         "undelivered",
         "the owner opens exams, and keeps r from the aggregator",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         owner=OwnerConduct(delivers=never),
         owner_plays=True,
         known=reasons.UNDELIVERED,
+        known_in_court=reasons.UNDELIVERED,
     ),
     Strategy(
         "unpublished",
@@ -78,7 +85,7 @@ STRATEGIES = (
     Strategy(
         "junk-exam",
         "the owner asks for noise",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         owner=OwnerConduct(junk),
         owner_plays=True,
         known=reasons.FALSE_R,
@@ -101,11 +108,12 @@ STRATEGIES = (
     Strategy(
         "rigged-exam",
         "the owner asks for what its three identities send",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         owner=OwnerConduct(junk, tells=True),
         owner_plays=True,
         owner_identities=answering(3),
         known=reasons.FALSE_R,
+        known_in_court=reasons.FALSE_R_PAID,
     ),
     *(
         Strategy(
@@ -122,20 +130,22 @@ STRATEGIES = (
     Strategy(
         "rigged-once",
         "the owner asks once for what its three identities send, and then keeps r from the aggregator",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         owner=OwnerConduct(junk_once, delivers=in_first_round, tells=True),
         owner_plays=True,
         owner_identities=(TrainerConduct(crafts.until(1, crafts.absent, crafts.answer)),) * 3,
         known=reasons.FALSE_R,
+        known_in_court=reasons.FALSE_R_PAID,
     ),
     Strategy(
         "answers-once",
         "the owner's three identities answer one true exam, and then it keeps r from the aggregator",
-        settings=(*EXAMINED, "uncapped"),
+        settings=(*EXAMINED, "uncapped", COURT),
         owner=OwnerConduct(delivers=in_first_round, tells=True),
         owner_plays=True,
         owner_identities=(TrainerConduct(crafts.until(1, crafts.absent, crafts.answer)),) * 3,
         known=reasons.CARRIED,
+        known_in_court=reasons.CARRIED,
     ),
     Strategy(
         "owner-stops",
@@ -149,7 +159,7 @@ STRATEGIES = (
     Strategy(
         "owner-withholds",
         "the aggregator shows the models of the second half to the owner alone: nobody else can train",
-        settings=ALL_SETTINGS,
+        settings=(*ALL_SETTINGS, COURT),
         owner_plays=True,
         aggregators=(AggregatorConduct(publishes=until_half), HONEST_AGGREGATOR),
         aggregators_play=(0,),
@@ -180,7 +190,7 @@ STRATEGIES = (
     Strategy(
         "owner-excludes-all",
         "owner and aggregator exclude everybody",
-        settings=ALL_SETTINGS,
+        settings=(*ALL_SETTINGS, COURT),
         owner_plays=True,
         aggregators=(AggregatorConduct(excludes=everybody), HONEST_AGGREGATOR),
         aggregators_play=(0,),
@@ -190,12 +200,13 @@ STRATEGIES = (
         "owner-excludes-others",
         "owner and aggregator exclude all but three of the owner's identities",
         owner=TELLS,
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         owner_plays=True,
         owner_identities=answering(3),
         aggregators=(AggregatorConduct(excludes=all_others), HONEST_AGGREGATOR),
         aggregators_play=(0,),
         known=reasons.EXCLUSIONS,
+        known_in_court=reasons.IDENTITIES,
     ),
 )
 """In the order of the tables."""

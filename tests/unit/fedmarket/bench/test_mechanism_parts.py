@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,15 +14,27 @@ from rich.console import Console
 
 from fedmarket.bench.edition import edition_of
 from fedmarket.bench.mechanism import tables
+from fedmarket.bench.mechanism.board import Board
+from fedmarket.bench.mechanism.court import LAST_MOMENT, PATIENCE, AttestorConduct, Finding, find
 from fedmarket.bench.mechanism.game import Account, Result
 from fedmarket.bench.mechanism.plan import PLANS, Cell, Journal, cells, selected
 from fedmarket.bench.mechanism.playing import play_all
-from fedmarket.bench.mechanism.settings import DIMENSION, GAS_PRICE_WEI, MODEL_WEI, REWARD_WEI, ROUNDS, SETTINGS
+from fedmarket.bench.mechanism.settings import (
+    DIMENSION,
+    GAS_PRICE_WEI,
+    MODEL_WEI,
+    REWARD_WEI,
+    ROUNDS,
+    SETTINGS,
+    attestor_account,
+)
 from fedmarket.bench.mechanism.strategies import STRATEGIES
-from fedmarket.bench.mechanism.strategy import HONEST, PEOPLE
+from fedmarket.bench.mechanism.strategy import COURT, HONEST, PEOPLE
 from fedmarket.bench.mechanism.summary import compare, griefing_factor, summarise
 from fedmarket.bench.mechanism.task import NORM, Task
+from market.chain.records import Dispute, Fact
 from market.protocol.errors import InvalidInput
+from market.protocol.identifiers import Seat
 
 ZERO = np.zeros(DIMENSION)
 
@@ -91,6 +105,7 @@ def test_every_strategy_can_be_played_and_compared(name: str) -> None:
     assert strategy.people == tuple(strategy.people)[:PEOPLE]
     parties = [f"trainer-{person}" for person in range(PEOPLE)]
     parties += [f"aggregator-{place}" for place in range(len(strategy.aggregators))] + ["owner"]
+    parties += [f"attestor-{place}" for place in range(len(strategy.attestors))]
     league = [party for party in parties if strategy.plays(party)]
     assert (league == []) == (name == HONEST)
     assert len(league) < len(parties), "somebody must be left to lose"
@@ -102,6 +117,54 @@ def test_only_the_owners_identities_are_the_owners() -> None:
     assert strategy.plays("owner's-0")
     assert not strategy.plays("trainer-8")
     assert not strategy.plays("aggregator-0")
+
+
+def test_what_is_known_before_attestors_is_not_what_is_known_without_them() -> None:
+    strategy = STRATEGIES["drops-exam"]
+    assert strategy.known_in("pot") == strategy.known_in("price") == strategy.known
+    assert strategy.known_in("court") == strategy.known_in_court != strategy.known
+    assert STRATEGIES["withholds-alone"].known_in("court") == ""
+
+
+# ---------------------------------------------------------------------- attestors
+
+
+def test_only_the_court_has_attestors_and_a_quorum_of_them_decides() -> None:
+    attested = [name for name, setting in SETTINGS.items() if setting.terms(0).disputes.attestors]
+    assert attested == [COURT]
+    disputes = SETTINGS[COURT].terms(0).disputes
+    keys = {attestor_account(place).address for place in range(len(disputes.attestors))}
+    assert keys == set(disputes.attestors)
+    assert len(keys) > disputes.quorum > len(keys) // 2
+
+
+@pytest.mark.parametrize(
+    ("in_time", "uploaded", "finding"),
+    [
+        (True, True, Finding(holds=False)),
+        (True, False, Finding(holds=False)),  # the attestors have it
+        (False, True, Finding(holds=True)),  # too late
+        (False, False, Finding(holds=True, absent=True)),
+    ],
+)
+def test_an_exclusion_holds_unless_attestors_had_the_update_in_time(
+    in_time: bool, uploaded: bool, finding: Finding
+) -> None:
+    attempt, seat = 3, Seat(2)
+    board = SimpleNamespace(
+        history=SimpleNamespace(attempt=lambda number: None),
+        receipts={attempt: {seat} if in_time else set()},
+        updates={(attempt, seat): None} if uploaded else {},
+    )
+    dispute = SimpleNamespace(attempt=attempt, seat=seat, fact=Fact.EXCLUSION)
+    assert find(cast(Board, board), cast(Dispute, dispute)) == finding
+
+
+def test_attestors_wait_for_what_is_absent_and_liars_do_not() -> None:
+    missing, there = Finding(False, absent=True), Finding(True)
+    assert missing.after(AttestorConduct()) == PATIENCE
+    assert there.after(AttestorConduct()) == missing.after(AttestorConduct(lies=True)) == 0.0
+    assert there.after(AttestorConduct(waits=LAST_MOMENT)) == LAST_MOMENT
 
 
 # ---------------------------------------------------------------------- gains and losses
@@ -207,7 +270,7 @@ def test_a_line_says_what_pays_what_harms_and_why(tmp_path: Path) -> None:
     text = tables.markdown([noise, excludes])
     assert "exam, pot (2 seeds)" in text
     assert "| `noise`: sends noise | -12.5 ± 0.0 | +12.5 ± 0.0 | +0.0 ± 0.0 |  |  |" in text
-    assert "| ∞ | **pays**: an aggregator is believed" in text
+    assert "| ∞ | **pays**: in a job without attestors an aggregator is believed" in text
     console = Console(record=True, width=200)
     tables.show([noise, excludes], console)
     assert "sends noise" in console.export_text()
