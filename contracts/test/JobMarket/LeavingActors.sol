@@ -85,6 +85,7 @@ contract LeavingActors is MarketActors {
         try market.closeJob(JobId.wrap(job), lifetimes[job]) {
             return block.timestamp;
         } catch (bytes memory reason) {
+            // forge-lint: disable-next-line(unsafe-typecast)
             vm.assertEq(bytes32(bytes4(reason)), bytes32(IJobMarket.NotCloseable.selector), "not closeable");
             assembly ("memory-safe") {
                 until := mload(add(reason, 0x44)) // after the length, the selector and the time of the try
