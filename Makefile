@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help set-up demo test test-contracts test-python test-ganache bench lint format contracts snapshots clean
+.PHONY: help set-up demo test test-contracts test-python test-ganache bench invariants prove slither lint format contracts snapshots clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,11 @@ endif
 PYTHON_READY := $(VENV)/.fedmarket-ready
 PEERS_READY := $(VENV)/.fedmarket-peers-ready
 NODE_READY := node_modules/.fedmarket-ready
+# Each needs other versions of packages that the project has, and so an environment of its own.
+SYMBOLIC_VENV := .venv-symbolic
+SLITHER_VENV := .venv-slither
+SYMBOLIC_READY := $(SYMBOLIC_VENV)/.fedmarket-ready
+SLITHER_READY := $(SLITHER_VENV)/.fedmarket-ready
 FORGE := ../tools/forge
 
 help: ## list the targets
@@ -46,6 +51,21 @@ test-ganache: set-up ## the end-to-end tests on Ganache in Anvil's place
 
 bench: set-up $(PEERS_READY) ## measure, and print the tables
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s --timeout=7200 $(ARGS)
+
+invariants: $(NODE_READY) ## a million calls of the escrow's actors: docs/invariants.md says what they did
+	tools/invariants docs/invariants.md
+
+prove: $(SYMBOLIC_READY) ## conservation of money, proven by halmos for all amounts
+	cd contracts && PATH="$(CURDIR)/tools:$(CURDIR)/$(SYMBOLIC_VENV)/bin:$$PATH" FOUNDRY_PROFILE=symbolic \
+		halmos --forge-build-out cache/symbolic/out --loop 4 --solver yices --solver-timeout-assertion 300000 \
+		--no-status $(ARGS) </dev/null
+
+slither: $(SLITHER_READY) ## static analysis: what it finds has a reason in contracts/slither.toml
+	mkdir -p contracts/cache/slither && rm -f contracts/cache/slither/report.json
+	cd contracts && PATH="$(CURDIR)/tools:$$PATH" FOUNDRY_OUT=cache/slither/out FOUNDRY_CACHE_PATH=cache/slither/cache \
+		"$(CURDIR)/$(SLITHER_VENV)/bin/slither" . --filter-paths node_modules --fail-none \
+		--exclude-low --exclude-informational --exclude-optimization --json cache/slither/report.json 2>/dev/null
+	cd contracts && "$(CURDIR)/$(SLITHER_VENV)/bin/python" ../tools/triage slither.toml cache/slither/report.json
 
 lint: set-up ## formats, types, direction of imports, stale artefacts
 	$(BIN)/ruff check .
@@ -90,6 +110,15 @@ $(PEERS_READY): $(PYTHON_READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]' && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11 && touch $@ || \
 		echo "some of it cannot be installed here: the tables leave it out" >&2
+
+$(SYMBOLIC_READY): TOOL := halmos==0.3.3
+$(SLITHER_READY): TOOL := slither-analyzer==0.11.6
+$(SYMBOLIC_READY) $(SLITHER_READY): Makefile $(NODE_READY)
+	@$(PYTHON) -c '$(RECENT)' >/dev/null 2>&1 || { echo "fedmarket needs Python 3.11 or newer: PYTHON=..." >&2; exit 1; }
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing $(TOOL) into $(@D) (once)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(TOOL)
+	@touch $@
 
 $(NODE_READY): package.json package-lock.json
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { echo "fedmarket" \

@@ -30,7 +30,7 @@ def follow(
         should_stop: asked before every look at the chain.
         report: is told what is waited for, a line at a time.
         poll_s: pause where nothing was due.
-        over: the phases in which the role has nothing to do any more.
+        over: the phases in which the role has nothing to do any more, once nothing can be undone.
     """
     told = ""
     while True:
@@ -38,7 +38,7 @@ def follow(
             if should_stop():
                 return
             state, phase = job.now()
-            if phase in over:
+            if phase in over and not _may_go_on(job, state, phase):
                 return
             if not advance(state, phase):
                 time.sleep(poll_s)
@@ -47,3 +47,10 @@ def follow(
                 told = str(problem)
                 report(told)
             time.sleep(poll_s)
+
+
+def _may_go_on(job: PublishedJob, state: JobState, phase: Phase) -> bool:
+    """Whether a dispute can still undo the last settlement of a job whose rounds are over, and let one start again."""
+    if phase is not Phase.FINISHED or not job.terms.disputes.attestors or not state.attempt:
+        return False
+    return job.market.outcome(job.id, state.attempt - 1).vests_at_s > job.market.chain.timestamp()

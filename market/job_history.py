@@ -10,6 +10,9 @@ from typing import TypeVar
 from market.chain.events import (
     AttemptExpired,
     AttemptStarted,
+    AttemptUndone,
+    DisputeOpened,
+    DisputeResolved,
     Event,
     ExamCommitted,
     ExamExcluded,
@@ -27,13 +30,17 @@ from market.chain.events import (
     UpdateExcluded,
     UpdateRevealed,
 )
-from market.chain.packed import pack_lifetime, pack_records, unpack_pays
+from market.chain.packed import hash_of, pack_lifetime, pack_records, unpack_pays
+from market.chain.records import NO_UNDO, Undo
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import Digest, Seat, Wei
-from market.protocol.provenance import POINT_BYTES
+from market.protocol.provenance import POINT_BYTES, PublicRows
 from market.protocol.update import CHUNK_BLINDER_BYTES
 
 E = TypeVar("E", bound=Event)
+
+FROZEN_S = (1 << 40) - 1
+"""A moment that does not come: when credits vest while the job is disputed, as in the contract."""
 
 MAX_LIFETIME_Q32 = (1 << 64) - 1
 """A lifetime score stays here rather than overflow, as in the contract."""
@@ -48,12 +55,14 @@ class Credit:
         amount_wei: above zero.
         vests_at_s: block timestamp from which it can be claimed.
         pays: the packed pay array that the claim brings along.
+        undo: what the array is bound to, which the claim brings along, too.
     """
 
     attempt: int
     amount_wei: Wei
     vests_at_s: int
     pays: bytes
+    undo: bytes = NO_UNDO
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,11 @@ class Version:
 
 @dataclass
 class Attempt:
-    """Everything that happened in one attempt. It ended as `settled`, `expired` or `skipped`, or has not ended yet."""
+    """Everything that happened in one attempt. It ended as `settled`, `expired` or `skipped`, or has not ended yet.
+
+    What was settled may be undone: then it is `undone`, and `settled` is None. An attempt that waited for the dispute
+    is `cancelled` with it, and never ends. `vests_at_s` is when what it left can be claimed: it may be put off.
+    """
 
     started: AttemptStarted
     commits: dict[Seat, UpdateCommitted] = field(default_factory=dict)
@@ -102,6 +115,14 @@ class Attempt:
     settled: RoundSettled | None = None
     expired: AttemptExpired | None = None
     skipped: RoundSkipped | None = None
+    overturned: RoundSettled | None = None
+    undone: AttemptUndone | None = None
+    cancelled: bool = False
+    starts_at_s: int = 0
+    vests_at_s: int = 0
+
+    def __post_init__(self) -> None:
+        self.starts_at_s = self.started.starts_at_s
 
     @property
     def number(self) -> int:
@@ -133,7 +154,9 @@ class JobHistory:
         if len(openings) != 1:
             raise ChainError(f"expected one opening among the job's events, found {len(openings)}")
         self.opened = openings[0]
-        self.attempts: dict[int, Attempt] = {e.attempt: Attempt(e) for e in self.of(AttemptStarted)}
+        self.deadline_s = self.opened.terms.deadline_s
+        self.dispute: DisputeOpened | None = None
+        self.attempts: dict[int, Attempt] = {}
         for event in self.events:
             self._place(event)
 
@@ -207,12 +230,52 @@ class JobHistory:
         return pack_records(self.records_q16(before))
 
     def credits(self, seat: Seat) -> list[Credit]:
-        """All that a seat ever earned, claimed or not, in order."""
-        credits = [Credit(e.attempt, unpack_pays(e.pays)[seat], e.vests_at_s, e.pays) for e in self.of(RoundSettled)]
-        credits += [Credit(e.attempt, unpack_pays(e.pays)[seat], e.vests_at_s, e.pays) for e in self.of(AttemptExpired)]
+        """All that a seat ever earned, claimed or not, in order; what was undone is not among it."""
+        credits = [self._credit(attempt, end.pays, seat) for attempt, end in self._paying()]
         # What the close distributes can be claimed at once.
         credits += [Credit(e.attempt, unpack_pays(e.pays)[seat], 0, e.pays) for e in self.of(JobClosed)]
         return sorted((credit for credit in credits if credit.amount_wei), key=lambda credit: credit.attempt)
+
+    def undo_of(self, attempt: Attempt) -> Undo:
+        """What undoing a settlement gives back.
+
+        Raises:
+            ChainError: the attempt was not settled, or an earlier settlement lacks an event.
+        """
+        settled = attempt.settled or attempt.overturned
+        if settled is None:
+            raise ChainError(f"attempt {attempt.number} was not settled: there is nothing to undo")
+        number, terms = attempt.number, self.opened.terms
+        records = hash_of(self.packed_records(number)) if terms.exam.is_set else bytes(32)
+        return Undo(
+            model=self.versions(number)[-1].digest,
+            public_rows=self.public_rows(number).digest,
+            lifetime_hash=hash_of(self.packed_lifetime(number)),
+            records_hash=records,
+            step_q16=attempt.started.step_q16,
+            revealed=sum(1 << seat for seat in attempt.reveals),
+            excluded=sum(1 << seat for seat in attempt.exclusions),
+            returned_wei=settled.returned_wei,
+            exam_missed=attempt.exam_missed is not None,
+        )
+
+    def public_rows(self, before: int | None = None) -> PublicRows:
+        """The public rows' commitments (before an attempt) as the contract keeps them."""
+        rows = PublicRows.at_opening(self.opened.initial_commitment)
+        for attempt in self.settlements(before):
+            if attempt.model is not None:
+                rows = rows.after(attempt.model.aggregate, attempt.model.model)
+        return rows
+
+    def _paying(self) -> Iterator[tuple[Attempt, RoundSettled | AttemptExpired | AttemptUndone]]:
+        for _, attempt in sorted(self.attempts.items()):
+            end = attempt.settled or attempt.expired or attempt.undone
+            if end is not None:
+                yield attempt, end
+
+    def _credit(self, attempt: Attempt, pays: bytes, seat: Seat) -> Credit:
+        undo = self.undo_of(attempt).digest if attempt.settled else NO_UNDO
+        return Credit(attempt.number, unpack_pays(pays)[seat], attempt.vests_at_s, pays, undo)
 
     @property
     def _no_records(self) -> tuple[int, ...]:
@@ -223,7 +286,7 @@ class JobHistory:
         """Every seat's record after each exam that counted, with its attempt's number, in order."""
         records, found = list(self._no_records), []
         for number, attempt in sorted(self.attempts.items()):
-            if attempt.exam_taken is None:
+            if attempt.exam_taken is None or attempt.undone is not None:
                 continue
             taken = attempt.exam_taken.records_q16
             if len(taken) != len(attempt.rows):
@@ -250,6 +313,8 @@ class JobHistory:
 
     def _place(self, event: Event) -> None:
         match event:
+            case AttemptStarted():
+                self.attempts[event.attempt] = Attempt(event)
             case UpdateCommitted():
                 self.attempt(event.attempt).commits[event.seat] = event
             case UpdateRevealed():
@@ -271,8 +336,47 @@ class JobHistory:
             case ModelCommitted():
                 self.attempt(event.attempt).model = event
             case RoundSettled():
-                self.attempt(event.attempt).settled = event
+                self._end(event.attempt, settled=event)
             case AttemptExpired():
-                self.attempt(event.attempt).expired = event
+                self._end(event.attempt, expired=event)
             case RoundSkipped():
                 self.attempt(event.attempt).skipped = event
+            case DisputeOpened():
+                self.dispute = event
+                self._freeze(event)
+            case DisputeResolved():
+                self.dispute = None
+                self._thaw(event)
+            case AttemptUndone():
+                self._undo(event)
+
+    def _end(self, number: int, settled: RoundSettled | None = None, expired: AttemptExpired | None = None) -> None:
+        attempt = self.attempt(number)
+        attempt.settled, attempt.expired = settled, expired
+        attempt.vests_at_s = (settled or expired or attempt).vests_at_s
+
+    def _last_settled(self) -> Attempt | None:
+        settled = self.settlements()
+        return settled[-1] if settled else None
+
+    def _freeze(self, event: DisputeOpened) -> None:
+        last = self._last_settled()
+        opened_at_s = event.answer_until_s - self.opened.terms.disputes.answer_period_s
+        if last and last.vests_at_s > opened_at_s:
+            last.vests_at_s = FROZEN_S
+
+    def _thaw(self, event: DisputeResolved) -> None:
+        self.deadline_s = event.deadline_s
+        last = self._last_settled()
+        if last and event.vests_at_s:
+            last.vests_at_s = event.vests_at_s
+        waiting = self.attempts.get(last.number + 1) if last else None
+        if waiting and event.starts_at_s:
+            waiting.starts_at_s = event.starts_at_s
+
+    def _undo(self, event: AttemptUndone) -> None:
+        attempt = self.attempt(event.attempt)
+        attempt.overturned, attempt.settled, attempt.undone = attempt.settled, None, event
+        attempt.vests_at_s = event.vests_at_s
+        if event.attempt + 1 in self.attempts:  # what is started afterwards has not been placed yet
+            self.attempts[event.attempt + 1].cancelled = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class PublishedJob:
 
     Attributes:
         id: the job's number.
-        terms: as the contract holds them.
+        terms: as the job was opened with; disputes may have put its deadline off since.
         document: as the owner published it.
         dimension: d, the length of the job's vectors.
         chunks: c, how many points a commitment to one of them has.
@@ -55,8 +56,9 @@ class PublishedJob:
         """
         self.market, self.store, self.id, self._cache = market, store, job, cache
         self._fetched: set[Path] = set()
-        self.terms = market.terms(job)
+        terms = market.terms(job)
         self._opened = _opening(market, job)
+        self.terms = replace(terms, deadline_s=self._opened.terms.deadline_s)
         # A document fits one block, whatever its length.
         cid = Cid.from_digest(self._opened.spec, 0)
         self.document = JobDocument.from_bytes(store.read(cid, MAX_SPEC_BYTES))
@@ -91,6 +93,18 @@ class PublishedJob:
             InvalidUpdate: an entry is out of range.
         """
         return read_update(self._fetch(digest, "update", self.update_bytes), self.dimension, self.chunks)
+
+    def pin_model(self, digest: Digest, reason: str) -> None:
+        """Keep an integer model in this store, from where others can fetch it.
+
+        Raises:
+            StorageError: it is not in this store.
+        """
+        self.store.pin(Cid.from_digest(digest, MODEL_ENTRY_BYTES * self.dimension), reason)
+
+    def pin_update(self, digest: Digest, reason: str) -> None:
+        """Keep an update in this store. Raises as `pin_model`."""
+        self.store.pin(Cid.from_digest(digest, self.update_bytes), reason)
 
     def sealed_exam(self, digest: Digest) -> bytes:
         """Fetch an exam's r, sealed to the aggregator; it is not kept here.

@@ -28,5 +28,5 @@ def claim(job: PublishedJob, sender: TransactionSender, credit: Credit, to: str 
     Raises:
         ContractRevert: it has not vested, or was claimed before.
     """
-    call = job.market.claim(job.id, credit.attempt, credit.pays, to or sender.address)
+    call = job.market.claim(job.id, credit.attempt, credit.pays, credit.undo, to or sender.address)
     return sender.send(f"claim/{job.id}/{credit.attempt}", call)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import Check, differing, judge
-from market.chain.events import AttemptExpired, Claimed, FeeClaimed, JobClosed, RoundSettled, TrainerEnrolled
+from market.chain.events import (
+    AttemptExpired,
+    AttemptUndone,
+    Claimed,
+    FeeClaimed,
+    JobClosed,
+    RoundSettled,
+    TrainerEnrolled,
+)
 from market.chain.packed import unpack_pays
 from market.job_history import Attempt
 
@@ -30,13 +38,18 @@ class Due:
     aggregator: str | None
 
 
-def due_of(record: ChainRecord, end: RoundSettled | AttemptExpired | JobClosed) -> Due:
+End = RoundSettled | AttemptExpired | AttemptUndone | JobClosed
+
+
+def due_of(record: ChainRecord, end: End) -> Due:
     """What the event leaves to be claimed.
 
     Raises:
         InvalidInput: its pay array is no whole number of entries.
     """
+    put_off = isinstance(end, RoundSettled)
     vests_at_s = record.time_s(end) if isinstance(end, JobClosed) else end.vests_at_s
+    vests_at_s = record.history.attempt(end.attempt).vests_at_s if put_off else vests_at_s
     fee_due = isinstance(end, RoundSettled) and record.terms.aggregator_fee_wei > 0
     aggregator = end.aggregator if fee_due and isinstance(end, RoundSettled) else None
     return Due(end.attempt, tuple(unpack_pays(end.pays)), vests_at_s, aggregator)
@@ -78,12 +91,12 @@ def _problems(record: ChainRecord, attempt: int, claims: list[Claimed], fees: li
     yield from differing("whether the fee was taken", outcome.fee_claimed, bool(fees))
 
 
-def _end(record: ChainRecord, attempt: int) -> RoundSettled | AttemptExpired | JobClosed | None:
+def _end(record: ChainRecord, attempt: int) -> End | None:
     closed = record.history.closed
     if closed and closed.attempt == attempt:
         return closed
     ended: Attempt | None = record.history.attempts.get(attempt)
-    return (ended.settled or ended.expired) if ended else None
+    return (ended.settled or ended.expired or ended.undone) if ended else None
 
 
 def _claim_problems(record: ChainRecord, due: Due, claims: list[Claimed]) -> Iterator[str]:

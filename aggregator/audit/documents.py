@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import JOB, Check, differing, judge
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
+from market.protocol.terms import JobTerms
 from market.published_job import check_document
 from market.storage import Cid, ContentStore
 
@@ -23,10 +25,15 @@ def _document_problems(record: ChainRecord, store: ContentStore) -> Iterator[str
     data = store.read(Cid.from_digest(opened.spec, 0), MAX_SPEC_BYTES)
     document = JobDocument.from_bytes(data)
     yield from differing("the number of parameters", record.terms.rules.dimension, document.parameters.dimension)
-    check_document(document, record.terms, opened.initial_model)
+    check_document(document, _as_opened(record), opened.initial_model)
     if (allowed := document.spec.trainers) is not None:
         for trainer in sorted({*record.trainers} - {*allowed}):
             yield f"{trainer} has a seat, and is not among the {len(allowed)} accounts that may"
+
+
+def _as_opened(record: ChainRecord) -> JobTerms:
+    """The chain's terms, but for the deadline: disputes put it off, and the schedule's check follows that."""
+    return replace(record.terms, deadline_s=record.history.opened.terms.deadline_s)
 
 
 def check_terms(record: ChainRecord) -> Check:
@@ -37,7 +44,7 @@ def check_terms(record: ChainRecord) -> Check:
 
 def _term_problems(record: ChainRecord) -> Iterator[str]:
     opened, terms = record.history.opened, record.terms
-    yield from differing("the terms", terms, opened.terms)
+    yield from differing("the terms", _as_opened(record), opened.terms)
     terms.check()
     if terms.enrol_until_s < record.time_s(opened):
         yield f"enrolment ended at {terms.enrol_until_s}, before the job opened at {record.time_s(opened)}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aggregator.audit import documents, exams, ledger, models, pay, proofs, schedule
+from aggregator.audit import disputes, documents, exams, ledger, models, pay, proofs, schedule
 from aggregator.audit.chain_record import ChainRecord, read_record
 from aggregator.audit.claims import check_claims, stray_claims
 from aggregator.audit.decisions import check_decision
@@ -152,7 +152,8 @@ class _Rounds:
             yield check_openings(self._record, attempt)
             yield from self._exam_checks(attempt)
             yield from self._end_checks(attempt)
-            if attempt.settled or attempt.expired or attempt.skipped:
+            yield from disputes.check_disputes(self._record, attempt)
+            if attempt.settled or attempt.expired or attempt.skipped or attempt.undone:
                 yield check_claims(self._record, attempt.number)
 
     def _exam_checks(self, attempt: Attempt) -> Iterator[Check]:
@@ -167,8 +168,8 @@ class _Rounds:
     def _end_checks(self, attempt: Attempt) -> Iterator[Check]:
         if attempt.settled:
             yield from self._settled_checks(attempt, attempt.settled)
-        elif attempt.expired:
-            yield pay.check_expired_pay(self._record, attempt, attempt.expired)
+        elif broken := attempt.expired or attempt.undone:
+            yield pay.check_compensation(self._record, attempt, broken)
         elif attempt.skipped:
             yield pay.check_skipped_pay(self._record, attempt)
 

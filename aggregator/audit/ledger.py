@@ -15,10 +15,15 @@ from aggregator.audit.report import JOB, Check, differing, judge
 from market.chain.events import (
     AggregatorBonded,
     AttemptExpired,
+    AttemptUndone,
     BondWithdrawn,
     Claimed,
+    DisputeBondWithdrawn,
+    DisputeOpened,
+    DisputeResolved,
     Event,
     ExamMissed,
+    ExamRefuted,
     ExamUnpublished,
     FeeClaimed,
     JobClosed,
@@ -47,7 +52,13 @@ def balances(events: Iterable[Event], terms: JobTerms) -> Iterator[tuple[Event, 
         InvalidInput: a packed pay array is no whole number of entries.
     """
     ledger = EMPTY
+    done: dict[int, list[Event]] = {}  # what a settlement did, by attempt: undoing it takes that back
     for event in events:
+        if isinstance(event, AttemptUndone):
+            for earlier in done.pop(event.attempt, []):
+                ledger = _reversed(ledger, earlier, terms)
+        elif isinstance(event, RoundSettled | ExamMissed):
+            done.setdefault(event.attempt, []).append(event)
         ledger = MOVES[type(event)](ledger, event, terms) if type(event) in MOVES else ledger
         yield event, ledger
 
@@ -84,6 +95,13 @@ def _moved(ledger: Ledger, **amounts_wei: int) -> Ledger:
     )
 
 
+def _reversed(ledger: Ledger, event: Event, terms: JobTerms) -> Ledger:
+    """The ledger as if an event had not moved anything."""
+    moved = MOVES[type(event)](EMPTY, event, terms)
+    parts = (part.name for part in fields(Ledger))
+    return replace(ledger, **{name: getattr(ledger, name) - getattr(moved, name) for name in parts})
+
+
 # ------------------------------------------------------------------ in
 
 
@@ -98,6 +116,10 @@ def _enrolled(ledger: Ledger, event: TrainerEnrolled, terms: JobTerms) -> Ledger
 
 def _bonded(ledger: Ledger, event: AggregatorBonded, terms: JobTerms) -> Ledger:
     return _moved(ledger, deposited=event.bond_wei, bonds=event.bond_wei)
+
+
+def _disputed(ledger: Ledger, event: DisputeOpened, terms: JobTerms) -> Ledger:
+    return _moved(ledger, deposited=event.bond_wei, disputes=event.bond_wei)
 
 
 # ------------------------------------------------------------------ within
@@ -122,7 +144,7 @@ def _skipped(ledger: Ledger, event: RoundSkipped, terms: JobTerms) -> Ledger:
     return _moved(ledger, budget=-reward - fee, carry=carried, refundable=reward - carried + fee)
 
 
-def _exams_lost(ledger: Ledger, event: ExamMissed | ExamUnpublished, terms: JobTerms) -> Ledger:
+def _exams_lost(ledger: Ledger, event: ExamMissed | ExamUnpublished | ExamRefuted, terms: JobTerms) -> Ledger:
     """What the owner put up for its exams becomes the trainers'."""
     amount = event.deposit_wei if isinstance(event, ExamMissed) else event.amount_wei
     return _moved(ledger, exams=-amount, carry=amount)
@@ -132,7 +154,12 @@ def _forfeited(ledger: Ledger, event: StakesForfeited, terms: JobTerms) -> Ledge
     return _moved(ledger, stakes=-event.burned_wei, burned=event.burned_wei)
 
 
-def _expired(ledger: Ledger, event: AttemptExpired, terms: JobTerms) -> Ledger:
+def _resolved(ledger: Ledger, event: DisputeResolved, terms: JobTerms) -> Ledger:
+    """A bond that is lost burns; one that was won stays until it is taken back."""
+    return _moved(ledger, disputes=-event.burned_wei, burned=event.burned_wei)
+
+
+def _bond_broken(ledger: Ledger, event: AttemptExpired | AttemptUndone, terms: JobTerms) -> Ledger:
     """The bond becomes compensation, and the rest of it burns."""
     pays = sum(unpack_pays(event.pays))
     return _moved(ledger, bonds=-pays - event.burned_wei, credits=pays, burned=event.burned_wei)
@@ -171,6 +198,10 @@ def _bond_withdrawn(ledger: Ledger, event: BondWithdrawn, terms: JobTerms) -> Le
     return _moved(ledger, bonds=-event.amount_wei, refunded=event.amount_wei)
 
 
+def _dispute_bond_withdrawn(ledger: Ledger, event: DisputeBondWithdrawn, terms: JobTerms) -> Ledger:
+    return _moved(ledger, disputes=-event.amount_wei, refunded=event.amount_wei)
+
+
 def _refunded(ledger: Ledger, event: Refunded, terms: JobTerms) -> Ledger:
     return _moved(ledger, refundable=-event.amount_wei, refunded=event.amount_wei)
 
@@ -184,7 +215,12 @@ MOVES: Final[Mapping[type[Event], Move]] = {
     ExamMissed: _exams_lost,
     ExamUnpublished: _exams_lost,
     StakesForfeited: _forfeited,
-    AttemptExpired: _expired,
+    ExamRefuted: _exams_lost,
+    AttemptExpired: _bond_broken,
+    AttemptUndone: _bond_broken,
+    DisputeOpened: _disputed,
+    DisputeResolved: _resolved,
+    DisputeBondWithdrawn: _dispute_bond_withdrawn,
     JobClosed: _closed,
     Claimed: _paid,
     FeeClaimed: _paid,

@@ -10,8 +10,9 @@ from aggregator.audit.ledger import Books
 from aggregator.audit.report import Check, differing, judge
 from aggregator.audit.timeline import Timeline
 from aggregator.payouts import RoundPay
-from market.chain.events import AttemptExpired, JobClosed, RoundSettled
+from market.chain.events import AttemptExpired, AttemptUndone, JobClosed, RoundSettled
 from market.chain.packed import pay_hash, unpack_pays
+from market.chain.records import NO_UNDO
 from market.job_history import Attempt
 from market.protocol.identifiers import Seat
 from market.protocol.terms import NATIVE, JobTerms, PayMode
@@ -39,7 +40,8 @@ def _settled_problems(record: ChainRecord, books: Books, attempt: Attempt, settl
     yield from _array_differences(terms.seats, rows, pay.pays_wei, settled.pays)
     yield from differing("what returns to the owner in wei", settled.returned_wei, pay.returned_wei)
     aggregator = settled.aggregator if terms.aggregator_fee_wei else NOBODY
-    yield from _outcome_differences(record, attempt.number, settled.pays, aggregator, settled.vests_at_s)
+    undo = record.history.undo_of(attempt).digest
+    yield from _outcome_differences(record, attempt.number, settled.pays, undo, aggregator, attempt.vests_at_s)
 
 
 def _divide(terms: JobTerms, attempt: Attempt, scores: Sequence[int], carry_wei: int) -> RoundPay:
@@ -51,18 +53,20 @@ def _divide(terms: JobTerms, attempt: Attempt, scores: Sequence[int], carry_wei:
     return payouts.examined_price(pay, examined=attempt.exam_taken is not None) if terms.exam.is_set else pay
 
 
-def check_expired_pay(record: ChainRecord, attempt: Attempt, expired: AttemptExpired) -> Check:
-    """Each revealed seat is owed the fixed compensation out of the bond, and nobody else anything."""
+def check_compensation(record: ChainRecord, attempt: Attempt, expired: AttemptExpired | AttemptUndone) -> Check:
+    """Each revealed seat is owed the fixed compensation out of the broken bond, and nobody else anything."""
     compensation_wei = record.terms.compensation_wei
     detail = f"{len(attempt.reveals)} seats compensated with {compensation_wei} wei, {expired.burned_wei} burned"
-    return judge("pay", record.subject(attempt.number), _expired_problems(record, attempt, expired), detail)
+    return judge("pay", record.subject(attempt.number), _compensation_problems(record, attempt, expired), detail)
 
 
-def _expired_problems(record: ChainRecord, attempt: Attempt, expired: AttemptExpired) -> Iterator[str]:
+def _compensation_problems(
+    record: ChainRecord, attempt: Attempt, expired: AttemptExpired | AttemptUndone
+) -> Iterator[str]:
     seats = sorted(attempt.reveals)
     owed = [record.terms.compensation_wei] * len(seats)
     yield from _array_differences(record.terms.seats, seats, owed, expired.pays)
-    yield from _outcome_differences(record, attempt.number, expired.pays, NOBODY, expired.vests_at_s)
+    yield from _outcome_differences(record, attempt.number, expired.pays, NO_UNDO, NOBODY, expired.vests_at_s)
 
 
 def check_skipped_pay(record: ChainRecord, attempt: Attempt) -> Check:
@@ -96,7 +100,7 @@ def _closing_problems(record: ChainRecord, books: Books, closed: JobClosed, time
     yield from differing("what the close burns in wei", closed.burned_wei, closing.burned_wei)
     returned_wei = before.budget_wei - carried_wei + before.exams_wei
     yield from differing("what the close returns in wei", closed.refundable_wei, returned_wei)
-    yield from _outcome_differences(record, closed.attempt, closed.pays, NOBODY, record.time_s(closed))
+    yield from _outcome_differences(record, closed.attempt, closed.pays, NO_UNDO, NOBODY, record.time_s(closed))
 
 
 def _array_differences(places: int, seats: Sequence[Seat], expected_wei: Sequence[int], packed: bytes) -> Iterator[str]:
@@ -108,9 +112,9 @@ def _array_differences(places: int, seats: Sequence[Seat], expected_wei: Sequenc
 
 
 def _outcome_differences(
-    record: ChainRecord, attempt: int, pays: bytes, aggregator: str, vests_at_s: int
+    record: ChainRecord, attempt: int, pays: bytes, undo: bytes, aggregator: str, vests_at_s: int
 ) -> Iterator[str]:
     outcome = record.outcomes[attempt]
-    yield from differing("the hash of the pays", outcome.pay_hash, pay_hash(pays))
+    yield from differing("the hash of the pays", outcome.pay_hash, pay_hash(pays, undo))
     yield from differing("whose fee is due", outcome.aggregator, aggregator)
     yield from differing("when the pay vests", outcome.vests_at_s, vests_at_s)

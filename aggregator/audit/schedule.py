@@ -8,18 +8,23 @@ from typing import Any, Final
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import JOB, Check, differing, judge
-from aggregator.audit.timeline import MAX_AGGREGATORS, Timeline
+from aggregator.audit.timeline import MAX_AGGREGATORS, OpenDispute, Timeline
 from market.chain.events import (
     AggregatorBonded,
     AttemptExpired,
     AttemptStarted,
+    AttemptUndone,
     BondWithdrawn,
+    DisputeBondWithdrawn,
+    DisputeOpened,
+    DisputeResolved,
     Event,
     ExamCommitted,
     ExamExcluded,
     ExamMissed,
     ExamOpened,
     ExamPublished,
+    ExamRefuted,
     ExamTaken,
     ExamUnpublished,
     JobClosed,
@@ -36,7 +41,7 @@ from market.chain.events import (
     UpdateRevealed,
 )
 from market.chain.packed import unpack_pays
-from market.chain.records import JobState
+from market.chain.records import Fact, JobState, Verdict
 from market.protocol.errors import FedmarketError
 from market.protocol.provenance import PublicRows
 from market.protocol.rounds import Phase
@@ -62,7 +67,7 @@ def replay(record: ChainRecord) -> Replayed:
     """Follow a job's events through the contract's rules of time, order and right."""
     opened = record.history.opened
     rows = PublicRows.at_opening(opened.initial_commitment)
-    timeline = Timeline(record.terms, opened.owner, opened.initial_model, rows)
+    timeline = Timeline(record.terms, opened.owner, opened.initial_model, rows, opened.terms.deadline_s)
     problems: dict[int | None, list[str]] = {}
     for event in record.history.events:
         time_s = record.time_s(event)
@@ -157,6 +162,7 @@ def _started(timeline: Timeline, event: AttemptStarted, time_s: int) -> Problems
         yield from differing("the attempt's step", event.step_q16, timeline.step_q16)
     yield from differing("the attempt's shift", event.shift, timeline.terms.shift(event.step_q16))
     timeline.attempt_start_s, timeline.step_q16, timeline.must_start = event.starts_at_s, event.step_q16, False
+    timeline.start = timeline.before()
 
 
 def _committed(timeline: Timeline, event: UpdateCommitted, time_s: int) -> Problems:
@@ -223,7 +229,7 @@ def _exam_published(timeline: Timeline, event: ExamPublished, time_s: int) -> Pr
         yield f"the exam was published in phase {phase.name.lower()}"
     if not timeline.has_exam or timeline.exam_published:
         yield "an exam was published twice, or in a job without one"
-    timeline.exam_published = True
+    timeline.exam_published, timeline.published_at_s = True, time_s
 
 
 def _exam_unpublished(timeline: Timeline, event: ExamUnpublished, time_s: int) -> Problems:
@@ -262,7 +268,7 @@ def _settled(timeline: Timeline, event: RoundSettled, time_s: int) -> Problems:
     yield from differing("the vesting time", event.vests_at_s, time_s + timeline.terms.vesting_period_s)
     yield from differing("the number of deposits taken for the exam", timeline.exams_missed, int(timeline.is_exam_due))
     timeline.score(event.scores_q32)
-    timeline.model, timeline.step_q16 = event.model, None
+    timeline.model, timeline.step_q16, timeline.settled = event.model, None, timeline.start
     timeline.conclude(time_s, event.vests_at_s, round_over=True)
 
 
@@ -282,6 +288,75 @@ def _expired(timeline: Timeline, event: AttemptExpired, time_s: int) -> Problems
     timeline.conclude(time_s, event.vests_at_s, round_over=False)
 
 
+# ------------------------------------------------------------------ disputes
+
+
+def _disputed(timeline: Timeline, event: DisputeOpened, time_s: int) -> Problems:
+    phase = timeline.phase(time_s)
+    if phase in (Phase.DISPUTED, Phase.CLOSED):
+        yield f"a fact was disputed in phase {phase.name.lower()}"
+    if (event.attempt, event.fact, event.seat) in timeline.disputed:
+        yield f"{event.fact.name.lower()} of attempt {event.attempt} was disputed twice"
+    if event.fact is Fact.EXAM:
+        yield from _exam_disputed(timeline, event, time_s, phase)
+    else:
+        yield from differing("the attempt that is disputed", event.attempt, timeline.attempt - 1)
+        yield from differing("the round that answers name", event.round, timeline.round - 1)
+        if time_s >= timeline.vests_at_s:
+            yield f"a settlement was disputed at {time_s}, after its pay vested at {timeline.vests_at_s}"
+    dispute = OpenDispute(event.by, event.attempt, event.fact, event.seat, event.bond_wei, time_s)
+    timeline.freeze(dispute)
+
+
+def _exam_disputed(timeline: Timeline, event: DisputeOpened, time_s: int, phase: Phase) -> Problems:
+    until_s = timeline.published_at_s + timeline.terms.vesting_period_s
+    if phase is not Phase.FINISHED or not timeline.exam_published or time_s >= until_s:
+        yield f"an exam was disputed at {time_s}, expected it published and no later than {until_s}"
+    if event.by not in timeline.trainers:
+        yield f"{event.by} disputed an exam and has no seat"
+    yield from differing("the round that answers name", event.round, timeline.round)
+
+
+def _resolved(timeline: Timeline, event: DisputeResolved, time_s: int) -> Problems:
+    dispute = timeline.dispute
+    if dispute is None:
+        yield "a dispute was over that was not open"
+        return
+    timeline.thaw(time_s)
+    undone = event.verdict is Verdict.FAILS and dispute.fact is not Fact.EXAM
+    vests_s = timeline.vests_at_s if timeline.vests_at_s > time_s else 0
+    yield from differing("the waiting attempt's start", event.starts_at_s, 0 if undone else timeline.attempt_start_s)
+    yield from differing("when what waited vests", event.vests_at_s, 0 if undone else vests_s)
+    yield from differing("the deadline", event.deadline_s, timeline.deadline_s)
+    if event.verdict is Verdict.FAILS:
+        timeline.dispute_bonds[dispute.by] = timeline.dispute_bonds.get(dispute.by, 0) + dispute.bond_wei
+    timeline.overturned = dispute.attempt if undone else None
+
+
+def _undone(timeline: Timeline, event: AttemptUndone, time_s: int) -> Problems:
+    before = timeline.settled
+    yield from differing("the attempt that is undone", event.attempt, timeline.overturned)
+    if before is None:
+        yield f"attempt {event.attempt} was undone, and was not settled"
+        return
+    yield from differing("the round that is undone", event.round, before.round)
+    yield from differing("the aggregator whose bond broke", event.aggregator, timeline.active)
+    broken_wei = event.burned_wei + sum(unpack_pays(event.pays))
+    yield from differing("the broken bond", broken_wei, timeline.bonds.pop(event.aggregator, None))
+    timeline.undo(before, time_s)
+    timeline.overturned = None
+
+
+def _refuted(timeline: Timeline, event: ExamRefuted, time_s: int) -> Problems:
+    if not timeline.exam_published:
+        yield "an exam was refuted that was not published"
+
+
+def _dispute_bond_withdrawn(timeline: Timeline, event: DisputeBondWithdrawn, time_s: int) -> Problems:
+    won_wei = timeline.dispute_bonds.pop(event.by, None)
+    yield from differing(f"what {event.by} won in disputes in wei", event.amount_wei, won_wei)
+
+
 # ------------------------------------------------------------------ the end
 
 
@@ -297,6 +372,8 @@ def _closed(timeline: Timeline, event: JobClosed, time_s: int) -> Problems:
 
 
 def _refunded(timeline: Timeline, event: Refunded, time_s: int) -> Problems:
+    if time_s < timeline.vests_at_s or timeline.dispute:
+        yield f"the owner took a refund at {time_s}, while what was settled last could be undone"
     yield from differing("who took the refund", event.owner, timeline.owner)
 
 
@@ -322,6 +399,11 @@ STEPS: Final[Mapping[type[Event], Step]] = {
     RoundSettled: _settled,
     RoundSkipped: _skipped,
     AttemptExpired: _expired,
+    DisputeOpened: _disputed,
+    DisputeResolved: _resolved,
+    AttemptUndone: _undone,
+    ExamRefuted: _refuted,
+    DisputeBondWithdrawn: _dispute_bond_withdrawn,
     JobClosed: _closed,
     Refunded: _refunded,
 }
@@ -374,10 +456,11 @@ def _told(record: ChainRecord, number: int | None) -> str:
     attempt = record.history.attempts.get(number)
     if attempt is None:
         return f"closed at {_times(record, record.history.of(JobClosed))}"
-    end = attempt.settled or attempt.expired or attempt.skipped
-    ended = f"{type(end).__name__} at {record.time_s(end)}" if end else "still open"
+    end = attempt.settled or attempt.expired or attempt.skipped or attempt.undone
+    left = "cancelled" if attempt.cancelled else "still open"
+    ended = f"{type(end).__name__} at {record.time_s(end)}" if end else left
     counts = f"{len(attempt.commits)} commits and {len(attempt.reveals)} reveals in their phases"
-    return f"from {attempt.started.starts_at_s}, {counts}, {ended}"
+    return f"from {attempt.starts_at_s}, {counts}, {ended}"
 
 
 def _times(record: ChainRecord, events: Iterable[Event]) -> str:
@@ -397,3 +480,4 @@ def _state_differences(record: ChainRecord, timeline: Timeline) -> Problems:
         yield from differing(part.name, getattr(record.state, part.name), getattr(expected, part.name))
     yield from differing("the queue of aggregators", list(record.aggregators), list(timeline.bonds))
     yield from differing("the list of trainers", list(record.trainers), timeline.trainers)
+    yield from differing("the deadline", record.terms.deadline_s, timeline.deadline_s)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from market.chain.packed import hash_of, pack_lifetime, pack_records
-from market.chain.records import JobState
+from market.chain.records import Fact, JobState
 from market.job_history import MAX_LIFETIME_Q32
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.provenance import NO_REVEALS, PublicRows, extended
@@ -22,6 +22,30 @@ MAX_AGGREGATORS = 8
 ZERO_WORD = bytes(32)
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a settlement changes: the job's round, model, public rows, step, scores and records before it."""
+
+    round: int
+    model: Digest
+    public_rows: PublicRows
+    step_q16: int | None
+    lifetime_q32: tuple[int, ...]
+    records_q16: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OpenDispute:
+    """A dispute that is not answered yet."""
+
+    by: str
+    attempt: int
+    fact: Fact
+    seat: Seat
+    bond_wei: int
+    opened_at_s: int
+
+
 @dataclass
 class Timeline:
     """A job's state after the events so far.
@@ -31,6 +55,7 @@ class Timeline:
         owner: who opened it.
         model: digest of the current model.
         public_rows: the public rows' commitments.
+        deadline_s: the job's, put off by its disputes.
         round: of the current or next attempt.
         attempt: number of the current or next attempt.
         attempt_start_s: zero where no attempt runs.
@@ -54,7 +79,14 @@ class Timeline:
         forfeited: seats of this attempt whose stake burned.
         lifetime_q32: scores summed over paid rounds, by seat.
         records_q16: what the exams came to, by seat.
-        ended_at_s: from when on the last ended attempt lets the job be closed, if all rounds are over.
+        vests_at_s: when what the last ended attempt left can be claimed; zero where it left nothing.
+        published_at_s: when the exam was published, put off likewise; zero before.
+        start: what a settlement of the running attempt would change, as it was when the attempt started.
+        settled: what the last settlement changed.
+        dispute: the one that is open.
+        overturned: the attempt whose undoing has to be the next event.
+        disputed: every fact that ever was, by attempt and seat.
+        dispute_bonds: of disputes that were won, by who may take them back, in wei.
         must_start: whether the next event has to be the start of an attempt.
     """
 
@@ -62,6 +94,7 @@ class Timeline:
     owner: str
     model: Digest
     public_rows: PublicRows
+    deadline_s: int
     round: int = 0
     attempt: int = 0
     attempt_start_s: int = 0
@@ -85,7 +118,14 @@ class Timeline:
     forfeited: set[Seat] = field(default_factory=set)
     lifetime_q32: list[int] = field(default_factory=list)
     records_q16: list[int] = field(default_factory=list)
-    ended_at_s: int = 0
+    vests_at_s: int = 0
+    published_at_s: int = 0
+    start: Before | None = None
+    settled: Before | None = None
+    dispute: OpenDispute | None = None
+    overturned: int | None = None
+    disputed: set[tuple[int, Fact, Seat]] = field(default_factory=set)
+    dispute_bonds: dict[str, int] = field(default_factory=dict)
     must_start: bool = False
 
     def __post_init__(self) -> None:
@@ -118,6 +158,8 @@ class Timeline:
         """What may be done in a block with this timestamp."""
         if self.closed:
             return Phase.CLOSED
+        if self.dispute:
+            return Phase.DISPUTED
         if not self.attempt_start_s:
             return Phase.FINISHED if self.is_finished(time_s) else Phase.AWAITING_AGGREGATOR
         enough = len(self.committed) >= self.terms.minimum_commits
@@ -126,18 +168,25 @@ class Timeline:
     def is_finished(self, time_s: int) -> bool:
         """Whether no attempt can start any more."""
         ends_s = self.next_start_s(time_s) + self.terms.attempt_period_s
-        return self.round >= self.terms.rounds or ends_s > self.terms.deadline_s
+        return self.round >= self.terms.rounds or ends_s > self.deadline_s
 
     def next_start_s(self, time_s: int) -> int:
         """When an attempt that is scheduled in this block begins."""
         return max(time_s, self.terms.enrol_until_s)
 
     def closeable_from_s(self) -> int:
-        """From when on anyone may close the job; while its exam can still be published a commit period later."""
-        grace_s = self.terms.commit_period_s if self.has_exam and not self.exam_published else 0
-        if self.round < self.terms.rounds or not self.attempt:
-            return self.terms.deadline_s + grace_s
-        return min(self.ended_at_s, self.terms.deadline_s) + grace_s
+        """From when on anyone may close the job.
+
+        While its exam can still be published a commit period later, and while that can be disputed not yet.
+        """
+        over = self.round >= self.terms.rounds
+        from_s = self.vests_at_s if over else max(self.deadline_s, self.vests_at_s)
+        if not self.has_exam:
+            return from_s
+        if not self.exam_published:
+            return from_s + self.terms.commit_period_s
+        disputable_s = self.published_at_s + self.terms.vesting_period_s if self.terms.disputes.attestors else 0
+        return max(from_s, disputable_s)
 
     # ------------------------------------------------------------------ what happens
 
@@ -164,14 +213,46 @@ class Timeline:
             self.records_q16[seat] = record_q16
         self.exam_taken = True
 
-    def conclude(self, time_s: int, ended_at_s: int, *, round_over: bool) -> None:
+    def before(self) -> Before:
+        """What a settlement changes, as it is now."""
+        scores, records = tuple(self.lifetime_q32), tuple(self.records_q16)
+        return Before(self.round, self.model, self.public_rows, self.step_q16, scores, records)
+
+    def freeze(self, dispute: OpenDispute) -> None:
+        """A fact is disputed: the job stands still."""
+        self.dispute = dispute
+        self.disputed.add((dispute.attempt, dispute.fact, dispute.seat))
+
+    def thaw(self, time_s: int) -> None:
+        """The dispute is over: what waited is put off by as long as it waited."""
+        if self.dispute is None:
+            return
+        frozen_s = time_s - self.dispute.opened_at_s
+        self.deadline_s += frozen_s
+        self.attempt_start_s += frozen_s if self.attempt_start_s else 0
+        self.published_at_s += frozen_s if self.published_at_s else 0
+        self.vests_at_s += frozen_s if self.vests_at_s > self.dispute.opened_at_s else 0
+        self.dispute = None
+
+    def undo(self, before: Before, time_s: int) -> None:
+        """Take back the last settlement, and the attempt that waited."""
+        if self.attempt_start_s:
+            self.conclude(time_s, 0, round_over=False)
+        self.round, self.model, self.public_rows = before.round, before.model, before.public_rows
+        self.step_q16 = before.step_q16
+        self.lifetime_q32, self.records_q16 = list(before.lifetime_q32), list(before.records_q16)
+        self.had_minimum, self.settled = True, None
+        self.vests_at_s = time_s
+        self.must_start = bool(self.bonds) and not self.is_finished(time_s)
+
+    def conclude(self, time_s: int, vests_at_s: int, *, round_over: bool) -> None:
         """End the attempt, and its round with it or not."""
         self.attempt += 1
         self.attempt_start_s = 0
         self.reveal_chain = NO_REVEALS
         self.committed, self.revealed, self.excluded, self.forfeited = set(), set(), set(), set()
         self.exam_committed, self.exam_opened, self.exams_missed, self.exam_taken = False, False, 0, False
-        self.ended_at_s = ended_at_s
+        self.vests_at_s = vests_at_s
         if round_over:
             self.round += 1
             self.had_minimum = False

@@ -38,10 +38,11 @@ def open_updates(srs: Srs, layout: Layout, vectors: StoredVectors, attempt: Atte
     Raises:
         StorageError: this machine's disk refuses.
     """
-    return {seat: _open(srs, layout, vectors, reveal) for seat, reveal in sorted(attempt.reveals.items())}
+    return {seat: open_update(srs, layout, vectors, reveal) for seat, reveal in sorted(attempt.reveals.items())}
 
 
-def _open(srs: Srs, layout: Layout, vectors: StoredVectors, reveal: UpdateRevealed) -> Opened:
+def open_update(srs: Srs, layout: Layout, vectors: StoredVectors, reveal: UpdateRevealed) -> Opened:
+    """Fetch one revealed update, and open its commitment with it. Raises as `open_updates`."""
     stored = vectors.update(reveal.content)
     if isinstance(stored, Missing | Unfit):
         return stored

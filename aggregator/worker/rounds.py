@@ -250,7 +250,7 @@ class AggregatorWorker:
 
     def _has_patience(self, attempt: Attempt) -> bool:
         terms = self.job.terms
-        settle_end_s = terms.schedule(attempt.started.starts_at_s).settle_end_s
+        settle_end_s = terms.schedule(attempt.starts_at_s).settle_end_s
         return self.job.market.chain.timestamp() < settle_end_s - int(terms.settle_period_s * (1 - PATIENCE))
 
     def _decide(self, material: Material) -> RoundResult:

@@ -4,14 +4,28 @@ pragma solidity 0.8.30;
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 
 import {IGramVerifier} from "./interfaces/IGramVerifier.sol";
-import {IJobMarket, JobId, JobState, JobTerms, Ledger, Outcome, Phase, Settlement} from "./interfaces/IJobMarket.sol";
+import {
+    Dispute,
+    Fact,
+    IJobMarket,
+    JobId,
+    JobState,
+    JobTerms,
+    Ledger,
+    Outcome,
+    Phase,
+    Settlement
+} from "./interfaces/IJobMarket.sol";
 import {IRoundRules} from "./interfaces/IRoundRules.sol";
 import {Aggregators} from "./libraries/Aggregators.sol";
 import {Attempts} from "./libraries/Attempts.sol";
+import {Attestations} from "./libraries/Attestations.sol";
+import {Disputes} from "./libraries/Disputes.sol";
 import {Escrow} from "./libraries/Escrow.sol";
 import {Exams} from "./libraries/Exams.sol";
 import {Ending, Exam, Job} from "./libraries/Jobs.sol";
 import {Lifetimes} from "./libraries/Lifetimes.sol";
+import {Members} from "./libraries/Members.sol";
 import {Opening, Openings} from "./libraries/Openings.sol";
 import {Outcomes} from "./libraries/Outcomes.sol";
 import {PackedArray} from "./libraries/PackedArray.sol";
@@ -71,7 +85,8 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     /// @inheritdoc IJobMarket
     function closeJob(JobId id, bytes calldata lifetime) external nonReentrant {
         Job storage job = _job(id);
-        if (job.state.closed) revert WrongPhase(Phase.Closed, Phase.Finished);
+        Phase phase = job.phase();
+        if (phase == Phase.Closed || phase == Phase.Disputed) revert WrongPhase(phase, Phase.Finished);
         uint256 from = job.closeableFrom();
         // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < from) revert NotCloseable(block.timestamp, from);
@@ -83,10 +98,13 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     function refund(JobId id, address to) external nonReentrant {
         Job storage job = _job(id);
         if (msg.sender != job.state.owner) revert NotOwner(msg.sender, job.state.owner);
+        uint256 vestsAt = job.lastVestsAt();
+        // forge-lint: disable-next-line(block-timestamp)
+        if (block.timestamp < vestsAt) revert NotVested(block.timestamp, vestsAt);
 
         uint128 amount = job.ledger.refund();
         emit Refunded(id, msg.sender, to, amount);
-        _push(job, to, amount);
+        Tokens.release(owed, job.terms.token, to, amount);
     }
 
     // ------------------------------------------------------------------ the examiner
@@ -124,25 +142,12 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function enrol(JobId id, uint256 amount, bytes32[] calldata proof) external payable nonReentrant {
-        Job storage job = _job(id);
-        if (job.state.closed) revert WrongPhase(Phase.Closed, Phase.Enrolment);
-        job.requireEnrollable(msg.sender, proof);
-
-        uint128 received = Tokens.deposit(owed, job.terms.token, amount, job.terms.trainerStake);
-        job.ledger.addStake(received);
-        uint256 seat = job.enrol(msg.sender, received);
-        emit TrainerEnrolled(id, msg.sender, seat, received);
+        Members.enrol(_job(id), id, owed, amount, proof);
     }
 
     /// @inheritdoc IJobMarket
     function withdrawStake(JobId id, address to) external nonReentrant {
-        Job storage job = _job(id);
-        uint256 seat = job.seatOf(msg.sender);
-
-        uint128 stake = job.unstake(seat);
-        job.ledger.returnStake(stake);
-        emit StakeWithdrawn(id, msg.sender, seat, to, stake);
-        _push(job, to, stake);
+        Members.withdrawStake(_job(id), id, owed, to);
     }
 
     /// @inheritdoc IJobMarket
@@ -174,11 +179,11 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     /// @inheritdoc IJobMarket
-    function claim(JobId id, uint256 attempt, bytes calldata pays, address to) external nonReentrant {
+    function claim(JobId id, uint256 attempt, bytes calldata pays, bytes32 undoHash, address to) external nonReentrant {
         Job storage job = _job(id);
         uint256 seat = job.seatOf(msg.sender);
         Ending storage ending = job.endings[attempt];
-        bytes24 hash = Outcomes.hashOf(pays);
+        bytes24 hash = Outcomes.hashOf(pays, undoHash);
         if (hash != ending.payHash) revert PayMismatch(hash, ending.payHash);
         // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < ending.vestsAt) revert NotVested(block.timestamp, ending.vestsAt);
@@ -188,36 +193,19 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         uint128 amount = pays.payAt(seat);
         job.ledger.pay(amount);
         emit Claimed(id, attempt, msg.sender, seat, to, amount);
-        _push(job, to, amount);
+        Tokens.release(owed, job.terms.token, to, amount);
     }
 
     // ------------------------------------------------------------------ aggregators
 
     /// @inheritdoc IJobMarket
     function bond(JobId id, uint256 amount, bytes32 sealingKey) external payable nonReentrant {
-        Job storage job = _job(id);
-        Phase phase = job.phase();
-        if (phase == Phase.Closed || phase == Phase.Finished) revert WrongPhase(phase, Phase.AwaitingAggregator);
-        job.requireBondable(msg.sender);
-        if (sealingKey == 0) revert EmptyKey();
-
-        uint128 received = Tokens.deposit(owed, job.terms.token, amount, job.terms.aggregatorBond);
-        job.ledger.addBond(received);
-        job.join(msg.sender, received);
-        emit AggregatorBonded(id, msg.sender, received, sealingKey);
-        if (phase == Phase.AwaitingAggregator) Attempts.start(job, id);
+        Members.bond(_job(id), id, owed, amount, sealingKey);
     }
 
     /// @inheritdoc IJobMarket
     function withdrawBond(JobId id, address to) external nonReentrant {
-        Job storage job = _job(id);
-        if (job.bonds[msg.sender] == 0) revert NotBonded(msg.sender);
-        if (msg.sender == job.active() && !job.state.closed) revert BondInUse(msg.sender);
-
-        uint128 amount = job.unbond(msg.sender);
-        job.ledger.returnBond(amount);
-        emit BondWithdrawn(id, msg.sender, to, amount);
-        _push(job, to, amount);
+        Members.withdrawBond(_job(id), id, owed, to);
     }
 
     /// @inheritdoc IJobMarket
@@ -244,7 +232,33 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         uint128 amount = job.terms.aggregatorFee;
         job.ledger.pay(amount);
         emit FeeClaimed(id, attempt, msg.sender, to, amount);
-        _push(job, to, amount);
+        Tokens.release(owed, job.terms.token, to, amount);
+    }
+
+    // ------------------------------------------------------------------ disputes
+
+    /// @inheritdoc IJobMarket
+    function dispute(JobId id, uint256 attempt, Fact fact, bytes calldata pays, bytes calldata undo, uint256 amount)
+        external
+        payable
+        nonReentrant
+    {
+        Disputes.open(_job(id), id, owed, attempt, fact, pays, undo, amount);
+    }
+
+    /// @inheritdoc IJobMarket
+    function answer(JobId id, bool holds, bytes[] calldata signatures) external nonReentrant {
+        Disputes.answer(_job(id), id, holds, signatures);
+    }
+
+    /// @inheritdoc IJobMarket
+    function thaw(JobId id) external nonReentrant {
+        Disputes.thaw(_job(id), id);
+    }
+
+    /// @inheritdoc IJobMarket
+    function withdrawDisputeBond(JobId id, address to) external nonReentrant {
+        Disputes.withdraw(_job(id), id, owed, to);
     }
 
     // ------------------------------------------------------------------ anyone
@@ -278,6 +292,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     function stateOf(JobId id) external view returns (JobState memory state) {
         Job storage job = _job(id);
         state = job.state;
+        if (job.phase() == Phase.Disputed) state.attemptStart = job.dispute.startsAt;
         if (state.revealed == 0) state.revealChain = 0;
         if (state.lifetimeHash == Lifetimes.noneHash(job.terms.seats)) state.lifetimeHash = 0;
     }
@@ -340,6 +355,25 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     /// @inheritdoc IJobMarket
+    function disputeOf(JobId id) external view returns (Dispute memory) {
+        return _job(id).dispute;
+    }
+
+    /// @inheritdoc IJobMarket
+    function disputeBondOf(JobId id, address by) external view returns (uint256) {
+        return _job(id).disputeBonds[by];
+    }
+
+    /// @inheritdoc IJobMarket
+    function answerDigest(JobId id, uint256 round, uint256 attempt, Fact fact, uint256 seat, bool holds)
+        external
+        view
+        returns (bytes32)
+    {
+        return Attestations.digest(id, round, attempt, fact, seat, holds);
+    }
+
+    /// @inheritdoc IJobMarket
     function sealOf(
         JobId id,
         uint256 round,
@@ -357,14 +391,5 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     function _job(JobId id) private view returns (Job storage job) {
         job = _jobs[id];
         if (job.state.owner == address(0)) revert UnknownJob(id);
-    }
-
-    /// @dev Comes last in its function: the ledger is already as if the money had left.
-    function _push(Job storage job, address to, uint256 amount) private {
-        if (to == address(0)) revert ZeroAddress();
-        if (amount == 0) revert NothingToPay();
-        address token = job.terms.token;
-        owed[token] -= amount;
-        Tokens.push(token, to, amount);
     }
 }

@@ -153,6 +153,7 @@ abstract contract Base {
     address[] private _excludedContracts;
     address[] private _excludedSenders;
     FuzzSelector[] private _targetSelectors;
+    FuzzSelector[] private _excludedSelectors;
 
     /// @notice The contracts that forge calls between two checks of the invariants; empty means all deployed ones.
     function targetContracts() public view returns (address[] memory) {
@@ -167,6 +168,11 @@ abstract contract Base {
     /// @notice The functions that forge may call; empty means all of the target contracts.
     function targetSelectors() public view returns (FuzzSelector[] memory) {
         return _targetSelectors;
+    }
+
+    /// @notice Functions of the target contracts that forge leaves alone.
+    function excludeSelectors() public view returns (FuzzSelector[] memory) {
+        return _excludedSelectors;
     }
 
     /// @notice Contracts that forge leaves alone.
@@ -189,6 +195,10 @@ abstract contract Base {
 
     function targetSelector(FuzzSelector memory selector) internal {
         _targetSelectors.push(selector);
+    }
+
+    function excludeSelector(FuzzSelector memory selector) internal {
+        _excludedSelectors.push(selector);
     }
 
     function excludeContract(address target) internal {

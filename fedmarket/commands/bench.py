@@ -1,4 +1,4 @@
-"""Anyone: measure on this machine what the proofs cost, and what the rules withstand."""
+"""Anyone: measure on this machine what the proofs cost, what the rules withstand, and what cheating earns."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 PLAN_NAMES = ("quick", "bounds", "close", "compared", "full")
+GAME_PLANS = ("quick", "full")
 
 
 @click.group()
 def bench() -> None:
-    """Measure what the proofs cost here, and what the rules withstand."""
+    """Measure what the proofs cost here, what the rules withstand, and what cheating earns."""
 
 
 @bench.command()
@@ -101,6 +102,57 @@ def attacks(
     lines = summarise(chosen, kept)
     if plots:
         tables.draw(lines, plots)
+    if as_json:
+        click.echo(json.dumps(tables.document(lines), indent=2))
+    elif markdown:
+        click.echo(tables.markdown(lines))
+    else:
+        tables.show(lines, console())
+
+
+@bench.command()
+@click.option("--plan", "name", type=click.Choice(GAME_PLANS), default="quick", show_default=True, help="How much.")
+@click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="Only these strategies.")
+@click.option("--setting", "settings", multiple=True, metavar="NAME", help="Only these kinds of job.")
+@click.option("--seeds", type=click.IntRange(1), help="Only so many of the plan's seeds.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Games at a time.")
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("mechanism.jsonl"),
+    show_default=True,
+    help="What is finished; the next run goes on from there.",
+)
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def mechanism(
+    name: str,
+    strategies: tuple[str, ...],
+    settings: tuple[str, ...],
+    seeds: int | None,
+    workers: int,
+    journal: Path,
+    markdown: bool,
+    as_json: bool,
+) -> None:
+    """Play whole jobs between agents with strategies: real contracts and proofs, made-up updates.
+
+    A strategy's profit is held against what the same accounts earn by honesty on the same seed. Every finished game is
+    a line of the journal, so that an interrupted run goes on where it was.
+    """
+    # Imported here: the list of commands has no need of the compiler.
+    from fedmarket.bench.mechanism import tables
+    from fedmarket.bench.mechanism.plan import Journal, selected
+    from fedmarket.bench.mechanism.playing import play_all
+    from fedmarket.bench.mechanism.summary import summarise
+
+    kept, chosen = Journal(journal), selected(name, strategies, settings, seeds)
+    with (
+        leaving(lambda: f"{journal} has what is finished: the same command goes on from there"),
+        _progress() as progress,
+    ):
+        play_all(chosen, kept, progress, workers)
+    lines = summarise(chosen, kept)
     if as_json:
         click.echo(json.dumps(tables.document(lines), indent=2))
     elif markdown:

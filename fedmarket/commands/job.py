@@ -59,10 +59,12 @@ def job() -> None:
 
 @job.command()
 @click.option("--without-exam", is_flag=True, help="Of a job whose trainers judge one another: no reference set.")
-def example(without_exam: bool) -> None:
+@click.option("--attestor", "attestors", multiple=True, metavar="ADDRESS", help="Who answers disputes; once for each.")
+def example(without_exam: bool, attestors: tuple[str, ...]) -> None:
     """Print a commented job spec to start from."""
     name = "digits-median.yaml" if without_exam else "digits.yaml"
-    click.echo((EXAMPLES / name).read_text("utf-8"), nl=False)
+    text = (EXAMPLES / name).read_text("utf-8")
+    click.echo(_with_attestors(text, attestors) if attestors else text, nl=False)
 
 
 @job.command("list")
@@ -158,6 +160,13 @@ def close(job_number: int, to: str | None, forfeit_exam: bool, actor: Actor) -> 
         click.echo(f"job {job} was closed before")
     if state.owner == actor.address:
         take_refund(actor, job, to)
+
+
+def _with_attestors(text: str, attestors: tuple[str, ...]) -> str:
+    """The example, in which these answer disputes."""
+    named = ", ".join(f'"{checked_address(attestor)}"' for attestor in attestors)
+    text = text.replace("# disputes:\n", "disputes:\n").replace('["0x...", "0x...", "0x..."]\n', f"[{named}]\n")
+    return text.replace("#   attestors:", "  attestors:").replace("#   answer_s:", "  answer_s:")
 
 
 def named_parameters(job: PublishedJob, digest: Digest) -> dict[str, NDArray[np.float32]]:

@@ -219,7 +219,7 @@ def _plain(value: Any) -> Any:
 
 
 def _attempt_line(attempt: Attempt, exam: ExamLine | None) -> AttemptLine:
-    ended = attempt.settled or attempt.expired
+    ended = attempt.settled or attempt.expired or attempt.undone
     settled = attempt.settled
     paid_wei = sum(unpack_pays(ended.pays)) if ended else Wei(0)
     return AttemptLine(
@@ -231,7 +231,7 @@ def _attempt_line(attempt: Attempt, exam: ExamLine | None) -> AttemptLine:
         excluded={seat: event.reason.name.lower() for seat, event in sorted(attempt.exclusions.items())},
         accepted=settled.accepted if settled else None,
         paid_wei=paid_wei,
-        vests_at_s=ended.vests_at_s if ended else None,
+        vests_at_s=attempt.vests_at_s if ended else None,
         exam=exam,
     )
 
@@ -241,4 +241,8 @@ def _result(attempt: Attempt) -> str:
         return "settled" if attempt.settled.paid or not attempt.settled.accepted else "settled by fallback"
     if attempt.expired:
         return "expired"
+    if attempt.undone:
+        return "undone"
+    if attempt.cancelled:
+        return "cancelled"
     return "skipped" if attempt.skipped else "running"

@@ -30,6 +30,7 @@ WHAT_NEXT = {
     Phase.SETTLE: "the aggregator settles the round",
     Phase.STARVED: "too few commits: anyone may skip the round",
     Phase.OVERDUE: "not settled in time: anyone may expire the attempt",
+    Phase.DISPUTED: "time stands still: attestors answer a dispute",
     Phase.FINISHED: "the rounds are over: claim, and close the job",
     Phase.CLOSED: "the job is closed; credits stay claimable",
 }
@@ -98,6 +99,8 @@ def terms_rows(terms: JobTerms) -> list[tuple[str, str]]:
         rows.append(("open to", "the accounts alone that the spec names as its trainers"))
     if terms.exam.is_set:
         rows.insert(1, ("exam", _exam_terms(terms)))
+    if terms.disputes.attestors:
+        rows.append(("disputes", _dispute_terms(terms)))
     return rows if token == NATIVE else [*rows, ("token", token)]
 
 
@@ -105,6 +108,12 @@ def _exam_terms(terms: JobTerms) -> str:
     deposit = f"one that is not opened costs the owner {money(terms.exam.deposit_wei, terms.token)}"
     examiner = "" if int(terms.exam.examiner, 16) == 0 else f"; set by {terms.exam.examiner}"
     return f"{terms.exam.slices} secret slices, one an attempt; {deposit}{examiner}"
+
+
+def _dispute_terms(terms: JobTerms) -> str:
+    disputes = terms.disputes
+    who = f"{disputes.quorum} of {len(disputes.attestors)} attestors decide within {duration(disputes.answer_period_s)}"
+    return f"{who}, for a bond of {money(disputes.bond_wei, terms.token)}: {', '.join(disputes.attestors)}"
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
@@ -216,6 +225,8 @@ def _trainers(lines: list[TrainerLine], terms: JobTerms, wide: bool) -> Renderab
 
 def _escrow(overview: JobOverview) -> RenderableType:
     ledger, token = overview.ledger, overview.terms.token
+    exams = [("  exams", ledger.exams_wei, "the owner's, for opening its exams")]
+    disputes = [("  disputes", ledger.disputes_wei, "bonds of disputes, open or won")]
     table = _table("", ("amount", "right"), "what it is")
     for name, amount_wei, meaning in (
         ("deposited", ledger.deposited_wei, "everything that came in"),
@@ -229,7 +240,8 @@ def _escrow(overview: JobOverview) -> RenderableType:
         ("  stakes", ledger.stakes_wei, "the trainers'"),
         ("  bonds", ledger.bonds_wei, "the aggregators'"),
         ("  refundable", ledger.refundable_wei, "the owner's to take"),
-        *([("  exams", ledger.exams_wei, "the owner's, for opening its exams")] if overview.terms.exam.is_set else []),
+        *(exams if overview.terms.exam.is_set else []),
+        *(disputes if overview.terms.disputes.attestors else []),
     ):
         table.add_row(name, money(amount_wei, token), Text(meaning, style="dim"))
     verdict = "deposited = paid + refunded + burned + locked" if ledger.is_balanced else "the sums do not balance"
@@ -238,7 +250,7 @@ def _escrow(overview: JobOverview) -> RenderableType:
 
 _EXAM_STYLES = {"opened": "green", "committed": "cyan", "none": "dim"}
 
-_STYLES = {"settled": "green", "running": "cyan", "expired": "red", "skipped": "yellow"}
+_STYLES = {"settled": "green", "running": "cyan", "expired": "red", "undone": "red", "skipped": "yellow"}
 
 
 def _rule(kind: RuleKind) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedmarket.commands.amounts import duration
+from market.job_history import FROZEN_S
 from market.protocol.errors import ContractRevert, FedmarketError
 
 Arguments = Mapping[str, Any]
@@ -19,6 +20,8 @@ def _wrong_phase(arguments: Arguments) -> str:
     phase, expected = arguments["phase"], arguments["expected"]
     if phase == "CLOSED":
         return "the job is closed"
+    if phase == "DISPUTED":
+        return "not while a dispute is open: attestors answer it, and if they do not, `fedmarket dispute thaw` ends it"
     if phase == "FINISHED":
         return "the job's rounds are over"
     return f"not now: the job's phase is {_phase(phase)}, this is for the phase {_phase(expected)}"
@@ -26,6 +29,12 @@ def _wrong_phase(arguments: Arguments) -> str:
 
 def _time_left(until: str, what: str) -> Callable[[Arguments], str]:
     return lambda arguments: what.format(duration(max(1, arguments[until] - arguments["timestamp"])))
+
+
+def _not_vested(arguments: Arguments) -> str:
+    if arguments["vestsAt"] == FROZEN_S:
+        return "this waits for a dispute that is open"
+    return _time_left("vestsAt", "this has not vested yet: it will have in {}")(arguments)
 
 
 def _text(template: str) -> Callable[[Arguments], str]:
@@ -56,10 +65,21 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "InsufficientDeposit": _text("the contract received {received} and needs {required}"),
     "TokenShortfall": _text("the contract holds {balance} of token {token} and owes {owed}: it takes no more of it"),
     "ERC20InsufficientBalance": _text("{sender} has {balance} of the job's token and needs {needed}"),
-    "NotVested": _time_left("vestsAt", "this has not vested yet: claim it in {}"),
+    "NotVested": _not_vested,
     "NotCloseable": _time_left("from", "the job cannot be closed yet: it can in {}"),
     "NoExam": _text("job {job} has no exam"),
     "NotExaminer": _text("{caller} may not set this job's exams: {examiner} may, and the owner"),
+    "NoAttestors": _text("job {job} names no attestors: nothing can be disputed in it"),
+    "NotDisputable": _text(
+        "attempt {attempt} has no such fact to dispute: no new model, or no exam whose deposit is left"
+    ),
+    "CannotDispute": _text(
+        "{caller} may not dispute this: a model only who revealed in its round or the owner, an exclusion only its seat"
+    ),
+    "DisputedBefore": _text("this was disputed before: each fact is answered once"),
+    "DisputeTooLate": _text("too late: what can be disputed no more is final since {until}"),
+    "AnswersOver": _text("too late: the time to answer is over, and `fedmarket dispute thaw` lets the job go on"),
+    "NotThawable": _time_left("from", "attestors may still answer, for {}"),
     "NothingToPay": _text("there is nothing to pay out"),
     "TransferFailed": _text("{to} did not accept {amount} wei: name another address with --to"),
     "InvalidTerm": _text("the contract refuses the job's term {term} = {value}"),

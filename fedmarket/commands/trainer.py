@@ -16,6 +16,7 @@ from fedmarket.connection import DEFAULT_WORK, Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
 from market.chain.events import StakeWithdrawn, TrainerEnrolled
 from market.chain.transactions import Finality
+from market.job_history import FROZEN_S
 from market.protocol.errors import FedmarketError, InvalidInput
 from market.protocol.identifiers import Seat
 from market.published_job import PublishedJob
@@ -163,7 +164,9 @@ def _still_vesting(job: PublishedJob, address: str) -> str:
     if not later:
         return ""
     amount_wei = sum(credit.amount_wei for credit in later)
-    return f"; {money(amount_wei, job.terms.token)} more by {moment(later[-1].vests_at_s)}"
+    last_s = later[-1].vests_at_s
+    when = "once the dispute is over" if last_s == FROZEN_S else f"by {moment(last_s)}"
+    return f"; {money(amount_wei, job.terms.token)} more {when}"
 
 
 def _farewell(job: PublishedJob, seat: Seat, actor: Actor) -> str:

@@ -59,4 +59,7 @@ class Clock:
             return schedule.reveal_end_s
         if phase is Phase.EXAM and self._everybody.examined(state):
             return schedule.exam_end_s
+        if phase is Phase.FINISHED and self._terms.disputes.attestors and state.attempt:
+            vests_at_s = self._market.outcome(self._job, state.attempt - 1).vests_at_s
+            return vests_at_s if vests_at_s > self._devnet.timestamp() else None
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from aggregator.worker import AggregatorWorker, Progress
+from fedmarket.attestor import AttestorSession
 from fedmarket.demo.behaviours import CRAFTS, Copier
 from fedmarket.demo.clock import Clock, Everybody
 from fedmarket.demo.scenario import CAST, Behaviour, Scenario, trainer_seed
@@ -30,7 +31,8 @@ from market.chain.events import JobOpened
 from market.chain.job_market import JobMarket
 from market.chain.records import JobState
 from market.chain.transactions import SendPolicy, TransactionSender
-from market.protocol.errors import ChainError
+from market.protocol.dispute_spec import DisputesSection
+from market.protocol.errors import ChainError, ContractRevert
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
@@ -43,6 +45,10 @@ from zk.srs import Srs
 
 FUNDS_WEI = 100 * 10**18
 POLL_S = 0.1
+
+ATTESTORS = ("attestor 0", "attestor 1", "attestor 2")
+ATTESTORS_POLL_S = 0.5
+ANSWER_S = 300
 
 
 @dataclass(eq=False)
@@ -81,6 +87,7 @@ class Cast:
 
     owner: Player
     aggregator: Player
+    attestors: tuple[Player, ...]
     trainers: tuple[tuple[Behaviour, Player], ...]
 
 
@@ -111,7 +118,8 @@ class Play:
         with ExitStack() as journals:
             deployment = deploy(self._sender("deployer", journals), DEVELOPMENT_POWERS_OF_TAU)
             owner_sender = self._sender("owner", journals)
-            job = self._post(deployment, owner_sender)
+            attestors = {name: self._sender(name, journals) for name in ATTESTORS}
+            job = self._post(deployment, owner_sender, [sender.address for sender in attestors.values()])
             owner = self._player("owner", owner_sender, deployment, job)
             aggregator = self._player("aggregator", self._sender("aggregator", journals), deployment, job)
             trainers = []
@@ -121,7 +129,8 @@ class Play:
                 check_before_staking(player.job, self.srs)
                 player.sender.send(f"enrol/{job}", player.job.market.enrol(job, player.job.terms))
                 trainers.append((behaviour, player))
-            yield Cast(owner, aggregator, tuple(trainers))
+            watchers = tuple(self._player(name, sender, deployment, job) for name, sender in attestors.items())
+            yield Cast(owner, aggregator, watchers, tuple(trainers))
 
     def rounds(self, cast: Cast, watch: Callable[[JobState, Phase], None]) -> None:
         """Let everybody act until all rounds are over.
@@ -133,7 +142,7 @@ class Play:
         Raises:
             FedmarketError: whatever stopped one of them.
         """
-        stop = threading.Event()
+        stop, over = threading.Event(), threading.Event()
         sessions = [self._session(index, *entry) for index, entry in enumerate(cast.trainers)]
         examiner = self._examiner(cast.owner) if self.scenario.slices else None
         acts: list[Callable[[], None]] = [partial(session.run, stop.is_set) for session in sessions]
@@ -141,6 +150,8 @@ class Play:
             acts.append(partial(examiner.run, stop.is_set))
         acts.append(partial(self._aggregate, self._worker(cast.aggregator), stop))
         with self._ticking(self._view(cast.owner), sessions, examiner, stop):
+            watching = [partial(self._attestor(player).run, over.is_set) for player in cast.attestors]
+            watchers = [self._start(act, stop) for act in watching]
             actors = [self._start(act, stop) for act in acts]
             try:
                 self._watch(self._view(cast.owner), watch, stop)
@@ -149,7 +160,8 @@ class Play:
                     actor.join()
             finally:
                 stop.set()
-                for actor in actors:
+                over.set()
+                for actor in [*actors, *watchers]:
                     actor.join()
         if self._failures:
             raise self._failures[0]
@@ -157,18 +169,26 @@ class Play:
     def settle_up(self, cast: Cast) -> None:
         """Wait for the last credits to vest, claim them all, close the job, and hand back stakes, bond and rest."""
         history = cast.owner.job.history()
-        last_vesting_s = max(
-            (attempt.settled.vests_at_s for attempt in history.settlements() if attempt.settled), default=0
-        )
+        last_vesting_s = max((attempt.vests_at_s for attempt in history.settlements()), default=0)
         self.devnet.advance_to(last_vesting_s)
         job, owner = cast.owner.job.id, cast.owner
-        lifetime = cast.owner.job.history().packed_lifetime()
-        owner.sender.send(f"close/{job}", owner.job.market.close_job(job, lifetime))
+        self._close(owner)
         for _, trainer in cast.trainers:
             self._cash_in(trainer)
         self._cash_in_fees(cast.aggregator)
         if owner.job.market.ledger(job).refundable_wei:
             owner.sender.send(f"refund/{job}", owner.job.market.refund(job, owner.sender.address))
+
+    def _close(self, owner: Player) -> None:
+        """Close the job, as soon as what is published cannot be disputed any more."""
+        job, lifetime = owner.job.id, owner.job.history().packed_lifetime()
+        try:
+            owner.sender.send(f"close/{job}", owner.job.market.close_job(job, lifetime))
+        except ContractRevert as refusal:
+            if refusal.name != "NotCloseable":
+                raise
+            self.devnet.advance_to(int(refusal.arguments["from"]))
+            owner.sender.send(f"close/{job}", owner.job.market.close_job(job, lifetime))
 
     # ------------------------------------------------------------------ setting the stage
 
@@ -184,8 +204,10 @@ class Play:
         market = deployment.connect(sender.chain)
         return Player(name, sender, PublishedJob(market, self.store, job, folder / "cache"))
 
-    def _post(self, deployment: Deployment, owner: TransactionSender) -> JobId:
-        market, spec = deployment.connect(owner.chain), self.scenario.spec
+    def _post(self, deployment: Deployment, owner: TransactionSender, attestors: Iterable[str]) -> JobId:
+        market = deployment.connect(owner.chain)
+        disputes = DisputesSection(attestors=tuple(attestors), answer_s=ANSWER_S)
+        spec = self.scenario.spec.model_copy(update={"disputes": disputes})
         model, exam = initial_model(spec, self.scenario.warm), None
         if self.scenario.slices:
             spec = spec.with_norm(training_norm(spec, model, self.scenario.slices[-1]))
@@ -232,6 +254,12 @@ class Play:
     def _examiner(self, player: Player) -> ExamSession:
         exam, report = ExamFolder.open(self._exam_path), self._line(f"{player.name} (examiner)")
         return ExamSession(player.job, exam, player.sender, self.srs, report=report, poll_s=POLL_S)
+
+    def _attestor(self, player: Player) -> AttestorSession:
+        folder = self.folder / "work" / player.name.replace(" ", "-")
+        return AttestorSession(
+            player.job, player.sender, folder, self.srs, report=self._line(player.name), poll_s=ATTESTORS_POLL_S
+        )
 
     def _worker(self, player: Player) -> AggregatorWorker:
         report = self._line(player.name)

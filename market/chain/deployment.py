@@ -26,6 +26,10 @@ GRAM_VERIFIER = "GramVerifier"
 ATTEMPTS = "Attempts"
 OPENINGS = "Openings"
 EXAMS = "Exams"
+MEMBERS = "Members"
+DISPUTES = "Disputes"
+LIBRARIES = (ATTEMPTS, OPENINGS, EXAMS, MEMBERS, DISPUTES)
+"""In an order in which each is linked with earlier ones alone."""
 
 WORD_BYTES = 32
 POWERS_BYTES = 320
@@ -46,6 +50,8 @@ class Deployment:
         attempts: address of a library that it is linked with: how attempts start and end.
         openings: address of another: how jobs are opened.
         exams: address of another: how exams are committed, opened and published.
+        members: address of another: how trainers and aggregators come and go.
+        disputes: address of another: how facts are disputed and answered.
         powers_of_tau: what that contract verifies with, in hex: `POWERS_BYTES` bytes.
         block: the block that the marketplace was deployed in: no event of it is older.
     """
@@ -57,6 +63,8 @@ class Deployment:
     attempts: str
     openings: str
     exams: str
+    members: str
+    disputes: str
     powers_of_tau: str
     block: int
 
@@ -137,6 +145,8 @@ class Deployment:
             ATTEMPTS: self.attempts,
             OPENINGS: self.openings,
             EXAMS: self.exams,
+            MEMBERS: self.members,
+            DISPUTES: self.disputes,
         }
 
     def _without_own(self, code: bytes) -> bytes:
@@ -174,7 +184,10 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
     powers = _checked_powers(powers_of_tau.hex())
     rules = _create(sender, f"{key}/{ROUND_RULES}", ROUND_RULES)
     verifier = _create(sender, f"{key}/{GRAM_VERIFIER}", GRAM_VERIFIER, arguments=powers)
-    libraries = {name: _create(sender, f"{key}/{name}", name).address for name in (ATTEMPTS, OPENINGS, EXAMS)}
+    libraries: dict[str, str] = {}
+    for name in LIBRARIES:
+        needed = {other: libraries[other] for other in artefacts.load(name).link_references}
+        libraries[name] = _create(sender, f"{key}/{name}", name, needed).address
     arguments = encode(["address", "address"], [rules.address, verifier.address])
     market = _create(sender, f"{key}/{JOB_MARKET}", JOB_MARKET, libraries, arguments)
     return Deployment(
@@ -185,6 +198,8 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
         attempts=libraries[ATTEMPTS],
         openings=libraries[OPENINGS],
         exams=libraries[EXAMS],
+        members=libraries[MEMBERS],
+        disputes=libraries[DISPUTES],
         powers_of_tau=powers.hex(),
         block=market.block,
     )

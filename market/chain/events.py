@@ -12,7 +12,7 @@ from web3.types import FilterParams, LogReceipt
 
 from market.chain.connection import Chain
 from market.chain.packed import unpack_records, unpack_scores, unpack_weights
-from market.chain.records import ExclusionReason
+from market.chain.records import ExclusionReason, Fact, Verdict
 from market.chain.settlement_call import SettlementCall
 from market.protocol.errors import ChainError, ChainUnreachable
 from market.protocol.identifiers import Digest, JobId, Seat, Wei, seats_in
@@ -274,6 +274,69 @@ class AttemptExpired(Event):
 
 
 @dataclass(frozen=True)
+class DisputeOpened(Event):
+    """Somebody disputes a fact: the job stands still until it is answered, or until `answer_until_s`."""
+
+    attempt: int = field(metadata=of("attempt"))
+    by: str = field(metadata=of("by"))
+    round: int = field(metadata=of("round"))
+    fact: Fact = field(metadata=of("fact", Fact))
+    seat: Seat = field(metadata=of("seat", Seat))
+    bond_wei: Wei = field(metadata=of("bond", Wei))
+    answer_until_s: int = field(metadata=of("answerUntil"))
+
+
+@dataclass(frozen=True)
+class DisputeAnswered(Event):
+    """An attestor's answer was counted."""
+
+    attempt: int = field(metadata=of("attempt"))
+    attestor: str = field(metadata=of("attestor"))
+    holds: bool = field(metadata=of("holds"))
+
+
+@dataclass(frozen=True)
+class DisputeResolved(Event):
+    """A dispute is over. What waited is put off by as long as it waited; zero for what does not go on."""
+
+    attempt: int = field(metadata=of("attempt"))
+    verdict: Verdict = field(metadata=of("verdict", Verdict))
+    burned_wei: Wei = field(metadata=of("burned", Wei))
+    starts_at_s: int = field(metadata=of("startsAt"))
+    vests_at_s: int = field(metadata=of("vestsAt"))
+    deadline_s: int = field(metadata=of("deadline"))
+
+
+@dataclass(frozen=True)
+class AttemptUndone(Event):
+    """A settlement was undone: compensation from its aggregator's bond, the rest of it burned."""
+
+    round: int = field(metadata=of("round"))
+    attempt: int = field(metadata=of("attempt"))
+    aggregator: str = field(metadata=of("aggregator"))
+    burned_wei: Wei = field(metadata=of("burned", Wei))
+    pays: bytes = field(metadata=of("pays", bytes))
+    vests_at_s: int = field(metadata=of("vestsAt"))
+
+
+@dataclass(frozen=True)
+class ExamRefuted(Event):
+    """A published exam was false: the deposits that were left go to the trainers."""
+
+    attempt: int = field(metadata=of("attempt"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
+class DisputeBondWithdrawn(Event):
+    """Who won disputes took the bonds back."""
+
+    by: str = field(metadata=of("by"))
+    to: str = field(metadata=of("to"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
 class Claimed(Event):
     """A trainer took its credit."""
 
@@ -319,7 +382,8 @@ EVENTS: Mapping[str, type[Event]] = {
         *(JobOpened, TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn, AttemptStarted, UpdateCommitted),
         *(UpdateRevealed, ExamCommitted, ExamOpened, ExamExcluded, ExamMissed, ExamTaken, StakesForfeited),
         *(UpdateExcluded, RoundProven, ModelCommitted, RoundSettled, RoundSkipped, AttemptExpired, Claimed, FeeClaimed),
-        *(ExamPublished, ExamUnpublished, JobClosed, Refunded),
+        *(ExamPublished, ExamUnpublished, JobClosed, Refunded, DisputeOpened, DisputeAnswered, DisputeResolved),
+        *(AttemptUndone, ExamRefuted, DisputeBondWithdrawn),
     )
 }
 """Every event of `IJobMarket`, by its name there."""

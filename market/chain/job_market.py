@@ -8,11 +8,12 @@ from eth_utils.crypto import keccak
 from web3.types import BlockIdentifier, LogReceipt
 
 from market.chain import artefacts
+from market.chain.attestation import Question
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.contract import Gateway, checked_address
 from market.chain.events import Event, EventReader
-from market.chain.records import Exam, JobState, Ledger, Outcome, Settlement
+from market.chain.records import Dispute, Exam, Fact, JobState, Ledger, Outcome, Settlement, Undo
 from market.protocol.identifiers import Digest, JobId, Seat, Wei
 from market.protocol.rounds import Phase
 from market.protocol.seal import SealContext
@@ -106,6 +107,19 @@ class JobMarket(Gateway):
     def exam(self, job: JobId, attempt: int) -> Exam:
         """What the contract keeps of an attempt's exam."""
         return Exam(*map(bytes, self._read("examOf", job, attempt)))
+
+    def dispute_of(self, job: JobId) -> Dispute:
+        """The job's last dispute."""
+        return Dispute.from_abi(self._read("disputeOf", job))
+
+    def dispute_bond_wei(self, job: JobId, by: str) -> Wei:
+        """What an account can take back of disputes that it won."""
+        return Wei(self._read("disputeBondOf", job, checked_address(by)))
+
+    def answer_digest(self, question: Question, holds: bool) -> bytes:
+        """The contract's own computation of what `market.attestation.Question.sign` signs."""
+        place = (question.job, question.round, question.attempt, int(question.fact), question.seat)
+        return bytes(self._read("answerDigest", *place, holds))
 
     def sealing_key(self, job: JobId, aggregator: str) -> bytes | None:
         """The public key that an aggregator announced when it last bonded, 32 bytes; None where it never did.
@@ -239,9 +253,17 @@ class JobMarket(Gateway):
         """Open a trainer's seal; the commitment has 64 bytes a chunk."""
         return self._prepare("reveal", job, attempt, checked_address(trainer), content, commitment, salt)
 
-    def claim(self, job: JobId, attempt: int, pays: bytes, to: str) -> PreparedCall:
-        """Take the sender's credit of an ended attempt."""
-        return self._prepare("claim", job, attempt, pays, checked_address(to))
+    def claim(self, job: JobId, attempt: int, pays: bytes, undo: bytes, to: str) -> PreparedCall:
+        """Take the sender's credit of an ended attempt.
+
+        Args:
+            job: the job's number.
+            attempt: the attempt's.
+            pays: its packed pays.
+            undo: what they are bound to: `Undo.digest`, or `NO_UNDO`.
+            to: whom to pay.
+        """
+        return self._prepare("claim", job, attempt, pays, undo, checked_address(to))
 
     # ------------------------------------------------------------------ aggregators' calls
 
@@ -268,6 +290,37 @@ class JobMarket(Gateway):
     def claim_fee(self, job: JobId, attempt: int, to: str) -> PreparedCall:
         """Take the sender's fee of a settled attempt."""
         return self._prepare("claimFee", job, attempt, checked_address(to))
+
+    # ------------------------------------------------------------------ disputes
+
+    def dispute(
+        self, job: JobId, terms: JobTerms, attempt: int, fact: Fact, pays: bytes = b"", undo: Undo | None = None
+    ) -> PreparedCall:
+        """Dispute a fact, with exactly the bond that the terms ask.
+
+        Args:
+            job: the job's number.
+            terms: its terms.
+            attempt: whose fact it is.
+            fact: which; an exclusion is the sender's own.
+            pays: the packed pays of its settlement; empty for an exam.
+            undo: what the settlement changed; none for an exam.
+        """
+        bond_wei = terms.disputes.bond_wei
+        place = (job, attempt, int(fact), pays, undo.to_bytes() if undo else b"", bond_wei)
+        return self._prepare("dispute", *place, value_wei=_value(terms.token, bond_wei))
+
+    def answer(self, job: JobId, holds: bool, signatures: Sequence[bytes]) -> PreparedCall:
+        """Hand in attestors' signed answers to the open dispute."""
+        return self._prepare("answer", job, holds, list(signatures))
+
+    def thaw(self, job: JobId) -> PreparedCall:
+        """Let a job go on whose dispute was not answered in time."""
+        return self._prepare("thaw", job)
+
+    def withdraw_dispute_bond(self, job: JobId, to: str) -> PreparedCall:
+        """Take back the bonds of disputes that the sender won."""
+        return self._prepare("withdrawDisputeBond", job, checked_address(to))
 
     # ------------------------------------------------------------------ anyone's calls
 

@@ -94,9 +94,14 @@ def hash_of(packed: bytes) -> bytes:
     return keccak(packed)
 
 
-def pay_hash(pays: bytes) -> bytes:
-    """The 24 bytes of keccak256 with which the contract fixes a pay array."""
-    return keccak(pays)[:PAY_HASH_BYTES]
+def pay_hash(pays: bytes, undo: bytes) -> bytes:
+    """The 24 bytes of keccak256 with which the contract fixes a pay array, and what undoing it would give back.
+
+    Args:
+        pays: the packed array.
+        undo: `Undo.digest`, or `NO_UNDO`.
+    """
+    return keccak(keccak(pays) + undo)[:PAY_HASH_BYTES]
 
 
 def _pack(values: Sequence[int], width: int, what: str, *, signed: bool = False) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from market.protocol.identifiers import Digest, Seat, Wei, seats_in
 
@@ -34,12 +37,14 @@ class Ledger:
     bonds_wei: Wei
     refundable_wei: Wei
     exams_wei: Wei
+    disputes_wei: Wei
 
     @property
     def locked_wei(self) -> Wei:
         """What the contract still holds for somebody."""
         rounds = (self.budget_wei, self.carry_wei, self.credits_wei)
-        return Wei(sum((*rounds, self.stakes_wei, self.bonds_wei, self.refundable_wei, self.exams_wei)))
+        deposits = (self.stakes_wei, self.bonds_wei, self.exams_wei, self.disputes_wei)
+        return Wei(sum((*rounds, *deposits, self.refundable_wei)))
 
     @property
     def is_balanced(self) -> bool:
@@ -60,7 +65,8 @@ class JobState:
         owner: who opened it.
         round: number of the current or next attempt's round, from zero.
         attempt: number of the current or next attempt, from zero, never reused within the job.
-        attempt_start_s: block timestamp at which its commit phase begins; zero where no attempt runs.
+        attempt_start_s: block timestamp at which its commit phase begins; zero where no attempt runs. Of the attempt
+            that waits while a job is disputed, as it was announced.
         closed: whether it is over.
         committed: bit mask of the seats that committed in this attempt.
         revealed: bit mask of the seats that revealed in this attempt.
@@ -112,7 +118,7 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
-        pay_hash: 24 bytes of the packed pay array's keccak256; zero where the attempt paid nobody.
+        pay_hash: what `market.chain.packed.pay_hash` makes of the pays; zero where the attempt did not pay.
         aggregator: whose fee it was; the zero address where none is due.
         vests_at_s: block timestamp from which credits can be claimed.
         fee_claimed: whether the fee was.
@@ -142,6 +148,103 @@ class Exam:
 
     seal: bytes
     opened: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo:
+    """What a settlement changed: what an undone attempt gives back. Its hash is bound into the attempt's pay hash.
+
+    Attributes:
+        model: content digest of the model before.
+        public_rows: keccak256 of the public rows' commitments before.
+        lifetime_hash: keccak256 of the packed lifetime scores before.
+        records_hash: keccak256 of the packed records of the exams before; zero in a job without an exam.
+        step_q16: the round's step.
+        revealed: bit mask of the seats that revealed.
+        excluded: bit mask of those of them that the aggregator left out.
+        returned_wei: what the settlement returned to the owner.
+        exam_missed: whether it took the deposit for an exam.
+    """
+
+    model: Digest
+    public_rows: bytes
+    lifetime_hash: bytes
+    records_hash: bytes
+    step_q16: int
+    revealed: int
+    excluded: int
+    returned_wei: int
+    exam_missed: bool
+
+    def to_bytes(self) -> bytes:
+        """The ABI encoding of the struct, which a dispute brings along."""
+        return encode(_UNDO_TYPES, [getattr(self, field.name) for field in fields(self)])
+
+    @property
+    def digest(self) -> bytes:
+        """keccak256 of the encoding, which a claim brings along."""
+        return keccak(self.to_bytes())
+
+
+_UNDO_TYPES = ("bytes32", "bytes32", "bytes32", "bytes32", "uint32", "uint64", "uint64", "uint128", "bool")
+
+NO_UNDO = bytes(32)
+"""In the digest's place where there is nothing to undo: an expired or undone attempt, and the close."""
+
+
+class Fact(IntEnum):
+    """What no proof shows, and attestors answer; the same numbers as in the contract."""
+
+    MODEL = 0
+    EXCLUSION = 1
+    EXAM = 2
+
+
+class Verdict(IntEnum):
+    """How a dispute ended; the same numbers as in the contract."""
+
+    UNANSWERED = 0
+    HOLDS = 1
+    FAILS = 2
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A job's last dispute: the open one, where the job is in phase DISPUTED.
+
+    Attributes:
+        by: who disputes; the zero address where nobody ever did.
+        opened_at_s: block timestamp of its opening.
+        attempt: whose fact is disputed.
+        fact: which.
+        seat: of an exclusion's dispute: whose.
+        bond_wei: what it costs whoever is wrong.
+        round: that answers have to name.
+        starts_at_s: of the attempt that waits, zero where none does.
+        vests_at_s: of the credits that wait, zero where none do.
+        holding: bit mask of the attestors, by their places in the terms, who answered that the fact holds.
+        failing: likewise, that it does not.
+        pays_wei: that wait, of all seats together.
+    """
+
+    by: str
+    opened_at_s: int
+    attempt: int
+    fact: Fact
+    seat: Seat
+    bond_wei: Wei
+    round: int
+    starts_at_s: int
+    vests_at_s: int
+    holding: int
+    failing: int
+    pays_wei: Wei
+
+    @classmethod
+    def from_abi(cls, values: Sequence[Any]) -> Dispute:
+        """Parse what the contract returned."""
+        by, opened_at_s, attempt, fact, *others = values
+        return cls(by, opened_at_s, attempt, Fact(fact), *others)
 
 
 @dataclass(frozen=True)

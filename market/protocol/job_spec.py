@@ -11,6 +11,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from market.protocol.allow_list import allow_root
+from market.protocol.dispute_spec import DisputesSection
 from market.protocol.errors import InvalidExam, InvalidJobSpec, InvalidModel
 from market.protocol.exam import MAX_SECRET_SLICES
 from market.protocol.exam_spec import ExamDocument, ExamSection
@@ -19,7 +20,7 @@ from market.protocol.json_text import parse_json
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rule_terms import NO_FALLBACK, ONE_Q16, Rule, RuleKind, RuleTerms, Scoring, StepRule, Weighting
 from market.protocol.spec_fields import Account, Amount, Fraction, PositiveFraction, Seconds, Section, Token, printable
-from market.protocol.terms import NATIVE, NO_EXAM, NO_ROOT, JobTerms, PayMode
+from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, NO_ROOT, JobTerms, PayMode
 
 MAX_SPEC_BYTES = 256 * 1024
 """A published spec is one block of storage, so that its digest alone names it."""
@@ -290,6 +291,8 @@ class JobSpec(Section):
     money: MoneySection
     pay: PaySection = PaySection()
     exam: ExamSection | None = None
+    disputes: DisputesSection | None = None
+    """Who answers disputes of fact; where left out, nobody does, and nothing can be disputed."""
 
     @property
     def exam_slices(self) -> int:
@@ -333,6 +336,7 @@ class JobSpec(Section):
             score_target_q32=round(self.pay.score_target * (1 << 32)),
             allow_root=allow_root(self.trainers or ()),
             exam=NO_EXAM if self.exam is None else self.exam.to_terms(self.rounds, exam_root),
+            disputes=NO_DISPUTES if self.disputes is None else self.disputes.to_terms(money.round_reward),
             rules=self.rules.to_terms(dimension),
         )
         terms.check()
@@ -360,6 +364,8 @@ def parse_spec(unverified_spec: Any) -> JobSpec:
         raise _first_problem(error) from error
     _check_exam(spec)
     _check_trainers(spec)
+    if spec.disputes is not None:
+        spec.disputes.check()
     return spec
 
 

@@ -17,8 +17,9 @@ class Phase(IntEnum):
     SETTLE = 5
     STARVED = 6
     OVERDUE = 7
-    FINISHED = 8
-    CLOSED = 9
+    DISPUTED = 8
+    FINISHED = 9
+    CLOSED = 10
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,27 @@ NO_EXAM = ExamTerms()
 """Of a job without an exam."""
 
 
+@dataclass(frozen=True)
+class DisputeTerms:
+    """Who answers disputes of fact, and what a dispute costs.
+
+    Attributes:
+        quorum: how many attestors have to agree.
+        answer_period_s: how long the job stands still at most for one dispute.
+        bond_wei: what is lost by whoever disputes what is true, or finds no quorum.
+        attestors: their accounts, ascending; none where nothing can be disputed.
+    """
+
+    quorum: int = 0
+    answer_period_s: int = 0
+    bond_wei: int = 0
+    attestors: tuple[str, ...] = ()
+
+
+NO_DISPUTES = DisputeTerms()
+"""Of a job without attestors."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobTerms:
     """Everything that the contract knows of a job. Amounts in wei, periods in seconds, moments as block timestamps."""
@@ -90,6 +111,7 @@ class JobTerms:
     score_target_q32: int
     allow_root: bytes = NO_ROOT
     exam: ExamTerms = NO_EXAM
+    disputes: DisputeTerms = NO_DISPUTES
     rules: RuleTerms
 
     @property
@@ -130,8 +152,8 @@ class JobTerms:
     def to_abi(self) -> tuple[Any, ...]:
         """The struct as nested tuples, in the contract's order."""
         values = [getattr(self, field.name) for field in fields(self)]
-        plain = [int(v) if isinstance(v, IntEnum) else v for v in values[:-2]]
-        return (*plain, astuple(self.exam), self.rules.to_abi())
+        plain = [int(v) if isinstance(v, IntEnum) else v for v in values[:-3]]
+        return (*plain, astuple(self.exam), astuple(self.disputes), self.rules.to_abi())
 
     @classmethod
     def from_abi(cls, unverified_values: Sequence[Any]) -> JobTerms:
@@ -139,6 +161,8 @@ class JobTerms:
         values: dict[str, Any] = dict(zip((field.name for field in fields(cls)), unverified_values, strict=True))
         values["pay_mode"] = PayMode(values["pay_mode"])
         values["exam"] = ExamTerms(*values["exam"])
+        quorum, period_s, bond_wei, attestors = values["disputes"]
+        values["disputes"] = DisputeTerms(quorum, period_s, bond_wei, tuple(attestors))
         values["rules"] = RuleTerms.from_abi(values["rules"])
         return cls(**values)
 
@@ -152,6 +176,7 @@ class JobTerms:
         _check_periods(self)
         _check_money(self)
         _check_exam(self)
+        _check_disputes(self)
         self.rules.check(self.minimum_commits, self.seats)
 
 
@@ -163,6 +188,7 @@ OWN_ROWS = 7
 """A round's rows beside the updates: the aggregator's mask, the five public rows, and the exam's r."""
 MAX_PERIOD_S = 90 * 24 * 3600
 MAX_SLICES = 1 << 20
+MAX_ATTESTORS = 16
 
 
 def most_chunks(seats: int) -> int:
@@ -234,3 +260,29 @@ def _check_exam(terms: JobTerms) -> None:
     enough = f"{terms.rounds}, one a round, to {MAX_SLICES}"
     _require(terms.rounds <= exam.slices <= MAX_SLICES, "exam.slices", exam.slices, enough)
     _require(1 <= exam.deposit_wei < 1 << 128, "exam.deposit_wei", exam.deposit_wei, "1 to 2^128 - 1")
+
+
+def _check_disputes(terms: JobTerms) -> None:
+    disputes = terms.disputes
+    count = len(disputes.attestors)
+    if not count:
+        for field in fields(DisputeTerms):
+            value = getattr(disputes, field.name)
+            _require(value == getattr(NO_DISPUTES, field.name), f"disputes.{field.name}", value, "none: no attestors")
+        return
+    _require(count <= MAX_ATTESTORS, "disputes.attestors", f"{count} accounts", f"at most {MAX_ATTESTORS}")
+    ascending = sorted({int(account, 16) for account in disputes.attestors})
+    ordered = [int(account, 16) for account in disputes.attestors] == ascending and ascending[0] != 0
+    _require(ordered, "disputes.attestors", ", ".join(disputes.attestors), "accounts in ascending order, each once")
+    most = f"more than half of {count} attestors, and at most all"
+    _require(count // 2 < disputes.quorum <= count, "disputes.quorum", disputes.quorum, most)
+    confirmation_s, period_s = terms.confirmation_period_s, disputes.answer_period_s
+    longer = f"longer than the confirmations' {confirmation_s} s and at most {MAX_PERIOD_S} s"
+    _require(confirmation_s < period_s <= MAX_PERIOD_S, "disputes.answer_period_s", period_s, longer)
+    vesting_s = terms.vesting_period_s
+    room = (
+        f"less than the commit period of {terms.commit_period_s} s by more than the confirmations' {confirmation_s} s"
+    )
+    _require(vesting_s + confirmation_s < terms.commit_period_s, "vesting period", f"{vesting_s} s", room)
+    _require(terms.exam.examiner not in disputes.attestors, "disputes.attestors", terms.exam.examiner, "no examiner")
+    _require(1 <= disputes.bond_wei < 1 << 128, "disputes.bond_wei", disputes.bond_wei, "1 to 2^128 - 1")

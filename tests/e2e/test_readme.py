@@ -26,7 +26,10 @@ BEGINNING = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
 """Whatever happens, the chain ends with the shell."""
 
 ENDING = """
-for process in $(jobs -p | tail -n +2); do wait $process; done  # owner, trainers; the first is the chain
+attestor=$(jobs -p '%?attestor run')  # stays until the job is closed
+for process in $(jobs -p | tail -n +2); do  # owner, trainers; the first is the chain
+    [ $process = $attestor ] || wait $process
+done
 sleep 8
 fedmarket job close 0 --keystore keys/owner.json
 fedmarket job model 0 model.npz
@@ -42,13 +45,13 @@ def role_pages() -> str:
     text = (REPOSITORY / "README.md").read_text("utf-8")
     pages = text[text.index("## A network of one's own") : text.index("## What holds")]
     blocks = re.findall(r"^```sh\n(.*?)^```", pages, flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5, "a page of the README gained or lost its commands"
+    assert len(blocks) == 6, "a page of the README gained or lost its commands"
     return "".join(blocks).replace("make set-up && source .venv/bin/activate\n", "")
 
 
 def quickened(script: str) -> str:
     edits = "".join(f" -e 's/{slow}/{quick}/'" for slow, quick in QUICKER.items())
-    edit = "fedmarket job example > job.yaml        # commented; edit it\n"
+    edit = "> job.yaml   # commented; edit it\n"
     assert edit in script
     return script.replace(edit, f"{edit}sed -i.bak{edits} job.yaml\n")
 

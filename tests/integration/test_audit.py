@@ -213,7 +213,7 @@ class RealJob:
             seat = self.market.seat(self.id, address)
             assert seat is not None
             for credit in history.credits(seat):
-                call = self.market.claim(self.id, credit.attempt, credit.pays, address)
+                call = self.market.claim(self.id, credit.attempt, credit.pays, credit.undo, address)
                 self.send(name, f"claim {credit.attempt}", call)
 
     def audit(self, market: JobMarket | None = None, progress: Callable[[Check], None] | None = None) -> AuditReport:

@@ -17,7 +17,7 @@ from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
 from market.chain.erc20 import Erc20
 from market.chain.job_market import JobMarket
-from market.chain.records import ExclusionReason, Settlement
+from market.chain.records import NO_UNDO, ExclusionReason, Settlement
 from market.protocol.errors import ChainError, ContractRevert, InvalidInput, WrongChain
 from market.protocol.identifiers import Digest, JobId, Seat
 from market.protocol.provenance import NO_REVEALS, PublicRows, extended
@@ -257,10 +257,10 @@ def test_expired_attempt_compensates_and_is_claimed(
     (expired,) = deployed.events(job, kinds=[events.AttemptExpired])
     pays_wei = packed.unpack_pays(expired.pays)
     assert pays_wei == [30, 30, 30, 0]
-    assert deployed.outcome(job, 0).pay_hash == packed.pay_hash(expired.pays)
+    assert deployed.outcome(job, 0).pay_hash == packed.pay_hash(expired.pays, NO_UNDO)
     devnet.advance_to(expired.vests_at_s)
     receiver = "0x" + "99" * 20
-    actors[TRAINERS[0]].send("claim", deployed.claim(job, 0, expired.pays, receiver))
+    actors[TRAINERS[0]].send("claim", deployed.claim(job, 0, expired.pays, NO_UNDO, receiver))
     assert devnet.balance_wei(receiver) == 30
     (claimed,) = deployed.events(job, kinds=[events.Claimed])
     assert (claimed.trainer, claimed.amount_wei, claimed.attempt) == (actors[TRAINERS[0]].address, 30, 0)
@@ -392,7 +392,8 @@ def test_powers_that_are_not_of_one_number_are_refused(actors: Any) -> None:
 
 def damaged(chain_id: object = 1) -> str:
     """A deployment's file whose addresses are none."""
-    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", "attempts", "openings", "exams"), "0x")
+    libraries = ("attempts", "openings", "exams", "members", "disputes")
+    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", *libraries), "0x")
     return json.dumps({"chain_id": chain_id, **addresses, "powers_of_tau": "0x", "block": 1})
 
 

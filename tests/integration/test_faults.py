@@ -360,11 +360,13 @@ def test_credits_outlive_the_job_and_are_paid_once_to_any_address(place: Marketp
     assert place.devnet.balance_wei(elsewhere) == credit.amount_wei
     claim(view, sender, earned, to=sender.address)  # the same intent: its first receipt, and no second payment
     assert place.devnet.balance_wei(elsewhere) == credit.amount_wei
-    again = place.market.claim(place.id, 0, credit.pays, sender.address)
+    again = place.market.claim(place.id, 0, credit.pays, credit.undo, sender.address)
     refused(place, "trainer 0", again, r"AlreadyClaimed\(attempt=0, seat=0\)")
-    inflated = place.market.claim(place.id, 0, b"\xff" * len(credit.pays), place.actor("trainer 1").address)
+    inflated = place.market.claim(
+        place.id, 0, b"\xff" * len(credit.pays), credit.undo, place.actor("trainer 1").address
+    )
     refused(place, "trainer 1", inflated, "PayMismatch")
-    refused(place, "stranger", place.market.claim(place.id, 0, credit.pays, elsewhere), "NotTrainer")
+    refused(place, "stranger", place.market.claim(place.id, 0, credit.pays, credit.undo, elsewhere), "NotTrainer")
     assert 0 not in [entry.attempt for entry in claimable(view, sender.address)]
     place.check_books()
 

@@ -25,6 +25,7 @@ enum Phase {
     Settle,
     Starved, // the commit phase ended below the minimum: anyone may skip the round
     Overdue, // the settle phase ended without a settlement: anyone may expire the attempt
+    Disputed, // somebody disputes a fact, and time stands still: attestors answer, and if they do not, anyone may thaw
     Finished, // all rounds are concluded, or no attempt fits before the deadline
     Closed
 }
@@ -35,6 +36,28 @@ enum ExclusionReason {
     Unavailable, // no bytes with that content id could be fetched in the settle phase
     Unreadable, // the bytes do not open, have another length or values out of range
     Mismatch // the bytes do not match their commitment
+}
+
+/// @notice What no proof shows, and attestors answer.
+enum Fact {
+    Model, // the new model's bytes can be fetched, and open its commitment, every entry within range
+    Exclusion, // a seat's update could not be fetched in time, did not open, or did not match its commitment
+    Exam // the publication shows an attempt's slice, and its r is the gradient of that and opens what was committed to
+}
+
+/// @notice How a dispute ended.
+enum Verdict {
+    Unanswered, // no quorum answered in time: what was settled stands
+    Holds,
+    Fails
+}
+
+/// @notice Who answers disputes. All empty in a job without attestors: there nothing can be disputed.
+struct DisputeTerms {
+    uint8 quorum; // how many attestors have to agree: more than half of them
+    uint32 answerPeriod; // how long a job stands still at most for one dispute
+    uint128 bond; // what a dispute costs whoever is wrong, or finds no quorum
+    address[] attestors; // ascending, at most 16, neither owner nor examiner among them
 }
 
 /// @notice A job's sealed exam: secret slices of reference data, one for each attempt. Attempt a is examined on slice
@@ -58,11 +81,11 @@ struct JobTerms {
     uint8 initialShift; // e of the first round
     uint8 chunks; // into how many pieces vectors are cut for their commitments: 1 to 64, (seats + 7) * chunks <= 1024
     uint40 enrolUntil; // the first commit phase begins no earlier
-    uint40 deadline; // no attempt that would end later is begun; from here on anyone may close
+    uint40 deadline; // no attempt that would end later is begun; from here on anyone may close. Disputes put it off
     uint32 commitPeriod;
     uint32 revealPeriod;
     uint32 settlePeriod;
-    uint32 vestingPeriod; // shorter than commitPeriod: ends before the next commit phase does
+    uint32 vestingPeriod; // shorter than commitPeriod, with attestors by more than the confirmations
     uint32 confirmationPeriod; // what a client waits before it believes a block; every phase is longer
     uint128 roundReward;
     uint128 aggregatorFee; // a settled round's
@@ -73,11 +96,12 @@ struct JobTerms {
     uint64 scoreTarget; // Price: Q32
     bytes32 allowRoot; // of the Merkle tree over the accounts that may take a seat; zero: anybody may
     ExamTerms exam; // there is one where the rules need one, and nowhere else
+    DisputeTerms disputes;
     RuleTerms rules;
 }
 
 /// @notice Where the money of one job is. Always: deposited = paid + refunded + burned + locked, and
-/// locked = budget + carry + credits + stakes + bonds + refundable + exams.
+/// locked = budget + carry + credits + stakes + bonds + refundable + exams + disputes.
 struct Ledger {
     uint128 deposited;
     uint128 paid; // pay, fees and compensation that left the contract
@@ -90,6 +114,7 @@ struct Ledger {
     uint128 bonds;
     uint128 refundable; // the owner's to take
     uint128 exams; // the owner's deposits for exams that are not missed
+    uint128 disputes; // bonds of a dispute that is open, and of those that were won
 }
 
 /// @notice Where a job stands.
@@ -97,7 +122,7 @@ struct JobState {
     address owner;
     uint16 round; // of the current or next attempt
     uint32 attempt; // number of the current or next attempt; never reused within the job
-    uint40 attemptStart; // zero: no attempt runs
+    uint40 attemptStart; // zero: no attempt runs. While the job is disputed, of the attempt that waits
     bool closed;
     uint64 committed; // seats that committed in this attempt
     uint64 revealed; // seats that revealed in this attempt
@@ -114,8 +139,38 @@ struct JobState {
     bytes32 recordsHash; // keccak256 of every seat's packed record of the exams; zero in a job without an exam
 }
 
-/// @notice How an attempt ended. Credits are the entries of the packed array that `payHash`, the first 24 bytes of its
-/// keccak256, fixes.
+/// @notice What a settlement changed: what an undone attempt gives back.
+struct Undo {
+    bytes32 model; // the state's, as they were before
+    bytes32 publicRows;
+    bytes32 lifetimeHash; // as kept: the hash of zeros where all were zero
+    bytes32 recordsHash;
+    uint32 stepQ16;
+    uint64 revealed; // who revealed
+    uint64 excluded; // who of them was excluded
+    uint128 returned; // to the owner
+    bool examMissed; // whether it took a deposit
+}
+
+/// @notice A dispute that is open: the last one, where none is.
+struct Dispute {
+    address by; // zero: there never was one
+    uint40 openedAt;
+    uint32 attempt; // whose fact is disputed
+    Fact fact;
+    uint8 seat; // Exclusion: whose
+    uint128 bond;
+    uint16 round; // that answers name: the attempt's, or of an exam's dispute the job's
+    uint40 startsAt; // of the attempt that waits, zero where none does
+    uint40 vestsAt; // of the credits that wait, zero where none do
+    uint16 holding; // attestors, by their places in the terms, who answered that it holds
+    uint16 failing; // and that it does not
+    uint128 pays; // that waits, of all seats together
+}
+
+/// @notice How an attempt ended. Credits are the entries of the packed array that `payHash` fixes: the first 24 bytes of
+/// the keccak256 of two words, the keccak256 of the array and that of the ABI encoding of the settlement's `Undo`, or
+/// zero where there is nothing to undo.
 struct Outcome {
     bytes24 payHash;
     address aggregator; // whose fee it was; zero where none is due
@@ -244,6 +299,49 @@ interface IJobMarket {
         bytes pays,
         uint256 vestsAt
     );
+    /// @param round that answers have to name
+    /// @param seat of an exclusion's dispute, else zero
+    /// @param answerUntil from when on the job can be thawed
+    event DisputeOpened(
+        JobId indexed job,
+        uint256 indexed attempt,
+        address indexed by,
+        uint256 round,
+        Fact fact,
+        uint256 seat,
+        uint256 bond,
+        uint256 answerUntil
+    );
+    /// @notice An attestor's answer was counted.
+    event DisputeAnswered(JobId indexed job, uint256 indexed attempt, address indexed attestor, bool holds);
+    /// @notice A dispute is over, and time goes on: what waited is put off by as long as it waited.
+    /// @param burned of the bond: all of it, but where the fact fails, when it is the disputer's to take back
+    /// @param startsAt of the attempt that waited, zero where none did or does any more
+    /// @param vestsAt of the credits that waited, zero where none did or do any more
+    event DisputeResolved(
+        JobId indexed job,
+        uint256 indexed attempt,
+        Verdict verdict,
+        uint256 burned,
+        uint256 startsAt,
+        uint256 vestsAt,
+        uint256 deadline
+    );
+    /// @notice A settlement is undone, its round is not over any more, and an attempt that waited is none.
+    /// @param burned of the aggregator's bond, after the compensation
+    /// @param pays the packed compensation
+    event AttemptUndone(
+        JobId indexed job,
+        uint256 indexed round,
+        uint256 indexed attempt,
+        address aggregator,
+        uint256 burned,
+        bytes pays,
+        uint256 vestsAt
+    );
+    /// @notice A published exam is false: the deposits that were left go to the trainers.
+    event ExamRefuted(JobId indexed job, uint256 indexed attempt, uint256 amount);
+    event DisputeBondWithdrawn(JobId indexed job, address indexed by, address to, uint256 amount);
     event Claimed(
         JobId indexed job, uint256 indexed attempt, address indexed trainer, uint256 seat, address to, uint256 amount
     );
@@ -310,6 +408,14 @@ interface IJobMarket {
     error NotVested(uint256 timestamp, uint256 vestsAt);
     error AlreadyClaimed(uint256 attempt, uint256 seat);
     error FeeAlreadyClaimed(uint256 attempt);
+    error NoAttestors(JobId job);
+    error NotDisputable(uint256 attempt, Fact fact);
+    error CannotDispute(address caller, uint256 attempt, Fact fact);
+    error DisputedBefore(uint256 attempt, Fact fact, uint256 seat);
+    error DisputeTooLate(uint256 timestamp, uint256 until);
+    error NotAttestor(address signer);
+    error AnswersOver(uint256 timestamp, uint256 until);
+    error NotThawable(uint256 timestamp, uint256 from);
     error NothingToPay();
     error NotCloseable(uint256 timestamp, uint256 from);
     error ZeroAddress();
@@ -340,7 +446,7 @@ interface IJobMarket {
     /// @param lifetime the packed lifetime scores
     function closeJob(JobId job, bytes calldata lifetime) external;
 
-    /// @notice Pays out what is the owner's to take.
+    /// @notice Pays out what is the owner's to take. Not while the last settlement can be disputed: what it returned is part.
     function refund(JobId job, address to) external;
 
     // ------------------------------------------------------------------ the examiner
@@ -354,7 +460,8 @@ interface IJobMarket {
     /// @param commitment C_r: points of the curve, not all of them at infinity
     function openExam(JobId job, uint256 attempt, bytes32 contentId, bytes calldata commitment, bytes32 salt) external;
 
-    /// @notice Names what the exams were, once no attempt can start any more. By the examiner or the owner, once.
+    /// @notice Names what the exams were, once no attempt can start any more: nor by a dispute, where there are attestors.
+    /// By the examiner or the owner, once.
     /// @param contentId content digest of all slices, their salts and every r
     function publishExam(JobId job, bytes32 contentId) external;
 
@@ -385,7 +492,8 @@ interface IJobMarket {
 
     /// @notice Pays the caller's credit of an ended attempt (or of the close).
     /// @param pays the packed pay array
-    function claim(JobId job, uint256 attempt, bytes calldata pays, address to) external;
+    /// @param undoHash what `payHash` binds it to
+    function claim(JobId job, uint256 attempt, bytes calldata pays, bytes32 undoHash, address to) external;
 
     // ------------------------------------------------------------------ aggregators
 
@@ -402,6 +510,33 @@ interface IJobMarket {
 
     /// @notice Pays the caller's fee of a settled attempt.
     function claimFee(JobId job, uint256 attempt, address to) external;
+
+    // ------------------------------------------------------------------ disputes
+
+    /// @notice Disputes a fact, with a bond, and stops the job until it is answered, or the answer's period is over.
+    /// A settlement's model: by who revealed in its attempt, or the owner, before its credits vest. An exclusion: by
+    /// whoever it left out, likewise. A published exam: by who has a seat, for one vesting period, while a deposit is left.
+    /// Each once.
+    /// @param attempt whose
+    /// @param pays the packed pays of its settlement; empty for an exam
+    /// @param undo the ABI encoding of the `Undo` of what the settlement changed; empty for an exam
+    /// @param amount the bond
+    function dispute(JobId job, uint256 attempt, Fact fact, bytes calldata pays, bytes calldata undo, uint256 amount)
+        external
+        payable;
+
+    /// @notice Counts answers to the open dispute; with a quorum it is over. Where the fact holds, the bond is burned.
+    /// Where it does not, the attempt is undone and its aggregator's bond broken as by `expireRound`, or of an exam all
+    /// deposits that are left are lost; the disputer may take the bond back.
+    /// @param signatures of `answerDigest` by attestors, 65 bytes each. An attestor counts once, with its first answer
+    function answer(JobId job, bool holds, bytes[] calldata signatures) external;
+
+    /// @notice Lets the job go on when no quorum has answered in time. The bond is burned: who disputes sees to it that
+    /// attestors answer, and can have their signatures before.
+    function thaw(JobId job) external;
+
+    /// @notice Pays back the bonds of the disputes that the caller has won.
+    function withdrawDisputeBond(JobId job, address to) external;
 
     // ------------------------------------------------------------------ anyone
 
@@ -435,6 +570,16 @@ interface IJobMarket {
     /// @return seal zero where it was not committed
     /// @return opened keccak256 of the commitment of r, zero where it was not opened
     function examOf(JobId job, uint256 attempt) external view returns (bytes32 seal, bytes32 opened);
+    /// @notice The job's last dispute.
+    function disputeOf(JobId job) external view returns (Dispute memory);
+    /// @notice What an account can take back of disputes that it won.
+    function disputeBondOf(JobId job, address by) external view returns (uint256);
+    /// @notice What attestors sign: EIP-712, domain "fedmarket", version "1", the chain and this contract, of
+    /// Answer(uint256 job,uint256 round,uint256 attempt,uint8 fact,uint256 seat,bool holds).
+    function answerDigest(JobId job, uint256 round, uint256 attempt, Fact fact, uint256 seat, bool holds)
+        external
+        view
+        returns (bytes32);
     /// @notice What the contract owes in this token over all jobs, what it burned included.
     function owed(address token) external view returns (uint256);
 

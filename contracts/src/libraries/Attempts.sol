@@ -100,7 +100,7 @@ library Attempts {
         returned += job.concludeExams(id);
         (bytes memory pays, uint256 total) = Lifetimes.divide(job.ledger.carry, job.terms.seats, lifetime);
         uint128 burned = job.ledger.distribute(total.toUint128());
-        job.record(pays, 0, block.timestamp);
+        job.record(state.attempt, pays, 0, 0, block.timestamp);
         emit IJobMarket.JobClosed(id, state.attempt, returned, burned, pays);
     }
 
@@ -122,13 +122,23 @@ library Attempts {
         JobState storage state = job.state;
         address aggregator = job.active();
         job.forfeit(id);
-        uint64 revealed = state.revealed;
-        uint128 compensation = job.terms.compensation;
-        bytes memory pays = Outcomes.samePay(job.terms.seats, revealed, compensation);
-        uint256 total = revealed.count() * compensation;
-        uint128 burned = job.ledger.breakBond(job.unbond(aggregator), total.toUint128());
-        job.record(pays, 0, block.timestamp);
+        (bytes memory pays, uint128 burned) = breakBond(job, state.attempt, state.revealed);
         emit IJobMarket.AttemptExpired(id, state.round, state.attempt, aggregator, burned, pays, block.timestamp);
         state.conclude(false);
+    }
+
+    /// @notice Breaks the active aggregator's bond: a fixed compensation to each of the seats that revealed in an attempt,
+    /// which is all that the attempt leaves behind, and the rest is burned.
+    /// @return pays the packed compensation
+    /// @return burned the rest
+    function breakBond(Job storage job, uint256 attempt, uint64 revealed)
+        internal
+        returns (bytes memory pays, uint128 burned)
+    {
+        uint128 compensation = job.terms.compensation;
+        pays = Outcomes.samePay(job.terms.seats, revealed, compensation);
+        uint256 total = revealed.count() * compensation;
+        burned = job.ledger.breakBond(job.unbond(job.active()), total.toUint128());
+        job.record(attempt, pays, 0, 0, block.timestamp);
     }
 }

@@ -4,7 +4,8 @@ pragma solidity 0.8.30;
 import {Ledger} from "../interfaces/IJobMarket.sol";
 
 /// @notice Moves money between the parts of a job's ledger. Each function keeps
-/// deposited = paid + refunded + burned + budget + carry + credits + stakes + bonds + refundable + exams.
+/// deposited = paid + refunded + burned + budget + carry + credits + stakes + bonds + refundable + exams +
+/// disputes.
 /// @dev No part can exceed what was deposited, so nothing overflows once a deposit fits.
 library Escrow {
     // ------------------------------------------------------------------ in
@@ -26,14 +27,28 @@ library Escrow {
         ledger.bonds += received;
     }
 
+    function addDispute(Ledger storage ledger, uint128 received) internal {
+        ledger.deposited += received;
+        ledger.disputes += received;
+    }
+
     // ------------------------------------------------------------------ within
 
     /// @notice Concludes a settled round: what is neither paid nor returned carries over.
     function settle(Ledger storage ledger, uint128 reward, uint128 fee, uint128 pays, uint128 returned) internal {
-        ledger.budget -= reward + fee;
-        ledger.carry = ledger.carry + reward - pays - returned;
+        // Both first, then both written: they share a word.
+        (uint128 budget, uint128 carry) = (ledger.budget - reward - fee, ledger.carry + reward - pays - returned);
+        (ledger.budget, ledger.carry) = (budget, carry);
         ledger.credits += pays + fee;
         if (returned != 0) ledger.refundable += returned;
+    }
+
+    /// @notice What `settle` did, the other way round.
+    function unsettle(Ledger storage ledger, uint128 reward, uint128 fee, uint128 pays, uint128 returned) internal {
+        ledger.budget += reward + fee;
+        ledger.carry = ledger.carry + pays + returned - reward;
+        ledger.credits -= pays + fee;
+        ledger.refundable -= returned;
     }
 
     /// @notice Concludes a round without a settlement. Only the reward of one that never had its minimum returns.
@@ -61,6 +76,17 @@ library Escrow {
     function forfeitExams(Ledger storage ledger, uint128 amount) internal {
         ledger.exams -= amount;
         ledger.carry += amount;
+    }
+
+    /// @notice What `forfeitExams` did, the other way round.
+    function restoreExams(Ledger storage ledger, uint128 amount) internal {
+        ledger.carry -= amount;
+        ledger.exams += amount;
+    }
+
+    function burnDispute(Ledger storage ledger, uint128 amount) internal {
+        ledger.disputes -= amount;
+        ledger.burned += amount;
     }
 
     function returnExams(Ledger storage ledger, uint128 amount) internal {
@@ -99,6 +125,11 @@ library Escrow {
 
     function returnBond(Ledger storage ledger, uint128 amount) internal {
         ledger.bonds -= amount;
+        ledger.refunded += amount;
+    }
+
+    function returnDispute(Ledger storage ledger, uint128 amount) internal {
+        ledger.disputes -= amount;
         ledger.refunded += amount;
     }
 

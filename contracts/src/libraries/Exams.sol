@@ -5,12 +5,14 @@ import {ExclusionReason, IJobMarket, JobId, JobState, Ledger, Settlement} from "
 import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
 import {Exam, Job} from "./Jobs.sol";
+import {Rounds} from "./Rounds.sol";
 import {Seats} from "./Seats.sol";
 
 /// @notice An attempt's sealed exam: committed, opened, sat or missed, and published once no attempt can start any more.
 /// @dev What the marketplace calls is linked, not inlined; it checks attempt and phase before.
 library Exams {
     using Escrow for Ledger;
+    using Rounds for Job;
 
     // ------------------------------------------------------------------ the examiner
 
@@ -49,9 +51,11 @@ library Exams {
     function publish(Job storage job, JobId id, bytes32 contentId) external {
         _requireExaminer(job, id);
         if (job.state.examPublished) revert IJobMarket.ExamAlreadyPublished();
+        _requireFinal(job);
         if (contentId == 0) revert IJobMarket.EmptyContentId();
 
         job.state.examPublished = true;
+        job.examPublishedAt = uint40(block.timestamp);
         emit IJobMarket.ExamPublished(id, contentId);
     }
 
@@ -78,14 +82,17 @@ library Exams {
         if (hash != expected) revert IJobMarket.ExamMismatch(hash, expected);
     }
 
-    /// @notice Takes the deposit of a settled attempt that had a slice, and whose exam was not opened. Its round is over:
-    /// there is one deposit for each.
-    function chargeMissed(Job storage job, JobId id) internal {
+    /// @notice Whether the current attempt had a slice, and its exam was not opened: settled, it costs the owner a deposit.
+    function isMissed(Job storage job) internal view returns (bool) {
         uint256 attempt = job.state.attempt;
-        if (!job.state.hasExam || job.exams[attempt].opened != 0 || attempt >= job.terms.exam.slices) return;
+        return job.state.hasExam && job.exams[attempt].opened == 0 && attempt < job.terms.exam.slices;
+    }
+
+    /// @notice Takes the deposit of a round that ends with a missed exam: there is one for each.
+    function chargeMissed(Job storage job, JobId id) internal {
         uint128 deposit = job.terms.exam.deposit;
         job.ledger.forfeitExams(deposit);
-        emit IJobMarket.ExamMissed(id, attempt, deposit);
+        emit IJobMarket.ExamMissed(id, job.state.attempt, deposit);
     }
 
     /// @notice Returns the deposits that are left to the owner of an exam that is published, and else to the trainers.
@@ -98,6 +105,14 @@ library Exams {
         }
         job.ledger.forfeitExams(amount);
         emit IJobMarket.ExamUnpublished(id, amount);
+    }
+
+    /// @dev A round that can still be undone would run again, and no exam can be sat of which every slice is public.
+    function _requireFinal(Job storage job) private view {
+        uint256 vestsAt = job.lastVestsAt();
+        // forge-lint: disable-next-line(block-timestamp)
+        if (job.terms.disputes.quorum == 0 || block.timestamp >= vestsAt) return;
+        revert IJobMarket.NotVested(block.timestamp, vestsAt);
     }
 
     function _requireExaminer(Job storage job, JobId id) private view {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {JobState, JobTerms, Ledger} from "../interfaces/IJobMarket.sol";
+import {Dispute, JobState, JobTerms, Ledger, Undo} from "../interfaces/IJobMarket.sol";
 
 /// @notice A trainer's place in a job. It never changes hands.
 struct Seat {
@@ -44,4 +44,9 @@ struct Job {
     mapping(address aggregator => uint128) bonds;
     mapping(uint256 attempt => Ending) endings;
     mapping(uint256 attempt => Exam) exams;
+    uint40 examPublishedAt; // zero before
+    Dispute dispute; // the open one, or the last
+    Undo undo; // what it may undo
+    mapping(uint256 attempt => uint256 facts) disputed; // a bit each: see Disputes
+    mapping(address by => uint128) disputeBonds; // to be taken back
 }

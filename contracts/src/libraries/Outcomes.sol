@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
+
 import {IJobMarket, JobId, Ledger} from "../interfaces/IJobMarket.sol";
 import {Escrow} from "./Escrow.sol";
 import {Ending, Job} from "./Jobs.sol";
@@ -15,19 +17,28 @@ library Outcomes {
     using SeatMask for uint64;
     using Seats for Job;
 
-    /// @notice Records the current attempt's outcome.
+    /// @notice Records an attempt's outcome.
+    /// @param undoHash binds the settlement's `Undo`, zero where nothing can be undone
     /// @param aggregator the number of the one whose fee is due, zero where none is
-    function record(Job storage job, bytes memory pays, uint24 aggregator, uint256 vestsAt) internal {
-        Ending storage ending = job.endings[job.state.attempt];
-        ending.payHash = hashOf(pays);
+    function record(
+        Job storage job,
+        uint256 attempt,
+        bytes memory pays,
+        bytes32 undoHash,
+        uint24 aggregator,
+        uint256 vestsAt
+    ) internal {
+        bytes24 hash = hashOf(pays, undoHash);
+        Ending storage ending = job.endings[attempt];
+        ending.payHash = hash;
         // forge-lint: disable-next-line(unsafe-typecast)
         ending.vestsAt = uint40(vestsAt); // a block timestamp and a period of 32 bits
         ending.aggregator = aggregator;
     }
 
-    /// @notice What is kept of a packed pay array.
-    function hashOf(bytes memory pays) internal pure returns (bytes24) {
-        return bytes24(keccak256(pays));
+    /// @notice What is kept of a packed pay array: the keccak256 of its own, and of what undoing it would give back.
+    function hashOf(bytes memory pays, bytes32 undoHash) internal pure returns (bytes24) {
+        return bytes24(Hashes.efficientKeccak256(keccak256(pays), undoHash));
     }
 
     /// @notice Burns the stakes of the seats that committed in the current attempt and did not reveal.

@@ -14,6 +14,12 @@ library PackedArray {
         return uint128(bytes16(pays[seat * PAY_BYTES:(seat + 1) * PAY_BYTES]));
     }
 
+    function sumOfPays(bytes calldata pays) internal pure returns (uint256 sum) {
+        for (uint256 seat = 0; seat < pays.length / PAY_BYTES; ++seat) {
+            sum += payAt(pays, seat);
+        }
+    }
+
     /// @dev The caller knows that there is an entry at this place.
     function scoreAt(bytes memory scores, uint256 index) internal pure returns (uint256 score) {
         assembly ("memory-safe") {

@@ -14,12 +14,14 @@ library Rounds {
     using SeatMask for uint64;
 
     uint32 internal constant FULL_STEP = 1 << 16; // the first round's
+    uint40 internal constant FROZEN = type(uint40).max; // a moment that does not come while a dispute is open
 
     /// @notice Phases are half-open: one that ends at time t does not contain t.
     function phase(Job storage job) internal view returns (Phase) {
         JobState storage state = job.state;
         if (state.closed) return Phase.Closed;
         if (state.attemptStart == 0) return isFinished(job) ? Phase.Finished : Phase.AwaitingAggregator;
+        if (state.attemptStart == FROZEN) return Phase.Disputed;
         return _runningPhase(job, job.terms, state);
     }
 
@@ -63,13 +65,17 @@ library Rounds {
     /// @notice Ends the attempt; its seals and reveals count no more.
     /// @param roundOver whether its round ends with it
     function conclude(JobState storage state, bool roundOver) internal {
-        state.attempt += 1;
-        state.attemptStart = 0;
-        state.committed = 0;
-        state.revealed = 0;
-        if (!roundOver) return;
-        state.round += 1;
-        state.hadMinimum = false;
+        unchecked {
+            // Time bounds attempts far below 2^32, the terms bound rounds; and without checks a word is written once.
+            if (roundOver) {
+                state.round += 1;
+                state.hadMinimum = false;
+            }
+            state.attempt += 1;
+            state.attemptStart = 0;
+            state.committed = 0;
+            state.revealed = 0;
+        }
     }
 
     /// @notice e: one count of an update with this step is worth 2^e base counts.
@@ -82,19 +88,26 @@ library Rounds {
         }
     }
 
-    /// @notice From when on anyone may close the job: its deadline, or earlier when its rounds are over and vested. Its
-    /// examiner has one more commit period to publish the exam.
-    function closeableFrom(Job storage job) internal view returns (uint256) {
-        bool unpublished = job.state.hasExam && !job.state.examPublished;
-        return _overFrom(job) + (unpublished ? job.terms.commitPeriod : 0);
+    /// @notice From when on anyone may close the job: its deadline, or earlier when its rounds are over, but not before the
+    /// last credits have vested. Its examiner has one more commit period to publish the exam, and what is published can be
+    /// disputed for one vesting period.
+    function closeableFrom(Job storage job) internal view returns (uint256 from) {
+        from = _overFrom(job);
+        if (!job.state.hasExam) return from;
+        if (!job.state.examPublished) return from + job.terms.commitPeriod;
+        if (job.terms.disputes.quorum != 0) from = Math.max(from, job.examPublishedAt + job.terms.vestingPeriod);
     }
 
+    /// @notice When the last settlement's credits vest, or have vested.
     /// @dev Of the attempts only the last can still be vesting: a window ends within the next attempt's commit phase.
-    function _overFrom(Job storage job) private view returns (uint256) {
-        uint256 deadline = job.terms.deadline;
+    function lastVestsAt(Job storage job) internal view returns (uint256) {
         uint256 attempt = job.state.attempt;
-        if (job.state.round < job.terms.rounds || attempt == 0) return deadline;
-        return Math.min(job.endings[attempt - 1].vestsAt, deadline);
+        return attempt == 0 ? 0 : job.endings[attempt - 1].vestsAt;
+    }
+
+    function _overFrom(Job storage job) private view returns (uint256) {
+        uint256 vestsAt = lastVestsAt(job);
+        return job.state.round < job.terms.rounds ? Math.max(job.terms.deadline, vestsAt) : vestsAt;
     }
 
     // Every phase is longer than the job's confirmations: a validator's few seconds decide nothing.

@@ -12,7 +12,8 @@ import {
     JobTerms,
     Ledger,
     PayMode,
-    Settlement
+    Settlement,
+    Undo
 } from "../interfaces/IJobMarket.sol";
 import {Decision, IRoundRules} from "../interfaces/IRoundRules.sol";
 import {Commitments} from "./Commitments.sol";
@@ -30,6 +31,7 @@ import {SeatRecords} from "./SeatRecords.sol";
 
 /// @notice What a settlement works out on its way.
 struct Settled {
+    Undo undo; // what it changes
     uint64 revealed;
     uint64 included; // revealed and not excluded: the rows of the matrix
     uint64 accepted; // in the average
@@ -37,7 +39,6 @@ struct Settled {
     uint256 shift; // e: one count of this round is worth 2^e base counts
     Decision decision;
     bytes pays;
-    uint256 returned;
     uint256 vestsAt;
 }
 
@@ -61,7 +62,8 @@ library Settlements {
     ) internal {
         job.requireMatch(settlement.lifetime);
         Settled memory settled;
-        settled.revealed = job.state.revealed;
+        settled.undo = _undo(job.state, settlement.excluded);
+        settled.revealed = settled.undo.revealed;
         settled.included = _exclude(job, id, settled.revealed, settlement);
         settled.examined = job.sit(id, settlement);
         if (settled.included != 0) {
@@ -73,12 +75,23 @@ library Settlements {
 
         if (settled.included != 0) _publish(job, id, settlement);
         job.forfeit(id);
+        settled.undo.examMissed = job.isMissed();
         _credit(job, settled);
-        job.chargeMissed(id);
+        if (settled.undo.examMissed) job.chargeMissed(id);
         if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
         bytes memory records = settled.decision.records;
         if (records.length != 0) job.extend(id, settlement.records, settled.included, records);
         _emitSettled(job.state, id, settled);
+    }
+
+    function _undo(JobState storage state, uint64 excluded) private view returns (Undo memory undo) {
+        undo.model = state.model;
+        undo.publicRows = state.publicRows;
+        undo.lifetimeHash = state.lifetimeHash;
+        if (state.hasExam) undo.recordsHash = state.recordsHash;
+        undo.stepQ16 = state.stepQ16;
+        undo.revealed = state.revealed;
+        undo.excluded = excluded;
     }
 
     /// @dev A transaction that is this very call carries its proof where everybody finds it. Where other code makes the
@@ -158,10 +171,18 @@ library Settlements {
         Shares memory shares = _divide(job, settled);
         uint128 fee = terms.aggregatorFee;
         settled.pays = Outcomes.spread(terms.seats, settled.included, shares.pays);
-        settled.returned = shares.returned;
+        settled.undo.returned = shares.returned.toUint128();
         settled.vestsAt = block.timestamp + terms.vestingPeriod;
-        job.ledger.settle(terms.roundReward, fee, shares.total.toUint128(), shares.returned.toUint128());
-        job.record(settled.pays, fee == 0 ? 0 : job.queue[0].number, settled.vestsAt);
+        job.ledger.settle(terms.roundReward, fee, shares.total.toUint128(), settled.undo.returned);
+        uint24 aggregator = fee == 0 ? 0 : job.queue[0].number;
+        job.record(job.state.attempt, settled.pays, _hashOf(settled.undo), aggregator, settled.vestsAt);
+    }
+
+    /// @dev Of its ABI encoding: in memory, too, each of its nine members has a word.
+    function _hashOf(Undo memory undo) private pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            hash := keccak256(undo, 0x120)
+        }
     }
 
     function _divide(Job storage job, Settled memory settled) private view returns (Shares memory shares) {
@@ -189,7 +210,7 @@ library Settlements {
             settled.decision.weights,
             settled.decision.scores,
             settled.pays,
-            settled.returned,
+            settled.undo.returned,
             settled.vestsAt
         );
     }

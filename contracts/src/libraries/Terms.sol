@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {ExamTerms, IJobMarket, JobTerms, PayMode} from "../interfaces/IJobMarket.sol";
+import {DisputeTerms, ExamTerms, IJobMarket, JobTerms, PayMode} from "../interfaces/IJobMarket.sol";
 
 /// @notice What a job's terms must satisfy, and what follows from them.
 library Terms {
@@ -16,6 +16,7 @@ library Terms {
     uint256 internal constant MAX_CHUNKS = 64;
     uint256 internal constant MAX_POINTS = 1024; // of a round: every row's commitment
     uint256 internal constant MAX_SLICES = 1 << 20;
+    uint256 internal constant MAX_ATTESTORS = 16;
     uint256 internal constant OWN_ROWS = 7; // a round's rows beside the updates: the mask, the public ones, the exam's r
 
     /// @notice Reverts with the name and the value of the first term that is out of range. The rules' terms are not
@@ -27,6 +28,7 @@ library Terms {
         else _checkExam(terms, needsExam);
         _checkTimes(terms);
         _checkMoney(terms);
+        _checkDisputes(terms, terms.disputes);
     }
 
     /// @notice What all rounds together cost the owner, exams aside.
@@ -90,6 +92,33 @@ library Terms {
         }
         _atLeast("aggregatorBond", terms.aggregatorBond, reward);
         _atLeast("aggregatorBond", terms.aggregatorBond, seats * terms.compensation);
+    }
+
+    /// @dev With more than half of them for a quorum, no two quorums can disagree but by somebody who signs both.
+    function _checkDisputes(JobTerms memory terms, DisputeTerms memory disputes) private view {
+        address[] memory attestors = disputes.attestors;
+        uint256 count = attestors.length;
+        if (count == 0) {
+            _within("disputes.quorum", disputes.quorum, 0, 0);
+            _within("disputes.answerPeriod", disputes.answerPeriod, 0, 0);
+            _within("disputes.bond", disputes.bond, 0, 0);
+            return;
+        }
+        _within("disputes.attestors", count, 1, MAX_ATTESTORS);
+        _within("disputes.quorum", disputes.quorum, count / 2 + 1, count);
+        uint256 confirmation = terms.confirmationPeriod;
+        _within("disputes.answerPeriod", disputes.answerPeriod, confirmation + 1, MAX_PERIOD);
+        // Whoever commits after a dispute of the last second has the time for it.
+        _within("vestingPeriod", terms.vestingPeriod + confirmation, 2, uint256(terms.commitPeriod) - 1);
+        _atLeast("disputes.bond", disputes.bond, 1);
+        uint256 previous = 0;
+        for (uint256 i = 0; i < count; ++i) {
+            uint256 attestor = uint160(attestors[i]);
+            bool isOwners = attestor == uint160(msg.sender) || attestor == uint160(terms.exam.examiner);
+            if (isOwners) revert IJobMarket.InvalidTerm("disputes.attestors", attestor);
+            _atLeast("disputes.attestors", attestor, previous + 1);
+            previous = attestor;
+        }
     }
 
     function _atLeast(string memory term, uint256 value, uint256 low) private pure {

@@ -40,6 +40,16 @@ library Tokens {
         if (received > amount) received = amount;
     }
 
+    /// @notice Sends what a ledger has let go, which comes last: it is already as if the money had left.
+    function release(mapping(address token => uint256) storage owed, address token, address to, uint256 amount)
+        internal
+    {
+        if (to == address(0)) revert IJobMarket.ZeroAddress();
+        if (amount == 0) revert IJobMarket.NothingToPay();
+        owed[token] -= amount;
+        push(token, to, amount);
+    }
+
     /// @notice Sends `amount`. Refuses a token that takes more from the contract than that: it would be another job's.
     function push(address token, address to, uint256 amount) internal {
         if (token == address(0)) {

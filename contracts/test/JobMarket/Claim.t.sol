@@ -21,7 +21,7 @@ contract ClaimTest is MarketFixture {
         vm.expectEmit(address(market));
         emit IJobMarket.Claimed(job, 0, _trainer(1), 1, stranger, SHARE);
         vm.prank(_trainer(1));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.assertEq(stranger.balance, SHARE);
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.paid, SHARE);
@@ -34,64 +34,60 @@ contract ClaimTest is MarketFixture {
         vm.warp(vestsAt - 1);
         vm.prank(_trainer(1));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotVested.selector, vestsAt - 1, vestsAt));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
     }
 
     function test_claim_failsTwice() public {
         vm.prank(_trainer(1));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.prank(_trainer(1));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyClaimed.selector, 0, 1));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.assertEq(stranger.balance, SHARE);
     }
 
     function test_claim_failsWithAnotherArray() public {
         bytes memory forged = _packSame(1, REWARD);
         vm.prank(_trainer(0));
-        vm.expectRevert(
-            abi.encodeWithSelector(
-                IJobMarket.PayMismatch.selector, bytes24(keccak256(forged)), bytes24(keccak256(pays))
-            )
-        );
-        market.claim(job, 0, forged, stranger);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, _payHash(0, forged), _payHash(0, pays)));
+        market.claim(job, 0, forged, _undoHash(0), stranger);
     }
 
     function test_claim_failsForAnAttemptThatDidNotEnd() public {
         vm.prank(_trainer(0));
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, bytes24(keccak256(pays)), bytes24(0)));
-        market.claim(job, 1, pays, stranger);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, _payHash(1, pays), bytes24(0)));
+        market.claim(job, 1, pays, _undoHash(1), stranger);
         vm.prank(_trainer(0));
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, bytes24(keccak256("")), bytes24(0)));
-        market.claim(job, 1, "", stranger);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.PayMismatch.selector, _payHash(1, ""), bytes24(0)));
+        market.claim(job, 1, "", _undoHash(1), stranger);
     }
 
     function test_claim_failsWithoutASeat() public {
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotTrainer.selector, stranger));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
     }
 
     function test_claim_failsWithoutPay() public {
         vm.prank(_trainer(4));
         vm.expectRevert(IJobMarket.NothingToPay.selector);
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
     }
 
     function test_claim_failsToNobody() public {
         vm.prank(_trainer(0));
         vm.expectRevert(IJobMarket.ZeroAddress.selector);
-        market.claim(job, 0, pays, address(0));
+        market.claim(job, 0, pays, _undoHash(0), address(0));
     }
 
     function test_claim_aReceiverThatRefusesHurtsOnlyItself() public {
         vm.prank(_trainer(0));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.TransferFailed.selector, address(this), SHARE));
-        market.claim(job, 0, pays, address(this)); // this contract takes no coins
+        market.claim(job, 0, pays, _undoHash(0), address(this)); // this contract takes no coins
         vm.prank(_trainer(1));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.prank(_trainer(0));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.assertEq(stranger.balance, 2 * SHARE);
         _assertConserved();
     }
@@ -100,7 +96,7 @@ contract ClaimTest is MarketFixture {
         vm.prank(_trainer(1));
         market.withdrawStake(job, stranger);
         vm.prank(_trainer(1));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.assertEq(stranger.balance, STAKE + SHARE);
     }
 

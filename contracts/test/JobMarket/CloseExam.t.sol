@@ -124,7 +124,7 @@ contract CloseExamTest is ExamFixture {
         vm.prank(stranger);
         market.closeJob(job, _packLifetime());
         vm.prank(_trainer(3));
-        market.claim(job, 3, _packPays(pays), stranger);
+        market.claim(job, 3, _packPays(pays), _undoHash(3), stranger);
         vm.assertEq(stranger.balance, carry / 10);
         vm.expectRevert(IJobMarket.NothingToPay.selector);
         vm.prank(owner);
@@ -213,7 +213,7 @@ contract CloseExamTest is ExamFixture {
         for (uint256 attempt = 0; attempt < ROUNDS; ++attempt) {
             for (uint256 seat = 0; seat < 3; ++seat) {
                 vm.prank(_trainer(seat));
-                market.claim(job, attempt, pays, stranger);
+                market.claim(job, attempt, pays, _undoHash(attempt), stranger);
             }
         }
         vm.prank(owner);

@@ -78,7 +78,7 @@ contract CloseJobTest is MarketFixture {
         vm.assertEq(market.ledgerOf(job).burned, 1);
         vm.assertEq(market.ledgerOf(job).carry, 0);
         vm.prank(_trainer(3));
-        market.claim(job, 3, _packPays(pays), stranger);
+        market.claim(job, 3, _packPays(pays), _undoHash(3), stranger);
         vm.assertEq(stranger.balance, REWARD / 10);
         _assertConserved();
     }
@@ -132,10 +132,10 @@ contract CloseJobTest is MarketFixture {
         vm.assertEq(ledger.refundable, FEE + 2 * (REWARD + FEE));
         // The bond's rest, the stake that was not revealed, and the round's reward, as nobody has a score.
         vm.assertEq(ledger.burned, BOND - 3 * COMPENSATION + STAKE + REWARD);
-        vm.assertEq(bytes32(market.outcomeOf(job, 0).payHash), bytes32(bytes24(keccak256(_packSame(3, COMPENSATION)))));
+        vm.assertEq(bytes32(market.outcomeOf(job, 0).payHash), _payHash(0, _packSame(3, COMPENSATION)));
         vm.assertEq(market.stateOf(job).attemptStart, 0);
         vm.prank(_trainer(0));
-        market.claim(job, 0, _packSame(3, COMPENSATION), stranger);
+        market.claim(job, 0, _packSame(3, COMPENSATION), _undoHash(0), stranger);
         _assertConserved();
     }
 
@@ -147,7 +147,7 @@ contract CloseJobTest is MarketFixture {
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.refundable, FEE + REWARD + FEE);
         uint256 share = (uint256(REWARD) + 1) / 3; // and the first round's dust
-        vm.assertEq(bytes32(market.outcomeOf(job, 2).payHash), bytes32(bytes24(keccak256(_packSame(3, share)))));
+        vm.assertEq(bytes32(market.outcomeOf(job, 2).payHash), _payHash(2, _packSame(3, share)));
         _assertConserved();
     }
 
@@ -175,21 +175,25 @@ contract CloseJobTest is MarketFixture {
         _assertPhase(Phase.Overdue);
     }
 
-    function test_closeJob_beforeTheLastCreditsVestWhereTheDeadlineComesFirst() public {
+    /// @dev Until then what was settled can be disputed, and undone.
+    function test_closeJob_notBeforeTheLastCreditsVestWhereTheDeadlineComesFirst() public {
         vm.warp(DEADLINE - COMMIT - REVEAL - SETTLE);
         market.skipRound(job, 0);
         _toSettle(3, 3);
         vm.warp(DEADLINE - 1);
         _settleAll(3, 1);
-        vm.warp(DEADLINE);
-        market.closeJob(job, _packLifetime());
         bytes memory pays = _packSame(3, REWARD / 3);
+        uint256 vestsAt = DEADLINE - 1 + VESTING;
+        vm.warp(vestsAt - 1);
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotCloseable.selector, vestsAt - 1, vestsAt));
+        market.closeJob(job, _packLifetime());
         vm.prank(_trainer(0));
         vm.expectPartialRevert(IJobMarket.NotVested.selector);
-        market.claim(job, 1, pays, stranger);
-        vm.warp(DEADLINE - 1 + VESTING);
+        market.claim(job, 1, pays, _undoHash(1), stranger);
+        vm.warp(vestsAt);
+        market.closeJob(job, _packLifetime());
         vm.prank(_trainer(0));
-        market.claim(job, 1, pays, stranger);
+        market.claim(job, 1, pays, _undoHash(1), stranger);
         vm.assertEq(stranger.balance, REWARD / 3);
         _assertConserved();
     }
@@ -201,7 +205,7 @@ contract CloseJobTest is MarketFixture {
         vm.warp(DEADLINE + 1000 days);
         market.closeJob(job, _packLifetime());
         vm.prank(_trainer(0));
-        market.claim(job, 0, _packSame(4, REWARD / 4), stranger);
+        market.claim(job, 0, _packSame(4, REWARD / 4), _undoHash(0), stranger);
         vm.assertEq(stranger.balance, REWARD / 4);
         vm.prank(aggregator);
         market.claimFee(job, 2, stranger);
@@ -217,7 +221,7 @@ contract CloseJobTest is MarketFixture {
         for (uint256 attempt = 0; attempt < ROUNDS; ++attempt) {
             for (uint256 seat = 0; seat < 4; ++seat) {
                 vm.prank(_trainer(seat));
-                market.claim(job, attempt, pays, stranger);
+                market.claim(job, attempt, pays, _undoHash(attempt), stranger);
             }
             vm.prank(aggregator);
             market.claimFee(job, attempt, stranger);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobTerms, Ledger} from "../../src/interfaces/IJobMarket.sol";
+import {Fact, IJobMarket, JobTerms, Ledger, Verdict} from "../../src/interfaces/IJobMarket.sol";
 import {Base} from "../Base.sol";
 
 /// @notice One recorded log, in the form in which forge hands it over.
@@ -9,6 +9,20 @@ struct Log {
     bytes32[] topics;
     bytes data;
     address emitter;
+}
+
+/// @notice What a settlement did that an undone one gives back.
+struct Reversible {
+    uint128 pays;
+    uint128 returned;
+    uint128 missed; // the deposit for its exam
+}
+
+/// @notice A dispute that is open, or the last.
+struct Contest {
+    address by;
+    uint128 bond;
+    Fact fact;
 }
 
 /// @notice The cheat codes that record logs.
@@ -31,6 +45,10 @@ abstract contract EventLedger is Base {
     mapping(uint256 job => JobTerms) internal termsOf;
     mapping(uint256 job => uint256) internal lastAttempt;
     mapping(bytes32 signature => uint256) internal seen;
+    mapping(Fact fact => mapping(Verdict verdict => uint256)) public timesResolved;
+    mapping(uint256 job => mapping(uint256 attempt => Reversible)) private _reversible;
+    mapping(uint256 job => Contest) private _contests;
+    mapping(uint256 job => mapping(address by => uint256)) private _won;
 
     function ledgerOf(uint256 job) external view returns (Ledger memory) {
         return rebuilt[job];
@@ -59,6 +77,7 @@ abstract contract EventLedger is Base {
             _absorbDeposits(signature, uint256(logs[i].topics[1]), logs[i]);
             _absorbOutcomes(signature, uint256(logs[i].topics[1]), logs[i]);
             _absorbPayments(signature, uint256(logs[i].topics[1]), logs[i]);
+            _absorbDisputes(signature, uint256(logs[i].topics[1]), logs[i]);
         }
     }
 
@@ -93,8 +112,14 @@ abstract contract EventLedger is Base {
         else if (signature == IJobMarket.RoundSkipped.selector) _skipped(job, log);
         else if (signature == IJobMarket.AttemptExpired.selector) _expired(job, log);
         else if (signature == IJobMarket.JobClosed.selector) _closed(job, log);
-        else if (signature == IJobMarket.ExamMissed.selector) _lost(job, log);
+        else if (signature == IJobMarket.ExamMissed.selector) _missed(job, log);
+        else if (signature == IJobMarket.ExamRefuted.selector) _lost(job, log);
         else if (signature == IJobMarket.ExamUnpublished.selector) _lost(job, log);
+    }
+
+    function _missed(uint256 job, Log memory log) private {
+        _lost(job, log);
+        _reversible[job][uint256(log.topics[2])].missed = _u128(abi.decode(log.data, (uint256)));
     }
 
     /// @dev Deposits for exams that went to the trainers.
@@ -124,6 +149,7 @@ abstract contract EventLedger is Base {
         uint256 attempt = uint256(log.topics[3]);
         uint128 total = _record(job, attempt, pays);
         feeOf[job][attempt] = fee;
+        (_reversible[job][attempt].pays, _reversible[job][attempt].returned) = (total, _u128(returned));
         Ledger storage ledger = rebuilt[job];
         ledger.budget -= reward + fee;
         ledger.credits += total + fee;
@@ -159,6 +185,54 @@ abstract contract EventLedger is Base {
         ledger.carry -= total + _u128(burned);
         ledger.credits += total;
         ledger.burned += _u128(burned);
+    }
+
+    function _absorbDisputes(bytes32 signature, uint256 job, Log memory log) private {
+        Ledger storage ledger = rebuilt[job];
+        if (signature == IJobMarket.DisputeOpened.selector) {
+            (, Fact fact,, uint256 bond,) = abi.decode(log.data, (uint256, Fact, uint256, uint256, uint256));
+            _contests[job] = Contest({by: address(uint160(uint256(log.topics[3]))), bond: _u128(bond), fact: fact});
+            ledger.deposited += _u128(bond);
+            ledger.disputes += _u128(bond);
+        } else if (signature == IJobMarket.DisputeResolved.selector) {
+            _resolved(job, log);
+        } else if (signature == IJobMarket.AttemptUndone.selector) {
+            _undone(job, log);
+        } else if (signature == IJobMarket.DisputeBondWithdrawn.selector) {
+            (, uint256 amount) = abi.decode(log.data, (address, uint256));
+            address by = address(uint160(uint256(log.topics[2])));
+            if (_won[job][by] != amount) violation = "another bond was returned than was won";
+            _won[job][by] = 0;
+            ledger.disputes -= _u128(amount);
+            ledger.refunded += _u128(amount);
+        }
+    }
+
+    function _resolved(uint256 job, Log memory log) private {
+        (Verdict verdict, uint256 burned,,,) = abi.decode(log.data, (Verdict, uint256, uint256, uint256, uint256));
+        Contest memory contest = _contests[job];
+        ++timesResolved[contest.fact][verdict];
+        if (burned != (verdict == Verdict.Fails ? 0 : contest.bond)) violation = "burned another bond than was lost";
+        if (verdict == Verdict.Fails) _won[job][contest.by] += contest.bond;
+        rebuilt[job].disputes -= _u128(burned);
+        rebuilt[job].burned += _u128(burned);
+    }
+
+    /// @dev What the settlement did, the other way round, and then as an attempt that expired.
+    function _undone(uint256 job, Log memory log) private {
+        uint256 attempt = uint256(log.topics[3]);
+        Reversible memory settled = _reversible[job][attempt];
+        if (claimedMask[job][attempt] != 0 || feeOf[job][attempt] == 0) violation = "what was paid was undone";
+        (uint128 reward, uint128 fee) = (termsOf[job].roundReward, termsOf[job].aggregatorFee);
+        Ledger storage ledger = rebuilt[job];
+        ledger.budget += reward + fee;
+        ledger.credits -= settled.pays + fee;
+        ledger.carry = ledger.carry + settled.pays + settled.returned - reward - settled.missed;
+        ledger.refundable -= settled.returned;
+        ledger.exams += settled.missed;
+        delete feeOf[job][attempt];
+        delete paysOf[job][attempt];
+        _expired(job, log);
     }
 
     function _absorbPayments(bytes32 signature, uint256 job, Log memory log) private {
@@ -208,9 +282,10 @@ abstract contract EventLedger is Base {
         }
     }
 
+    /// @dev A word at once: the invariants read every entry after every call.
     function _entry(bytes memory pays, uint256 seat) internal pure returns (uint128 entry) {
-        for (uint256 i = 0; i < 16; ++i) {
-            entry = (entry << 8) | uint8(pays[16 * seat + i]);
+        assembly ("memory-safe") {
+            entry := shr(128, mload(add(add(pays, 0x20), mul(seat, 16))))
         }
     }
 

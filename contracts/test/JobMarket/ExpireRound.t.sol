@@ -21,7 +21,7 @@ contract ExpireRoundTest is MarketFixture {
         vm.assertEq(ledger.bonds, BOND);
         vm.assertEq(ledger.budget, ROUNDS * (REWARD + FEE));
         Outcome memory outcome = market.outcomeOf(job, 0);
-        vm.assertEq(bytes32(outcome.payHash), bytes32(bytes24(keccak256(pays))));
+        vm.assertEq(bytes32(outcome.payHash), _payHash(0, pays));
         vm.assertEq(outcome.aggregator, address(0));
         vm.assertEq(outcome.vestsAt, block.timestamp);
         _assertConserved();
@@ -60,11 +60,11 @@ contract ExpireRoundTest is MarketFixture {
         market.expireRound(job, 0);
         bytes memory pays = _packSame(3, COMPENSATION);
         vm.prank(_trainer(1));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.assertEq(stranger.balance, COMPENSATION);
         vm.prank(_trainer(1));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyClaimed.selector, 0, 1));
-        market.claim(job, 0, pays, stranger);
+        market.claim(job, 0, pays, _undoHash(0), stranger);
         vm.prank(aggregator);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotAggregator.selector, aggregator, address(0)));
         market.claimFee(job, 0, aggregator);

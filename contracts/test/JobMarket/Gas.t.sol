@@ -60,10 +60,10 @@ contract GasTest is MarketFixture {
         vm.snapshotGasLastCall("JobMarket", "expireRound_8");
         bytes memory pays = _packSame(SEATS, COMPENSATION);
         vm.prank(_trainer(0));
-        market.claim(job, 0, pays, _trainer(0));
+        market.claim(job, 0, pays, _undoHash(0), _trainer(0));
         vm.snapshotGasLastCall("JobMarket", "claim_first_of_8");
         vm.prank(_trainer(1));
-        market.claim(job, 0, pays, _trainer(1));
+        market.claim(job, 0, pays, _undoHash(0), _trainer(1));
         vm.snapshotGasLastCall("JobMarket", "claim_next_of_8");
         vm.warp(DEADLINE);
         market.closeJob(job, new bytes(uint256(SEATS) * 8));

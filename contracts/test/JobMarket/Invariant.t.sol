@@ -4,42 +4,66 @@ pragma solidity 0.8.30;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {JobMarket} from "../../src/JobMarket.sol";
-import {IJobMarket, JobId, Ledger} from "../../src/interfaces/IJobMarket.sol";
-import {Base} from "../Base.sol";
+import {Dispute, Fact, IJobMarket, JobId, Ledger, Phase, Verdict} from "../../src/interfaces/IJobMarket.sol";
+import {FuzzSelector} from "../Base.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
-import {MarketActors} from "./MarketActors.sol";
+import {CampaignTally} from "./CampaignTally.sol";
+import {LeavingActors} from "./LeavingActors.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
 
-contract InvariantTest is Base {
+contract InvariantTest is CampaignTally {
     JobMarket private market;
-    MarketActors private actors;
+    LeavingActors private actors;
+
+    LeavingActors[] private seasons;
 
     function setUp() public {
+        _begin();
+        targetContract(address(actors));
+        bytes4[] memory ends = new bytes4[](3);
+        ends[0] = LeavingActors.closeAtDeadline.selector;
+        ends[1] = LeavingActors.closeStepByStep.selector;
+        ends[2] = LeavingActors.takeEverything.selector;
+        excludeSelector(FuzzSelector({addr: address(actors), selectors: ends}));
+    }
+
+    function _begin() private {
         vm.warp(1_700_000_000);
         market = new JobMarket(new ProgrammedRules(), TrapdoorProver.newVerifier());
-        actors = new MarketActors(market);
-        targetContract(address(actors));
+        actors = new LeavingActors(market);
     }
 
     /// @dev One campaign for all of them.
-    function invariant_moneyIsAccountedFor() public view {
+    function invariant_moneyIsAccountedFor() public {
         _assertConserved();
         _assertCovered();
         _assertRebuiltFromEvents();
         _assertCreditsAreUnclaimedEntries();
         vm.assertEq(actors.violation(), "");
+        _assertThawable();
+    }
+
+    /// @notice Wherever a run ends there is a way out, for every job and all its money.
+    function afterInvariant() public {
+        _tally(actors);
+        uint256 end = vm.snapshotState();
+        actors.closeAtDeadline();
+        _assertEverybodyCanLeave();
+        vm.revertToState(end);
+        actors.closeStepByStep();
+        _assertEverybodyCanLeave();
     }
 
     /// @dev The actors reach everything that the invariants are about.
     function test_actors_reachEveryEnd() public {
-        for (uint256 step = 0; step < 300; ++step) {
-            uint256 seed = uint256(keccak256(abi.encode(step)));
-            try actors.advance(seed) {} catch {}
-            try actors.train(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
-            try actors.train(seed >> 32, seed >> 40, 0, 0) {} catch {}
-            try actors.aggregate(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
-            try actors.conclude(seed >> 8, step, seed >> 24) {} catch {}
-            try actors.examine(seed >> 8, step / 8) {} catch {}
+        for (uint256 season = 0; season < 8; ++season) {
+            _begin();
+            for (uint256 step = 0; step < 80; ++step) {
+                _step(uint256(keccak256(abi.encode(season, step))), step);
+            }
+            invariant_moneyIsAccountedFor();
+            afterInvariant();
+            seasons.push(actors);
         }
         _assertReached(IJobMarket.RoundSettled.selector, 5);
         _assertReached(IJobMarket.AttemptExpired.selector, 3);
@@ -54,7 +78,26 @@ contract InvariantTest is Base {
         _assertReached(IJobMarket.Claimed.selector, 10);
         _assertReached(IJobMarket.FeeClaimed.selector, 2);
         _assertReached(IJobMarket.Refunded.selector, 2);
-        invariant_moneyIsAccountedFor();
+        _assertReached(IJobMarket.DisputeOpened.selector, 12);
+        _assertReached(IJobMarket.AttemptUndone.selector, 4);
+        _assertReached(IJobMarket.DisputeBondWithdrawn.selector, 2);
+        _assertResolved(Fact.Model, Verdict.Unanswered, 1);
+        _assertResolved(Fact.Model, Verdict.Holds, 1);
+        _assertResolved(Fact.Model, Verdict.Fails, 2);
+        _assertResolved(Fact.Exclusion, Verdict.Holds, 1);
+        _assertResolved(Fact.Exclusion, Verdict.Fails, 1);
+        _assertResolved(Fact.Exam, Verdict.Holds, 1);
+        _assertResolved(Fact.Exam, Verdict.Fails, 1);
+    }
+
+    function _step(uint256 seed, uint256 step) private {
+        try actors.advance(seed) {} catch {}
+        try actors.train(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
+        try actors.train(seed >> 32, seed >> 40, 0, 0) {} catch {}
+        try actors.aggregate(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
+        try actors.conclude(seed >> 8, step, seed >> 24) {} catch {}
+        try actors.examine(seed >> 8, step / 8) {} catch {}
+        try actors.dispute(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
     }
 
     /// @dev deposited = paid + refunded + burned + locked, for every job.
@@ -91,11 +134,49 @@ contract InvariantTest is Base {
         }
     }
 
+    /// @dev Whoever disputed what, the job goes on when its time is over.
+    function _assertThawable() private {
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            JobId id = JobId.wrap(job);
+            if (market.phaseOf(id) != Phase.Disputed) continue;
+            Dispute memory dispute = market.disputeOf(id);
+            uint256 snapshot = vm.snapshotState();
+            vm.warp(uint256(dispute.openedAt) + market.termsOf(id).disputes.answerPeriod);
+            market.thaw(id);
+            vm.assertTrue(market.phaseOf(id) != Phase.Disputed, "thawed");
+            vm.revertToState(snapshot);
+        }
+    }
+
+    function _assertResolved(Fact fact, Verdict verdict, uint256 times) private view {
+        uint256 sum = 0;
+        for (uint256 season = 0; season < seasons.length; ++season) {
+            sum += seasons[season].timesResolved(fact, verdict);
+        }
+        vm.assertGe(sum, times, string.concat("verdict ", vm.toString(uint256(verdict))));
+    }
+
+    /// @dev Of what was deposited nothing is left but what was burned.
+    function _assertEverybodyCanLeave() private {
+        invariant_moneyIsAccountedFor();
+        actors.takeEverything();
+        invariant_moneyIsAccountedFor();
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            Ledger memory l = market.ledgerOf(JobId.wrap(job));
+            vm.assertEq(_locked(l), 0, "locked for ever");
+            vm.assertEq(market.owed(actors.tokens(job)), l.burned);
+        }
+    }
+
     function _assertReached(bytes32 signature, uint256 times) private view {
-        vm.assertGe(actors.timesSeen(signature), times);
+        uint256 sum = 0;
+        for (uint256 season = 0; season < seasons.length; ++season) {
+            sum += seasons[season].timesSeen(signature);
+        }
+        vm.assertGe(sum, times);
     }
 
     function _locked(Ledger memory l) private pure returns (uint256) {
-        return uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable + l.exams;
+        return uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable + l.exams + l.disputes;
     }
 }

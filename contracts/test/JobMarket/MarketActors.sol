@@ -2,7 +2,17 @@
 pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
-import {JobId, JobState, JobTerms, PayMode, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {
+    Dispute,
+    Fact,
+    JobId,
+    JobState,
+    JobTerms,
+    PayMode,
+    Phase,
+    Settlement,
+    Undo
+} from "../../src/interfaces/IJobMarket.sol";
 import {Decision, Scoring} from "../../src/interfaces/IRoundRules.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
@@ -15,27 +25,36 @@ import {programmed} from "./ProgrammedRules.sol";
 import {RoundProver} from "./RoundProver.sol";
 
 /// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token
-/// (with an exam), in a token with a fee (with an exam, paying by price) and in a token that is frozen now and then.
+/// (with an exam), in a token with a fee (with an exam, paying by price) and in a token that is frozen now and then. All but
+/// the last have attestors.
 contract MarketActors is EventLedger, RoundProver {
     using Packed for bytes;
     using PackedArray for bytes;
     using SeatMask for uint64;
 
     uint256 public constant JOBS = 4;
-    uint256 private constant TRAINERS = 8;
-    uint256 private constant AGGREGATORS = 4;
-    uint8 private constant SEATS = 6;
-    uint32 private constant PERIOD = 100;
-    uint32 private constant SLICES = 4; // as few as there are rounds
+    uint256 internal constant TRAINERS = 8;
+    uint256 internal constant AGGREGATORS = 4;
+    uint8 internal constant SEATS = 6;
+    uint32 internal constant PERIOD = 100;
+    uint32 private constant SLICES = 6; // as few as there are rounds
     uint128 private constant REWARD = 1 ether + 1;
-    address private constant OWNER = address(0x0a11ce);
+    uint256 private constant ATTESTORS = 3;
+    uint8 private constant QUORUM = 2;
+    uint32 private constant ANSWERS = 2 * PERIOD;
+    address internal constant OWNER = address(0x0a11ce);
     LogVm private constant LOGS = LogVm(address(vm));
 
     JobMarket public market;
     RevertingToken public freezing = new RevertingToken();
     address[JOBS] public tokens;
-    bytes[JOBS] private lifetimes;
-    uint40 private deadline = uint40(block.timestamp + 50 * PERIOD);
+    bytes[JOBS] internal lifetimes;
+    mapping(uint256 job => mapping(uint256 attempt => Undo)) private _undos; // of what was settled
+    mapping(uint256 job => uint256 attempt) private _lastSettled; // last
+    mapping(uint256 job => bytes) private _formerLifetimes; // before that
+    mapping(uint256 job => mapping(uint256 attempt => mapping(uint256 fact => bool))) private _disputed;
+    uint256[ATTESTORS] private _keys; // by account
+    uint40 internal deadline = uint40(block.timestamp + 50 * PERIOD);
     uint256 private clock;
 
     /// @dev Time is kept here: what a call warps may be forgotten before the next.
@@ -55,6 +74,7 @@ contract MarketActors is EventLedger, RoundProver {
             _endow(_actor(actor));
         }
         _endow(OWNER);
+        _appoint();
         LOGS.recordLogs();
         for (uint256 job = 0; job < JOBS; ++job) {
             _open(job);
@@ -73,6 +93,7 @@ contract MarketActors is EventLedger, RoundProver {
         else if (what == 2) _commit(_jobIn(Phase.Commit, job), seed);
         else if (what == 3) _reveal(_jobIn(Phase.Reveal, job), seed);
         else if (what == 4) _claim(job % JOBS, trainer, seed);
+        else if (seed % 2 == 0) _claimDue(job);
         else _claimAll(job % JOBS, trainer);
     }
 
@@ -86,10 +107,11 @@ contract MarketActors is EventLedger, RoundProver {
 
     /// @notice The owner does one thing about an exam.
     function examine(uint256 job, uint256 what) external recorded {
-        what %= 3;
+        what %= 4;
         if (what == 0) _commitExam(_jobIn(Phase.Commit, job));
         else if (what == 1) _openExam(_jobIn(Phase.Exam, job));
-        else _publishExam(_jobIn(Phase.Finished, job));
+        else if (what == 2) _publishExam(_jobIn(Phase.Finished, job));
+        else _examineWhereDue(1 + job % 2);
     }
 
     function conclude(uint256 job, uint256 what, uint256 seed) external recorded {
@@ -101,11 +123,22 @@ contract MarketActors is EventLedger, RoundProver {
         else freezing.freeze(seed % 4 == 0);
     }
 
+    /// @notice Somebody disputes something, mostly what can be; attestors answer, or nobody does.
+    function dispute(uint256 job, uint256 actor, uint256 what, uint256 seed) external recorded {
+        what %= 5;
+        if (what == 0) _disputeWhatIsOpen(_jobWithOpenFacts(job), seed);
+        else if (what == 1) _answer(_jobIn(Phase.Disputed, job), seed);
+        else if (what == 2) market.thaw(JobId.wrap(_jobIn(Phase.Disputed, job)));
+        else if (what == 3) _withdrawDisputeBond(job % JOBS, seed);
+        else _disputeAnything(job % JOBS, actor, seed);
+    }
+
     /// @notice A short while, or to the next edge of a phase, or one second less; once in a while to the deadline.
     function wait(uint256 seed) external recorded {
-        if (seed % 32 == 0) vm.warp(deadline);
-        else if (seed % 8 == 1) vm.warp(block.timestamp + (seed >> 8) % 50);
-        else vm.warp(_nextEdge() - (seed % 8 == 2 ? 1 : 0));
+        // forge-lint: disable-next-line(block-timestamp)
+        if (seed % 64 == 0 && block.timestamp < deadline) vm.warp(deadline);
+        else if (seed % 8 < 5) vm.warp(block.timestamp + (seed >> 8) % 50);
+        else vm.warp(_nextEdge() - (seed % 8 == 5 ? 1 : 0));
     }
 
     /// @notice What is due is done in every job, now and then not, and time goes on to the next edge of a phase. Of the
@@ -116,6 +149,7 @@ contract MarketActors is EventLedger, RoundProver {
             if (random % 8 == 0) continue;
             _doWhatIsDue(job, random >> 8);
             _doWhatIsDue(job, random >> 8); // what a conclusion started
+            if (random >> 255 == 0 && _hasOpenFacts(job)) _disputeWhatIsOpen(job, random >> 16);
         }
         vm.warp(_nextEdge());
     }
@@ -124,13 +158,14 @@ contract MarketActors is EventLedger, RoundProver {
         Phase phase = market.phaseOf(JobId.wrap(job));
         uint256 many = seed | (seed >> 8) | (seed >> 16);
         if (phase == Phase.AwaitingAggregator && (job != 3 || !freezing.frozen())) _bond(job, seed, 0);
+        else if (phase == Phase.Disputed) _answerOrThaw(job, seed);
         else if (phase == Phase.Commit) _commitAll(job, many);
         else if (phase == Phase.Exam && seed % 3 != 0) _tryToOpenExam(job);
         else if (phase == Phase.Reveal) _reveal(job, many);
         else if (phase == Phase.Settle && seed % 4 != 0) _settle(job, seed);
         else if (phase == Phase.Overdue) _expire(job);
         else if (phase == Phase.Starved) _skip(job);
-        else if (phase == Phase.Finished && job == 1 && !_state(job).examPublished) _publishExam(job);
+        else if (phase == Phase.Finished && job == 1 && _isPublishable(job)) _publishExam(job);
     }
 
     // ------------------------------------------------------------------ where and when
@@ -149,6 +184,7 @@ contract MarketActors is EventLedger, RoundProver {
         next = block.timestamp + PERIOD;
         for (uint256 job = 0; job < JOBS; ++job) {
             uint256 edge = _state(job).attemptStart;
+            if (market.phaseOf(JobId.wrap(job)) == Phase.Disputed) edge = _answerUntil(job);
             if (edge == 0) continue;
             // forge-lint: disable-next-line(block-timestamp)
             for (uint256 i = 0; i < 4 && edge <= block.timestamp; ++i) {
@@ -159,11 +195,35 @@ contract MarketActors is EventLedger, RoundProver {
         }
     }
 
+    /// @dev The first job of which a settlement or an exam can be disputed, beginning with a random one.
+    function _jobWithOpenFacts(uint256 start) private view returns (uint256) {
+        for (uint256 i = 0; i < JOBS; ++i) {
+            uint256 job = (start % JOBS + i) % JOBS;
+            if (_hasOpenFacts(job)) return job;
+        }
+        return start % JOBS;
+    }
+
+    /// @dev Whether there are facts in their window; each may have been disputed already.
+    function _hasOpenFacts(uint256 job) private view returns (bool) {
+        Phase phase = market.phaseOf(JobId.wrap(job));
+        if (job == 3 || phase == Phase.Disputed || phase == Phase.Closed) return false;
+        bool published = phase == Phase.Finished && _state(job).examPublished;
+        if (published && market.ledgerOf(JobId.wrap(job)).exams != 0) return true;
+        return _isUnvested(job) && _undos[job][_lastSettled[job]].model != 0;
+    }
+
+    function _isUnvested(uint256 job) private view returns (bool) {
+        // forge-lint: disable-next-line(block-timestamp)
+        return block.timestamp < market.outcomeOf(JobId.wrap(job), _lastSettled[job]).vestsAt;
+    }
+
     // ------------------------------------------------------------------ doing
 
     function _open(uint256 job) private {
         JobTerms memory terms = _terms(tokens[job], job == 2 ? PayMode.Price : PayMode.Pot);
         if (job == 1 || job == 2) _addExam(terms);
+        if (job != 3) _addAttestors(terms);
         termsOf[job] = _stored(job, terms);
         lifetimes[job] = new bytes(SEATS * 8);
         uint256 amount =
@@ -193,7 +253,7 @@ contract MarketActors is EventLedger, RoundProver {
         );
     }
 
-    function _withdrawStake(uint256 job, address trainer, uint256 to) private {
+    function _withdrawStake(uint256 job, address trainer, uint256 to) internal {
         vm.prank(trainer);
         market.withdrawStake(JobId.wrap(job), _actor(to % TRAINERS));
     }
@@ -206,19 +266,19 @@ contract MarketActors is EventLedger, RoundProver {
         market.withdrawBond(JobId.wrap(job), aggregator);
     }
 
-    function _expire(uint256 job) private {
+    function _expire(uint256 job) internal {
         market.expireRound(JobId.wrap(job), _state(job).attempt);
     }
 
-    function _skip(uint256 job) private {
+    function _skip(uint256 job) internal {
         market.skipRound(JobId.wrap(job), _state(job).attempt);
     }
 
-    function _close(uint256 job) private {
+    function _close(uint256 job) internal {
         market.closeJob(JobId.wrap(job), lifetimes[job]);
     }
 
-    function _refund(uint256 job, uint256 to) private {
+    function _refund(uint256 job, uint256 to) internal {
         vm.prank(OWNER);
         market.refund(JobId.wrap(job), _actor(to % TRAINERS));
     }
@@ -226,19 +286,44 @@ contract MarketActors is EventLedger, RoundProver {
     function _claim(uint256 job, address trainer, uint256 seed) private {
         uint256 attempt = seed % (lastAttempt[job] + 1);
         vm.prank(trainer);
-        market.claim(JobId.wrap(job), attempt, paysOf[job][attempt], _actor((seed >> 8) % TRAINERS));
+        market.claim(
+            JobId.wrap(job), attempt, paysOf[job][attempt], _undoHash(job, attempt), _actor((seed >> 8) % TRAINERS)
+        );
+    }
+
+    /// @dev The first pay that is due in some job, beginning with a random one.
+    function _claimDue(uint256 start) private {
+        for (uint256 i = 0; i < JOBS; ++i) {
+            uint256 job = (start % JOBS + i) % JOBS;
+            for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
+                for (uint256 seat = 0; seat < SEATS; ++seat) {
+                    if (!_isDue(job, attempt, seat)) continue;
+                    address trainer = market.trainerAt(JobId.wrap(job), seat);
+                    bytes memory pays = paysOf[job][attempt];
+                    vm.prank(trainer);
+                    market.claim(JobId.wrap(job), attempt, pays, _undoHash(job, attempt), trainer);
+                    return;
+                }
+            }
+        }
     }
 
     /// @dev Everything that is due to one trainer. It fails as a whole: logs of a call that failed are recorded, too.
-    function _claimAll(uint256 job, address trainer) private {
+    function _claimAll(uint256 job, address trainer) internal {
         (bool taken, uint256 seat) = market.seatOf(JobId.wrap(job), trainer);
         if (!taken) return;
         for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
             if (!_isDue(job, attempt, seat)) continue;
             bytes memory pays = paysOf[job][attempt];
             vm.prank(trainer);
-            market.claim(JobId.wrap(job), attempt, pays, trainer);
+            market.claim(JobId.wrap(job), attempt, pays, _undoHash(job, attempt), trainer);
         }
+    }
+
+    /// @dev What a pay hash binds: zero for an attempt that was not settled, or was undone.
+    function _undoHash(uint256 job, uint256 attempt) private view returns (bytes32) {
+        Undo memory undo = _undos[job][attempt];
+        return undo.model == 0 ? bytes32(0) : keccak256(abi.encode(undo));
     }
 
     function _isDue(uint256 job, uint256 attempt, uint256 seat) private view returns (bool) {
@@ -299,6 +384,20 @@ contract MarketActors is EventLedger, RoundProver {
         market.openExam(JobId.wrap(job), attempt, "r", _examCommitmentOf(job, attempt, 1), "salt");
     }
 
+    function _examineWhereDue(uint256 job) private {
+        Phase phase = market.phaseOf(JobId.wrap(job));
+        if (phase == Phase.Commit) _commitExam(job);
+        else if (phase == Phase.Finished) _publishExam(job);
+        else _openExam(job);
+    }
+
+    function _isPublishable(uint256 job) private view returns (bool) {
+        JobState memory state = _state(job);
+        uint256 vestsAt = state.attempt == 0 ? 0 : market.outcomeOf(JobId.wrap(job), state.attempt - 1).vestsAt;
+        // forge-lint: disable-next-line(block-timestamp)
+        return !state.examPublished && block.timestamp >= vestsAt;
+    }
+
     function _publishExam(uint256 job) private {
         vm.prank(OWNER);
         market.publishExam(JobId.wrap(job), "book");
@@ -324,6 +423,7 @@ contract MarketActors is EventLedger, RoundProver {
         bool accepted = included.select(decision.accepted) != 0;
         Settlement memory settlement;
         (settlement.excluded, settlement.reasons) = (excluded, _reasons(excluded.count()));
+        (_lastSettled[job], _formerLifetimes[job]) = (state.attempt, lifetimes[job]);
         if ((seed >> 80) % 3 == 0 && _isOpened(job, state.attempt)) {
             settlement.examReason = uint8(1 + (seed >> 96) % 3);
         }
@@ -332,9 +432,13 @@ contract MarketActors is EventLedger, RoundProver {
         settlement.lifetime = lifetimes[job];
         _prove(market, id, settlement);
         address active = market.aggregatorsOf(id)[0];
+        uint128 refundable = market.ledgerOf(id).refundable;
         vm.prank(active);
         market.settleRound(id, state.attempt, settlement);
         _noteSettled(market, id, state, settlement);
+        Undo memory undo = _undoOf(market, id, state, settlement);
+        undo.returned = market.ledgerOf(id).refundable - refundable;
+        _undos[job][state.attempt] = undo;
         if (decision.paid) _addLifetimes(job, included, decision.scores);
     }
 
@@ -384,13 +488,117 @@ contract MarketActors is EventLedger, RoundProver {
         lifetimes[job] = sums;
     }
 
+    // ------------------------------------------------------------------ disputing
+
+    /// @dev The last model, an exclusion or a published exam, by who may.
+    function _disputeWhatIsOpen(uint256 job, uint256 seed) private {
+        _absorb(LOGS.getRecordedLogs()); // what was settled just now
+        uint256 attempt = _lastSettled[job];
+        if (!_isUnvested(job)) return _disputeExam(job, seed);
+        Undo memory undo = _undos[job][attempt];
+        bool excluded = undo.excluded != 0 && seed % 2 == 0;
+        uint64 mask = excluded ? undo.excluded : undo.revealed;
+        if (mask == 0) return;
+        uint256 seat = (seed >> 8) % SEATS;
+        while (!mask.has(seat)) seat = (seat + 1) % SEATS;
+        if (_disputed[job][attempt][excluded ? seat : 64]) return;
+        _disputed[job][attempt][excluded ? seat : 64] = true;
+        address by = !excluded && (seed >> 16) % 4 == 0 ? OWNER : market.trainerAt(JobId.wrap(job), seat);
+        _disputeAs(by, job, attempt, excluded ? Fact.Exclusion : Fact.Model, paysOf[job][attempt], abi.encode(undo));
+    }
+
+    function _disputeExam(uint256 job, uint256 seed) private {
+        uint256 attempt = (seed >> 8) % SLICES;
+        for (uint256 i = 0; i < SLICES && !_isOpened(job, attempt); ++i) {
+            attempt = (attempt + 1) % SLICES;
+        }
+        if (_disputed[job][attempt][65] || !_isOpened(job, attempt)) return;
+        _disputed[job][attempt][65] = true;
+        address by = market.trainerAt(JobId.wrap(job), (seed >> 16) % _state(job).seatsTaken);
+        _disputeAs(by, job, attempt, Fact.Exam, "", "");
+    }
+
+    /// @dev Mostly what cannot be.
+    function _disputeAnything(uint256 job, uint256 actor, uint256 seed) private {
+        uint256 attempt = seed % (lastAttempt[job] + 1);
+        Undo memory undo = _undos[job][attempt];
+        address by = _actor(actor % (TRAINERS + AGGREGATORS));
+        _disputeAs(by, job, attempt, Fact((seed >> 8) % 3), paysOf[job][attempt], abi.encode(undo));
+    }
+
+    function _disputeAs(address by, uint256 job, uint256 attempt, Fact fact, bytes memory pays, bytes memory undo)
+        private
+    {
+        uint256 amount = 0.03 ether;
+        vm.prank(by);
+        market.dispute{value: tokens[job] == address(0) ? amount : 0}(
+            JobId.wrap(job), attempt, fact, pays, undo, amount
+        );
+    }
+
+    /// @dev Mostly in time.
+    function _answerOrThaw(uint256 job, uint256 seed) private {
+        // forge-lint: disable-next-line(block-timestamp)
+        if (block.timestamp >= _answerUntil(job)) market.thaw(JobId.wrap(job));
+        else if (seed % 4 != 0) _answer(job, seed);
+    }
+
+    function _answerUntil(uint256 job) internal view returns (uint256) {
+        return uint256(market.disputeOf(JobId.wrap(job)).openedAt) + ANSWERS;
+    }
+
+    /// @dev One attestor, or a quorum; that it does not hold as often as not.
+    function _answer(uint256 job, uint256 seed) private {
+        JobId id = JobId.wrap(job);
+        Dispute memory open = market.disputeOf(id);
+        bool holds = (seed >> 32) % 2 == 0;
+        bytes32 digest = market.answerDigest(id, open.round, open.attempt, open.fact, open.seat, holds);
+        bytes[] memory signatures = new bytes[]((seed >> 40) % 4 == 0 ? 1 : QUORUM);
+        for (uint256 i = 0; i < signatures.length; ++i) {
+            (uint8 v, bytes32 r, bytes32 s) = vm.sign(_keys[((seed >> 48) + i) % ATTESTORS], digest);
+            signatures[i] = abi.encodePacked(r, s, v);
+        }
+        market.answer(id, holds, signatures);
+        if (open.fact == Fact.Exam || holds || market.phaseOf(id) == Phase.Disputed) return;
+        _noteUndone(job, 1);
+        lifetimes[job] = _formerLifetimes[job];
+        delete _undos[job][open.attempt];
+    }
+
+    /// @dev By who disputed last, or by somebody.
+    function _withdrawDisputeBond(uint256 job, uint256 seed) private {
+        address last = market.disputeOf(JobId.wrap(job)).by;
+        vm.prank(seed % 4 == 0 ? _actor((seed >> 8) % TRAINERS) : last);
+        market.withdrawDisputeBond(JobId.wrap(job), _actor((seed >> 16) % TRAINERS));
+    }
+
     // ------------------------------------------------------------------ who and what
 
-    function _state(uint256 job) private view returns (JobState memory) {
+    function _appoint() private {
+        for (uint256 i = 0; i < ATTESTORS; ++i) {
+            uint256 place = i;
+            for (; place > 0 && vm.addr(_keys[place - 1]) > vm.addr(1000 + i); --place) {
+                _keys[place] = _keys[place - 1];
+            }
+            _keys[place] = 1000 + i;
+        }
+    }
+
+    function _addAttestors(JobTerms memory terms) private view {
+        terms.disputes.quorum = QUORUM;
+        terms.disputes.answerPeriod = ANSWERS;
+        terms.disputes.bond = 0.02 ether;
+        terms.disputes.attestors = new address[](ATTESTORS);
+        for (uint256 i = 0; i < ATTESTORS; ++i) {
+            terms.disputes.attestors[i] = vm.addr(_keys[i]);
+        }
+    }
+
+    function _state(uint256 job) internal view returns (JobState memory) {
         return market.stateOf(JobId.wrap(job));
     }
 
-    function _actor(uint256 actor) private pure returns (address) {
+    function _actor(uint256 actor) internal pure returns (address) {
         // forge-lint: disable-next-line(unsafe-typecast)
         return address(uint160(0x7000 + actor));
     }
@@ -429,7 +637,7 @@ contract MarketActors is EventLedger, RoundProver {
         terms.token = token;
         terms.seats = SEATS;
         terms.minimumCommits = 3;
-        terms.rounds = 4;
+        terms.rounds = 6;
         terms.payMode = mode;
         terms.initialShift = 3;
         terms.chunks = 1;

@@ -10,7 +10,8 @@ import {
     Ledger,
     PayMode,
     Phase,
-    Settlement
+    Settlement,
+    Undo
 } from "../../src/interfaces/IJobMarket.sol";
 import {Decision, IRoundRules, Scoring, StepRule, Weighting} from "../../src/interfaces/IRoundRules.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
@@ -56,6 +57,7 @@ abstract contract MarketFixture is Base, RoundProver {
     address internal successor = address(0x5cc);
     address internal stranger = address(0x57a);
     uint64[SEATS] internal lifetimeScores;
+    mapping(JobId id => mapping(uint256 attempt => Undo)) internal undos; // of what was settled
 
     function setUp() public virtual {
         vm.warp(NOW);
@@ -210,10 +212,14 @@ abstract contract MarketFixture is Base, RoundProver {
 
     function _handIn(Settlement memory settlement) internal {
         JobState memory before = market.stateOf(job);
+        uint128 refundable = market.ledgerOf(job).refundable;
         address active = market.aggregatorsOf(job)[0];
         vm.prank(active);
         market.settleRound(job, before.attempt, settlement);
         _noteSettled(market, job, before, settlement);
+        Undo memory undo = _undoOf(market, job, before, settlement);
+        undo.returned = market.ledgerOf(job).refundable - refundable;
+        undos[job][before.attempt] = undo;
     }
 
     /// @dev Hands in a settlement as it is, and expects this refusal.
@@ -241,6 +247,16 @@ abstract contract MarketFixture is Base, RoundProver {
     function _playRound(uint256 rows, uint64 score) internal {
         _toSettle(rows, rows);
         _settleAll(rows, score);
+    }
+
+    /// @dev What the pay hash of an attempt binds it to.
+    function _undoHash(uint256 attempt) internal view returns (bytes32) {
+        Undo memory undo = undos[job][attempt];
+        return undo.model == 0 ? bytes32(0) : keccak256(abi.encode(undo));
+    }
+
+    function _payHash(uint256 attempt, bytes memory pays) internal view returns (bytes32) {
+        return bytes32(bytes24(keccak256(abi.encode(keccak256(pays), _undoHash(attempt)))));
     }
 
     // ------------------------------------------------------------------ time
@@ -386,7 +402,8 @@ abstract contract MarketFixture is Base, RoundProver {
 
     function _assertConserved() internal view {
         Ledger memory l = market.ledgerOf(job);
-        uint256 locked = uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable + l.exams;
+        uint256 locked =
+            uint256(l.budget) + l.carry + l.credits + l.stakes + l.bonds + l.refundable + l.exams + l.disputes;
         vm.assertEq(uint256(l.deposited), uint256(l.paid) + l.refunded + l.burned + locked, "conserved");
     }
 

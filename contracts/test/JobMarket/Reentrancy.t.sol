@@ -44,14 +44,15 @@ contract ReentrancyTest is MarketFixture {
     function test_claim_cannotBeReentered() public {
         _actorTrains();
         bytes memory pays = _packFrom(1, 4, SHARE);
-        bytes memory claim = abi.encodeCall(market.claim, (job, 0, pays, address(actor)));
+        bytes memory claim = abi.encodeCall(market.claim, (job, 0, pays, _undoHash(0), address(actor)));
         _attack(claim, claim, SHARE);
         vm.assertEq(market.outcomeOf(job, 0).claimed, 1 << 4);
     }
 
     function test_claim_cannotBeReenteredByWithdrawStake() public {
         _actorTrains();
-        bytes memory claim = abi.encodeCall(market.claim, (job, 0, _packFrom(1, 4, SHARE), address(actor)));
+        bytes memory claim =
+            abi.encodeCall(market.claim, (job, 0, _packFrom(1, 4, SHARE), _undoHash(0), address(actor)));
         _attack(claim, abi.encodeCall(market.withdrawStake, (job, address(actor))), SHARE);
     }
 

@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {GramStatement} from "../../src/interfaces/IGramVerifier.sol";
-import {JobId, JobState, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {JobId, JobState, JobTerms, Settlement, Undo} from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {Rounds} from "../../src/libraries/Rounds.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
@@ -21,6 +21,26 @@ abstract contract RoundProver {
     mapping(uint256 job => mapping(uint256 chunk => uint256[5])) private _publicLogs;
     mapping(uint256 job => mapping(uint256 attempt => bytes)) private _orders;
     mapping(uint256 job => mapping(uint256 seat => int256)) private _records;
+    mapping(uint256 job => mapping(uint256 chunk => uint256[5])) private _formerLogs; // before the last settlement
+    mapping(uint256 job => mapping(uint256 seat => int256)) private _formerRecords;
+
+    /// @dev What a settlement changes, but for what it returned to the owner.
+    /// @param before the job's state before it
+    function _undoOf(JobMarket market, JobId job, JobState memory before, Settlement memory settlement)
+        internal
+        view
+        returns (Undo memory undo)
+    {
+        undo.model = before.model;
+        undo.publicRows = before.publicRows;
+        undo.lifetimeHash = keccak256(settlement.lifetime);
+        undo.recordsHash = before.recordsHash;
+        undo.stepQ16 = before.stepQ16;
+        undo.revealed = before.revealed;
+        undo.excluded = settlement.excluded;
+        (, bytes32 opened) = market.examOf(job, before.attempt);
+        undo.examMissed = before.hasExam && opened == 0 && before.attempt < market.termsOf(job).exam.slices;
+    }
 
     // ------------------------------------------------------------------ what is committed
 
@@ -84,8 +104,9 @@ abstract contract RoundProver {
     /// @dev The attempt that `before` was the state of was settled with this.
     function _noteSettled(JobMarket market, JobId id, JobState memory before, Settlement memory settlement) internal {
         uint64 included = before.revealed & ~settlement.excluded;
-        if (included == 0) return;
         JobTerms memory terms = market.termsOf(id);
+        _remember(JobId.unwrap(id), terms.chunks);
+        if (included == 0) return;
         bool examined = settlement.exam.length != 0;
         Decision memory decision = _decide(market, terms, before, included, JobId.unwrap(id), examined, settlement.gram);
         _noteRecords(JobId.unwrap(id), included, decision.records);
@@ -98,6 +119,25 @@ abstract contract RoundProver {
             uint256[5] storage logs = _publicLogs[job][chunk];
             (logs[0], logs[1], logs[2]) = (aggregate, logs[0], logs[1]);
             logs[MODEL] = addmod(logs[MODEL], mulmod(factor, aggregate, R), R);
+        }
+    }
+
+    function _remember(uint256 job, uint256 chunks) private {
+        for (uint256 chunk = 0; chunk < chunks; ++chunk) {
+            _formerLogs[job][chunk] = _publicLogs[job][chunk];
+        }
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            if (_formerRecords[job][seat] != _records[job][seat]) _formerRecords[job][seat] = _records[job][seat];
+        }
+    }
+
+    /// @dev The last settlement was undone.
+    function _noteUndone(uint256 job, uint256 chunks) internal {
+        for (uint256 chunk = 0; chunk < chunks; ++chunk) {
+            _publicLogs[job][chunk] = _formerLogs[job][chunk];
+        }
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            if (_formerRecords[job][seat] != _records[job][seat]) _records[job][seat] = _formerRecords[job][seat];
         }
     }
 

@@ -26,10 +26,7 @@ contract SettleRoundTest is MarketFixture {
         vm.assertEq(ledger.budget, 2 * (REWARD + FEE));
         vm.assertEq(ledger.carry, 0);
         Outcome memory outcome = market.outcomeOf(job, 0);
-        vm.assertEq(
-            bytes32(outcome.payHash),
-            bytes32(bytes24(keccak256(_packPays(_pays(REWARD / 8, REWARD / 4, 5 * REWARD / 8)))))
-        );
+        vm.assertEq(bytes32(outcome.payHash), _payHash(0, _packPays(_pays(REWARD / 8, REWARD / 4, 5 * REWARD / 8))));
         vm.assertEq(outcome.aggregator, aggregator);
         vm.assertEq(outcome.vestsAt, block.timestamp + VESTING);
         _assertConserved();
@@ -158,8 +155,7 @@ contract SettleRoundTest is MarketFixture {
         _toSettle(3, 3);
         _settle(_settlement(_scores(ONE, ONE, 2 * ONE)));
         vm.assertEq(
-            bytes32(market.outcomeOf(job, 2).payHash),
-            bytes32(bytes24(keccak256(_packPays(_pays(REWARD / 2, REWARD / 2, REWARD)))))
+            bytes32(market.outcomeOf(job, 2).payHash), _payHash(2, _packPays(_pays(REWARD / 2, REWARD / 2, REWARD)))
         );
         vm.assertEq(market.ledgerOf(job).carry, REWARD);
         _assertConserved();
@@ -228,10 +224,7 @@ contract SettleRoundTest is MarketFixture {
         _settle(settlement);
         uint256 price = REWARD / SEATS;
         Ledger memory ledger = market.ledgerOf(job);
-        vm.assertEq(
-            bytes32(market.outcomeOf(job, 0).payHash),
-            bytes32(bytes24(keccak256(_packPays(_pays(price / 4, price, price)))))
-        );
+        vm.assertEq(bytes32(market.outcomeOf(job, 0).payHash), _payHash(0, _packPays(_pays(price / 4, price, price))));
         vm.assertEq(ledger.credits, 2 * price + price / 4 + FEE);
         vm.assertEq(ledger.carry, REWARD / 4);
         vm.assertEq(ledger.refundable, REWARD - REWARD / 4 - 2 * price - price / 4);
@@ -278,10 +271,7 @@ contract SettleRoundTest is MarketFixture {
         settlement.reasons = hex"02020202";
         _settle(settlement);
         uint256 share = uint256(REWARD) * 3 / 7 / 3;
-        vm.assertEq(
-            bytes32(market.outcomeOf(job, 0).payHash),
-            bytes32(bytes24(keccak256(_packPays(_pays(share, share, share)))))
-        );
+        vm.assertEq(bytes32(market.outcomeOf(job, 0).payHash), _payHash(0, _packPays(_pays(share, share, share))));
         vm.assertEq(market.ledgerOf(job).carry, REWARD - 3 * share);
         vm.assertEq(market.ledgerOf(job).stakes, 7 * STAKE);
         _assertConserved();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobTerms, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
-import {ExamFixture} from "./ExamFixture.sol";
+import {Fact, IJobMarket, JobTerms, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {DisputeFixture} from "./DisputeFixture.sol";
 
 /// @notice Every call in every phase, and every edge of the state machine of docs/mechanism.md.
-contract StateMachineTest is ExamFixture {
+contract StateMachineTest is DisputeFixture {
     enum Call {
         Enrol,
         Bond,
@@ -17,12 +17,19 @@ contract StateMachineTest is ExamFixture {
         ExpireRound,
         SkipRound,
         PublishExam,
+        Dispute,
+        Answer,
+        Thaw,
         CloseJob
     }
 
     uint256 private constant PHASES = uint256(type(Phase).max) + 1;
     uint256 private constant CALLS = uint256(type(Call).max) + 1;
     address private constant NEWCOMER = address(0x9e3);
+
+    function _terms() internal view override returns (JobTerms memory) {
+        return _examTerms();
+    }
 
     // ------------------------------------------------------------------ what may be done when
 
@@ -47,13 +54,17 @@ contract StateMachineTest is ExamFixture {
             vm.assertTrue(allowed, what);
         } catch (bytes memory reason) {
             vm.assertFalse(allowed, what);
-            bytes4 expected = call == Call.CloseJob && phase != Phase.Closed
-                ? IJobMarket.NotCloseable.selector
-                : IJobMarket.WrongPhase.selector;
             // forge-lint: disable-next-line(unsafe-typecast)
-            vm.assertEq(bytes32(bytes4(reason)), bytes32(expected), what);
+            vm.assertEq(bytes32(bytes4(reason)), bytes32(_refusal(phase, call)), what);
         }
         _assertConserved();
+    }
+
+    function _refusal(Phase phase, Call call) private pure returns (bytes4) {
+        bool stopped = phase == Phase.Disputed || phase == Phase.Closed;
+        if (call == Call.CloseJob && !stopped) return IJobMarket.NotCloseable.selector;
+        if (call == Call.Dispute && !stopped) return IJobMarket.PayMismatch.selector; // nothing was settled
+        return IJobMarket.WrongPhase.selector;
     }
 
     function _isAllowed(Phase phase, Call call) private pure returns (bool) {
@@ -65,7 +76,8 @@ contract StateMachineTest is ExamFixture {
         if (call == Call.SettleRound) return phase == Phase.Settle;
         if (call == Call.ExpireRound) return phase == Phase.Overdue;
         if (call == Call.SkipRound) return phase == Phase.Starved;
-        if (call == Call.PublishExam) return phase == Phase.Finished;
+        if (call == Call.PublishExam || call == Call.Dispute) return phase == Phase.Finished;
+        if (call == Call.Answer || call == Call.Thaw) return phase == Phase.Disputed;
         return false; // none of these jobs is over and vested, or past its deadline
     }
 
@@ -91,7 +103,15 @@ contract StateMachineTest is ExamFixture {
         } else if (call == Call.SkipRound) {
             market.skipRound(job, attempt);
         } else if (call == Call.PublishExam) {
+            if (market.phaseOf(job) == Phase.Finished) vm.warp(market.outcomeOf(job, settled).vestsAt);
             _publishExam();
+        } else if (call == Call.Dispute) {
+            _dispute(owner, Fact.Model);
+        } else if (call == Call.Answer) {
+            _answer(true, 0, QUORUM);
+        } else if (call == Call.Thaw) {
+            vm.warp(block.timestamp + ANSWERS);
+            market.thaw(job);
         } else {
             market.closeJob(job, _packLifetime());
         }
@@ -228,10 +248,73 @@ contract StateMachineTest is ExamFixture {
 
     function test_finished_toClosedOnceVestedAndPublished() public {
         _goTo(Phase.Finished);
-        _publishExam();
+        _publishVested();
         vm.warp(block.timestamp + VESTING);
         market.closeJob(job, _packLifetime());
         _assertPhase(Phase.Closed);
+    }
+
+    function test_commit_toDisputedAndBackWhereTheFactHolds() public {
+        _goTo(Phase.Disputed);
+        _answer(true, 0, QUORUM);
+        _assertPhase(Phase.Commit);
+        vm.assertEq(market.stateOf(job).round, 1);
+    }
+
+    function test_commit_toDisputedAndBackWhereNobodyAnswers() public {
+        _goTo(Phase.Disputed);
+        vm.warp(DEADLINE); // for as long as nobody acts
+        _assertPhase(Phase.Disputed);
+        market.thaw(job);
+        _assertPhase(Phase.Commit);
+        vm.assertEq(market.stateOf(job).round, 1);
+    }
+
+    function test_disputed_toTheUndoneRoundsCommitUnderASuccessor() public {
+        _goTo(Phase.Disputed);
+        _undo();
+        _assertPhase(Phase.Commit);
+        vm.assertEq(market.stateOf(job).round, 0);
+        vm.assertEq(market.aggregatorsOf(job)[0], successor);
+    }
+
+    function test_disputed_toAwaitingAggregatorWithoutASuccessor() public {
+        _goTo(Phase.Disputed);
+        vm.prank(successor);
+        market.withdrawBond(job, successor);
+        _undo();
+        _assertPhase(Phase.AwaitingAggregator);
+        vm.assertEq(market.stateOf(job).round, 0);
+    }
+
+    function test_finished_toDisputedAndBack() public {
+        _goTo(Phase.Finished);
+        _dispute(owner, Fact.Model);
+        _assertPhase(Phase.Disputed);
+        _answer(true, 0, QUORUM);
+        _assertPhase(Phase.Finished);
+        _publishVested();
+        _disputeExam(_trainer(0), 0);
+        _assertPhase(Phase.Disputed);
+        _answer(false, 0, QUORUM);
+        _assertPhase(Phase.Finished);
+    }
+
+    function test_finished_toDisputedAndOnWithTheLastRound() public {
+        _goTo(Phase.Finished);
+        _disputeAndUndo(owner, Fact.Model);
+        _assertPhase(Phase.Commit);
+        vm.assertEq(market.stateOf(job).round, ROUNDS - 1);
+    }
+
+    function test_disputed_toFinishedWhereNoAttemptFitsAnyMore() public {
+        JobTerms memory terms = _terms();
+        terms.deadline = FIRST_EXAM + EXAM + SETTLE;
+        _startWith(terms);
+        _sit(3);
+        _disputeAndUndo(owner, Fact.Model);
+        _assertPhase(Phase.Finished);
+        vm.assertEq(market.stateOf(job).round, 0);
     }
 
     /// @dev No state without an exit, whoever has gone away: who is the last to leave closes the job.
@@ -240,6 +323,10 @@ contract StateMachineTest is ExamFixture {
         for (uint256 phase = 0; phase < uint256(Phase.Closed); ++phase) {
             _goTo(Phase(phase));
             vm.warp(DEADLINE + COMMIT); // unpublished, so a commit period later
+            if (Phase(phase) == Phase.Disputed) {
+                market.thaw(job);
+                vm.warp(market.termsOf(job).deadline + COMMIT);
+            }
             bytes memory lifetime = _packLifetime();
             vm.prank(stranger);
             market.closeJob(job, lifetime);
@@ -264,10 +351,15 @@ contract StateMachineTest is ExamFixture {
             _commitFirst(2);
             _warpToReveal();
         } else if (phase == Phase.Finished) {
-            _playAllExamined();
+            for (uint256 round = 0; round < ROUNDS; ++round) {
+                _sit(3);
+            }
+        } else if (phase == Phase.Disputed) {
+            _sit(4);
+            _dispute(owner, Fact.Model);
         } else if (phase == Phase.Closed) {
             _goTo(Phase.Finished);
-            _publishExam();
+            _publishVested();
             vm.warp(block.timestamp + VESTING);
             market.closeJob(job, _packLifetime());
         } else if (phase != Phase.Enrolment) {

@@ -245,7 +245,7 @@ contract TokensTest is MarketFixture {
         for (uint256 attempt = 0; attempt < ROUNDS; ++attempt) {
             for (uint256 seat = 0; seat < 4; ++seat) {
                 vm.prank(_trainer(seat));
-                market.claim(job, attempt, pays, stranger);
+                market.claim(job, attempt, pays, _undoHash(attempt), stranger);
             }
             vm.prank(aggregator);
             market.claimFee(job, attempt, stranger);

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 from functools import cache
-from importlib.resources import files
+
+from fedmarket.bench.edition import edition_of
 
 DECIDING = (
     ("aggregator", "acceptance centred_clipping contribution decision exam geometric_median gram mixing payouts"),
@@ -20,16 +19,4 @@ DECIDING = (
 @cache
 def edition() -> str:
     """Sixteen hexadecimal digits of what these modules do: comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
-    for package, names in DECIDING:
-        for name in names.split():
-            tree = ast.parse(files(package).joinpath(f"{name}.py").read_text("utf-8"))
-            for node in ast.walk(tree):
-                if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-                    node.body = [entry for entry in node.body if not _is_text(entry)]
-            digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return edition_of(DECIDING)

@@ -6,6 +6,7 @@ import pytest
 
 from fedmarket.commands.refusals import SENTENCES, sentence
 from market.chain.reverts import known_errors
+from market.job_history import FROZEN_S
 from market.protocol.errors import ContractRevert, InvalidInput
 
 SIGNATURES = {signature.name: signature for signature in known_errors().values()}
@@ -21,7 +22,13 @@ def test_a_sentence_uses_only_arguments_that_its_error_has(name: str) -> None:
 def test_the_time_left_is_told() -> None:
     refusal = ContractRevert("NotVested", {"timestamp": 1000, "vestsAt": 1252})
 
-    assert sentence(refusal) == "this has not vested yet: claim it in 4 min 12 s"
+    assert sentence(refusal) == "this has not vested yet: it will have in 4 min 12 s"
+
+
+def test_what_a_dispute_holds_up_is_told_as_that() -> None:
+    refusal = ContractRevert("NotVested", {"timestamp": 1000, "vestsAt": FROZEN_S})
+
+    assert sentence(refusal) == "this waits for a dispute that is open"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,10 @@ def test_the_time_left_is_told() -> None:
     [
         ("CLOSED", "the job is closed"),
         ("FINISHED", "the job's rounds are over"),
+        (
+            "DISPUTED",
+            "not while a dispute is open: attestors answer it, and if they do not, `fedmarket dispute thaw` ends it",
+        ),
         ("COMMIT", "not now: the job's phase is commit, this is for the phase starved"),
     ],
 )

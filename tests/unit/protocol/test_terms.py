@@ -78,7 +78,7 @@ def test_the_owner_sets_the_exam_where_nobody_else_is_named() -> None:
 def test_terms_survive_the_contracts_encoding(exam: ExamTerms) -> None:
     written = terms(exam=exam)
     assert JobTerms.from_abi(written.to_abi()) == written
-    assert written.to_abi()[-2] == (exam.root, exam.examiner, exam.period_s, exam.slices, exam.deposit_wei)
+    assert written.to_abi()[-3] == (exam.root, exam.examiner, exam.period_s, exam.slices, exam.deposit_wei)
 
 
 def test_terms_with_an_exam_that_the_rules_ask_for_are_accepted() -> None:

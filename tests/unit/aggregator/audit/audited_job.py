@@ -6,11 +6,12 @@ It keeps its own books, apart from the ones that the audit makes, and its vector
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from aggregator import payouts
@@ -23,8 +24,8 @@ from aggregator.round import RoundResult, public_rows
 from market.chain import events as on_chain
 from market.chain.events import Event
 from market.chain.packed import hash_of, pack_lifetime, pack_pays, pack_records, pay_hash
-from market.chain.records import Exam, ExclusionReason, JobState, Ledger, Outcome
-from market.job_history import JobHistory
+from market.chain.records import NO_UNDO, Exam, ExclusionReason, Fact, JobState, Ledger, Outcome, Undo, Verdict
+from market.job_history import FROZEN_S, JobHistory
 from market.protocol import integer_model
 from market.protocol.exam_spec import ExamDocument
 from market.protocol.identifiers import Digest, JobId, Seat
@@ -55,7 +56,8 @@ OWNER = "0x" + "0e" * 20
 SEALING_KEY = b"\x09" + bytes(31)
 AGGREGATORS = ("0x" + "a1" * 20, "0x" + "a2" * 20)
 PARTS = ["deposited", "paid", "refunded", "burned", "budget", "carry", "credits", "stakes", "bonds", "refundable"]
-PARTS += ["exams"]
+PARTS += ["exams", "disputes"]
+ATTESTORS = tuple(to_checksum_address(f"0x{place:02x}" + "a7" * 19) for place in (1, 2, 3))
 
 
 def trainer(seat: int) -> str:
@@ -92,6 +94,9 @@ class AuditedJob:
         self.committed: dict[int, Sealed] = {}
         self.revealed: dict[int, None] = {}
         self.pays: dict[int, list[int]] = {}
+        self.undos: dict[int, Undo] = {}
+        self.disputed: on_chain.DisputeOpened | None = None
+        self.waits_s = 0
         self._open()
 
     # ------------------------------------------------------------------ opening
@@ -241,6 +246,9 @@ class AuditedJob:
         """Settle as the rules say, or cheat: measure, decide, publish, open or pay otherwise."""
         self.now_s = self.terms.schedule(self.start_s).exam_end_s + 5
         excluded = excluded or {}
+        self.undos[self.attempt] = self._undo(excluded)
+        self.before = (self.round, self.model, self.proven.saved(), list(self.lifetime), list(self.records))
+        self.money_before = dict(self.money)
         for seat, reason in excluded.items():
             self.emit(on_chain.UpdateExcluded, attempt=self.attempt, seat=Seat(seat), reason=reason)
         rows = [seat for seat in sorted(self.revealed) if seat not in excluded]
@@ -292,7 +300,9 @@ class AuditedJob:
         self.move(budget=-reward - fee, credits=sum(pays) + fee, refundable=pay.returned_wei)
         self.move(carry=reward - sum(pays) - pay.returned_wei)
         vests_s = self.now_s + terms.vesting_period_s
-        self.record_outcome(pays, self.queue[0] if fee else NATIVE, vests_s)
+        undo = replace(self.undos[self.attempt], returned_wei=pay.returned_wei, exam_missed=self.misses_exam)
+        self.undos[self.attempt] = undo
+        self.record_outcome(pays, self.queue[0] if fee else NATIVE, vests_s, undo.digest)
         self.charge_missed()
         self.take_exam(rows, decision.records_q16)
         self.emit(
@@ -312,6 +322,25 @@ class AuditedJob:
         self.step_q16 = decision.next_step_q16
         self.conclude(round_over=True)
 
+    def _undo(self, excluded: Iterable[int]) -> Undo:
+        """What this attempt's settlement changes, but for money."""
+        return Undo(
+            model=self.model,
+            public_rows=self.proven.rows.digest,
+            lifetime_hash=hash_of(pack_lifetime(self.lifetime)),
+            records_hash=hash_of(pack_records(self.records)) if self.terms.exam.is_set else bytes(32),
+            step_q16=self.step_q16,
+            revealed=sum(1 << seat for seat in self.revealed),
+            excluded=sum(1 << seat for seat in excluded),
+            returned_wei=0,
+            exam_missed=False,
+        )
+
+    @property
+    def misses_exam(self) -> bool:
+        """Whether this attempt's exam costs its owner a deposit; none here."""
+        return False
+
     def charge_missed(self) -> None:
         """Take the deposit of an exam that was not opened; none here."""
 
@@ -322,9 +351,9 @@ class AuditedJob:
         if records_q16:
             self.emit(on_chain.ExamTaken, attempt=self.attempt, records_q16=tuple(records_q16))
 
-    def record_outcome(self, pays: list[int], aggregator: str, vests_s: int) -> None:
+    def record_outcome(self, pays: list[int], aggregator: str, vests_s: int, undo: bytes = NO_UNDO) -> None:
         self.pays[self.attempt] = pays
-        self.outcomes[self.attempt] = Outcome(pay_hash(pack_pays(pays)), aggregator, vests_s, False, 0)
+        self.outcomes[self.attempt] = Outcome(pay_hash(pack_pays(pays), undo), aggregator, vests_s, False, 0)
 
     def _forfeit(self) -> None:
         lost = sorted(set(self.committed) - set(self.revealed))
@@ -368,6 +397,94 @@ class AuditedJob:
         self.outcomes[self.attempt] = Outcome(NO_HASH, NATIVE, 0, False, 0)
         self.emit(on_chain.RoundSkipped, round=self.round, attempt=self.attempt, had_minimum=kept)
         self.conclude(round_over=True)
+
+    # ------------------------------------------------------------------ disputes
+
+    def dispute(self, fact: Fact, attempt: int, seat: int = 0, by: str | None = None) -> None:
+        """Stop the job over a fact."""
+        terms = self.terms.disputes
+        self.waits_s = self.now_s
+        last = self.outcomes[self.attempt - 1]
+        if last.vests_at_s > self.now_s:
+            self.frozen_vesting_s = last.vests_at_s
+            self.outcomes[self.attempt - 1] = replace(last, vests_at_s=FROZEN_S)
+        self.move(deposited=terms.bond_wei, disputes=terms.bond_wei)
+        self.emit(
+            on_chain.DisputeOpened,
+            attempt=attempt,
+            by=by or trainer(seat),
+            round=self.round if fact is Fact.EXAM else self.round - 1,
+            fact=fact,
+            seat=Seat(seat if fact is Fact.EXCLUSION else 0),
+            bond_wei=terms.bond_wei,
+            answer_until_s=self.now_s + terms.answer_period_s,
+        )
+        (*_, self.disputed) = self.events_of(on_chain.DisputeOpened)
+
+    def answer(self, *attestors: str, holds: bool) -> None:
+        """Count answers; whether they decide is not looked at."""
+        assert self.disputed is not None
+        for attestor in attestors:
+            self.emit(on_chain.DisputeAnswered, attempt=self.disputed.attempt, attestor=attestor, holds=holds)
+
+    def resolve(self, verdict: Verdict) -> None:
+        """End the dispute as its verdict says."""
+        assert self.disputed is not None
+        dispute, frozen_s = self.disputed, self.now_s - self.waits_s
+        undone = verdict is Verdict.FAILS and dispute.fact is not Fact.EXAM
+        bond_wei, burned_wei = dispute.bond_wei, 0 if verdict is Verdict.FAILS else dispute.bond_wei
+        self.move(disputes=-burned_wei, burned=burned_wei)
+        self.terms = replace(self.terms, deadline_s=self.terms.deadline_s + frozen_s)
+        self.start_s += frozen_s if self.start_s else 0
+        vests_s = 0
+        last = self.outcomes[self.attempt - 1]
+        if last.vests_at_s == FROZEN_S:
+            vests_s = self.frozen_vesting_s + frozen_s
+            self.outcomes[self.attempt - 1] = replace(last, vests_at_s=vests_s)
+        self.emit(
+            on_chain.DisputeResolved,
+            attempt=dispute.attempt,
+            verdict=verdict,
+            burned_wei=burned_wei,
+            starts_at_s=0 if undone else self.start_s,
+            vests_at_s=0 if undone else vests_s,
+            deadline_s=self.terms.deadline_s,
+        )
+        self.disputed = None
+        self.won_wei = bond_wei - burned_wei
+        if undone:
+            self._undo_settlement(dispute.attempt)
+
+    def _undo_settlement(self, attempt: int) -> None:
+        """Take the job back to before a settlement, and break the bond of who made it."""
+        undo, waiting = self.undos[attempt], self.attempt
+        self.round, self.model, rows, self.lifetime, self.records = self.before
+        self.proven.restore(rows)
+        self.step_q16, self.had_minimum = undo.step_q16, True
+        for part in ("budget", "carry", "credits", "refundable", "exams"):
+            self.money[part] = self.money_before[part]
+        owed, bond = self.terms.compensation_wei, self.terms.aggregator_bond_wei
+        pays = [owed * (undo.revealed >> seat & 1) for seat in range(self.terms.seats)]
+        self.move(bonds=-bond, credits=sum(pays), burned=bond - sum(pays))
+        self.attempt = attempt
+        self.record_outcome(pays, NATIVE, self.now_s)
+        self.emit(
+            on_chain.AttemptUndone,
+            round=self.round,
+            attempt=attempt,
+            aggregator=self.queue.pop(0),
+            burned_wei=bond - sum(pays),
+            pays=pack_pays(pays),
+            vests_at_s=self.now_s,
+        )
+        self.attempt = waiting + 1 if self.start_s else waiting
+        self.start_s, self.chain, self.committed, self.revealed, self.exam = 0, bytes(32), {}, {}, None
+        self.start()
+
+    def take_dispute_bond(self, by: str) -> None:
+        """Take back what was won."""
+        self.move(disputes=-self.won_wei, refunded=self.won_wei)
+        self.emit(on_chain.DisputeBondWithdrawn, by=by, to=OWNER, amount_wei=self.won_wei)
 
     # ------------------------------------------------------------------ taking out
 

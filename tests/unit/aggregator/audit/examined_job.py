@@ -129,9 +129,13 @@ class ExaminedJob(AuditedJob):
         self.emit(on_chain.ExamExcluded, attempt=self.attempt, reason=reason)
         self.exam = None
 
-    def charge_missed(self) -> None:
+    @property
+    def misses_exam(self) -> bool:
         opened = any(event.attempt == self.attempt for event in self.events_of(on_chain.ExamOpened))
-        if not opened and self.terms.exam.has_slice(self.attempt):
+        return not opened and self.terms.exam.has_slice(self.attempt)
+
+    def charge_missed(self) -> None:
+        if self.misses_exam:
             self.move(exams=-DEPOSIT_WEI, carry=DEPOSIT_WEI)
             self.emit(on_chain.ExamMissed, attempt=self.attempt, deposit_wei=DEPOSIT_WEI)
 

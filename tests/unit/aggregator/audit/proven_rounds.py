@@ -37,6 +37,14 @@ class ProvenRounds:
         self.models = [CommittedModel(ModelVersion(initial), committed, none, bytes(len(committed)), none)]
         self.rows = PublicRows.at_opening(committed)
 
+    def saved(self) -> tuple[list[CommittedModel], PublicRows]:
+        """Where it stands."""
+        return list(self.models), self.rows
+
+    def restore(self, saved: tuple[list[CommittedModel], PublicRows]) -> None:
+        """Go back to where it stood."""
+        self.models, self.rows = list(saved[0]), saved[1]
+
     def row(self, counts: Any) -> CommittedRow:
         """Commit to an update."""
         blinders = Blinders.fresh(self.layout)

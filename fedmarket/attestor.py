@@ -1,0 +1,231 @@
+"""An attestor in a job: keep what disputes may be about, look at what is disputed, sign what is found.
+
+Data's path: reveals and models named on the chain -> their bytes, kept and pinned, with the time of their coming -> a
+dispute on the chain -> the fact, looked at -> an EIP-712 signature -> the contract.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from fedmarket.disputed_facts import FactFinder, Finding
+from market.chain.attestation import Question
+from market.chain.records import Dispute, Fact, JobState
+from market.chain.transactions import TransactionSender
+from market.following import follow
+from market.job_history import Attempt
+from market.model_opening import check_job_srs, layout_of, warm_up
+from market.protocol.errors import (
+    BlockNotFound,
+    ContractRevert,
+    CorruptBlock,
+    InvalidContent,
+    InvalidInput,
+    InvalidModel,
+    InvalidUpdate,
+)
+from market.protocol.identifiers import Digest, Seat
+from market.protocol.rounds import Phase
+from market.published_job import PublishedJob
+from market.storage.durable_file import write_file
+from zk.srs import Srs
+
+PATIENCE = 0.5
+"""Share of the answer's period for which an attestor waits for what is not in storage before it says so."""
+
+
+class Receipts:
+    """When each revealed update came into this attestor's hands: what tells a late upload from a slander."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; nothing is created before something is kept."""
+        self._folder = folder
+
+    def of(self, attempt: int) -> dict[Seat, int] | None:
+        """Block timestamps by seat, of one attempt; None where this attestor did not look.
+
+        Raises:
+            InvalidInput: the file is damaged.
+        """
+        path = self._path(attempt)
+        try:
+            return {Seat(int(seat)): int(time_s) for seat, time_s in json.loads(path.read_text("ascii")).items()}
+        except FileNotFoundError:
+            return None
+        except (ValueError, AttributeError) as error:
+            raise InvalidInput(f"{path} is damaged: {error}") from error
+
+    def keep(self, attempt: int, receipts: Mapping[Seat, int]) -> None:
+        """Note what is here: block timestamps by seat."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_file(self._path(attempt), [json.dumps(receipts).encode("ascii")])
+
+    def _path(self, attempt: int) -> Path:
+        return self._folder / f"attempt-{attempt:06}.json"
+
+
+class AttestorSession:
+    """One attestor's part in one job.
+
+    What it answers follows from chain, storage and its receipts: stopped and started again, it answers the same. It
+    answers a dispute once, and where it cannot tell, not at all.
+    """
+
+    def __init__(
+        self,
+        job: PublishedJob,
+        sender: TransactionSender,
+        work_folder: Path,
+        srs: Srs,
+        *,
+        report: Callable[[str], None] = lambda line: None,
+        poll_s: float = 0.5,
+    ) -> None:
+        """Prepare to attest.
+
+        Args:
+            job: the job.
+            sender: the attestor's account.
+            work_folder: where receipts are kept.
+            srs: the job's.
+            report: is told what happens, a line at a time.
+            poll_s: how often the chain is asked.
+
+        Raises:
+            InvalidInput: the account is no attestor of this job, or the SRS is not the job's.
+        """
+        check_job_srs(job, srs, job.history())
+        if sender.address not in job.terms.disputes.attestors:
+            named = ", ".join(job.terms.disputes.attestors) or "nobody"
+            raise InvalidInput(f"{sender.address} is no attestor of job {job.id}: its terms name {named}")
+        self.job, self.sender, self.report, self.poll_s = job, sender, report, poll_s
+        self._place = job.terms.disputes.attestors.index(sender.address)
+        folder = work_folder / f"chain-{job.market.chain.chain_id}-{job.market.address.lower()}" / f"job-{job.id}"
+        self._receipts, self._facts = Receipts(folder / "receipts"), FactFinder(job, srs, folder / "facts")
+        self._srs = srs
+        self._model: Digest | None = None
+        self._told = ""
+
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Attest until the job is closed or `should_stop` says so.
+
+        Raises:
+            ChainUnreachable: the node does not answer at the start; later it is waited for.
+            StorageError: the disk refuses.
+        """
+        self.sender.recover()
+        warm_up(self._srs, layout_of(self.job))
+        follow(self.job, self.advance, should_stop, self.report, self.poll_s, over=(Phase.CLOSED,))
+
+    def advance(self, state: JobState, phase: Phase) -> bool:
+        """Do what is due now; returns whether there was anything."""
+        if phase is Phase.DISPUTED:
+            return self._attend(self.job.market.dispute_of(self.job.id))
+        self._keep_model(state)
+        if phase in (Phase.REVEAL, Phase.EXAM, Phase.SETTLE):
+            self._keep_updates(state, phase)
+        return False
+
+    # ------------------------------------------------------------------ keeping
+
+    def _keep_model(self, state: JobState) -> None:
+        """Hold on to the current model: what an attestor has can be fetched."""
+        if state.model == self._model:
+            return
+        with suppress(BlockNotFound, CorruptBlock, InvalidContent, InvalidModel):
+            self.job.model(state.model)
+            self.job.pin_model(state.model, f"job {self.job.id} attestor")
+            self._model = state.model
+
+    def _keep_updates(self, state: JobState, phase: Phase) -> None:
+        """Take every update that is in storage, and note when it came: from the reveals on, else nothing is noted."""
+        held = self._receipts.of(state.attempt)
+        if held is None:
+            if phase is not Phase.REVEAL:
+                return
+            held = {}
+            self._receipts.keep(state.attempt, held)
+        if state.revealed == sum(1 << seat for seat in held):
+            return
+        now_s, attempt = self.job.market.chain.timestamp(), self.job.history().attempt(state.attempt)
+        reason = f"job {self.job.id} attempt {state.attempt} attestor"
+        came = {s: now_s for s, e in sorted(attempt.reveals.items()) if s not in held and self._take(e.content, reason)}
+        if came:
+            self._receipts.keep(state.attempt, {**held, **came})
+
+    def _take(self, content: Digest, reason: str) -> bool:
+        """Fetch and pin an update; whether it is here now, sound or not."""
+        try:
+            self.job.update(content)
+            self.job.pin_update(content, reason)
+        except (BlockNotFound, CorruptBlock):
+            return False
+        except (InvalidContent, InvalidUpdate):
+            return True
+        self.job.forget_update(content)  # the store has it
+        return True
+
+    # ------------------------------------------------------------------ answering
+
+    def _attend(self, dispute: Dispute) -> bool:
+        now_s = self.job.market.chain.timestamp()
+        period_s = self.job.terms.disputes.answer_period_s
+        if now_s >= dispute.opened_at_s + period_s:
+            return self._thaw(dispute)
+        if (dispute.holding | dispute.failing) >> self._place & 1:
+            return False
+        chain_id, contract = self.job.market.chain.chain_id, self.job.market.address
+        question = Question.of_dispute(chain_id, contract, self.job.id, dispute)
+        finding = self._facts.find(question, came_in_time=self._came_in_time(dispute))
+        if finding is Finding.UNKNOWN:
+            self._tell_once(f"{_named(dispute)}: it cannot be told from here; not answered")
+            return False
+        if finding is Finding.ABSENT and now_s < dispute.opened_at_s + PATIENCE * period_s:
+            self._tell_once(f"{_named(dispute)}: what would show it is not in storage; waiting for it")
+            return False
+        # What never comes: the model and the exam were owed, an update has to be handed over by who contests.
+        holds = finding is Finding.HOLDS or (finding is Finding.ABSENT and dispute.fact is Fact.EXCLUSION)
+        return self._answer(question, dispute, holds)
+
+    def _answer(self, question: Question, dispute: Dispute, holds: bool) -> bool:
+        signature = question.sign(self.sender.account, holds)
+        key = f"answer/{self.job.id}/{dispute.attempt}/{int(dispute.fact)}/{dispute.seat}"
+        try:
+            self.sender.send(key, self.job.market.answer(self.job.id, holds, [signature]))
+        except ContractRevert as refusal:
+            # A quorum was faster, or the time is over: the next look at the chain tells.
+            self._tell_once(f"{_named(dispute)}: {refusal}")
+            return False
+        self.report(f"{_named(dispute)}: answered that it {'holds' if holds else 'does not hold'}")
+        return True
+
+    def _thaw(self, dispute: Dispute) -> bool:
+        key = f"thaw/{self.job.id}/{dispute.attempt}/{int(dispute.fact)}/{dispute.seat}"
+        try:
+            self.sender.send(key, self.job.market.thaw(self.job.id))
+        except ContractRevert:
+            return False  # somebody else did
+        self.report(f"{_named(dispute)}: no quorum answered; the job goes on")
+        return True
+
+    def _came_in_time(self, dispute: Dispute) -> bool | None:
+        """Whether the disputed update was here before the aggregator's time for it began; None where nobody looked."""
+        receipts = self._receipts.of(dispute.attempt) if dispute.fact is Fact.EXCLUSION else None
+        if receipts is None:
+            return None
+        attempt: Attempt = self.job.history().attempt(dispute.attempt)
+        settle_start_s = self.job.terms.schedule(attempt.starts_at_s).exam_end_s
+        return receipts.get(dispute.seat, settle_start_s) < settle_start_s
+
+    def _tell_once(self, line: str) -> None:
+        if line != self._told:
+            self._told = line
+            self.report(line)
+
+
+def _named(dispute: Dispute) -> str:
+    seat = f" of seat {dispute.seat}" if dispute.fact is Fact.EXCLUSION else ""
+    return f"attempt {dispute.attempt}: the {dispute.fact.name.lower()}{seat} is disputed"

@@ -1,0 +1,1 @@
+"""Whole jobs between agents with strategies, on real contracts: what every way of not being honest earns and costs."""

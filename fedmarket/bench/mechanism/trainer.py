@@ -1,0 +1,158 @@
+"""Trainers: what the honest do in every phase, and the points at which a conduct differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedmarket.bench.mechanism.agent import Agent
+from fedmarket.bench.mechanism.disputing import justly
+from fedmarket.bench.mechanism.opening import Opening, committed
+from fedmarket.bench.mechanism.settings import TRAINING_WEI
+from fedmarket.bench.mechanism.task import Floats
+from market.protocol.rounds import Phase
+from market.protocol.seal import seal
+from market.protocol.update import UPDATE_LIMIT
+from zk.commitment import Blinders
+
+Craft = Callable[["Trainer", int], Floats | None]
+"""Makes an update for the identity of this number, in counts; None commits nothing."""
+
+
+def train(trainer: Trainer, identity: int) -> Floats | None:
+    """Train honestly, once for all identities."""
+    return trainer.trained()
+
+
+def nothing(trainer: Trainer) -> None:
+    """Do nothing more than is due."""
+
+
+@dataclass(frozen=True)
+class TrainerConduct:
+    """How a trainer plays.
+
+    Attributes:
+        craft: what it hands in.
+        identities: how many seats it takes.
+        reveals: whether it opens its seals.
+        uploads: whether the bytes can be had.
+        joins_in: the round before which it enrols.
+        enrols: how it takes its seats; None: one for every identity.
+        before: what else it does at the beginning of every attempt.
+        contests: what it disputes before attestors; returns whether a dispute is open now.
+    """
+
+    craft: Craft = train
+    identities: int = 1
+    reveals: bool = True
+    uploads: bool = True
+    joins_in: int = 0
+    enrols: Callable[[Trainer], None] | None = None
+    before: Callable[[Trainer], None] = nothing
+    contests: Callable[[Trainer], bool] = justly
+
+
+@dataclass
+class Trainer(Agent):
+    """Holds data, and hands in updates from as many accounts as it plays.
+
+    Attributes:
+        person: whose data these are.
+        conduct: how it plays.
+        opened: the running attempt's openings, by account.
+        memory: whatever a conduct keeps.
+    """
+
+    person: int = 0
+    conduct: TrainerConduct = TrainerConduct()
+    opened: dict[str, Opening] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    _trainings: dict[tuple[int, int], Floats] = field(default_factory=dict)
+
+    def join(self) -> None:
+        """Enrol, unless this is to be later."""
+        if self.conduct.joins_in == 0:
+            self.enrol()
+
+    def enrol(self) -> None:
+        """Take a seat for every identity, where there is one."""
+        if self.conduct.enrols:
+            self.conduct.enrols(self)
+            return
+        for _ in range(self.conduct.identities):
+            self.tries(self.open_account(), self.board.market.enrol(self.board.job, self.board.terms))
+
+    def act(self, phase: Phase) -> None:
+        """Commit and reveal."""
+        if phase is Phase.COMMIT:
+            self.opened.clear()
+            if self.conduct.joins_in and not self.accounts and self.board.state.round >= self.conduct.joins_in:
+                self.enrol()
+            self.conduct.before(self)
+            self._commit()
+        elif phase is Phase.REVEAL and self.conduct.reveals:
+            self._reveal()
+
+    def contest(self) -> bool:
+        """Dispute what its conduct says."""
+        return self.conduct.contests(self)
+
+    def collect(self) -> None:
+        """Claim every credit, and take the stake back."""
+        board = self.board
+        for account in self.accounts:
+            seat = board.seat(account)
+            for credit in [] if seat is None else board.history.credits(seat):
+                self.tries(account, board.market.claim(board.job, credit.attempt, credit.pays, credit.undo, account))
+            self.tries(account, board.market.withdraw_stake(board.job, account))
+        self.take_dispute_bonds()
+
+    def trained(self, repeat: int = 0, effort: float = 1.0, cost: float = 1.0) -> Floats | None:
+        """Train on one's data, once for each `repeat`; None where there is no model to train from.
+
+        Args:
+            repeat: which of several trainings.
+            effort: what the signal is multiplied by.
+            cost: share of an honest training's.
+        """
+        board, state = self.board, self.board.state
+        key = (state.attempt, repeat)
+        if key not in self._trainings:
+            model = self.model
+            if model is None:
+                return None
+            self.work_wei += int(cost * TRAINING_WEI)
+            args = (self.person, model, state.round, state.attempt, repeat, effort)
+            self._trainings[key] = board.task.training(*args)
+        return self._trainings[key]
+
+    def latest_training(self) -> Floats | None:
+        """The last update that was trained, whatever the attempt."""
+        return self._trainings[max(self._trainings)] if self._trainings else None
+
+    def _commit(self) -> None:
+        for identity, account in enumerate(self.accounts[-self.conduct.identities :]):
+            update = self.conduct.craft(self, identity)
+            if update is not None:
+                self.seal(account, update)
+
+    def seal(self, account: str, update: Floats) -> None:
+        """Commit to an update from an account."""
+        board = self.board
+        counts = np.clip(np.rint(update), -UPDATE_LIMIT, UPDATE_LIMIT).astype(np.int16)
+        opening = committed(board, counts, Blinders.fresh(board.layout))
+        digest = seal(board.place, account, opening.row.commitment, opening.content, opening.salt)
+        if self.tries(account, board.market.commit(board.job, board.state.attempt, digest)):
+            self.opened[account] = opening
+
+    def _reveal(self) -> None:
+        board, attempt = self.board, self.board.state.attempt
+        for account, opening in self.opened.items():
+            values = (opening.row.commitment, opening.content, opening.salt)
+            self.send(account, board.market.reveal(board.job, attempt, account, *values))
+            seat = board.seat(account)
+            if self.conduct.uploads and seat is not None:
+                board.updates[attempt, seat] = opening.row
