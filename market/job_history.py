@@ -35,12 +35,10 @@ from market.chain.records import NO_UNDO, Undo
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import Digest, Seat, Wei
 from market.protocol.provenance import POINT_BYTES, PublicRows
+from market.protocol.rounds import FROZEN_S
 from market.protocol.update import CHUNK_BLINDER_BYTES
 
 E = TypeVar("E", bound=Event)
-
-FROZEN_S = (1 << 40) - 1
-"""A moment that does not come: when credits vest while the job is disputed, as in the contract."""
 
 MAX_LIFETIME_Q32 = (1 << 64) - 1
 """A lifetime score stays here rather than overflow, as in the contract."""

@@ -17,7 +17,7 @@ from market.published_job import PublishedJob
 
 @click.group()
 def dispute() -> None:
-    """Dispute what no proof shows (trainers and owners)."""
+    """Dispute what no proof shows (trainers, owners)."""
 
 
 @dispute.command("open")

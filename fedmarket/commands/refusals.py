@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedmarket.commands.amounts import duration
-from market.job_history import FROZEN_S
 from market.protocol.errors import ContractRevert, FedmarketError
+from market.protocol.rounds import FROZEN_S
 
 Arguments = Mapping[str, Any]
 

@@ -16,9 +16,9 @@ from fedmarket.connection import DEFAULT_WORK, Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
 from market.chain.events import StakeWithdrawn, TrainerEnrolled
 from market.chain.transactions import Finality
-from market.job_history import FROZEN_S
 from market.protocol.errors import FedmarketError, InvalidInput
 from market.protocol.identifiers import Seat
+from market.protocol.rounds import FROZEN_S
 from market.published_job import PublishedJob
 from trainer_client.claims import claim as take
 from trainer_client.claims import claimable

@@ -16,7 +16,7 @@ from eth_utils.crypto import keccak
 from web3.exceptions import Web3Exception
 
 from market.chain import artefacts
-from market.chain.records import ExclusionReason
+from market.chain.records import ExclusionReason, Fact
 from market.protocol.errors import ContractRevert
 from market.protocol.rounds import Phase
 
@@ -52,7 +52,7 @@ PANICS: Mapping[int, str] = {
     0x51: "call of an uninitialised function",
 }
 
-ENUMS: Mapping[str, type[IntEnum]] = {"enum Phase": Phase, "enum ExclusionReason": ExclusionReason}
+ENUMS: Mapping[str, type[IntEnum]] = {"enum Phase": Phase, "enum ExclusionReason": ExclusionReason, "enum Fact": Fact}
 
 NO_REASON = "NoReason"
 """The name under which a revert without data is reported."""

@@ -59,6 +59,9 @@ class Schedule:
         return Phase.SETTLE if timestamp_s < self.settle_end_s else Phase.OVERDUE
 
 
+FROZEN_S = (1 << 40) - 1
+"""A moment that does not come: when credits vest while the job is disputed, as in the contract."""
+
 FULL_STEP_Q16 = 1 << 16
 """The first round's step: one, with 16 fractional bits."""
 

@@ -97,13 +97,14 @@ def test_weights_and_scores_are_read_as_the_contract_packs_them() -> None:
     assert packed.unpack_weights(b"") == packed.unpack_scores(b"") == ()
 
 
-def test_pay_hash_is_the_first_24_bytes_of_the_arrays_hash() -> None:
+def test_pay_hash_is_the_first_24_bytes_of_the_hash_of_the_arrays_and_the_undos() -> None:
     pays = packed.pack_pays([1, 2, 3])
-    assert packed.pay_hash(pays) == packed.hash_of(pays)[:24]
+    undo = b"\x05" * 32
+    assert packed.pay_hash(pays, undo) == packed.hash_of(packed.hash_of(pays) + undo)[:24]
 
 
 def test_ledger_is_balanced_only_where_every_wei_is_accounted_for() -> None:
-    amounts = [100, 10, 20, 30, 1, 2, 3, 4, 5, 18, 7]
+    amounts = [100, 10, 20, 30, 1, 2, 3, 4, 5, 9, 7, 9]
     ledger = Ledger.from_abi(amounts)
     assert ledger.locked_wei == 40
     assert ledger.is_balanced

@@ -6,8 +6,8 @@ import pytest
 
 from fedmarket.commands.refusals import SENTENCES, sentence
 from market.chain.reverts import known_errors
-from market.job_history import FROZEN_S
 from market.protocol.errors import ContractRevert, InvalidInput
+from market.protocol.rounds import FROZEN_S
 
 SIGNATURES = {signature.name: signature for signature in known_errors().values()}
 

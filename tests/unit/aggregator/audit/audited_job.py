@@ -25,13 +25,13 @@ from market.chain import events as on_chain
 from market.chain.events import Event
 from market.chain.packed import hash_of, pack_lifetime, pack_pays, pack_records, pay_hash
 from market.chain.records import NO_UNDO, Exam, ExclusionReason, Fact, JobState, Ledger, Outcome, Undo, Verdict
-from market.job_history import FROZEN_S, JobHistory
+from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.exam_spec import ExamDocument
 from market.protocol.identifiers import Digest, JobId, Seat
 from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
-from market.protocol.rounds import FULL_STEP_Q16
+from market.protocol.rounds import FROZEN_S, FULL_STEP_Q16
 from market.protocol.seal import SealContext, seal
 from market.protocol.terms import NATIVE, NO_ROOT, PayMode
 from market.protocol.update import StoredUpdate, update_bytes
