@@ -1,17 +1,19 @@
 """An attestor in a job: keep what disputes may be about, look at what is disputed, sign what is found.
 
-Data's path: reveals and models named on the chain -> their bytes, kept and pinned, with the time of their coming -> a
-dispute on the chain -> the fact, looked at -> an EIP-712 signature -> the contract.
+Data's path: updates, sealed exams and models named on the chain -> their bytes, kept and pinned, with the time of their
+coming -> a dispute on the chain -> the fact, looked at -> an EIP-712 signature -> the contract.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fedmarket.disputed_facts import FactFinder, Finding
+from fedmarket.receipts import UNSEEN, Receipt, Receipts
 from market.chain.attestation import Question
 from market.chain.records import Dispute, Fact, JobState
 from market.chain.transactions import TransactionSender
@@ -27,44 +29,15 @@ from market.protocol.errors import (
     InvalidModel,
     InvalidUpdate,
 )
-from market.protocol.identifiers import Digest, Seat
+from market.protocol.identifiers import Digest
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
-from market.storage.durable_file import write_file
 from zk.srs import Srs
 
 PATIENCE = 0.5
 """Share of the answer's period for which an attestor waits for what is not in storage before it says so."""
 
-
-class Receipts:
-    """When each revealed update came into this attestor's hands: what tells a late upload from a slander."""
-
-    def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is created before something is kept."""
-        self._folder = folder
-
-    def of(self, attempt: int) -> dict[Seat, int] | None:
-        """Block timestamps by seat, of one attempt; None where this attestor did not look.
-
-        Raises:
-            InvalidInput: the file is damaged.
-        """
-        path = self._path(attempt)
-        try:
-            return {Seat(int(seat)): int(time_s) for seat, time_s in json.loads(path.read_text("ascii")).items()}
-        except FileNotFoundError:
-            return None
-        except (ValueError, AttributeError) as error:
-            raise InvalidInput(f"{path} is damaged: {error}") from error
-
-    def keep(self, attempt: int, receipts: Mapping[Seat, int]) -> None:
-        """Note what is here: block timestamps by seat."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_file(self._path(attempt), [json.dumps(receipts).encode("ascii")])
-
-    def _path(self, attempt: int) -> Path:
-        return self._folder / f"attempt-{attempt:06}.json"
+NO_WORD = bytes(32)
 
 
 class AttestorSession:
@@ -107,6 +80,7 @@ class AttestorSession:
         self._receipts, self._facts = Receipts(folder / "receipts"), FactFinder(job, srs, folder / "facts")
         self._srs = srs
         self._model: Digest | None = None
+        self._held: tuple[int, int, bool] | None = None
         self._told = ""
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
@@ -126,7 +100,7 @@ class AttestorSession:
             return self._attend(self.job.market.dispute_of(self.job.id))
         self._keep_model(state)
         if phase in (Phase.REVEAL, Phase.EXAM, Phase.SETTLE):
-            self._keep_updates(state, phase)
+            self._keep_contents(state, phase)
         return False
 
     # ------------------------------------------------------------------ keeping
@@ -140,23 +114,47 @@ class AttestorSession:
             self.job.pin_model(state.model, f"job {self.job.id} attestor")
             self._model = state.model
 
-    def _keep_updates(self, state: JobState, phase: Phase) -> None:
-        """Take every update that is in storage, and note when it came: from the reveals on, else nothing is noted."""
-        held = self._receipts.of(state.attempt)
-        if held is None:
-            if phase is not Phase.REVEAL:
-                return
-            held = {}
-            self._receipts.keep(state.attempt, held)
-        if state.revealed == sum(1 << seat for seat in held):
+    def _keep_contents(self, state: JobState, phase: Phase) -> None:
+        """Take every update and sealed exam that is in storage, and note when it came or that it had not."""
+        sign = self._revealed_and_opened(state, phase)
+        if sign == self._held:
             return
+        # Read before anything is looked for: what is missing then was missing at this moment or later.
         now_s, attempt = self.job.market.chain.timestamp(), self.job.history().attempt(state.attempt)
-        reason = f"job {self.job.id} attempt {state.attempt} attestor"
-        came = {s: now_s for s, e in sorted(attempt.reveals.items()) if s not in held and self._take(e.content, reason)}
-        if came:
-            self._receipts.keep(state.attempt, {**held, **came})
+        before, contents = self._receipts.of(attempt.number), self._contents(attempt)
+        looked = {it: self._look(before.get(it, UNSEEN), take, now_s, phase) for it, take in contents.items()}
+        if before | looked != before:
+            self._receipts.keep(attempt.number, before | looked)
+        if all(receipt.came_s is not None for receipt in looked.values()) and _sign_of(attempt) == sign:
+            self._held = sign
 
-    def _take(self, content: Digest, reason: str) -> bool:
+    def _revealed_and_opened(self, state: JobState, phase: Phase) -> tuple[int, int, bool]:
+        """What of the running attempt the chain has named so far."""
+        examined = self.job.terms.exam.is_set and phase is not Phase.REVEAL
+        opened = examined and self.job.market.exam(self.job.id, state.attempt).opened != NO_WORD
+        return state.attempt, state.revealed, opened
+
+    def _contents(self, attempt: Attempt) -> dict[Digest, Callable[[], bool]]:
+        """How to take each content that was named in an attempt."""
+        reason = f"job {self.job.id} attempt {attempt.number} attestor"
+        contents = [reveal.content for _, reveal in sorted(attempt.reveals.items())]
+        found: dict[Digest, Callable[[], bool]] = {it: partial(self._take_update, it, reason) for it in contents}
+        if attempt.exam_opened:
+            content = attempt.exam_opened.content
+            found.setdefault(content, partial(self._take_exam, content, reason))
+        return found
+
+    def _look(self, receipt: Receipt, take: Callable[[], bool], now_s: int, phase: Phase) -> Receipt:
+        """Look for a content that has not come yet."""
+        if receipt.came_s is not None:
+            return receipt
+        if take():
+            # Read afterwards: it was there at this moment.
+            return replace(receipt, came_s=self.job.market.chain.timestamp())
+        missed = phase is Phase.SETTLE and receipt.missing_s is None
+        return replace(receipt, missing_s=now_s) if missed else receipt
+
+    def _take_update(self, content: Digest, reason: str) -> bool:
         """Fetch and pin an update; whether it is here now, sound or not."""
         try:
             self.job.update(content)
@@ -166,6 +164,17 @@ class AttestorSession:
         except (InvalidContent, InvalidUpdate):
             return True
         self.job.forget_update(content)  # the store has it
+        return True
+
+    def _take_exam(self, content: Digest, reason: str) -> bool:
+        """Fetch and pin an exam's sealed r; whether it is here now, readable or not."""
+        try:
+            self.job.sealed_exam(content)
+            self.job.pin_sealed_exam(content, reason)
+        except (BlockNotFound, CorruptBlock):
+            return False
+        except InvalidContent:
+            return True
         return True
 
     # ------------------------------------------------------------------ answering
@@ -212,13 +221,15 @@ class AttestorSession:
         return True
 
     def _came_in_time(self, dispute: Dispute) -> bool | None:
-        """Whether the disputed update was here before the aggregator's time for it began; None where nobody looked."""
-        receipts = self._receipts.of(dispute.attempt) if dispute.fact is Fact.EXCLUSION else None
-        if receipts is None:
+        """Whether the disputed bytes were here before the aggregator's time began; None where that cannot be told."""
+        if dispute.fact is Fact.MODEL:
             return None
-        attempt: Attempt = self.job.history().attempt(dispute.attempt)
-        settle_start_s = self.job.terms.schedule(attempt.starts_at_s).exam_end_s
-        return receipts.get(dispute.seat, settle_start_s) < settle_start_s
+        attempt = self.job.history().attempt(dispute.attempt)
+        named = attempt.reveals.get(dispute.seat) if dispute.fact is Fact.EXCLUSION else attempt.exam_opened
+        if named is None:
+            return None
+        receipt = self._receipts.of(attempt.number).get(named.content, UNSEEN)
+        return receipt.in_time(self.job.terms.schedule(attempt.starts_at_s).exam_end_s)
 
     def _tell_once(self, line: str) -> None:
         if line != self._told:
@@ -229,3 +240,8 @@ class AttestorSession:
 def _named(dispute: Dispute) -> str:
     seat = f" of seat {dispute.seat}" if dispute.fact is Fact.EXCLUSION else ""
     return f"attempt {dispute.attempt}: the {dispute.fact.name.lower()}{seat} is disputed"
+
+
+def _sign_of(attempt: Attempt) -> tuple[int, int, bool]:
+    """What of an attempt its events have named, as `AttestorSession._revealed_and_opened` says it of the state."""
+    return attempt.number, sum(1 << seat for seat in attempt.reveals), attempt.exam_opened is not None

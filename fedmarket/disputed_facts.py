@@ -37,8 +37,8 @@ class Finding(Enum):
 class FactFinder:
     """Looks at the facts of one job.
 
-    An update that is said to have been unavailable may be in storage for whoever looks later: only an attestor that
-    was there before the aggregator's time began can tell, and says so by `came_in_time`.
+    An update or an exam that is said to have been unavailable may be in storage for whoever looks later: only an
+    attestor that was there when the aggregator's time began can tell, and says so by `came_in_time`.
     """
 
     def __init__(self, job: PublishedJob, srs: Srs, folder: Path) -> None:
@@ -56,7 +56,8 @@ class FactFinder:
 
         Args:
             question: which.
-            came_in_time: whether the disputed update was here before its settle phase began; None where nobody looked.
+            came_in_time: whether the disputed update, or the sealed exam, was here before its settle phase began; None
+                where that cannot be told.
 
         Raises:
             ChainError: the node's answers are not of one chain, or its events are incomplete.
@@ -69,7 +70,7 @@ class FactFinder:
         with TemporaryDirectory(prefix="fact-", dir=self._folder, ignore_cleanup_errors=True) as folder:
             if question.fact is Fact.EXCLUSION:
                 return self._exclusion(attempt, question.seat, Path(folder), came_in_time)
-            return self._exam(attempt, Path(folder))
+            return self._exam(attempt, Path(folder), came_in_time)
 
     def _model(self, attempt: Attempt) -> Finding:
         """The bytes that a settlement named are in storage, and open what the chain committed to."""
@@ -93,20 +94,25 @@ class FactFinder:
             return Finding.FAILS
         return Finding.UNKNOWN if came_in_time is None else Finding.HOLDS
 
-    def _exam(self, attempt: Attempt, folder: Path) -> Finding:
-        """What was published is under the job's root, and its r what that slice asks for at the round's model."""
+    def _exam(self, attempt: Attempt, folder: Path, came_in_time: bool | None) -> Finding:
+        """What was published is under the job's root, and its r what that slice asks for at the round's model.
+
+        Where the exam was left out the aggregator could also have had it: r was sealed to it, and came in time.
+        """
         record = read_record(self._job.market, self._job.id)
         evidence = ExamEvidence(record, self._job.store, self._srs, folder, ModelGrader())
         model = self._model_before(attempt)
-        verdicts = {
-            exams.check_book(record, evidence).verdict,
-            exams.check_reference(record, attempt, evidence, model).verdict,
-        }
-        if "mismatch" in verdicts:
+        checks = [exams.check_book(record, evidence), exams.check_reference(record, attempt, evidence, model)]
+        excluded, owed = attempt.exam_excluded, exams.could_be_sealed(record, attempt)
+        if excluded:
+            checks.append(exams.check_sealing(record, attempt, evidence))
+        verdicts = {check.verdict for check in checks}
+        if "mismatch" in verdicts or (excluded and owed and came_in_time is False):
             return Finding.FAILS
-        if verdicts == {"ok"}:
-            return Finding.HOLDS
-        return Finding.UNKNOWN if model is None else Finding.ABSENT
+        if verdicts != {"ok"}:
+            return Finding.UNKNOWN if model is None else Finding.ABSENT
+        unavailable = excluded is not None and excluded.reason is ExclusionReason.UNAVAILABLE
+        return Finding.UNKNOWN if unavailable and owed and came_in_time is None else Finding.HOLDS
 
     def _model_before(self, attempt: Attempt) -> Integers | None:
         try:

@@ -10,7 +10,6 @@ is all that an examiner needs there beside an account; two machines must not exa
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,9 +25,8 @@ from market.protocol.json_text import parse_json
 from market.protocol.provenance import POINT_BYTES
 from market.protocol.seal import SALT_BYTES, SealContext, new_salt
 from market.published_job import PublishedJob
-from market.storage import Cid
+from market.storage import content_cid
 from market.storage.durable_file import make_folder, sync_folder, write_file
-from market.storage.file_dag import build_file
 
 FORMAT = "fedmarket/exam-folder/1"
 INDEX = "exam.json"
@@ -41,12 +39,15 @@ PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 class SealedReference:
     """All that opening an exam takes: content digest, commitment and salt open the seal. Secret until then.
 
+    The ephemeral key is secret until the close: whoever has it reads r.
+
     Attributes:
         content: sha2-256 digest of the CID of r, sealed to the aggregator.
         commitment: C_r, 64 bytes a chunk.
         salt: 32 random bytes.
         model: content digest of the model that r was computed at.
         recipient: the aggregator's public key that r was sealed to.
+        ephemeral: the private key that it was sealed with, 32 random bytes.
     """
 
     content: Digest
@@ -54,11 +55,7 @@ class SealedReference:
     salt: bytes
     model: Digest
     recipient: bytes
-
-
-def content_cid(data: bytes) -> Cid:
-    """The name that these bytes will have in storage."""
-    return build_file(io.BytesIO(data), lambda cid, block: None)
+    ephemeral: bytes
 
 
 class ExamFolder:
@@ -227,7 +224,7 @@ class AttemptExam:
             return None
         except (ValueError, AttributeError, TypeError) as error:
             raise InvalidExam(f"{self._opening_path} is damaged: {error}") from error
-        words = {len(word) for word in (sealed.content, sealed.salt, sealed.model, sealed.recipient)}
+        words = {len(word) for word in (sealed.content, sealed.salt, sealed.model, sealed.recipient, sealed.ephemeral)}
         if words != {SALT_BYTES} or not sealed.commitment or len(sealed.commitment) % POINT_BYTES:
             raise InvalidExam(f"{self._opening_path} is damaged: expected words of 32 bytes and points of 64")
         return sealed

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedmarket.exam_folder import AttemptExam, ExamFolder, SealedReference, content_cid
+from fedmarket.exam_folder import AttemptExam, ExamFolder, SealedReference
 from market.chain.calls import PreparedCall
 from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
@@ -37,8 +37,8 @@ from market.protocol.integer_model import Integers
 from market.protocol.rounds import Phase
 from market.protocol.seal import SealContext, new_salt, seal
 from market.published_job import PublishedJob
-from market.sealing import EXAM, OVERHEAD_BYTES, seal_to
-from market.storage import Cid
+from market.sealing import EXAM, OVERHEAD_BYTES, new_ephemeral, seal_to
+from market.storage import Cid, content_cid
 from trainer_client.exam import load_slice, reference
 from trainer_client.job_model import JobModel
 from zk.commitment import Blinders, commit
@@ -217,19 +217,19 @@ class ExamSession:
         self, state: JobState, context: SealContext, kept: AttemptExam, model: Integers, recipient: bytes
     ) -> SealedReference:
         r = self._reference(state.attempt, model)
-        commitment = self._commitment(r)
-        blob = self._seal_to(recipient, context, format_reference(r))
+        commitment, ephemeral = self._commitment(r), new_ephemeral()
+        blob = self._seal_to(recipient, context, format_reference(r), ephemeral)
         content = Digest(content_cid(blob).digest)
-        sealed = SealedReference(content, commitment, new_salt(), state.model, recipient)
+        sealed = SealedReference(content, commitment, new_salt(), state.model, recipient, ephemeral)
         kept.seal(format_reference(r), blob, sealed)
         return sealed
 
-    def _seal_to(self, recipient: bytes, context: SealContext, data: bytes) -> bytes:
+    def _seal_to(self, recipient: bytes, context: SealContext, data: bytes, ephemeral: bytes) -> bytes:
         try:
-            return seal_to(recipient, context, EXAM, data)
+            return seal_to(recipient, context, EXAM, data, ephemeral)
         except InvalidSealingKey as problem:
             # C_r fixes r all the same, and opening it saves the deposit: it is the aggregator that has to do without,
-            # under its own name.
+            # under its own name. Everybody sees from the key that nothing could be sealed to it.
             self.report(f"nothing can be sealed to the aggregator, which will have to leave the exam out: {problem}")
             return os.urandom(len(data) + OVERHEAD_BYTES)
 
@@ -281,7 +281,7 @@ class ExamSession:
                 self._put(self.folder.slice_data(index))
             except InvalidExam as problem:
                 self.report(str(problem))
-        book = ExamBook.of_slices(self.folder.slices, references)
+        book = ExamBook.of_slices(self.folder.slices, references, self._published_sealings(history))
         book.check(self.job.terms.exam.root, self.job.terms.exam.slices)
         return self._put(book.to_bytes())
 
@@ -305,6 +305,24 @@ class ExamSession:
             self.report(f"attempt {attempt.number}: {problem}")
         self.report(f"attempt {attempt.number}: its r is lost and cannot be published")
         return None
+
+    def _published_sealings(self, history: JobHistory) -> dict[int, bytes]:
+        """What every opened exam was sealed with: without it nobody could tell what the aggregator was sent."""
+        sealings = {}
+        for number, attempt in sorted(history.attempts.items()):
+            if attempt.exam_opened is None:
+                continue
+            context = self.job.market.seal_context(self.job.id, attempt.started.round, number)
+            try:
+                sealed = self.folder.attempt(context).sealed()
+            except InvalidExam as problem:
+                self.report(f"attempt {number}: {problem}")
+                continue
+            if sealed is None or sealed.content != attempt.exam_opened.content:
+                self.report(f"attempt {number}: what its r was sealed with is lost and cannot be published")
+            else:
+                sealings[number] = sealed.ephemeral
+        return sealings
 
     def _put(self, data: bytes) -> Cid:
         cid = self.job.store.add_bytes(data)

@@ -26,6 +26,9 @@ from market.chain.events import (
     RoundProven,
     RoundSettled,
     RoundSkipped,
+    SeatLost,
+    SeatTaken,
+    TrainerEnrolled,
     UpdateCommitted,
     UpdateExcluded,
     UpdateRevealed,
@@ -50,6 +53,7 @@ class Credit:
 
     Attributes:
         attempt: the number under which it is claimed.
+        seat: that earned it.
         amount_wei: above zero.
         vests_at_s: block timestamp from which it can be claimed.
         pays: the packed pay array that the claim brings along.
@@ -57,10 +61,41 @@ class Credit:
     """
 
     attempt: int
+    seat: Seat
     amount_wei: Wei
     vests_at_s: int
     pays: bytes
     undo: bytes = NO_UNDO
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A seat that was taken from its trainer.
+
+    Attributes:
+        attempt: the first in which somebody else has it.
+        seat: which.
+        trainer: who had it. What it earned before is still this trainer's.
+    """
+
+    attempt: int
+    seat: Seat
+    trainer: str
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Somebody who sat down.
+
+    Attributes:
+        attempt: the one that ran, or was next.
+        seat: which.
+        trainer: who. What the seat earns from that attempt on is this trainer's.
+    """
+
+    attempt: int
+    seat: Seat
+    trainer: str
 
 
 @dataclass(frozen=True)
@@ -137,6 +172,11 @@ class Attempt:
         """Whether its exam was opened and not left out: the matrix has r as its last row then."""
         return self.exam_opened is not None and self.exam_excluded is None
 
+    @property
+    def earns_fee(self) -> bool:
+        """Whether its settlement earns a fee: not by excluding everybody, nor by leaving an opened exam out."""
+        return bool(self.rows) and self.exam_excluded is None
+
 
 class JobHistory:
     """One job's events so far, in the order of the chain."""
@@ -155,6 +195,8 @@ class JobHistory:
         self.deadline_s = self.opened.terms.deadline_s
         self.dispute: DisputeOpened | None = None
         self.attempts: dict[int, Attempt] = {}
+        self.losses: list[Loss] = []
+        self.sittings: list[Sitting] = []
         for event in self.events:
             self._place(event)
 
@@ -201,12 +243,17 @@ class JobHistory:
         return [self._initial(), *(version for version in made if version)]
 
     def lifetime_q32(self, before: int | None = None) -> list[int]:
-        """Every seat's scores, summed over the settlements (before an attempt) as the contract does."""
+        """Every seat's scores, summed over the settlements (before an attempt) as the contract does.
+
+        A seat that was taken from its trainer, be it in that attempt's own commit phase, begins at zero again.
+        """
         totals = [0] * self.opened.terms.seats
+        since = self._taken_since(before)
         for attempt in self.settlements(before):
             if attempt.settled:
                 for seat, score in zip(attempt.rows, attempt.settled.scores_q32, strict=True):
-                    totals[seat] = min(totals[seat] + score, MAX_LIFETIME_Q32)
+                    if attempt.number >= since.get(seat, 0):
+                        totals[seat] = min(totals[seat] + score, MAX_LIFETIME_Q32)
         return totals
 
     def packed_lifetime(self, before: int | None = None) -> bytes:
@@ -216,23 +263,69 @@ class JobHistory:
     def records_q16(self, before: int | None = None) -> tuple[int, ...]:
         """What every seat's exams came to (before an attempt), signed Q16; one that did not count changes nothing.
 
+        A seat that was taken from its trainer begins at zero again, as in `lifetime_q32`.
+
         Raises:
             ChainError: an exam's records are not one a row of its round.
         """
-        records = [self._no_records]
-        records += [after for number, after in self._records if before is None or number < before]
-        return records[-1]
+        records, since = [0] * self.opened.terms.seats, self._taken_since(before)
+        for number, taken in self._exams_taken:
+            if before is None or number < before:
+                for seat, record in taken.items():
+                    if number >= since.get(seat, 0):
+                        records[seat] = record
+        return tuple(records)
 
     def packed_records(self, before: int | None = None) -> bytes:
         """The records as a settlement brings them along. Arguments and errors as `records_q16`."""
         return pack_records(self.records_q16(before))
 
-    def credits(self, seat: Seat) -> list[Credit]:
-        """All that a seat ever earned, claimed or not, in order; what was undone is not among it."""
-        credits = [self._credit(attempt, end.pays, seat) for attempt, end in self._paying()]
+    def credits(self, trainer: str, seat: Seat | None) -> list[Credit]:
+        """All that a trainer ever earned, claimed or not, in order; what was undone is not among it.
+
+        Args:
+            trainer: whose.
+            seat: that it has now; None where it has none. Those that were taken from it count as well.
+        """
+        credits = [
+            self._credit(attempt, end.pays, held)
+            for attempt, end in self._paying()
+            if (held := self.seat_in(trainer, seat, attempt.number)) is not None
+        ]
         # What the close distributes can be claimed at once.
-        credits += [Credit(e.attempt, unpack_pays(e.pays)[seat], 0, e.pays) for e in self.of(JobClosed)]
+        if seat is not None:
+            credits += [Credit(e.attempt, seat, unpack_pays(e.pays)[seat], 0, e.pays) for e in self.of(JobClosed)]
         return sorted((credit for credit in credits if credit.amount_wei), key=lambda credit: credit.attempt)
+
+    def seat_in(self, trainer: str, seat: Seat | None, attempt: int) -> Seat | None:
+        """The seat that a trainer had in an attempt; None where it had none.
+
+        Args:
+            trainer: whose.
+            seat: that it has now, if it has one.
+            attempt: the attempt's number.
+        """
+        # Those that it lost come first: of a seat that nobody lost, these events need not say when it was taken.
+        for loss in self.losses:
+            if loss.trainer == trainer and attempt < loss.attempt and self._since(loss) <= attempt:
+                return loss.seat
+        if seat is not None and all(loss.attempt <= attempt for loss in self.losses if loss.seat == seat):
+            return seat
+        return None
+
+    def holder(self, seat: Seat, attempt: int) -> str | None:
+        """Whose it is what a seat earned in an attempt; None where nobody had it. It takes all of the job's events."""
+        had = [sitting.trainer for sitting in self.sittings if sitting.seat == seat and sitting.attempt <= attempt]
+        return had[-1] if had else None
+
+    def _since(self, loss: Loss) -> int:
+        """The first attempt in which whoever lost a seat had it."""
+        earlier = [other.attempt for other in self.losses[: self.losses.index(loss)] if other.seat == loss.seat]
+        return earlier[-1] if earlier else 0
+
+    def _taken_since(self, before: int | None) -> dict[Seat, int]:
+        """The attempt in which each seat was last taken from somebody, up to that attempt's own commit phase."""
+        return {loss.seat: loss.attempt for loss in self.losses if before is None or loss.attempt <= before}
 
     def undo_of(self, attempt: Attempt) -> Undo:
         """What undoing a settlement gives back.
@@ -273,25 +366,19 @@ class JobHistory:
 
     def _credit(self, attempt: Attempt, pays: bytes, seat: Seat) -> Credit:
         undo = self.undo_of(attempt).digest if attempt.settled else NO_UNDO
-        return Credit(attempt.number, unpack_pays(pays)[seat], attempt.vests_at_s, pays, undo)
-
-    @property
-    def _no_records(self) -> tuple[int, ...]:
-        return (0,) * self.opened.terms.seats
+        return Credit(attempt.number, seat, unpack_pays(pays)[seat], attempt.vests_at_s, pays, undo)
 
     @cached_property
-    def _records(self) -> list[tuple[int, tuple[int, ...]]]:
-        """Every seat's record after each exam that counted, with its attempt's number, in order."""
-        records, found = list(self._no_records), []
+    def _exams_taken(self) -> list[tuple[int, dict[Seat, int]]]:
+        """The records that each exam which counted gave, by seat, with its attempt's number, in order."""
+        found = []
         for number, attempt in sorted(self.attempts.items()):
             if attempt.exam_taken is None or attempt.undone is not None:
                 continue
             taken = attempt.exam_taken.records_q16
             if len(taken) != len(attempt.rows):
                 raise ChainError(f"attempt {number} has {len(taken)} records of its exam for {len(attempt.rows)} rows")
-            for seat, record in zip(attempt.rows, taken, strict=True):
-                records[seat] = record
-            found.append((number, tuple(records)))
+            found.append((number, dict(zip(attempt.rows, taken, strict=True))))
         return found
 
     def _initial(self) -> Version:
@@ -347,6 +434,19 @@ class JobHistory:
                 self._thaw(event)
             case AttemptUndone():
                 self._undo(event)
+            case SeatLost():
+                self.losses.append(Loss(self._current_attempt(), event.seat, event.trainer))
+            case TrainerEnrolled() | SeatTaken():
+                self.sittings.append(Sitting(self._current_attempt(), event.seat, event.trainer))
+
+    def _current_attempt(self) -> int:
+        """The number of the attempt that runs, or is next."""
+        if not self.attempts:
+            return 0
+        last = max(self.attempts)
+        attempt = self.attempts[last]
+        over = attempt.settled or attempt.expired or attempt.skipped or attempt.undone or attempt.cancelled
+        return last + 1 if over else last
 
     def _end(self, number: int, settled: RoundSettled | None = None, expired: AttemptExpired | None = None) -> None:
         attempt = self.attempt(number)

@@ -119,6 +119,10 @@ class PublishedJob:
             raise InvalidContent(str(cid), f"it has {len(sealed)} bytes, expected {expected_bytes}")
         return sealed
 
+    def pin_sealed_exam(self, digest: Digest, reason: str) -> None:
+        """Keep an exam's sealed r in this store. Raises as `pin_model`."""
+        self.store.pin(Cid.from_digest(digest, reference_bytes(self.dimension) + OVERHEAD_BYTES), reason)
+
     def forget_update(self, digest: Digest) -> None:
         """Take an update's copy off this machine; arrays that are mapped from it stay readable."""
         path = self._path(digest, "update")

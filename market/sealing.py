@@ -3,23 +3,28 @@
 Hybrid public key encryption in base mode (RFC 9180): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305. The
 place and the purpose go into `info`, and so into the key: what was sealed for one attempt opens in no other.
 
+What was sealed is a pure function of the recipient's key, the place, the purpose, the content and the sender's
+ephemeral key. Whoever shows the last two later lets everybody make the sealed bytes again, and see what they were.
+
 The recipient's key follows from its account's private key (HKDF-SHA256, RFC 5869) and from the job: nothing has to be
 kept, so nothing can be lost, and what one job's key opens no other job's does.
 """
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from eth_abi.abi import encode
 from eth_account.signers.local import LocalAccount
 
-from market.protocol.errors import CannotUnseal, InvalidSealingKey
+from market.hpke import seal_base
+from market.protocol.errors import CannotUnseal, InvalidInput, InvalidSealingKey
 from market.protocol.identifiers import JobId
 from market.protocol.seal import SealContext
 
@@ -81,25 +86,44 @@ class SealingKey:
             raise CannotUnseal(f"{sealed} do not open: {_expected(context, purpose)}") from None
 
 
-def seal_to(public: bytes, context: SealContext, purpose: str, content: bytes) -> bytes:
-    """Seal content to a key: `OVERHEAD_BYTES` more than there were, different ones every time.
+def new_ephemeral() -> bytes:
+    """32 bytes from the operating system's generator: the sender's private key, for one sealing."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def seal_to(public: bytes, context: SealContext, purpose: str, content: bytes, ephemeral: bytes) -> bytes:
+    """Seal content to a key: `OVERHEAD_BYTES` more than there were, the same ones for the same arguments.
 
     Args:
         public: the recipient's, 32 bytes.
         context: where it is for.
         purpose: what for.
         content: what only the recipient is to read.
+        ephemeral: the sender's private key, 32 random bytes: secret for as long as the content is, and never used for
+            another one.
 
     Raises:
         InvalidSealingKey: nobody can be meant by this public key.
+        InvalidInput: the ephemeral key has another length.
     """
     if len(public) != KEY_BYTES:
         raise InvalidSealingKey(f"the public key has {len(public)} bytes, expected {KEY_BYTES}")
+    if len(ephemeral) != KEY_BYTES:
+        raise InvalidInput(f"the ephemeral key has {len(ephemeral)} bytes, expected {KEY_BYTES}")
     try:
-        return _SUITE.encrypt(content, X25519PublicKey.from_public_bytes(public), _info(context, purpose))
+        return seal_base(public, ephemeral, _info(context, purpose), content)
     except ValueError as error:
         # A point of low order, with which everybody would agree on the same key.
         raise InvalidSealingKey(f"nothing can be sealed to the public key 0x{public.hex()}") from error
+
+
+def can_seal_to(public: bytes) -> bool:
+    """Whether anything can be sealed to a public key: with a point of low order no ephemeral key agrees on a secret."""
+    try:
+        seal_base(public, bytes(KEY_BYTES), b"", b"")
+    except ValueError:
+        return False
+    return True
 
 
 def _info(context: SealContext, purpose: str) -> bytes:

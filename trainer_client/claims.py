@@ -12,14 +12,15 @@ def claimable(job: PublishedJob, trainer: str) -> list[Credit]:
     """The credits that a trainer can take now: vested and not yet claimed.
 
     Raises:
-        InvalidInput: the account has no seat in this job.
+        InvalidInput: the account never had a seat in this job, and waits for none.
     """
-    seat = job.market.seat(job.id, trainer)
-    if seat is None:
+    seat, history = job.market.seat(job.id, trainer), job.history()
+    had = seat is not None or any(loss.trainer == trainer for loss in history.losses)
+    if not had and not job.market.waiting_wei(job.id, trainer):
         raise InvalidInput(f"{trainer} has no seat in job {job.id}: nothing can have been earned")
     now_s = job.market.chain.timestamp()
-    credits = (credit for credit in job.history().credits(seat) if credit.vests_at_s <= now_s)
-    return [credit for credit in credits if not job.market.outcome(job.id, credit.attempt).claimed >> seat & 1]
+    credits = (credit for credit in history.credits(trainer, seat) if credit.vests_at_s <= now_s)
+    return [credit for credit in credits if not job.market.outcome(job.id, credit.attempt).claimed >> credit.seat & 1]
 
 
 def claim(job: PublishedJob, sender: TransactionSender, credit: Credit, to: str | None = None) -> Receipt:

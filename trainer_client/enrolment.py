@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from market.model_opening import check_job_srs, fetch_verified, layout_of, warm_up
 from market.protocol.allow_list import allow_proof
+from market.protocol.errors import InvalidInput
 from market.published_job import PublishedJob
 from zk.srs import Srs
 
@@ -15,6 +16,23 @@ def proof_of_leave(job: PublishedJob, account: str) -> tuple[bytes, ...]:
         InvalidInput: it may not.
     """
     return allow_proof(job.document.spec.trainers or (), account)
+
+
+def check_record(job: PublishedJob, account: str) -> None:
+    """See that an account has the record that a job asks of who takes a seat.
+
+    Raises:
+        InvalidInput: it was paid for too few rounds.
+    """
+    entry = job.terms.entry
+    if not entry.paid_rounds:
+        return
+    paid = job.market.record_of(entry.patron, account).paid_rounds
+    if paid < entry.paid_rounds:
+        raise InvalidInput(
+            f"job {job.id} asks for {entry.paid_rounds} rounds that were paid in jobs of {entry.patron}; {account} has "
+            f"{paid} (pay counts once it is claimed)"
+        )
 
 
 def check_before_staking(job: PublishedJob, srs: Srs) -> None:

@@ -40,6 +40,7 @@ from market.storage.file_dag import walk_blocks
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest, make_private
 from trainer_client.data import Dataset
 from trainer_client.job_model import JobModel
+from trainer_client.seating import Seating
 from trainer_client.training import CPU, Progress, train
 from zk.commitment import Blinders, commit
 from zk.srs import Srs
@@ -103,7 +104,7 @@ class TrainerSession:
     """One trainer's part in one job.
 
     It keeps nothing that chain, storage and its work folder cannot give back: killed at any moment and started again,
-    it goes on where it was, and never commits twice in an attempt.
+    it goes on where it was, and never commits twice in an attempt. While it has no seat it waits for one.
     """
 
     def __init__(
@@ -137,20 +138,22 @@ class TrainerSession:
             poll_s: how often the chain is asked.
 
         Raises:
-            InvalidInput: the account has no seat in this job, or the SRS is not the job's.
+            InvalidInput: the account has neither a seat in this job nor a stake that waits for one, or the SRS is not
+                the job's.
             InvalidModel: the job's model cannot be built here.
         """
         check_job_srs(job, srs, job.history())
         self.job, self.dataset, self.sender, self.seed = job, dataset, sender, seed
         self.device, self.craft, self.report, self.progress, self.poll_s = device, craft, report, progress, poll_s
         self.model = JobModel.of_document(job.document)
-        self.seat = _seat(job, sender.address)
+        self.seating = Seating(job, sender, report)
         self._work_folder, self._srs, self._layout = work_folder, srs, layout_of(job)
         # A seal binds a content id before anybody else may have the content: it is computed here.
         self._own_store = EmbeddedStore(work_folder / "sealed")
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
         self._given_up: set[tuple[int, Digest]] = set()
         self._waits_for: Digest | None = None
+        self._sits_out = -1
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Take part until the job is closed or `should_stop` says so.
@@ -163,32 +166,64 @@ class TrainerSession:
         warm_up(self._srs, self._layout)
         follow(self.job, self.advance, should_stop, self.report, self.poll_s)
 
+    @property
+    def seat(self) -> Seat:
+        """This trainer's seat, when it was last looked for.
+
+        Raises:
+            InvalidInput: it had none.
+        """
+        if self.seating.seat is None:
+            raise InvalidInput(f"{self.sender.address} has no seat in job {self.job.id}")
+        return self.seating.seat
+
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
+        if self.seating.look() is None:
+            return self.seating.advance()
+        return self._take_part(state, phase)
+
+    def _take_part(self, state: JobState, phase: Phase) -> bool:
         if _occasion(state) in self._given_up:
             return False
         mine = 1 << self.seat
         try:
+            if self.seating.draw_cohorts(state):
+                return True
             if phase is Phase.COMMIT and not state.committed & mine:
-                return self._commit(state)
+                return self._is_called(state) and self._commit(state)
             if phase is Phase.REVEAL and state.committed & mine and not state.revealed & mine:
                 return self._reveal(state)
             if phase is Phase.OVERDUE and state.revealed & mine:
                 return self._expire(state)
         except ContractRevert as refusal:
-            # A commit of ours that the latest block does not show yet, or somebody who expired the attempt before us:
-            # the next look at the chain tells.
-            if refusal.name != "AlreadyCommitted" and phase is not Phase.OVERDUE:
+            # A commit of ours that the latest block does not show yet, somebody who expired the attempt before us, or
+            # who has just taken our seat: the next look at the chain tells.
+            if refusal.name not in ("AlreadyCommitted", "NotTrainer") and phase is not Phase.OVERDUE:
                 self._give_up(state, str(refusal))
         except (AuditMismatch, InvalidContent, InvalidModel, InvalidUpdate) as problem:
             self._give_up(state, str(problem))
         return False
 
     def is_done(self, state: JobState, seats: int) -> bool:
-        """Whether this trainer's seat is among those that acted in a phase, or has given the attempt up."""
-        return bool(seats >> self.seat & 1) or _occasion(state) in self._given_up
+        """Whether this trainer's seat is among those that acted in a phase, or has given the attempt up, or is lost."""
+        seat = self.seating.seat
+        if seat is None or self._sits_out == state.attempt:
+            return True
+        return bool(seats >> seat & 1) or _occasion(state) in self._given_up
 
     # ------------------------------------------------------------------ the two acts
+
+    def _is_called(self, state: JobState) -> bool:
+        """Whether this attempt's cohort has a place for this trainer; that it has none is told once."""
+        cohort = self.job.terms.entry.cohort
+        is_full = bool(cohort) and state.committed.bit_count() >= cohort
+        if not cohort or (not is_full and self.job.market.in_cohort(self.job.id, self.seat, state.attempt)):
+            return True
+        if self._sits_out != state.attempt:
+            self._sits_out = state.attempt
+            self.report(f"round {state.round}: not among the {cohort} seats that train in this attempt")
+        return False
 
     def _commit(self, state: JobState) -> bool:
         if not state.staked >> self.seat & 1:
@@ -359,10 +394,3 @@ def _key(act: str, context: SealContext) -> str:
 def training_seed(seed: int, job: int, attempt: int) -> int:
     """The seed of one attempt's training: another one in every job and attempt, the same after a restart."""
     return int(np.random.SeedSequence([seed, job, attempt]).generate_state(1)[0])
-
-
-def _seat(job: PublishedJob, trainer: str) -> Seat:
-    seat = job.market.seat(job.id, trainer)
-    if seat is None:
-        raise InvalidInput(f"{trainer} has no seat in job {job.id}: enrol first")
-    return seat

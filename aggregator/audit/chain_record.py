@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from market.chain.erc20 import Erc20
-from market.chain.events import Event
+from market.chain.events import DrawFixed, Event, SeatLost, TrainerWaits
 from market.chain.job_market import JobMarket
 from market.chain.records import Exam, JobState, Ledger, Outcome
 from market.job_history import Attempt, JobHistory
@@ -34,6 +34,8 @@ class ChainRecord:
         exams: as `examOf` returns them, by attempt; none of a job without an exam.
         aggregators: the queue, the active one first.
         trainers: by seat.
+        waiting: what the contract has of everybody who ever waited for a seat, in wei, by account.
+        block_hashes: of the blocks that decide the draw for seats, by number.
         owed_wei: what the contract owes in the job's token over all jobs, what it burned included.
         balance_wei: what the contract has in that token.
     """
@@ -51,6 +53,8 @@ class ChainRecord:
     exams: Mapping[int, Exam]
     aggregators: tuple[str, ...]
     trainers: tuple[str, ...]
+    waiting: Mapping[str, Wei]
+    block_hashes: Mapping[int, bytes]
     owed_wei: Wei
     balance_wei: Wei
 
@@ -101,6 +105,8 @@ def read_record(market: JobMarket, job: JobId) -> ChainRecord:
         exams={attempt: as_of.exam(job, attempt) for attempt in history.attempts} if terms.exam.is_set else {},
         aggregators=tuple(as_of.aggregators(job)),
         trainers=tuple(as_of.trainers(job)),
+        waiting=_waiting(as_of, history, job),
+        block_hashes=_block_hashes(as_of, history, number),
         owed_wei=as_of.owed_wei(terms.token),
         balance_wei=_balance_wei(as_of, terms.token, number),
     )
@@ -112,6 +118,16 @@ def read_record(market: JobMarket, job: JobId) -> ChainRecord:
 def _timestamps(market: JobMarket, history: JobHistory) -> dict[int, int]:
     numbers = sorted({event.block_number for event in history.events})
     return {number: int(market.chain.block(number)["timestamp"]) for number in numbers}
+
+
+def _waiting(market: JobMarket, history: JobHistory, job: JobId) -> dict[str, Wei]:
+    waited = {event.trainer for event in history.events if isinstance(event, TrainerWaits | SeatLost)}
+    return {trainer: market.waiting_wei(job, trainer) for trainer in sorted(waited)}
+
+
+def _block_hashes(market: JobMarket, history: JobHistory, last: int) -> dict[int, bytes]:
+    numbers = sorted({event.number for event in history.of(DrawFixed) if event.number <= last})
+    return {number: bytes(market.chain.block(number)["hash"]) for number in numbers}
 
 
 def _balance_wei(market: JobMarket, token: str, block_number: int) -> Wei:

@@ -15,7 +15,6 @@ from market.chain.events import (
     FeeClaimed,
     JobClosed,
     RoundSettled,
-    TrainerEnrolled,
 )
 from market.chain.packed import unpack_pays
 from market.job_history import Attempt
@@ -50,8 +49,8 @@ def due_of(record: ChainRecord, end: End) -> Due:
     put_off = isinstance(end, RoundSettled)
     vests_at_s = record.time_s(end) if isinstance(end, JobClosed) else end.vests_at_s
     vests_at_s = record.history.attempt(end.attempt).vests_at_s if put_off else vests_at_s
-    fee_due = isinstance(end, RoundSettled) and record.terms.aggregator_fee_wei > 0
-    aggregator = end.aggregator if fee_due and isinstance(end, RoundSettled) else None
+    earned = isinstance(end, RoundSettled) and record.history.attempt(end.attempt).earns_fee
+    aggregator = end.aggregator if earned and isinstance(end, RoundSettled) else None
     return Due(end.attempt, tuple(unpack_pays(end.pays)), vests_at_s, aggregator)
 
 
@@ -88,7 +87,14 @@ def _problems(record: ChainRecord, attempt: int, claims: list[Claimed], fees: li
     yield from _fee_problems(record, due, fees)
     outcome = record.outcomes[attempt]
     yield from differing("the mask of seats that claimed", outcome.claimed, sum(1 << seat for seat in _seats(claims)))
-    yield from differing("whether the fee was taken", outcome.fee_claimed, bool(fees))
+    gone = bool(fees) or _is_unearned(record, attempt)
+    yield from differing("whether the fee is taken or was never earned", outcome.fee_gone, gone)
+
+
+def _is_unearned(record: ChainRecord, number: int) -> bool:
+    """Whether an attempt was settled without a fee becoming due; that it was undone later changes nothing of it."""
+    attempt = record.history.attempts.get(number)
+    return attempt is not None and bool(attempt.settled or attempt.overturned) and not attempt.earns_fee
 
 
 def _end(record: ChainRecord, attempt: int) -> End | None:
@@ -100,7 +106,6 @@ def _end(record: ChainRecord, attempt: int) -> End | None:
 
 
 def _claim_problems(record: ChainRecord, due: Due, claims: list[Claimed]) -> Iterator[str]:
-    trainers = {event.seat: event.trainer for event in record.history.of(TrainerEnrolled)}
     for seat, times in Counter(event.seat for event in claims).items():
         if times > 1:
             yield f"seat {seat} claimed {times} times"
@@ -108,7 +113,8 @@ def _claim_problems(record: ChainRecord, due: Due, claims: list[Claimed]) -> Ite
         if event.seat >= len(due.pays_wei):
             yield f"seat {event.seat} claimed, the pay array has {len(due.pays_wei)} entries"
             continue
-        yield from differing(f"who claimed for seat {event.seat}", event.trainer, trainers.get(event.seat))
+        trainer = record.history.holder(event.seat, due.attempt)
+        yield from differing(f"who claimed for seat {event.seat}", event.trainer, trainer)
         yield from differing(f"what seat {event.seat} took in wei", event.amount_wei, due.pays_wei[event.seat])
         if record.time_s(event) < due.vests_at_s:
             yield f"seat {event.seat} claimed at {record.time_s(event)}, before {due.vests_at_s}"

@@ -107,6 +107,14 @@ class ExamEvidence:
             self._references[attempt.number] = self._fetch_reference(attempt.number)
         return self._references[attempt.number]
 
+    def ephemeral(self, attempt: Attempt) -> bytes | Absent:
+        """The private key that the owner says it sealed r of an attempt with, 32 bytes."""
+        if not isinstance(self.book, ExamBook):
+            return self.book
+        if attempt.number not in self.book.sealings:
+            return Unfit("the book does not show what r of this attempt was sealed with")
+        return self.book.sealings[attempt.number]
+
     def is_committed(self, attempt: Attempt) -> bool:
         """Whether the r that was published is the one that was opened on the chain: its commitment has no blinders."""
         reference, opened = self.reference(attempt), attempt.exam_opened

@@ -8,14 +8,17 @@ from statistics import fmean, variance
 from eth_utils.crypto import keccak
 
 from aggregator.audit.chain_record import ChainRecord
-from aggregator.audit.exam_evidence import ExamEvidence, Unpublished
+from aggregator.audit.exam_evidence import Absent, ExamEvidence, Unpublished
 from aggregator.audit.report import JOB, Check, differing, judge
 from aggregator.audit.vectors import Missing, Model, Unfit
+from market.chain.events import AggregatorBonded, AttemptStarted
 from market.chain.records import Exam, ExclusionReason
 from market.job_history import Attempt
 from market.protocol.errors import FedmarketError, InvalidExam
-from market.protocol.exam import ExamBook, Reference, agrees, slice_of_attempt
+from market.protocol.exam import ExamBook, Reference, agrees, format_reference, slice_of_attempt
 from market.protocol.seal import seal
+from market.sealing import EXAM, can_seal_to, seal_to
+from market.storage import content_cid
 from zk.curve import parse_points
 from zk.errors import ZkError
 
@@ -31,7 +34,8 @@ FAR_STANDARD_ERRORS = 5.0
 def check_exam(record: ChainRecord, attempt: Attempt) -> Check:
     """The exam's seal is of this attempt and the owner's, and opens to what the contract keeps and the round counts.
 
-    That an opened one could not be read by the aggregator, to whom alone it was sealed, nobody else can tell.
+    That an opened one could not be read by the aggregator, to whom alone it was sealed, the chain does not tell: see
+    `check_sealing`.
     """
     excluded = attempt.exam_excluded
     doubt = ""
@@ -44,7 +48,7 @@ def _told(record: ChainRecord, attempt: Attempt) -> str:
     if attempt.exam_opened:
         return "sealed before the reveals and opened after them"
     if attempt.exam_missed:
-        return f"not opened: {attempt.exam_missed.deposit_wei} wei of the owner's carry over to the trainers"
+        return f"not opened: {attempt.exam_missed.deposit_wei} wei of the owner's are burned"
     if not record.terms.exam.has_slice(attempt.number):
         return "no slice was left for one"
     return "sealed, not opened" if attempt.exam_committed else "not sealed"
@@ -106,10 +110,8 @@ def check_reference(record: ChainRecord, attempt: Attempt, evidence: ExamEvidenc
         model: M_t, int64 (d,); None where it is not to be had.
     """
     name, subject, reference = "exam reference", record.subject(attempt.number), evidence.reference(attempt)
-    if isinstance(reference, Unpublished | Missing):
-        return Check(name, subject, "unproven", reference.reason)
-    if isinstance(reference, Unfit):
-        return Check(name, subject, "mismatch", reference.reason)
+    if isinstance(reference, Unpublished | Missing | Unfit):
+        return _without(name, subject, reference)
     samples = evidence.samples_of(attempt)
     unproven = ""
     if evidence.grader is None:
@@ -136,6 +138,74 @@ def _reference_problems(
     elif not agrees(reference, evidence.grader.reference(evidence.document, model, samples)):
         index = slice_of_attempt(attempt.number)
         yield f"r is not the training result of slice {index} at the round's model: the exam asked for something else"
+
+
+# ------------------------------------------------------------------ what the aggregator was sent
+
+
+def check_sealing(record: ChainRecord, attempt: Attempt, evidence: ExamEvidence) -> Check:
+    """An exam that was left out was r, sealed so that the round's aggregator could read it.
+
+    With what the owner sealed r with everybody can make the sealed bytes again. That they were in storage in time this
+    does not show. To an unusable key nothing can be sealed: who announced it went without by its own doing.
+
+    Args:
+        record: the job.
+        attempt: one whose exam was opened, and left out.
+        evidence: what was published.
+    """
+    name, subject, key = "exam sealing", record.subject(attempt.number), announced_key(record, attempt)
+    if not could_be_sealed(record, attempt):
+        return Check(name, subject, "ok", f"nothing can be sealed to the key that {_aggregator(attempt)} announced")
+    ephemeral, reference = evidence.ephemeral(attempt), evidence.reference(attempt)
+    if isinstance(ephemeral, Unpublished | Missing | Unfit):
+        return _without(name, subject, ephemeral)
+    if isinstance(reference, Unpublished | Missing | Unfit):
+        return _without(name, subject, reference)
+    if not evidence.is_committed(attempt):
+        what = "the r that was published is not what was committed to: it does not show what the aggregator was sent"
+        return Check(name, subject, "mismatch", what)
+    sealed = seal_to(key, record.seal_context(attempt), EXAM, format_reference(reference), ephemeral)
+    return judge(name, subject, _sealing_problems(attempt, sealed), _sealing_told(attempt))
+
+
+def could_be_sealed(record: ChainRecord, attempt: Attempt) -> bool:
+    """Whether an attempt's aggregator had announced a key that r could be sealed to: if not, it was owed nothing."""
+    return can_seal_to(announced_key(record, attempt))
+
+
+def announced_key(record: ChainRecord, attempt: Attempt) -> bytes:
+    """The public key that an attempt's aggregator announced when it last bonded before; empty where it never did."""
+    key = b""
+    for event in record.history.events:
+        if isinstance(event, AttemptStarted) and event.attempt == attempt.number:
+            break
+        if isinstance(event, AggregatorBonded) and event.aggregator == _aggregator(attempt):
+            key = event.sealing_key
+    return key
+
+
+def _aggregator(attempt: Attempt) -> str:
+    return attempt.started.aggregator
+
+
+def _without(name: str, subject: str, absent: Absent) -> Check:
+    """The verdict where something was not published, is not here, or is none."""
+    return Check(name, subject, "mismatch" if isinstance(absent, Unfit) else "unproven", absent.reason)
+
+
+def _sealing_problems(attempt: Attempt, sealed: bytes) -> Iterator[str]:
+    content = attempt.exam_opened.content if attempt.exam_opened else ZERO_WORD
+    what = f"the content id of r, sealed to the key that {_aggregator(attempt)} announced,"
+    yield from differing(what, content, content_cid(sealed).digest)
+
+
+def _sealing_told(attempt: Attempt) -> str:
+    reason = attempt.exam_excluded.reason if attempt.exam_excluded else ExclusionReason.NONE
+    sent = f"what was opened is r, sealed to the key that {_aggregator(attempt)} announced"
+    if reason is ExclusionReason.UNAVAILABLE:
+        return f"{sent}; whether it was in storage in time is not seen from here"
+    return f"{sent} and could read: that it was left out as {reason.name.lower()} is false"
 
 
 # ------------------------------------------------------------------ labels

@@ -164,6 +164,8 @@ class _Rounds:
         if attempt.exam_opened:
             current = self._models[-1].model if self._models[-1] else None
             yield exams.check_reference(self._record, attempt, self._evidence, current)
+        if attempt.exam_opened and attempt.exam_excluded:
+            yield exams.check_sealing(self._record, attempt, self._evidence)
 
     def _end_checks(self, attempt: Attempt) -> Iterator[Check]:
         if attempt.settled:

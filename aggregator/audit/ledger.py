@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from typing import Any, Final
@@ -34,18 +34,22 @@ from market.chain.events import (
     StakesForfeited,
     StakeWithdrawn,
     TrainerEnrolled,
+    TrainerWaits,
+    WaitEnded,
 )
 from market.chain.packed import unpack_pays
 from market.chain.records import Ledger
+from market.job_history import JobHistory
 from market.protocol.identifiers import Wei
 from market.protocol.terms import JobTerms
 
-Move = Callable[[Ledger, Any, JobTerms], Ledger]
+Move = Callable[[Ledger, Any, JobTerms, bool], Ledger]
+"""The last says whether the event's attempt earned its fee."""
 
 EMPTY: Final = Ledger(*[Wei(0)] * len(fields(Ledger)))
 
 
-def balances(events: Iterable[Event], terms: JobTerms) -> Iterator[tuple[Event, Ledger]]:
+def balances(history: JobHistory, terms: JobTerms) -> Iterator[tuple[Event, Ledger]]:
     """Each event with the ledger after it.
 
     Raises:
@@ -53,21 +57,24 @@ def balances(events: Iterable[Event], terms: JobTerms) -> Iterator[tuple[Event, 
     """
     ledger = EMPTY
     done: dict[int, list[Event]] = {}  # what a settlement did, by attempt: undoing it takes that back
-    for event in events:
+    for event in history.events:
         if isinstance(event, AttemptUndone):
             for earlier in done.pop(event.attempt, []):
-                ledger = _reversed(ledger, earlier, terms)
+                ledger = _reversed(ledger, earlier, terms, _earns_fee(history, earlier))
         elif isinstance(event, RoundSettled | ExamMissed):
             done.setdefault(event.attempt, []).append(event)
-        ledger = MOVES[type(event)](ledger, event, terms) if type(event) in MOVES else ledger
+        if type(event) in MOVES:
+            ledger = MOVES[type(event)](ledger, event, terms, _earns_fee(history, event))
         yield event, ledger
 
 
-class Books:
-    """A job's ledger as it was before each round's settlement and before the close divides what carried over.
+def _earns_fee(history: JobHistory, event: Event) -> bool:
+    attempt = history.attempts.get(getattr(event, "attempt", -1))
+    return attempt is not None and attempt.earns_fee
 
-    What a missed exam costs carries over from its own round, which divides nothing of it.
-    """
+
+class Books:
+    """A job's ledger as it was before each round's settlement and before the close divides what carried over."""
 
     def __init__(self, record: ChainRecord) -> None:
         self._record = record
@@ -81,9 +88,9 @@ class Books:
         """
         found: dict[int, Ledger] = {}
         ledger = EMPTY
-        for event, after in balances(self._record.history.events, self._record.terms):
-            if isinstance(event, RoundSettled | JobClosed | ExamMissed):
-                found.setdefault(event.attempt, ledger)
+        for event, after in balances(self._record.history, self._record.terms):
+            if isinstance(event, RoundSettled | JobClosed):
+                found[event.attempt] = ledger
             ledger = after
         return found
 
@@ -95,9 +102,9 @@ def _moved(ledger: Ledger, **amounts_wei: int) -> Ledger:
     )
 
 
-def _reversed(ledger: Ledger, event: Event, terms: JobTerms) -> Ledger:
+def _reversed(ledger: Ledger, event: Event, terms: JobTerms, earns_fee: bool) -> Ledger:
     """The ledger as if an event had not moved anything."""
-    moved = MOVES[type(event)](EMPTY, event, terms)
+    moved = MOVES[type(event)](EMPTY, event, terms, earns_fee)
     parts = (part.name for part in fields(Ledger))
     return replace(ledger, **{name: getattr(ledger, name) - getattr(moved, name) for name in parts})
 
@@ -105,67 +112,65 @@ def _reversed(ledger: Ledger, event: Event, terms: JobTerms) -> Ledger:
 # ------------------------------------------------------------------ in
 
 
-def _opened(ledger: Ledger, event: JobOpened, terms: JobTerms) -> Ledger:
+def _opened(ledger: Ledger, event: JobOpened, terms: JobTerms, earns_fee: bool) -> Ledger:
     budget, exams, received = terms.budget_wei, terms.exam_deposits_wei, event.deposit_wei
     return _moved(ledger, deposited=received, budget=budget, exams=exams, refundable=received - budget - exams)
 
 
-def _enrolled(ledger: Ledger, event: TrainerEnrolled, terms: JobTerms) -> Ledger:
+def _enrolled(ledger: Ledger, event: TrainerEnrolled | TrainerWaits, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, deposited=event.stake_wei, stakes=event.stake_wei)
 
 
-def _bonded(ledger: Ledger, event: AggregatorBonded, terms: JobTerms) -> Ledger:
+def _bonded(ledger: Ledger, event: AggregatorBonded, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, deposited=event.bond_wei, bonds=event.bond_wei)
 
 
-def _disputed(ledger: Ledger, event: DisputeOpened, terms: JobTerms) -> Ledger:
+def _disputed(ledger: Ledger, event: DisputeOpened, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, deposited=event.bond_wei, disputes=event.bond_wei)
 
 
 # ------------------------------------------------------------------ within
 
 
-def _settled(ledger: Ledger, event: RoundSettled, terms: JobTerms) -> Ledger:
-    """What is neither paid nor returned carries over."""
-    reward, fee, pays = terms.round_reward_wei, terms.aggregator_fee_wei, sum(unpack_pays(event.pays))
-    return _moved(
-        ledger,
-        budget=-reward - fee,
-        carry=reward - pays - event.returned_wei,
-        credits=pays + fee,
-        refundable=event.returned_wei,
-    )
+def _settled(ledger: Ledger, event: RoundSettled, terms: JobTerms, earns_fee: bool) -> Ledger:
+    """What is neither paid nor returned carries over, and so does a fee that was not earned."""
+    budget = terms.round_reward_wei + terms.aggregator_fee_wei
+    credited = sum(unpack_pays(event.pays)) + (terms.aggregator_fee_wei if earns_fee else 0)
+    carried = budget - credited - event.returned_wei
+    return _moved(ledger, budget=-budget, carry=carried, credits=credited, refundable=event.returned_wei)
 
 
-def _skipped(ledger: Ledger, event: RoundSkipped, terms: JobTerms) -> Ledger:
+def _skipped(ledger: Ledger, event: RoundSkipped, terms: JobTerms, earns_fee: bool) -> Ledger:
     """Only the reward of a round that never had its minimum returns."""
     reward, fee = terms.round_reward_wei, terms.aggregator_fee_wei
     carried = reward if event.had_minimum else 0
     return _moved(ledger, budget=-reward - fee, carry=carried, refundable=reward - carried + fee)
 
 
-def _exams_lost(ledger: Ledger, event: ExamMissed | ExamUnpublished | ExamRefuted, terms: JobTerms) -> Ledger:
-    """What the owner put up for its exams becomes the trainers'."""
+def _exams_lost(
+    ledger: Ledger, event: ExamMissed | ExamUnpublished | ExamRefuted, terms: JobTerms, earns_fee: bool
+) -> Ledger:
+    """What the owner put up for its exams burns."""
     amount = event.deposit_wei if isinstance(event, ExamMissed) else event.amount_wei
-    return _moved(ledger, exams=-amount, carry=amount)
+    return _moved(ledger, exams=-amount, burned=amount)
 
 
-def _forfeited(ledger: Ledger, event: StakesForfeited, terms: JobTerms) -> Ledger:
+def _forfeited(ledger: Ledger, event: StakesForfeited, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, stakes=-event.burned_wei, burned=event.burned_wei)
 
 
-def _resolved(ledger: Ledger, event: DisputeResolved, terms: JobTerms) -> Ledger:
+def _resolved(ledger: Ledger, event: DisputeResolved, terms: JobTerms, earns_fee: bool) -> Ledger:
     """A bond that is lost burns; one that was won stays until it is taken back."""
     return _moved(ledger, disputes=-event.burned_wei, burned=event.burned_wei)
 
 
-def _bond_broken(ledger: Ledger, event: AttemptExpired | AttemptUndone, terms: JobTerms) -> Ledger:
+def _bond_broken(ledger: Ledger, event: AttemptExpired | AttemptUndone, terms: JobTerms, earns_fee: bool) -> Ledger:
     """The bond becomes compensation, and the rest of it burns."""
     pays = sum(unpack_pays(event.pays))
     return _moved(ledger, bonds=-pays - event.burned_wei, credits=pays, burned=event.burned_wei)
 
 
-def _closed(ledger: Ledger, event: JobClosed, terms: JobTerms) -> Ledger:
+def _closed(ledger: Ledger, event: JobClosed, terms: JobTerms, earns_fee: bool) -> Ledger:
     """What is left of the budget returns but for what carries over, and what is left of the exams' deposits returns.
 
     Then the carry is divided, and the rest burns.
@@ -186,29 +191,30 @@ def _closed(ledger: Ledger, event: JobClosed, terms: JobTerms) -> Ledger:
 # ------------------------------------------------------------------ out
 
 
-def _paid(ledger: Ledger, event: Claimed | FeeClaimed, terms: JobTerms) -> Ledger:
+def _paid(ledger: Ledger, event: Claimed | FeeClaimed, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, credits=-event.amount_wei, paid=event.amount_wei)
 
 
-def _stake_withdrawn(ledger: Ledger, event: StakeWithdrawn, terms: JobTerms) -> Ledger:
+def _stake_withdrawn(ledger: Ledger, event: StakeWithdrawn | WaitEnded, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, stakes=-event.amount_wei, refunded=event.amount_wei)
 
 
-def _bond_withdrawn(ledger: Ledger, event: BondWithdrawn, terms: JobTerms) -> Ledger:
+def _bond_withdrawn(ledger: Ledger, event: BondWithdrawn, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, bonds=-event.amount_wei, refunded=event.amount_wei)
 
 
-def _dispute_bond_withdrawn(ledger: Ledger, event: DisputeBondWithdrawn, terms: JobTerms) -> Ledger:
+def _dispute_bond_withdrawn(ledger: Ledger, event: DisputeBondWithdrawn, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, disputes=-event.amount_wei, refunded=event.amount_wei)
 
 
-def _refunded(ledger: Ledger, event: Refunded, terms: JobTerms) -> Ledger:
+def _refunded(ledger: Ledger, event: Refunded, terms: JobTerms, earns_fee: bool) -> Ledger:
     return _moved(ledger, refundable=-event.amount_wei, refunded=event.amount_wei)
 
 
 MOVES: Final[Mapping[type[Event], Move]] = {
     JobOpened: _opened,
     TrainerEnrolled: _enrolled,
+    TrainerWaits: _enrolled,
     AggregatorBonded: _bonded,
     RoundSettled: _settled,
     RoundSkipped: _skipped,
@@ -225,6 +231,7 @@ MOVES: Final[Mapping[type[Event], Move]] = {
     Claimed: _paid,
     FeeClaimed: _paid,
     StakeWithdrawn: _stake_withdrawn,
+    WaitEnded: _stake_withdrawn,
     BondWithdrawn: _bond_withdrawn,
     Refunded: _refunded,
 }
@@ -241,7 +248,7 @@ def check_conservation(record: ChainRecord) -> Check:
 
 
 def _imbalances(record: ChainRecord) -> Iterator[str]:
-    for event, ledger in balances(record.history.events, record.terms):
+    for event, ledger in balances(record.history, record.terms):
         where = f"after {type(event).__name__} in block {event.block_number}"
         for part in fields(ledger):
             if getattr(ledger, part.name) < 0:
@@ -264,7 +271,7 @@ def check_ledger(record: ChainRecord) -> Check:
 
 
 def _ledger_differences(record: ChainRecord) -> Iterator[str]:
-    *_, (_, replayed) = balances(record.history.events, record.terms)
+    *_, (_, replayed) = balances(record.history, record.terms)
     for part in fields(Ledger):
         yield from differing(part.name, getattr(record.ledger, part.name), getattr(replayed, part.name))
 

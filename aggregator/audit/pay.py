@@ -18,7 +18,7 @@ from market.protocol.identifiers import Seat
 from market.protocol.terms import NATIVE, JobTerms, PayMode
 
 NOBODY = NATIVE
-"""The zero address, where no fee is due."""
+"""The zero address, where nobody settled."""
 
 NO_HASH = bytes(24)
 
@@ -39,9 +39,8 @@ def _settled_problems(record: ChainRecord, books: Books, attempt: Attempt, settl
     pay = _divide(terms, attempt, scores, carry_wei)
     yield from _array_differences(terms.seats, rows, pay.pays_wei, settled.pays)
     yield from differing("what returns to the owner in wei", settled.returned_wei, pay.returned_wei)
-    aggregator = settled.aggregator if terms.aggregator_fee_wei else NOBODY
     undo = record.history.undo_of(attempt).digest
-    yield from _outcome_differences(record, attempt.number, settled.pays, undo, aggregator, attempt.vests_at_s)
+    yield from _outcome_differences(record, attempt.number, settled.pays, undo, settled.aggregator, attempt.vests_at_s)
 
 
 def _divide(terms: JobTerms, attempt: Attempt, scores: Sequence[int], carry_wei: int) -> RoundPay:
@@ -116,5 +115,5 @@ def _outcome_differences(
 ) -> Iterator[str]:
     outcome = record.outcomes[attempt]
     yield from differing("the hash of the pays", outcome.pay_hash, pay_hash(pays, undo))
-    yield from differing("whose fee is due", outcome.aggregator, aggregator)
+    yield from differing("who settled", outcome.aggregator, aggregator)
     yield from differing("when the pay vests", outcome.vests_at_s, vests_at_s)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from aggregator.audit import seating
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import JOB, Check, differing, judge
 from aggregator.audit.timeline import MAX_AGGREGATORS, OpenDispute, Timeline
@@ -33,9 +34,8 @@ from market.chain.events import (
     RoundProven,
     RoundSettled,
     RoundSkipped,
+    SeatTaken,
     StakesForfeited,
-    StakeWithdrawn,
-    TrainerEnrolled,
     UpdateCommitted,
     UpdateExcluded,
     UpdateRevealed,
@@ -68,6 +68,7 @@ def replay(record: ChainRecord) -> Replayed:
     opened = record.history.opened
     rows = PublicRows.at_opening(opened.initial_commitment)
     timeline = Timeline(record.terms, opened.owner, opened.initial_model, rows, opened.terms.deadline_s)
+    timeline.block_hashes = record.block_hashes
     problems: dict[int | None, list[str]] = {}
     for event in record.history.events:
         time_s = record.time_s(event)
@@ -78,6 +79,8 @@ def replay(record: ChainRecord) -> Replayed:
             found.append(f"block {event.block_number}: {error}")
     if timeline.must_start:
         problems.setdefault(None, []).append(f"attempt {timeline.attempt} should have been started and was not")
+    if timeline.lost is not None:
+        problems.setdefault(None, []).append(f"seat {timeline.lost} was lost, and nobody took it")
     return Replayed(timeline, {attempt: tuple(found) for attempt, found in problems.items()})
 
 
@@ -85,44 +88,14 @@ def _follow(timeline: Timeline, event: Event, time_s: int) -> Problems:
     if timeline.must_start and not isinstance(event, AttemptStarted):
         yield f"{type(event).__name__} where attempt {timeline.attempt} should have been started"
         timeline.must_start = False
+    if timeline.lost is not None and not isinstance(event, SeatTaken):
+        yield f"seat {timeline.lost} was lost, and nobody took it"
+        timeline.lost = None
     if type(event) in STEPS:
         yield from STEPS[type(event)](timeline, event, time_s)
 
 
-# ------------------------------------------------------------------ stakes and bonds
-
-
-def _enrolled(timeline: Timeline, event: TrainerEnrolled, time_s: int) -> Problems:
-    if timeline.closed:
-        yield f"{event.trainer} enrolled in a closed job"
-    if event.trainer not in timeline.trainers:
-        yield from _seat_given(timeline, event.trainer)
-    if event.trainer in timeline.trainers:
-        yield from differing(f"the seat of {event.trainer}", event.seat, timeline.trainers.index(event.trainer))
-    if event.seat in timeline.stakes:
-        yield f"seat {event.seat} staked twice"
-    if event.stake_wei < timeline.terms.trainer_stake_wei:
-        yield f"seat {event.seat} staked {event.stake_wei} wei, the terms ask {timeline.terms.trainer_stake_wei}"
-    timeline.stakes[event.seat] = event.stake_wei
-
-
-def _seat_given(timeline: Timeline, trainer: str) -> Problems:
-    """A new trainer sits down on the next seat, or on the first that was given up before it ever committed."""
-    if len(timeline.trainers) < timeline.terms.seats:
-        timeline.trainers.append(trainer)
-        return
-    for seat in range(timeline.terms.seats):
-        if seat not in timeline.stakes and seat not in timeline.ever_committed:
-            timeline.trainers[seat] = trainer
-            return
-    yield f"{trainer} enrolled where all {timeline.terms.seats} seats of the job are taken"
-
-
-def _stake_withdrawn(timeline: Timeline, event: StakeWithdrawn, time_s: int) -> Problems:
-    yield from _seated(timeline, event)
-    if event.seat in timeline.committed:
-        yield f"seat {event.seat} took its stake back after its commit"
-    yield from differing(f"the stake of seat {event.seat}", event.amount_wei, timeline.stakes.pop(event.seat, None))
+# ------------------------------------------------------------------ bonds
 
 
 def _bonded(timeline: Timeline, event: AggregatorBonded, time_s: int) -> Problems:
@@ -142,8 +115,9 @@ def _bonded(timeline: Timeline, event: AggregatorBonded, time_s: int) -> Problem
 
 
 def _bond_withdrawn(timeline: Timeline, event: BondWithdrawn, time_s: int) -> Problems:
-    if event.aggregator == timeline.active and not timeline.closed:
-        yield f"the active aggregator {event.aggregator} took its bond back"
+    settled = event.aggregator == timeline.settled_by and timeline.is_undoable(time_s)
+    if (event.aggregator == timeline.active or settled) and not timeline.closed:
+        yield f"{event.aggregator} took its bond back while it was active, or its settlement could be undone"
     bond_wei = timeline.bonds.pop(event.aggregator, None)
     yield from differing(f"the bond of {event.aggregator}", event.amount_wei, bond_wei)
 
@@ -167,17 +141,20 @@ def _started(timeline: Timeline, event: AttemptStarted, time_s: int) -> Problems
 
 def _committed(timeline: Timeline, event: UpdateCommitted, time_s: int) -> Problems:
     yield from _in_phase(timeline, event, time_s, Phase.COMMIT)
-    yield from _seated(timeline, event)
+    yield from seating.seated(timeline, event)
     if event.seat in timeline.committed:
         yield f"seat {event.seat} committed twice"
     if event.seat not in timeline.stakes:
         yield f"seat {event.seat} committed without a stake"
+    cohort = timeline.terms.entry.cohort
+    if not timeline.in_cohort(event.seat, event.attempt) or (cohort and len(timeline.committed) >= cohort):
+        yield f"seat {event.seat} committed and is not in the cohort of {cohort}, or more than those did"
     timeline.commit(event.seat)
 
 
 def _revealed(timeline: Timeline, event: UpdateRevealed, time_s: int) -> Problems:
     yield from _in_phase(timeline, event, time_s, Phase.REVEAL)
-    yield from _seated(timeline, event)
+    yield from seating.seated(timeline, event)
     if event.seat not in timeline.committed or event.seat in timeline.revealed:
         yield f"seat {event.seat} revealed twice, or without a commit"
     timeline.reveal(event.seat, event.commitment)
@@ -206,6 +183,7 @@ def _exam_excluded(timeline: Timeline, event: ExamExcluded, time_s: int) -> Prob
     yield from _in_phase(timeline, event, time_s, Phase.SETTLE)
     if not timeline.exam_opened:
         yield "an exam was left out that was not opened"
+    timeline.exam_left_out = True
 
 
 def _exam_missed(timeline: Timeline, event: ExamMissed, time_s: int) -> Problems:
@@ -269,6 +247,9 @@ def _settled(timeline: Timeline, event: RoundSettled, time_s: int) -> Problems:
     yield from differing("the number of deposits taken for the exam", timeline.exams_missed, int(timeline.is_exam_due))
     timeline.score(event.scores_q32)
     timeline.model, timeline.step_q16, timeline.settled = event.model, None, timeline.start
+    timeline.settled_by = event.aggregator
+    if timeline.exam_left_out:
+        timeline.rotate()
     timeline.conclude(time_s, event.vests_at_s, round_over=True)
 
 
@@ -276,6 +257,7 @@ def _skipped(timeline: Timeline, event: RoundSkipped, time_s: int) -> Problems:
     yield from _in_phase(timeline, event, time_s, Phase.STARVED)
     yield from differing("the skipped round", event.round, timeline.round)
     yield from differing("whether the round had its minimum", event.had_minimum, timeline.had_minimum)
+    timeline.starved = event.attempt + 1
     timeline.conclude(time_s, 0, round_over=True)
 
 
@@ -340,7 +322,7 @@ def _undone(timeline: Timeline, event: AttemptUndone, time_s: int) -> Problems:
         yield f"attempt {event.attempt} was undone, and was not settled"
         return
     yield from differing("the round that is undone", event.round, before.round)
-    yield from differing("the aggregator whose bond broke", event.aggregator, timeline.active)
+    yield from differing("the aggregator whose bond broke", event.aggregator, timeline.settled_by)
     broken_wei = event.burned_wei + sum(unpack_pays(event.pays))
     yield from differing("the broken bond", broken_wei, timeline.bonds.pop(event.aggregator, None))
     timeline.undo(before, time_s)
@@ -378,8 +360,7 @@ def _refunded(timeline: Timeline, event: Refunded, time_s: int) -> Problems:
 
 
 STEPS: Final[Mapping[type[Event], Step]] = {
-    TrainerEnrolled: _enrolled,
-    StakeWithdrawn: _stake_withdrawn,
+    **seating.STEPS,
     AggregatorBonded: _bonded,
     BondWithdrawn: _bond_withdrawn,
     AttemptStarted: _started,
@@ -426,11 +407,6 @@ def _ends(timeline: Timeline, event: RoundSettled | AttemptExpired, time_s: int,
     kept = timeline.unrevealed - timeline.forfeited
     if kept:
         yield f"seats {sorted(kept)} committed, did not reveal and kept their stakes"
-
-
-def _seated(timeline: Timeline, event: UpdateCommitted | UpdateRevealed | StakeWithdrawn) -> Problems:
-    seated = timeline.trainers[event.seat] if event.seat < len(timeline.trainers) else None
-    yield from differing(f"the trainer of seat {event.seat}", event.trainer, seated)
 
 
 # ------------------------------------------------------------------ checks
@@ -480,4 +456,7 @@ def _state_differences(record: ChainRecord, timeline: Timeline) -> Problems:
         yield from differing(part.name, getattr(record.state, part.name), getattr(expected, part.name))
     yield from differing("the queue of aggregators", list(record.aggregators), list(timeline.bonds))
     yield from differing("the list of trainers", list(record.trainers), timeline.trainers)
+    for trainer, stake_wei in record.waiting.items():
+        waited = timeline.waiting.get(trainer)
+        yield from differing(f"the waiting stake of {trainer}", stake_wei, waited.stake_wei if waited else 0)
     yield from differing("the deadline", record.terms.deadline_s, timeline.deadline_s)

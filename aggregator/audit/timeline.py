@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from market.chain.packed import hash_of, pack_lifetime, pack_records
@@ -14,10 +14,17 @@ from market.job_history import MAX_LIFETIME_Q32
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.provenance import NO_REVEALS, PublicRows, extended
 from market.protocol.rounds import FULL_STEP_Q16, Phase
+from market.protocol.seat_draw import LATE, drawn_number, in_cohort
 from market.protocol.terms import JobTerms
 
 MAX_AGGREGATORS = 8
 """How many may be bonded at a time."""
+
+PATIENCE = 2
+"""How many attempts in a row a seat may miss."""
+
+MAX_LOOK = 64
+"""How many attempts are looked at to see what a seat missed."""
 
 ZERO_WORD = bytes(32)
 
@@ -46,6 +53,19 @@ class OpenDispute:
     opened_at_s: int
 
 
+@dataclass(frozen=True)
+class Wait:
+    """The stake of somebody without a seat.
+
+    Attributes:
+        stake_wei: what was put down.
+        late: whether it came too late for the draw.
+    """
+
+    stake_wei: int
+    late: bool
+
+
 @dataclass
 class Timeline:
     """A job's state after the events so far.
@@ -71,6 +91,16 @@ class Timeline:
         reveal_chain: rolling hash of this attempt's reveals.
         trainers: by seat.
         stakes: wei in place, by seat.
+        late: seats that were staked once the draw had begun.
+        next_attempt: by seat, the first that it could commit in and has not.
+        starved: the last attempt that starved, plus one.
+        waiting: who waits for a seat.
+        lost: the seat that somebody else takes with the next event.
+        draw_block: the block that decides the draw, zero before it is fixed.
+        seed: its hash, empty before it is known.
+        block_hashes: of the blocks that decided a draw, by number.
+        exam_left_out: whether this attempt's opened exam was.
+        settled_by: who made the last settlement.
         bonds: wei bonded, by aggregator, the active one first.
         committed: seats of this attempt.
         ever_committed: seats of any attempt; only others are handed on.
@@ -81,7 +111,7 @@ class Timeline:
         records_q16: what the exams came to, by seat.
         vests_at_s: when what the last ended attempt left can be claimed; zero where it left nothing.
         published_at_s: when the exam was published, put off likewise; zero before.
-        start: what a settlement of the running attempt would change, as it was when the attempt started.
+        start: what a settlement of the running attempt would change, as it is before it.
         settled: what the last settlement changed.
         dispute: the one that is open.
         overturned: the attempt whose undoing has to be the next event.
@@ -110,6 +140,16 @@ class Timeline:
     reveal_chain: bytes = NO_REVEALS
     trainers: list[str] = field(default_factory=list)
     stakes: dict[Seat, int] = field(default_factory=dict)
+    late: set[Seat] = field(default_factory=set)
+    next_attempt: dict[Seat, int] = field(default_factory=dict)
+    starved: int = 0
+    waiting: dict[str, Wait] = field(default_factory=dict)
+    lost: Seat | None = None
+    draw_block: int = 0
+    seed: bytes = b""
+    block_hashes: Mapping[int, bytes] = field(default_factory=dict)
+    exam_left_out: bool = False
+    settled_by: str | None = None
     bonds: dict[str, int] = field(default_factory=dict)
     committed: set[Seat] = field(default_factory=set)
     ever_committed: set[Seat] = field(default_factory=set)
@@ -154,6 +194,39 @@ class Timeline:
         """The seats that committed in this attempt and did not reveal."""
         return self.committed - self.revealed
 
+    def is_late(self, time_s: int) -> bool:
+        """Whether a stake that is put down now has no part in the draw."""
+        return time_s >= self.terms.draw_from_s
+
+    def is_drawing(self, time_s: int) -> bool:
+        """Whether seats are drawn now."""
+        return bool(self.terms.entry.draw_period_s) and self.terms.draw_from_s <= time_s < self.terms.enrol_until_s
+
+    def number(self, trainer: str, stake_wei: int) -> int:
+        """What a trainer drew."""
+        return drawn_number(self.seed, trainer, max(1, stake_wei // self.terms.trainer_stake_wei))
+
+    def number_of(self, seat: Seat) -> int:
+        """What whoever has a seat drew."""
+        return LATE if seat in self.late else self.number(self.trainers[seat], self.stakes[seat])
+
+    def in_cohort(self, seat: Seat, attempt: int) -> bool:
+        """Whether a seat may commit in an attempt."""
+        return in_cohort(self.seed, attempt, seat, len(self.trainers), self.terms.entry.cohort)
+
+    def is_idle(self, seat: Seat) -> bool:
+        """Whether somebody who waits may take this seat."""
+        if seat in self.committed:
+            return False
+        first = self.next_attempt.get(seat, 0)
+        last = min(self.attempt, first + MAX_LOOK)
+        missed = [attempt for attempt in range(first, last) if self.in_cohort(seat, attempt)]
+        return len(missed) >= PATIENCE or self.starved - 1 in missed
+
+    def is_undoable(self, time_s: int) -> bool:
+        """Whether what was settled last can be undone yet. For that, too, time stands still while a dispute is open."""
+        return (self.dispute.opened_at_s if self.dispute else time_s) < self.vests_at_s
+
     def phase(self, time_s: int) -> Phase:
         """What may be done in a block with this timestamp."""
         if self.closed:
@@ -190,9 +263,27 @@ class Timeline:
 
     # ------------------------------------------------------------------ what happens
 
+    def sit(self, seat: Seat, first: int) -> None:
+        """Somebody sat down who can commit from this attempt on."""
+        self.next_attempt[seat] = first
+
+    def clear(self, seat: Seat) -> None:
+        """What a seat scored counts no more, nor would it if this attempt's settlement were undone."""
+        if seat < self.terms.seats:
+            self.lifetime_q32[seat] = self.records_q16[seat] = 0
+        if self.attempt_start_s:
+            self.start = self.before()
+
+    def rotate(self) -> None:
+        """The active aggregator goes behind all others."""
+        first = self.active
+        if first is not None:
+            self.bonds[first] = self.bonds.pop(first)
+
     def commit(self, seat: Seat) -> None:
         """A seat sealed an update."""
         self.committed.add(seat)
+        self.sit(seat, self.attempt + 1)
         self.ever_committed.add(seat)
         self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
 
@@ -252,6 +343,7 @@ class Timeline:
         self.reveal_chain = NO_REVEALS
         self.committed, self.revealed, self.excluded, self.forfeited = set(), set(), set(), set()
         self.exam_committed, self.exam_opened, self.exams_missed, self.exam_taken = False, False, 0, False
+        self.exam_left_out = False
         self.vests_at_s = vests_at_s
         if round_over:
             self.round += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from market.protocol import integer_model
 from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, InvalidUpdate
 from market.protocol.identifiers import Digest
 from market.protocol.update import StoredUpdate, read_update, update_bytes
-from market.storage import Cid, ContentStore
-from market.storage.file_dag import build_file
+from market.storage import Cid, ContentStore, content_cid
 from zk.commitment import Layout
 
 MODEL_ENTRY_BYTES = 8
@@ -102,5 +100,4 @@ def model_digest(model: Model) -> Digest:
     Raises:
         InvalidModel: an entry is out of range.
     """
-    cid = build_file(io.BytesIO(integer_model.to_bytes(model)), lambda _cid, _block: None)
-    return Digest(cid.digest)
+    return Digest(content_cid(integer_model.to_bytes(model)).digest)

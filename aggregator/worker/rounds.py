@@ -107,6 +107,7 @@ class AggregatorWorker:
         self._looked_at = -1
         """The attempt that `_revealed` and `_exams` are about, and whose models were opened."""
         self._told = ""
+        self._was_active: bool | None = None
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
 
     def bond(self) -> None:
@@ -153,6 +154,7 @@ class AggregatorWorker:
         if self.sender.address not in aggregators:
             raise InvalidInput(f"{self.sender.address} has no bond in job {self.job.id}: bond before running")
         is_active = aggregators[0] == self.sender.address
+        self._tell_turn(state, is_active)
         try:
             if phase in (Phase.COMMIT, Phase.REVEAL, Phase.EXAM) and is_active:
                 return self._prepare(state, phase)
@@ -305,6 +307,16 @@ class AggregatorWorker:
         seats, records = list(collected.updates), material.records_q16
         exam = exam_told(self.job.terms, seats, material.exam, result.gram, records)
         self.report(f"round {state.round}: {accepted} of {len(collected.updates)} accepted, {model}{excluded}{exam}")
+
+    def _tell_turn(self, state: JobState, is_active: bool) -> None:
+        """Say so when the turn comes, or goes: a settlement that leaves an opened exam out ends it."""
+        if is_active == self._was_active:
+            return
+        if not is_active:
+            self.report(f"round {state.round}: another aggregator is active; waiting for the turn")
+        elif self._was_active is not None:
+            self.report(f"round {state.round}: this aggregator's turn")
+        self._was_active = is_active
 
     def _tell_once(self, line: str) -> None:
         if line != self._told:

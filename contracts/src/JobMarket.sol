@@ -14,16 +14,18 @@ import {
     Ledger,
     Outcome,
     Phase,
-    Settlement
+    Settlement,
+    TrainerRecord
 } from "./interfaces/IJobMarket.sol";
 import {IRoundRules} from "./interfaces/IRoundRules.sol";
 import {Aggregators} from "./libraries/Aggregators.sol";
 import {Attempts} from "./libraries/Attempts.sol";
 import {Attestations} from "./libraries/Attestations.sol";
 import {Disputes} from "./libraries/Disputes.sol";
+import {Draws} from "./libraries/Draws.sol";
 import {Escrow} from "./libraries/Escrow.sol";
 import {Exams} from "./libraries/Exams.sol";
-import {Ending, Exam, Job} from "./libraries/Jobs.sol";
+import {Ending, Exam, Job, SeatDraw} from "./libraries/Jobs.sol";
 import {Lifetimes} from "./libraries/Lifetimes.sol";
 import {Members} from "./libraries/Members.sol";
 import {Opening, Openings} from "./libraries/Openings.sol";
@@ -38,6 +40,7 @@ import {Tokens} from "./libraries/Tokens.sol";
 /// @dev One contract holds every job; each function checks, changes state, emits and only then pays.
 contract JobMarket is IJobMarket, ReentrancyGuard {
     using Aggregators for Job;
+    using Draws for Job;
     using Escrow for Ledger;
     using PackedArray for bytes;
     using Rounds for Job;
@@ -56,6 +59,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     mapping(address token => uint256) public owed;
 
     mapping(JobId id => Job) private _jobs;
+    mapping(address owner => mapping(address trainer => TrainerRecord)) private _records;
 
     /// @param rules_ decides the rounds of all jobs
     /// @param verifier_ verifies them
@@ -142,7 +146,25 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function enrol(JobId id, uint256 amount, bytes32[] calldata proof) external payable nonReentrant {
-        Members.enrol(_job(id), id, owed, amount, proof);
+        Members.enrol(_job(id), id, owed, _records, amount, proof);
+    }
+
+    /// @inheritdoc IJobMarket
+    function drawSeats(JobId id) external nonReentrant {
+        Members.draw(_job(id), id);
+    }
+
+    /// @inheritdoc IJobMarket
+    function takeSeat(JobId id) external nonReentrant {
+        Members.takeSeat(_job(id), id);
+    }
+
+    /// @inheritdoc IJobMarket
+    function takeIdleSeat(JobId id, uint256 seat, bytes calldata lifetime, bytes calldata records)
+        external
+        nonReentrant
+    {
+        Members.takeIdleSeat(_job(id), id, seat, lifetime, records);
     }
 
     /// @inheritdoc IJobMarket
@@ -155,11 +177,8 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         Job storage job = _job(id);
         job.requireAttempt(attempt);
         job.requirePhase(Phase.Commit);
-        if (seal == 0) revert EmptySeal();
-        uint256 seat = job.seatOf(msg.sender);
 
-        job.commit(seat, seal);
-        emit UpdateCommitted(id, attempt, msg.sender, seat, seal);
+        Attempts.commit(job, id, seal);
     }
 
     /// @inheritdoc IJobMarket
@@ -181,7 +200,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     /// @inheritdoc IJobMarket
     function claim(JobId id, uint256 attempt, bytes calldata pays, bytes32 undoHash, address to) external nonReentrant {
         Job storage job = _job(id);
-        uint256 seat = job.seatOf(msg.sender);
+        uint256 seat = job.seatIn(msg.sender, attempt);
         Ending storage ending = job.endings[attempt];
         bytes24 hash = Outcomes.hashOf(pays, undoHash);
         if (hash != ending.payHash) revert PayMismatch(hash, ending.payHash);
@@ -192,6 +211,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         ending.claimed |= SeatMask.only(seat);
         uint128 amount = pays.payAt(seat);
         job.ledger.pay(amount);
+        if (amount != 0 && undoHash != 0) _extendRecord(job.state.owner); // of a round, not of a broken bond or the close
         emit Claimed(id, attempt, msg.sender, seat, to, amount);
         Tokens.release(owed, job.terms.token, to, amount);
     }
@@ -226,9 +246,9 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         if (aggregator == address(0) || msg.sender != aggregator) revert NotAggregator(msg.sender, aggregator);
         // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < ending.vestsAt) revert NotVested(block.timestamp, ending.vestsAt);
-        if (ending.feeClaimed) revert FeeAlreadyClaimed(attempt);
+        if (ending.feeGone) revert NoFeeDue(attempt);
 
-        ending.feeClaimed = true;
+        ending.feeGone = true;
         uint128 amount = job.terms.aggregatorFee;
         job.ledger.pay(amount);
         emit FeeClaimed(id, attempt, msg.sender, to, amount);
@@ -311,7 +331,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
             payHash: ending.payHash,
             aggregator: aggregator,
             vestsAt: ending.vestsAt,
-            feeClaimed: ending.feeClaimed,
+            feeGone: ending.feeGone,
             claimed: ending.claimed
         });
     }
@@ -340,6 +360,32 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     /// @inheritdoc IJobMarket
     function trainerAt(JobId id, uint256 seat) external view returns (address) {
         return _job(id).seats[seat].trainer;
+    }
+
+    /// @inheritdoc IJobMarket
+    function waitingOf(JobId id, address trainer) external view returns (uint256) {
+        return _job(id).waiting[trainer].stake;
+    }
+
+    /// @inheritdoc IJobMarket
+    function isIdle(JobId id, uint256 seat) external view returns (bool) {
+        return _job(id).isIdle(seat);
+    }
+
+    /// @inheritdoc IJobMarket
+    function inCohort(JobId id, uint256 seat, uint256 attempt) external view returns (bool) {
+        return _job(id).inCohort(seat, attempt);
+    }
+
+    /// @inheritdoc IJobMarket
+    function drawOf(JobId id) external view returns (uint256 blockNumber, bytes32 seed) {
+        SeatDraw storage draw = _job(id).draw;
+        return (draw.blockNumber, draw.seed);
+    }
+
+    /// @inheritdoc IJobMarket
+    function recordOf(address owner, address trainer) external view returns (TrainerRecord memory) {
+        return _records[owner][trainer];
     }
 
     /// @inheritdoc IJobMarket
@@ -387,6 +433,13 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     // ------------------------------------------------------------------ internals
+
+    function _extendRecord(address owner) private {
+        TrainerRecord storage record = _records[owner][msg.sender];
+        if (record.paidRounds == 0) record.firstAt = uint40(block.timestamp);
+        record.paidRounds += 1;
+        record.lastAt = uint40(block.timestamp);
+    }
 
     function _job(JobId id) private view returns (Job storage job) {
         job = _jobs[id];

@@ -17,6 +17,7 @@ interface Vm {
     function prank(address sender) external;
     function prank(address sender, address origin) external;
     function roll(uint256 blockNumber) external;
+    function setBlockhash(uint256 blockNumber, bytes32 hash) external;
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function skip(bool skipTest) external;
     function startPrank(address sender) external;

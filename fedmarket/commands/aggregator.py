@@ -51,7 +51,7 @@ def run(job_number: int, actor: Actor) -> None:
 @aggregator.command()
 @job_argument
 @to_option
-@click.option("--bond", is_flag=True, help="Take the bond back before the close: a successor may.")
+@click.option("--bond", is_flag=True, help="Take the bond back before the close: whoever is not active may.")
 @actor_options
 def claim(job_number: int, to: str | None, bond: bool, actor: Actor) -> None:
     """Take all vested fees of JOB, and the bond once the job is closed."""
@@ -62,9 +62,13 @@ def claim(job_number: int, to: str | None, bond: bool, actor: Actor) -> None:
     for attempt in attempts:
         actor.sender.send(f"fee/{job.id}/{attempt}", job.market.claim_fee(job.id, attempt, to))
         click.echo(f"attempt {attempt}: {money(fee_wei, token)}")
+    for attempt, why in _unearned(job, actor.address):
+        click.echo(f"attempt {attempt}: no fee, as {why}; it is the trainers' at the close")
     has_bond = bool(job.market.bond_wei(job.id, actor.address))
     if bond or (has_bond and job.market.state(job.id).closed):
         click.echo(f"bond: {money(_withdraw_bond(job, actor, to), token)}")
+    elif has_bond and job.market.aggregators(job.id)[0] != actor.address:
+        click.echo("the bond waits for its turn: --bond takes it back, once no settlement of yours can be undone")
     elif has_bond:
         click.echo("the bond is free once the job is closed: `fedmarket job close`, by anyone")
     click.echo(f"claimed {money(fee_wei * len(attempts), token)} in fees to {to}")
@@ -78,9 +82,21 @@ def _claimable_fees(job: PublishedJob, address: str) -> list[int]:
     due = []
     for attempt in job.history().settlements():
         outcome = job.market.outcome(job.id, attempt.number)
-        if outcome.aggregator == address and not outcome.fee_claimed and outcome.vests_at_s <= now_s:
+        if outcome.aggregator == address and not outcome.fee_gone and outcome.vests_at_s <= now_s:
             due.append(attempt.number)
     return due
+
+
+def _unearned(job: PublishedJob, address: str) -> list[tuple[int, str]]:
+    """The attempts that this account settled and that earned no fee, and why."""
+    if job.terms.aggregator_fee_wei == 0:
+        return []
+    settled = ((attempt, attempt.settled) for attempt in job.history().settlements() if not attempt.earns_fee)
+    return [
+        (attempt.number, "an opened exam was left out" if attempt.exam_excluded else "everybody was excluded")
+        for attempt, event in settled
+        if event is not None and event.aggregator == address
+    ]
 
 
 def _withdraw_bond(job: PublishedJob, actor: Actor, to: str) -> int:

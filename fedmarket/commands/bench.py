@@ -162,6 +162,28 @@ def mechanism(
 
 
 @bench.command()
+@click.option("--draws", "count", type=click.IntRange(2), default=50, show_default=True, help="Draws of every case.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def draws(count: int, markdown: bool, as_json: bool) -> None:
+    """Draw seats, and count what more stakes, more names, or the choice of the deciding block bring.
+
+    The contract draws, on a chain of its own, and everybody who has drawn a seat takes it.
+    """
+    # Imported here: the list of commands has no need of the compiler.
+    from fedmarket.bench.mechanism import draws as drawing
+
+    with leaving(lambda: "nothing is kept of this measurement"), _progress() as progress:
+        found = drawing.measure(count, progress)
+    if as_json:
+        click.echo(json.dumps(drawing.document(found), indent=2))
+    elif markdown:
+        click.echo(drawing.markdown(found))
+    else:
+        drawing.show(found, console())
+
+
+@bench.command()
 @click.option("--rule", default="exam", show_default=True, metavar="NAME", help="One of the gallery's.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Jobs, each on another split.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -29,7 +29,7 @@ def check_published(actor: Actor, job: JobId, state: JobState) -> None:
         return
     at_stake = money(market.ledger(job).exams_wei, market.terms(job).token)
     raise InvalidInput(
-        f"the exam of job {job} is not published: closing it now gives its deposits of {at_stake} to the trainers; "
+        f"the exam of job {job} is not published: closing it now burns its deposits of {at_stake}; "
         f"`fedmarket owner run {job}` publishes it, --forfeit-exam closes the job all the same"
     )
 

@@ -60,11 +60,13 @@ def job() -> None:
 @job.command()
 @click.option("--without-exam", is_flag=True, help="Of a job whose trainers judge one another: no reference set.")
 @click.option("--attestor", "attestors", multiple=True, metavar="ADDRESS", help="Who answers disputes; once for each.")
-def example(without_exam: bool, attestors: tuple[str, ...]) -> None:
+@click.option("--draw", is_flag=True, help="Of a job that draws its seats by stake, if more come than fit.")
+def example(without_exam: bool, attestors: tuple[str, ...], draw: bool) -> None:
     """Print a commented job spec to start from."""
     name = "digits-median.yaml" if without_exam else "digits.yaml"
     text = (EXAMPLES / name).read_text("utf-8")
-    click.echo(_with_attestors(text, attestors) if attestors else text, nl=False)
+    text = _with_attestors(text, attestors) if attestors else text
+    click.echo(_with_draw(text) if draw else text, nl=False)
 
 
 @job.command("list")
@@ -85,7 +87,7 @@ def list_jobs(options: NetworkOptions) -> None:
 @network_options
 def show(job_number: int, as_json: bool, options: NetworkOptions) -> None:
     """Show JOB: its terms, rounds, trainers, and every wei of its money."""
-    overview = JobOverview.read(Network.connect(options), job_number, exams=True)
+    overview = JobOverview.read(Network.connect(options), job_number, in_full=True)
     if as_json:
         click.echo(json.dumps(overview.to_json(), indent=2))
         return
@@ -167,6 +169,12 @@ def _with_attestors(text: str, attestors: tuple[str, ...]) -> str:
     named = ", ".join(f'"{checked_address(attestor)}"' for attestor in attestors)
     text = text.replace("# disputes:\n", "disputes:\n").replace('["0x...", "0x...", "0x..."]\n', f"[{named}]\n")
     return text.replace("#   attestors:", "  attestors:").replace("#   answer_s:", "  answer_s:")
+
+
+def _with_draw(text: str) -> str:
+    """The example, in which seats are drawn, with the time to come before the draw."""
+    text = text.replace("# entry:\n", "entry:\n").replace("#   draw_s:", "  draw_s:")
+    return text.replace("enrol_s: 120 ", "enrol_s: 300 ")
 
 
 def named_parameters(job: PublishedJob, digest: Digest) -> dict[str, NDArray[np.float32]]:

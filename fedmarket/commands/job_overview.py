@@ -8,8 +8,9 @@ from enum import IntEnum
 from typing import Any
 
 from fedmarket.commands.exam_overview import ExamLine, exam_lines
+from fedmarket.commands.seat_overview import SeatOverview
 from fedmarket.connection import Network
-from market.chain.events import WITHOUT_PROOFS, Claimed, TrainerEnrolled
+from market.chain.events import WITHOUT_PROOFS, Claimed, SeatTaken, TrainerEnrolled
 from market.chain.packed import unpack_pays
 from market.chain.records import JobState, Ledger
 from market.job_history import Attempt, JobHistory
@@ -77,11 +78,12 @@ class AttemptLine:
 
 @dataclass(frozen=True)
 class TrainerLine:
-    """One seat and what came of it."""
+    """One seat and what came of it. One that is idle is for somebody else to take."""
 
     seat: Seat
     address: str
     staked: bool
+    idle: bool
     accepted_rounds: int
     score: float
     earned_wei: int
@@ -90,7 +92,10 @@ class TrainerLine:
 
 @dataclass(frozen=True, eq=False)
 class JobOverview:
-    """A job, read at one block. `document` is None where the store does not have it, `exams` are by attempt."""
+    """A job, read at one block. `document` is None where the store does not have it, `exams` are by attempt.
+
+    `exams` is empty and `seats` None where they were not asked for.
+    """
 
     id: JobId
     block: int
@@ -102,15 +107,17 @@ class JobOverview:
     aggregators: tuple[str, ...]
     document: JobDocument | None
     exams: Mapping[int, ExamLine]
+    seats: SeatOverview | None
 
     @classmethod
-    def read(cls, network: Network, number: int, *, exams: bool = False) -> JobOverview:
+    def read(cls, network: Network, number: int, *, in_full: bool = False) -> JobOverview:
         """Read everything as of the latest block.
 
         Args:
             network: where the job is.
             number: the job's.
-            exams: whether to read how everybody did in the exams, too: that costs a request a round.
+            in_full: whether to read how everybody did in the exams, and who waits for a seat: that costs a request a
+                round, and one a seat.
 
         Raises:
             ContractRevert: there is no such job.
@@ -130,7 +137,8 @@ class JobOverview:
             history=history,
             aggregators=tuple(market.aggregators(job)),
             document=document_of(network.store, history.opened.spec),
-            exams=exam_lines(network, job, terms, history, block) if exams else {},
+            exams=exam_lines(network, job, terms, history, block) if in_full else {},
+            seats=SeatOverview.read(market, job, terms, state, history.events) if in_full else None,
         )
 
     @property
@@ -158,7 +166,8 @@ class JobOverview:
     @property
     def trainers(self) -> list[TrainerLine]:
         """Every seat that is taken, in order."""
-        addresses = {event.seat: event.trainer for event in self.history.of(TrainerEnrolled)}
+        sat = (event for event in self.history.events if isinstance(event, TrainerEnrolled | SeatTaken))
+        addresses = {event.seat: event.trainer for event in sat}
         return [self._trainer_line(seat, addresses[seat]) for seat in sorted(addresses)]
 
     def to_json(self) -> dict[str, Any]:
@@ -179,6 +188,8 @@ class JobOverview:
             "terms": _plain(asdict(self.terms)),
             "rounds": [asdict(line) for line in self.attempts],
             "trainers": [asdict(line) for line in self.trainers],
+            "waiting": [asdict(line) for line in self.seats.waiting] if self.seats else None,
+            "draw": _plain(asdict(self.seats.draw)) if self.seats and self.seats.draw else None,
             "escrow": {
                 **{name.removesuffix("_wei"): amount_wei for name, amount_wei in asdict(self.ledger).items()},
                 "locked": self.ledger.locked_wei,
@@ -186,15 +197,16 @@ class JobOverview:
         }
 
     def _trainer_line(self, seat: Seat, address: str) -> TrainerLine:
-        settled = [attempt.settled for attempt in self.history.settlements() if attempt.settled]
-        claimed = (event.amount_wei for event in self.history.of(Claimed) if event.seat == seat)
+        held = [a for a in self.history.settlements() if self.history.seat_in(address, seat, a.number) == seat]
+        claimed = (event.amount_wei for event in self.history.of(Claimed) if event.trainer == address)
         return TrainerLine(
             seat=seat,
             address=address,
             staked=bool(self.state.staked >> seat & 1),
-            accepted_rounds=sum(seat in event.accepted for event in settled),
+            idle=self.seats is not None and seat in self.seats.idle,
+            accepted_rounds=sum(seat in attempt.settled.accepted for attempt in held if attempt.settled),
             score=self.history.lifetime_q32()[seat] / ONE_Q32,
-            earned_wei=sum(credit.amount_wei for credit in self.history.credits(seat)),
+            earned_wei=sum(credit.amount_wei for credit in self.history.credits(address, seat)),
             claimed_wei=sum(claimed),
         )
 

@@ -12,9 +12,11 @@ from rich.text import Text
 from fedmarket.commands.amounts import duration, moment, money, short
 from fedmarket.commands.exam_overview import ExamLine
 from fedmarket.commands.job_overview import AttemptLine, JobOverview, Moment, TrainerLine
+from fedmarket.commands.seat_overview import SeatOverview
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleKind
+from market.protocol.seat_draw import MAX_TICKETS
 from market.protocol.terms import NATIVE, NO_ROOT, JobTerms, PayMode
 from market.storage import Cid
 
@@ -50,6 +52,8 @@ def job_report(overview: JobOverview, console: Console) -> RenderableType:
         ("Trainers", _trainers(overview.trainers, overview.terms, console.width >= WIDE_COLUMNS)),
         ("Escrow", _escrow(overview)),
     ]
+    if overview.seats and overview.seats.waiting:
+        sections.insert(2, ("Waiting for a seat", _waiting(overview.seats, overview.terms, console)))
     if overview.terms.exam.is_set:
         sections.insert(1, ("Exams", _exams(overview)))
     for title, table in sections:
@@ -88,20 +92,39 @@ def terms_rows(terms: JobTerms) -> list[tuple[str, str]]:
             "aggregator",
             f"{money(terms.aggregator_fee_wei, token)} a round; bond {money(terms.aggregator_bond_wei, token)}",
         ),
-        ("stake", f"{money(terms.trainer_stake_wei, token)} a trainer"),
+        ("stake", f"{money(terms.trainer_stake_wei, token)} a trainer{_ticket_terms(terms)}"),
         ("seats", f"{terms.seats}, at least {terms.minimum_commits} commits a round"),
         ("periods", ", ".join(f"{name} {duration(s)}" for name, s in periods if s)),
         ("vesting", f"{duration(terms.vesting_period_s)} after a settlement"),
         ("first round", f"from {moment(terms.enrol_until_s)}"),
         ("deadline", moment(terms.deadline_s)),
     ]
-    if terms.allow_root != NO_ROOT:
-        rows.append(("open to", "the accounts alone that the spec names as its trainers"))
+    rows += _entry_rows(terms)
     if terms.exam.is_set:
         rows.insert(1, ("exam", _exam_terms(terms)))
     if terms.disputes.attestors:
         rows.append(("disputes", _dispute_terms(terms)))
     return rows if token == NATIVE else [*rows, ("token", token)]
+
+
+def _ticket_terms(terms: JobTerms) -> str:
+    if not terms.entry.draw_period_s:
+        return ""
+    return f", a ticket in the draw for each that is put down, up to {MAX_TICKETS}"
+
+
+def _entry_rows(terms: JobTerms) -> list[tuple[str, str]]:
+    """Who may take a seat, and how seats are given; nothing where anybody may, and who comes first sits."""
+    entry, rows = terms.entry, []
+    if entry.allow_root != NO_ROOT:
+        rows.append(("open to", "the accounts alone that the spec names as its trainers"))
+    if entry.paid_rounds:
+        rows.append(("record", f"{entry.paid_rounds} rounds paid in jobs of {entry.patron}"))
+    if entry.draw_period_s:
+        rows.append(("draw", f"of seats, if more enrol than there are, from {moment(terms.draw_from_s)}"))
+    if entry.cohort:
+        rows.append(("cohort", f"{entry.cohort} seats, drawn anew for each attempt, train in it"))
+    return rows
 
 
 def _exam_terms(terms: JobTerms) -> str:
@@ -138,9 +161,22 @@ def _facts(overview: JobOverview) -> RenderableType:
         ("rounds done", f"{min(state.round, terms.rounds)} of {terms.rounds}"),
         ("owner", state.owner),
         ("aggregators", ", ".join(overview.aggregators) or "none yet"),
+        *_draw_rows(overview),
     ]
     contents = [("document", overview.spec_cid), ("model", overview.model_name)]
     return facts([*now, *terms_rows(terms), *contents])
+
+
+def _draw_rows(overview: JobOverview) -> list[tuple[str, str]]:
+    """How far the draw is, once it may begin."""
+    draw, terms = overview.seats.draw if overview.seats else None, overview.terms
+    if draw is None or overview.moment.now_s < terms.draw_from_s:
+        return []
+    if draw.is_decided:
+        return [("drawn", f"by block {draw.block:,}, 0x{draw.seed.hex()}")]
+    if overview.moment.now_s >= terms.enrol_until_s:
+        return [("drawn", "no: nobody asked for it in time")]
+    return [("drawn", f"by block {draw.block:,}, to come" if draw.block else "not yet: nobody has asked for it")]
 
 
 def _rounds(lines: list[AttemptLine], terms: JobTerms) -> RenderableType:
@@ -214,11 +250,29 @@ def _trainers(lines: list[TrainerLine], terms: JobTerms, wide: bool) -> Renderab
         table.add_row(
             str(line.seat),
             line.address if wide else short(line.address),
-            "in place" if line.staked else Text("none", style="red"),
+            _stake_text(line),
             str(line.accepted_rounds),
             f"{line.score:.3f}",
             money(line.earned_wei, terms.token),
             money(line.claimed_wei, terms.token),
+        )
+    return table
+
+
+def _stake_text(line: TrainerLine) -> Text:
+    if line.idle:
+        return Text(f"{'in place' if line.staked else 'none'}, idle: free to take", style="yellow")
+    return Text("in place") if line.staked else Text("none", style="red")
+
+
+def _waiting(seats: SeatOverview, terms: JobTerms, console: Console) -> RenderableType:
+    table = _table("address", ("stake", "right"), ("tickets", "right"), ("drew", "right"))
+    for line in seats.waiting:
+        table.add_row(
+            line.address if console.width >= WIDE_COLUMNS else short(line.address),
+            money(line.stake_wei, terms.token),
+            str(line.tickets) if line.tickets else "-",
+            "-" if line.number is None else f"{line.number:.4f}",
         )
     return table
 
@@ -237,7 +291,7 @@ def _escrow(overview: JobOverview) -> RenderableType:
         ("  budget", ledger.budget_wei, "reward and fees of rounds to come"),
         ("  carry", ledger.carry_wei, "owed to trainers at the close"),
         ("  credits", ledger.credits_wei, "earned and not yet claimed"),
-        ("  stakes", ledger.stakes_wei, "the trainers'"),
+        ("  stakes", ledger.stakes_wei, "the trainers', seated or waiting"),
         ("  bonds", ledger.bonds_wei, "the aggregators'"),
         ("  refundable", ledger.refundable_wei, "the owner's to take"),
         *(exams if overview.terms.exam.is_set else []),

@@ -53,15 +53,31 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     ),
     "AlreadyEnrolled": _text("{trainer} has seat {seat} already, with its stake in place"),
     "NotAllowed": _text("{account} is not among the accounts that may take a seat in this job"),
-    "SeatsFull": _text("all {seats} seats of this job are taken"),
+    "RecordTooShort": _text(
+        "this job asks for {required} rounds paid in the jobs of an owner that it names, and this account has {rounds}"
+    ),
+    "AlreadyWaiting": _text("{trainer} waits for a seat already: `fedmarket trainer run` takes one when it can"),
+    "NotWaiting": _text("{account} has no stake that waits for a seat: `fedmarket trainer enrol` puts one down"),
+    "SeatsFull": _text("all {seats} seats of this job are taken, by nobody who drew a higher number than this account"),
+    "SeatNotIdle": _text("seat {seat} is not idle: its trainer came, or somebody else has just taken it"),
+    "NotInCohort": _text("seat {seat} is not among those that train in this attempt"),
+    "NoDraw": _text("job {job} draws no seats now: it does at the end of its enrolment, or not at all"),
+    "AlreadyDrawn": _text("the seats of job {job} are drawn already"),
+    "DrawTooEarly": _text("block {decidedBy} decides the draw, and the chain is at block {blockNumber}"),
     "StakeNotInPlace": _text("seat {seat} has no stake in place: `fedmarket trainer enrol` puts it back"),
     "AlreadyBonded": _text("{aggregator} has bonded already"),
     "AggregatorQueueFull": _text("this job has {limit} aggregators already, which is the limit"),
-    "BondInUse": _text("{aggregator} is the active aggregator: its bond is free once the job is closed"),
+    "BondInUse": _text(
+        "{aggregator} is the active aggregator, or the last settlement is its own and can still be undone: its bond is "
+        "free once the job is closed, or another aggregator is active and that settlement has vested"
+    ),
     "NotBonded": _text("{account} has no bond in this job"),
     "AlreadyCommitted": _text("seat {seat} has committed in this attempt, and its stake is held until that ends"),
     "AlreadyClaimed": _text("seat {seat} has claimed its pay of attempt {attempt} already"),
-    "FeeAlreadyClaimed": _text("the fee of attempt {attempt} was claimed already"),
+    "NoFeeDue": _text(
+        "no fee is due for attempt {attempt}: it was claimed already, or not earned, as everybody was excluded or an "
+        "opened exam was left out"
+    ),
     "InsufficientDeposit": _text("the contract received {received} and needs {required}"),
     "TokenShortfall": _text("the contract holds {balance} of token {token} and owes {owed}: it takes no more of it"),
     "ERC20InsufficientBalance": _text("{sender} has {balance} of the job's token and needs {needed}"),

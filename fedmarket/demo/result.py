@@ -204,7 +204,7 @@ def _trainer(
         accepted_rounds=accepted,
         rejected_rounds=tuple(event.round for event in settled if event.round not in accepted),
         contribution=history.lifetime_q32()[seat] / (1 << 32),
-        paid_wei=sum(event.amount_wei for event in history.of(Claimed) if event.seat == seat),
+        paid_wei=sum(event.amount_wei for event in history.of(Claimed) if event.trainer == address),
         stake_forfeited_wei=forfeited_wei(history, seat),
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eth_typing import HexStr
 from web3 import Web3
 from web3.contract import Contract
-from web3.types import BlockIdentifier
+from web3.types import BlockIdentifier, TxParams, Wei
 
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
-from market.protocol.errors import InvalidInput
+from market.protocol.errors import ContractRevert, InvalidInput
 
 Abi = Sequence[Mapping[str, Any]]
 
@@ -34,6 +35,20 @@ class Gateway:
         call = self.chain.once(lambda: self._contract.functions[function](*arguments))
         # Without an offchain lookup: a contract must not send this machine to addresses of its choice.
         return self.chain.read(lambda: call.call(block_identifier=self.block, ccip_read_enabled=False))
+
+    def refusal(self, call: PreparedCall, sender: str) -> ContractRevert | None:
+        """What the contract would say to a call by this account in this block; None where it would do it."""
+        parameters: TxParams = {
+            "from": Web3.to_checksum_address(sender),
+            "to": Web3.to_checksum_address(self.address),
+            "data": HexStr("0x" + call.data.hex()),
+            "value": Wei(call.value_wei),
+        }
+        try:
+            self.chain.read(lambda: self.chain.web3.eth.call(parameters, self.block, ccip_read_enabled=False))
+        except ContractRevert as refused:
+            return refused
+        return None
 
     def _prepare(self, function: str, *arguments: Any, value_wei: int = 0) -> PreparedCall:
         data = self.chain.once(lambda: self._contract.encode_abi(function, args=list(arguments)))

@@ -1,25 +1,15 @@
-"""The marketplace's events: one frozen class each, and the reader that fetches them in bounded windows."""
+"""The marketplace's events: one frozen class each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from eth_utils.abi import event_abi_to_log_topic
-from web3.contract import Contract
-from web3.types import FilterParams, LogReceipt
-
-from market.chain.connection import Chain
 from market.chain.packed import unpack_records, unpack_scores, unpack_weights
 from market.chain.records import ExclusionReason, Fact, Verdict
-from market.chain.settlement_call import SettlementCall
-from market.protocol.errors import ChainError, ChainUnreachable
 from market.protocol.identifiers import Digest, JobId, Seat, Wei, seats_in
 from market.protocol.terms import JobTerms
-
-WINDOW_BLOCKS = 5_000
-"""How many blocks are asked for at once: most public nodes refuse more than this or 10,000."""
 
 
 def of(argument: str, parse: Callable[[Any], Any] = lambda value: value) -> Mapping[str, Any]:
@@ -80,6 +70,55 @@ class StakeWithdrawn(Event):
     seat: Seat = field(metadata=of("seat", Seat))
     to: str = field(metadata=of("to"))
     amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
+class TrainerWaits(Event):
+    """Every seat was taken: the stake waits for one."""
+
+    trainer: str = field(metadata=of("trainer"))
+    stake_wei: Wei = field(metadata=of("stake", Wei))
+
+
+@dataclass(frozen=True)
+class WaitEnded(Event):
+    """Somebody who waited took the stake back."""
+
+    trainer: str = field(metadata=of("trainer"))
+    to: str = field(metadata=of("to"))
+    amount_wei: Wei = field(metadata=of("amount", Wei))
+
+
+@dataclass(frozen=True)
+class SeatLost(Event):
+    """Somebody else takes the seat: its stake waits, its lifetime score and record of exams are zero again."""
+
+    trainer: str = field(metadata=of("trainer"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    stake_wei: Wei = field(metadata=of("stake", Wei))
+
+
+@dataclass(frozen=True)
+class SeatTaken(Event):
+    """Somebody who waited has a seat."""
+
+    trainer: str = field(metadata=of("trainer"))
+    seat: Seat = field(metadata=of("seat", Seat))
+    stake_wei: Wei = field(metadata=of("stake", Wei))
+
+
+@dataclass(frozen=True)
+class DrawFixed(Event):
+    """The block is fixed whose hash decides the draw for seats."""
+
+    number: int = field(metadata=of("blockNumber"))
+
+
+@dataclass(frozen=True)
+class SeatsDrawn(Event):
+    """The seats are drawn: `seed` is the hash that decides."""
+
+    seed: bytes = field(metadata=of("seed", bytes))
 
 
 @dataclass(frozen=True)
@@ -162,7 +201,7 @@ class ExamExcluded(Event):
 
 @dataclass(frozen=True)
 class ExamMissed(Event):
-    """A round was settled without its exam having been opened: the deposit carries over to the trainers."""
+    """A round was settled without its exam having been opened: the deposit is burned."""
 
     attempt: int = field(metadata=of("attempt"))
     deposit_wei: Wei = field(metadata=of("deposit", Wei))
@@ -185,7 +224,7 @@ class ExamPublished(Event):
 
 @dataclass(frozen=True)
 class ExamUnpublished(Event):
-    """A job was closed with its exam still secret: the deposits that were left go to the trainers."""
+    """A job was closed with its exam still secret: the deposits that were left are burned."""
 
     amount_wei: Wei = field(metadata=of("amount", Wei))
 
@@ -321,7 +360,7 @@ class AttemptUndone(Event):
 
 @dataclass(frozen=True)
 class ExamRefuted(Event):
-    """A published exam was false: the deposits that were left go to the trainers."""
+    """A published exam was false: the deposits that were left are burned."""
 
     attempt: int = field(metadata=of("attempt"))
     amount_wei: Wei = field(metadata=of("amount", Wei))
@@ -383,7 +422,8 @@ EVENTS: Mapping[str, type[Event]] = {
         *(UpdateRevealed, ExamCommitted, ExamOpened, ExamExcluded, ExamMissed, ExamTaken, StakesForfeited),
         *(UpdateExcluded, RoundProven, ModelCommitted, RoundSettled, RoundSkipped, AttemptExpired, Claimed, FeeClaimed),
         *(ExamPublished, ExamUnpublished, JobClosed, Refunded, DisputeOpened, DisputeAnswered, DisputeResolved),
-        *(AttemptUndone, ExamRefuted, DisputeBondWithdrawn),
+        *(AttemptUndone, ExamRefuted, DisputeBondWithdrawn, TrainerWaits, WaitEnded, SeatLost, SeatTaken, DrawFixed),
+        SeatsDrawn,
     )
 }
 """Every event of `IJobMarket`, by its name there."""
@@ -391,112 +431,13 @@ EVENTS: Mapping[str, type[Event]] = {
 WITHOUT_PROOFS: Sequence[type[Event]] = tuple(kind for kind in EVENTS.values() if kind is not RoundProven)
 """All but the proofs: each costs a request for its round's transaction, which may fail."""
 
-_UNBOUNDED = (TrainerEnrolled, StakeWithdrawn, AggregatorBonded, BondWithdrawn)
+_UNBOUNDED = (TrainerEnrolled, StakeWithdrawn, TrainerWaits, WaitEnded, SeatTaken, AggregatorBonded, BondWithdrawn)
 
 ROUNDS: Sequence[type[Event]] = tuple(kind for kind in WITHOUT_PROOFS if kind not in _UNBOUNDED)
 """What it takes to take part. A job's terms bound their number: who comes and goes with the same money can make as many
 of the others as they like, and whoever read those against a deadline would miss it."""
 
-
-class EventReader:
-    """Fetches and parses one contract's events."""
-
-    def __init__(self, chain: Chain, contract: Contract) -> None:
-        self._chain = chain
-        self._contract = contract
-        self._settlement = SettlementCall(contract)
-        abis = {abi["name"]: abi for abi in contract.abi if abi["type"] == "event" and abi["name"] in EVENTS}
-        self._topics = {name: bytes(event_abi_to_log_topic(abi)) for name, abi in abis.items()}
-        self._names = {topic: name for name, topic in self._topics.items()}
-
-    def fetch(
-        self, job: JobId | None, from_block: int, to_block: int | None, kinds: Iterable[type[Event]] | None
-    ) -> list[Event]:
-        """The events of these blocks, both included, in the order of the chain. Arguments as `JobMarket.events`."""
-        names = set(EVENTS if kinds is None else [kind.__name__ for kind in kinds])
-        asked = names | {RoundSettled.__name__} if RoundProven.__name__ in names else names
-        topics: list[Any] = [["0x" + self._topics[name].hex() for name in sorted(asked)]]
-        if job is not None:
-            topics.append("0x" + job.to_bytes(32, "big").hex())
-        last = self._chain.block_number() if to_block is None else to_block
-        logs = [log for window in self._windows(from_block, last) for log in self._logs(window, topics)]
-        return [event for event in self._parse(logs, names) if type(event).__name__ in names]
-
-    def latest_bond(self, job: JobId, aggregator: str, from_block: int, to_block: int) -> AggregatorBonded | None:
-        """The last bonding of one aggregator, looked for from the end: nobody else's events are read on the way."""
-        topic = "0x" + self._topics[AggregatorBonded.__name__].hex()
-        words = ("0x" + job.to_bytes(32, "big").hex(), "0x" + bytes.fromhex(aggregator[2:]).rjust(32, b"\0").hex())
-        for window in reversed(list(self._windows(from_block, to_block))):
-            found = [self._event(log) for log in self._logs(window, [topic, *words]) if self._is_ours(log)]
-            if found and isinstance(found[-1], AggregatorBonded):
-                return found[-1]
-        return None
-
-    def parse(self, logs: Iterable[LogReceipt]) -> list[Event]:
-        """This contract's events among these logs; those of other contracts are passed over."""
-        return list(self._parse(logs, set(EVENTS)))
-
-    def _parse(self, logs: Iterable[LogReceipt], names: Set[str]) -> Iterator[Event]:
-        ours = [(log, self._event(log)) for log in logs if self._is_ours(log)]
-        emitted = {event.transaction for _, event in ours if isinstance(event, RoundProven)}
-        wanted = RoundProven.__name__ in names
-        for log, event in ours:
-            if wanted and isinstance(event, RoundSettled) and event.weights and event.transaction not in emitted:
-                yield self._proven_in_call(log, event)
-            yield event
-
-    def _proven_in_call(self, log: LogReceipt, event: RoundSettled) -> RoundProven:
-        """The proof in the input of the transaction that settled this round.
-
-        Raises:
-            ChainError: the transaction is another call, so the contract should have emitted the proof.
-        """
-        web3 = self._chain.web3
-        sent = self._chain.read(lambda: web3.eth.get_transaction_by_block(log["blockHash"], log["transactionIndex"]))
-        found = self._settlement.read(bytes(sent["input"]))
-        if found is None or (found.job, found.attempt) != (event.job, event.attempt):
-            raise ChainError(f"transaction 0x{event.transaction.hex()} settles a round and carries no proof of it")
-        place = (event.block_number, event.block_hash, event.transaction, event.log_index)
-        return RoundProven(*place, event.job, event.attempt, found.gram, found.proof)
-
-    def _windows(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        for start in range(first, last + 1, WINDOW_BLOCKS):
-            yield start, min(start + WINDOW_BLOCKS - 1, last)
-
-    def _logs(self, window: tuple[int, int], topics: Sequence[Any]) -> list[LogReceipt]:
-        """The logs of a window; in halves where the node finds it too much."""
-        first, last = window
-        query: FilterParams = {"address": self._contract.address, "topics": topics, "fromBlock": first, "toBlock": last}
-        try:
-            return list(self._chain.read(lambda: self._chain.web3.eth.get_logs(query)))
-        except ChainError as error:
-            if first >= last or isinstance(error, ChainUnreachable):
-                raise
-        middle = (first + last) // 2
-        return self._logs((first, middle), topics) + self._logs((middle + 1, last), topics)
-
-    def _is_ours(self, log: LogReceipt) -> bool:
-        ours = str(log["address"]).lower() == str(self._contract.address).lower()
-        return ours and bool(log["topics"]) and bytes(log["topics"][0]) in self._names
-
-    def _event(self, log: LogReceipt) -> Event:
-        name = self._names[bytes(log["topics"][0])]
-        decoded = self._chain.once(lambda: self._contract.events[name]().process_log(log))
-        place = (log["blockNumber"], bytes(log["blockHash"]), bytes(log["transactionHash"]), log["logIndex"])
-        return _build(EVENTS[name], place, decoded["args"])
-
-
-def _in_order(value: Any) -> Any:
-    """A decoded struct as nested tuples in the order of its fields: the decoder names them, the parsers count them."""
-    if isinstance(value, Mapping):
-        return tuple(_in_order(entry) for entry in value.values())
-    return [_in_order(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def _build(kind: type[Event], place: tuple[int, bytes, bytes, int], arguments: Mapping[str, Any]) -> Event:
-    read = {
-        entry.name: entry.metadata["parse"](_in_order(arguments[entry.metadata["argument"]]))
-        for entry in fields(kind)
-        if entry.metadata
-    }
-    return kind(*place, **read)
+COMINGS_AND_GOINGS: Sequence[type[Event]] = (
+    *(TrainerEnrolled, TrainerWaits, SeatTaken, SeatLost, StakeWithdrawn, WaitEnded),
+)
+"""What a trainer does about its seat and its stake, or has done to them; whose it is is in each."""

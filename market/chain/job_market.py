@@ -12,8 +12,20 @@ from market.chain.attestation import Question
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.contract import Gateway, checked_address
-from market.chain.events import Event, EventReader
-from market.chain.records import Dispute, Exam, Fact, JobState, Ledger, Outcome, Settlement, Undo
+from market.chain.event_reader import EventReader
+from market.chain.events import COMINGS_AND_GOINGS, Event
+from market.chain.records import (
+    Dispute,
+    Exam,
+    Fact,
+    JobState,
+    Ledger,
+    Outcome,
+    SeatDraw,
+    Settlement,
+    TrainerRecord,
+    Undo,
+)
 from market.protocol.identifiers import Digest, JobId, Seat, Wei
 from market.protocol.rounds import Phase
 from market.protocol.seal import SealContext
@@ -100,6 +112,27 @@ class JobMarket(Gateway):
         """Everybody who has a seat, by seat."""
         return [self.trainer(job, Seat(seat)) for seat in range(self.state(job).seats_taken)]
 
+    def waiting_wei(self, job: JobId, trainer: str) -> Wei:
+        """The stake with which somebody waits for a seat; zero where it does not."""
+        return Wei(self._read("waitingOf", job, checked_address(trainer)))
+
+    def is_idle(self, job: JobId, seat: Seat) -> bool:
+        """Whether a seat is for somebody who waits to take, in a commit phase."""
+        return bool(self._read("isIdle", job, seat))
+
+    def in_cohort(self, job: JobId, seat: Seat, attempt: int) -> bool:
+        """Whether a seat is in an attempt's cohort; where there are none every seat is."""
+        return bool(self._read("inCohort", job, seat, attempt))
+
+    def draw(self, job: JobId) -> SeatDraw:
+        """The draw for the job's seats."""
+        number, seed = self._read("drawOf", job)
+        return SeatDraw(int(number), bytes(seed))
+
+    def record_of(self, owner: str, trainer: str) -> TrainerRecord:
+        """What a trainer was paid for in this owner's jobs."""
+        return TrainerRecord(*self._read("recordOf", checked_address(owner), checked_address(trainer)))
+
     def sealed(self, job: JobId, seat: Seat) -> bytes:
         """The seal that a seat committed in this attempt; zeros where it did not."""
         return bytes(self._read("sealAt", job, seat))
@@ -162,6 +195,11 @@ class JobMarket(Gateway):
         """
         first = self.first_block if from_block is None else from_block
         return self._events.fetch(job, first, to_block, kinds)
+
+    def comings_and_goings(self, job: JobId, trainer: str) -> list[Event]:
+        """What one trainer did about its seat and its stake, or had done to them: nobody else's events are read."""
+        last = None if self.block == "latest" else int(self.chain.block(self.block)["number"])
+        return self._events.fetch(job, self.first_block, last, COMINGS_AND_GOINGS, checked_address(trainer))
 
     def events_in(self, logs: Iterable[LogReceipt]) -> list[Event]:
         """The contract's events among a receipt's logs."""
@@ -228,16 +266,35 @@ class JobMarket(Gateway):
     def enrol(
         self, job: JobId, terms: JobTerms, amount_wei: int | None = None, proof: Sequence[bytes] = ()
     ) -> PreparedCall:
-        """Take a seat, or put a stake back.
+        """Take a seat, or put a stake back; where every seat is taken, wait for one.
 
         Args:
             job: the job's number.
             terms: its terms.
-            amount_wei: None stakes exactly what the terms ask.
+            amount_wei: None stakes exactly what the terms ask. Where seats are drawn, each multiple is a ticket.
             proof: that the sender may, where the terms say who: `market.protocol.allow_list`.
         """
         amount_wei = terms.trainer_stake_wei if amount_wei is None else amount_wei
         return self._prepare("enrol", job, amount_wei, list(proof), value_wei=_value(terms.token, amount_wei))
+
+    def draw_seats(self, job: JobId) -> PreparedCall:
+        """Fix the block that decides the draw for seats, or draw them by its hash; by anyone."""
+        return self._prepare("drawSeats", job)
+
+    def take_seat(self, job: JobId) -> PreparedCall:
+        """Take a free seat, or one that was drawn; by whoever waits."""
+        return self._prepare("takeSeat", job)
+
+    def take_idle_seat(self, job: JobId, seat: Seat, lifetime: bytes, records: bytes) -> PreparedCall:
+        """Take a seat whose trainer does not come any more; by whoever waits.
+
+        Args:
+            job: the job's number.
+            seat: which.
+            lifetime: the packed lifetime scores.
+            records: the packed records of the exams; empty in a job without an exam.
+        """
+        return self._prepare("takeIdleSeat", job, seat, lifetime, records)
 
     def withdraw_stake(self, job: JobId, to: str) -> PreparedCall:
         """Take the stake back."""

@@ -119,22 +119,55 @@ class Outcome:
 
     Attributes:
         pay_hash: what `market.chain.packed.pay_hash` makes of the pays; zero where the attempt did not pay.
-        aggregator: whose fee it was; the zero address where none is due.
+        aggregator: who settled it; the zero address where nobody did.
         vests_at_s: block timestamp from which credits can be claimed.
-        fee_claimed: whether the fee was.
+        fee_gone: whether its fee was claimed, or was never due.
         claimed: bit mask of the seats that claimed.
     """
 
     pay_hash: bytes
     aggregator: str
     vests_at_s: int
-    fee_claimed: bool
+    fee_gone: bool
     claimed: int
 
     @classmethod
     def from_abi(cls, values: Sequence[Any]) -> Outcome:
         """Parse what the contract returned."""
         return cls(*values)
+
+
+@dataclass(frozen=True)
+class TrainerRecord:
+    """What a trainer was paid for in all jobs of one owner.
+
+    Attributes:
+        paid_rounds: whose pay it claimed.
+        first_at_s: block timestamp of the first claim; zero where there was none.
+        last_at_s: of the last.
+    """
+
+    paid_rounds: int
+    first_at_s: int
+    last_at_s: int
+
+
+@dataclass(frozen=True)
+class SeatDraw:
+    """The draw for a job's seats.
+
+    Attributes:
+        block: number of the block whose hash decides; zero before it is fixed.
+        seed: that hash; zeros before it is known.
+    """
+
+    block: int
+    seed: bytes
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the seats are drawn."""
+        return any(self.seed)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from market.protocol.json_text import parse_json
 from market.protocol.seal import SALT_BYTES
 from market.protocol.vector_file import map_vector_file, slices, view_vector_bytes
 
-BOOK_FORMAT = "fedmarket/exam/1"
+BOOK_FORMAT = "fedmarket/exam/2"
 
-MAX_SECRET_SLICES = 896
+MAX_SECRET_SLICES = 720
 """More, and the book that opens them at the close would not fit one block of storage."""
 
 MAX_BOOK_BYTES = 256 * 1024
@@ -42,11 +42,14 @@ MAX_REFERENCE = (1 << 31) - 1
 
 HASH_BYTES = 32
 
+EPHEMERAL_BYTES = 32
+"""Length of the private key that a reference was sealed with."""
+
 _LEAF, _NODE = b"\x00", b"\x01"
 _EMPTY = bytes(HASH_BYTES)
 _CID = re.compile(r"b[a-z2-7]{58}")
 _DTYPE = np.dtype("<i4")
-_FIELDS = {"format", "leaves", "slices", "references"}
+_FIELDS = {"format", "leaves", "slices", "references", "sealings"}
 
 Reference = NDArray[np.int32]
 
@@ -152,12 +155,14 @@ def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
 
 @dataclass(frozen=True)
 class ExamBook:
-    """All of an exam, as its owner publishes it at the close: every slice, and every reference that was computed.
+    """All of an exam, as its owner publishes it at the close: every slice, every reference, and how each was sealed.
 
     Attributes:
         leaves: the tree's, by which a single slice that is not under the root can be named.
         slices: their openings, in the same order; the first is the public one.
         references: CID of each attempt's r, by the attempt's number, where an exam was set.
+        sealings: the ephemeral private key that each attempt's r was sealed to its aggregator with, 32 bytes, by the
+            attempt's number: with it the sealed bytes can be made again (`market.sealing.seal_to`).
 
     Raises:
         InvalidExam: other numbers of leaves and slices than an exam has, or a value that is none.
@@ -166,6 +171,7 @@ class ExamBook:
     leaves: tuple[bytes, ...]
     slices: tuple[ExamSlice, ...]
     references: Mapping[int, str]
+    sealings: Mapping[int, bytes]
 
     def __post_init__(self) -> None:
         count = len(self.slices)
@@ -178,19 +184,30 @@ class ExamBook:
             if len(leaf) != HASH_BYTES:
                 raise InvalidExam(f"leaf {index} of the exam book has {len(leaf)} bytes, expected {HASH_BYTES}")
         for attempt, reference in self.references.items():
-            if not 0 <= attempt < count - 1:
-                raise InvalidExam(f"the exam book has a reference for attempt {attempt}, expected 0 to {count - 2}")
+            self._check_attempt(attempt, "a reference")
             _check_cid(reference, f"the reference of attempt {attempt}")
+        for attempt, ephemeral in self.sealings.items():
+            self._check_attempt(attempt, "a sealing")
+            if len(ephemeral) != EPHEMERAL_BYTES:
+                length = f"{len(ephemeral)} bytes, expected {EPHEMERAL_BYTES}"
+                raise InvalidExam(f"the sealing of attempt {attempt} in the exam book has {length}")
+
+    def _check_attempt(self, attempt: int, what: str) -> None:
+        last = len(self.slices) - 2
+        if not 0 <= attempt <= last:
+            raise InvalidExam(f"the exam book has {what} for attempt {attempt}, expected 0 to {last}")
 
     @classmethod
-    def of_slices(cls, openings: Sequence[ExamSlice], references: Mapping[int, str]) -> ExamBook:
+    def of_slices(
+        cls, openings: Sequence[ExamSlice], references: Mapping[int, str], sealings: Mapping[int, bytes]
+    ) -> ExamBook:
         """The book of these slices, their leaves computed.
 
         Raises:
-            InvalidExam: other numbers of slices than an exam has, or a reference without a slice.
+            InvalidExam: other numbers of slices than an exam has, or a reference or a sealing without a slice.
         """
         leaves = tuple(opened.leaf(index) for index, opened in enumerate(openings))
-        return cls(leaves, tuple(openings), dict(references))
+        return cls(leaves, tuple(openings), dict(references), dict(sealings))
 
     @property
     def root(self) -> bytes:
@@ -234,6 +251,7 @@ class ExamBook:
             "leaves": [leaf.hex() for leaf in self.leaves],
             "slices": [{"samples": opened.samples, "salt": opened.salt.hex()} for opened in self.slices],
             "references": {str(attempt): reference for attempt, reference in self.references.items()},
+            "sealings": {str(attempt): ephemeral.hex() for attempt, ephemeral in self.sealings.items()},
         }
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
 
@@ -247,13 +265,17 @@ class ExamBook:
         fields = _parse_json(unverified_data)
         if not isinstance(fields, dict) or fields.keys() != _FIELDS or fields["format"] != BOOK_FORMAT:
             raise InvalidExam(f"the exam book is not an object of {', '.join(sorted(_FIELDS))} with {BOOK_FORMAT!r}")
-        leaves, entries, references = fields["leaves"], fields["slices"], fields["references"]
-        if not isinstance(leaves, list) or not isinstance(entries, list) or not isinstance(references, dict):
-            raise InvalidExam("the exam book's leaves, slices and references are not two lists and an object")
+        leaves, entries = fields["leaves"], fields["slices"]
+        references, sealings = fields["references"], fields["sealings"]
+        if not isinstance(leaves, list) or not isinstance(entries, list):
+            raise InvalidExam("the exam book's leaves and slices are not two lists")
+        if not isinstance(references, dict) or not isinstance(sealings, dict):
+            raise InvalidExam("the exam book's references and sealings are not two objects")
         return cls(
             tuple(_parse_hex(leaf, f"leaf {index}") for index, leaf in enumerate(leaves)),
             tuple(_parse_slice(entry, index) for index, entry in enumerate(entries)),
-            {_parse_attempt(attempt): reference for attempt, reference in references.items()},
+            {_parse_attempt(attempt, "a reference"): reference for attempt, reference in references.items()},
+            {_parse_attempt(attempt, "a sealing"): _parse_sealing(text, attempt) for attempt, text in sealings.items()},
         )
 
 
@@ -278,9 +300,13 @@ def _parse_hex(unverified_text: Any, name: str) -> bytes:
     return bytes.fromhex(unverified_text)
 
 
-def _parse_attempt(unverified_text: str) -> int:
+def _parse_sealing(unverified_text: Any, attempt: str) -> bytes:
+    return _parse_hex(unverified_text, f"the sealing of attempt {attempt}")
+
+
+def _parse_attempt(unverified_text: str, what: str) -> int:
     if not re.fullmatch(r"0|[1-9][0-9]{0,8}", unverified_text):
-        raise InvalidExam(f"the exam book has a reference for attempt {unverified_text!r:.100}, expected its number")
+        raise InvalidExam(f"the exam book has {what} for attempt {unverified_text!r:.100}, expected its number")
     return int(unverified_text)
 
 

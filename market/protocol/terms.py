@@ -63,6 +63,29 @@ NO_EXAM = ExamTerms()
 
 
 @dataclass(frozen=True)
+class EntryTerms:
+    """Who may take a seat.
+
+    Attributes:
+        allow_root: 32 bytes, of the tree over the accounts that may; zeros where anybody may.
+        patron: the owner in whose jobs a trainer has to have been paid; the zero address for nobody.
+        paid_rounds: for how many rounds.
+        draw_period_s: before the end of enrolment, when seats are drawn if more enrolled than there are; 0 for never.
+        cohort: how many seats, drawn anew for each attempt, may commit in it; 0 for all.
+    """
+
+    allow_root: bytes = NO_ROOT
+    patron: str = NATIVE
+    paid_rounds: int = 0
+    draw_period_s: int = 0
+    cohort: int = 0
+
+
+NO_ENTRY_TERMS = EntryTerms()
+"""Of a job that anybody may join, and whoever comes first."""
+
+
+@dataclass(frozen=True)
 class DisputeTerms:
     """Who answers disputes of fact, and what a dispute costs.
 
@@ -109,7 +132,7 @@ class JobTerms:
     compensation_wei: int
     price_wei: int
     score_target_q32: int
-    allow_root: bytes = NO_ROOT
+    entry: EntryTerms = NO_ENTRY_TERMS
     exam: ExamTerms = NO_EXAM
     disputes: DisputeTerms = NO_DISPUTES
     rules: RuleTerms
@@ -128,6 +151,16 @@ class JobTerms:
     def deposit_wei(self) -> int:
         """What the owner locks at opening: the budget and the deposits for exams."""
         return self.budget_wei + self.exam_deposits_wei
+
+    @property
+    def most_rows(self) -> int:
+        """The most updates that a round can have."""
+        return self.entry.cohort or self.seats
+
+    @property
+    def draw_from_s(self) -> int:
+        """From when on seats are drawn until the enrolment ends; who stakes later comes after everybody else."""
+        return self.enrol_until_s - self.entry.draw_period_s
 
     @property
     def attempt_period_s(self) -> int:
@@ -152,14 +185,15 @@ class JobTerms:
     def to_abi(self) -> tuple[Any, ...]:
         """The struct as nested tuples, in the contract's order."""
         values = [getattr(self, field.name) for field in fields(self)]
-        plain = [int(v) if isinstance(v, IntEnum) else v for v in values[:-3]]
-        return (*plain, astuple(self.exam), astuple(self.disputes), self.rules.to_abi())
+        plain = [int(v) if isinstance(v, IntEnum) else v for v in values[:-4]]
+        return (*plain, astuple(self.entry), astuple(self.exam), astuple(self.disputes), self.rules.to_abi())
 
     @classmethod
     def from_abi(cls, unverified_values: Sequence[Any]) -> JobTerms:
         """Parse what the contract returned."""
         values: dict[str, Any] = dict(zip((field.name for field in fields(cls)), unverified_values, strict=True))
         values["pay_mode"] = PayMode(values["pay_mode"])
+        values["entry"] = EntryTerms(*values["entry"])
         values["exam"] = ExamTerms(*values["exam"])
         quorum, period_s, bond_wei, attestors = values["disputes"]
         values["disputes"] = DisputeTerms(quorum, period_s, bond_wei, tuple(attestors))
@@ -174,10 +208,11 @@ class JobTerms:
         """
         _check_counts(self)
         _check_periods(self)
+        _check_entry(self)
         _check_money(self)
         _check_exam(self)
         _check_disputes(self)
-        self.rules.check(self.minimum_commits, self.seats)
+        self.rules.check(self.minimum_commits, self.most_rows)
 
 
 MAX_SEATS = 64
@@ -191,9 +226,9 @@ MAX_SLICES = 1 << 20
 MAX_ATTESTORS = 16
 
 
-def most_chunks(seats: int) -> int:
-    """Into how many pieces the vectors of a job may be cut, so that a settlement fits a block."""
-    return min(MAX_CHUNKS, MAX_POINTS // (seats + OWN_ROWS))
+def most_chunks(rows: int) -> int:
+    """Into how many pieces the vectors of a job may be cut, so that a settlement of so many updates fits a block."""
+    return min(MAX_CHUNKS, MAX_POINTS // (rows + OWN_ROWS))
 
 
 def _require(holds: bool, term: str, value: object, expected: str) -> None:
@@ -208,8 +243,8 @@ def _check_counts(terms: JobTerms) -> None:
     _require(1 <= terms.rounds < 1 << 16, "rounds", terms.rounds, "1 to 65535")
     _require(0 <= terms.scale_exponent <= 30, "scale_exponent", terms.scale_exponent, "0 to 30")
     _require(0 <= terms.initial_shift <= 8, "initial_shift", terms.initial_shift, "0 to 8")
-    most = most_chunks(terms.seats)
-    _require(1 <= terms.chunks <= most, "chunks", terms.chunks, f"1 to {most} with {terms.seats} seats")
+    most = most_chunks(terms.most_rows)
+    _require(1 <= terms.chunks <= most, "chunks", terms.chunks, f"1 to {most} with {terms.most_rows} updates a round")
 
 
 def _check_periods(terms: JobTerms) -> None:
@@ -225,6 +260,21 @@ def _check_periods(terms: JobTerms) -> None:
     earliest_s = terms.enrol_until_s + terms.attempt_period_s
     room = f"at least {earliest_s}, the end of enrolment and one attempt"
     _require(terms.deadline_s >= earliest_s, "deadline", terms.deadline_s, room)
+
+
+def _check_entry(terms: JobTerms) -> None:
+    entry, confirmation_s = terms.entry, terms.confirmation_period_s
+    period_s = entry.draw_period_s
+    longer = f"0, or longer than the confirmations' {confirmation_s} s and at most {MAX_PERIOD_S} s"
+    _require(period_s == 0 or confirmation_s < period_s <= MAX_PERIOD_S, "entry.draw_period_s", period_s, longer)
+    if entry.cohort:
+        _require(period_s > 0, "entry.draw_period_s", period_s, "more than 0: cohorts are drawn")
+        within = f"{terms.minimum_commits}, the minimum of a round, to the {terms.seats} seats"
+        _require(terms.minimum_commits <= entry.cohort <= terms.seats, "entry.cohort", entry.cohort, within)
+    if int(entry.patron, 16) == 0:
+        _require(entry.paid_rounds == 0, "entry.paid_rounds", entry.paid_rounds, "0 without an entry.patron")
+    else:
+        _require(1 <= entry.paid_rounds < 1 << 32, "entry.paid_rounds", entry.paid_rounds, "1 to 2^32 - 1")
 
 
 def _check_money(terms: JobTerms) -> None:
@@ -260,6 +310,9 @@ def _check_exam(terms: JobTerms) -> None:
     enough = f"{terms.rounds}, one a round, to {MAX_SLICES}"
     _require(terms.rounds <= exam.slices <= MAX_SLICES, "exam.slices", exam.slices, enough)
     _require(1 <= exam.deposit_wei < 1 << 128, "exam.deposit_wei", exam.deposit_wei, "1 to 2^128 - 1")
+    least = (3 * terms.round_reward_wei + 1) // 2
+    enough = f"at least {least}: one and a half rewards, more than a false exam can take, where attestors can show it"
+    _require(exam.deposit_wei >= least or not terms.disputes.attestors, "exam.deposit_wei", exam.deposit_wei, enough)
 
 
 def _check_disputes(terms: JobTerms) -> None:

@@ -6,6 +6,7 @@ from market.storage import car
 from market.storage.cid import CHUNK_BYTES, Cid
 from market.storage.content_store import BlockStore, ContentStore
 from market.storage.embedded_store import GRACE_S, Collected, EmbeddedStore
+from market.storage.file_dag import content_cid
 
 __all__ = [
     "CHUNK_BYTES",
@@ -16,4 +17,5 @@ __all__ = [
     "ContentStore",
     "EmbeddedStore",
     "car",
+    "content_cid",
 ]

@@ -5,6 +5,7 @@ The functions know no store: they are handed a way to put or get one verified bl
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -110,6 +111,11 @@ def build_file(stream: BinaryIO, put_block: PutBlock, profile: Profile = CIDV1_P
     while len(chunk) == profile.chunk_bytes and (chunk := _read_chunk(stream, profile.chunk_bytes)):
         tree.add_leaf(chunk)
     return tree.finish()
+
+
+def content_cid(data: bytes) -> Cid:
+    """The name that these bytes have in storage; nothing is stored."""
+    return build_file(io.BytesIO(data), lambda cid, block: None)
 
 
 def _read_chunk(stream: BinaryIO, chunk_bytes: int) -> bytes:

@@ -23,8 +23,12 @@ PREVENTED = tuple(
     if name != HONEST and not all(strategy.known_in(setting) for setting in strategy.settings)
 )
 """Strategies that must not pay in some kind of job."""
-HEARD = tuple(name for name, strategy in STRATEGIES.items() if name != HONEST and COURT in strategy.settings)
+ATTESTED = tuple(name for name, setting in SETTINGS.items() if setting.attested)
+HEARD = tuple(n for n, strategy in STRATEGIES.items() if n != HONEST and set(strategy.settings) & set(ATTESTED))
 """Strategies that are played before attestors."""
+FALSE_EXAMS = ("undelivered", "unpublished", "junk-exam", "rigged-exam", "rigged-once", "answers-once")
+LEAVING_OUT = ("excludes-all", "drops-exam", "drops-exam-queue")
+OCCUPYING = ("owner-occupies", "owner-occupies-once")
 MOST_GRIEFING = 2.0
 """What others lose at most for what a league loses before attestors."""
 BURNING = ("unrevealed", "third-unrevealed", "owner-unrevealed", "silent", "all-silent", "silent-third", "runaway")
@@ -65,9 +69,29 @@ def test_what_the_mechanism_prevents_does_not_pay(journal: Journal) -> None:
 
 @pytest.mark.bench
 def test_before_attestors_nothing_pays_or_harms_others_more_than_twice_but_what_is_named(journal: Journal) -> None:
-    for line in measured(journal, HEARD, (COURT,)):
+    for line in measured(journal, HEARD, ATTESTED):
         assert line.known or not line.pays, line
         assert line.known or line.griefing <= MOST_GRIEFING, line
+
+
+@pytest.mark.bench
+def test_before_attestors_an_owner_loses_more_by_any_false_exam_than_its_identities_are_paid(journal: Journal) -> None:
+    for line in measured(journal, FALSE_EXAMS, (COURT,)):
+        assert line.gain.mean < -0.3, line
+        assert line.griefing <= MOST_GRIEFING, line
+
+
+@pytest.mark.bench
+def test_nobody_earns_by_leaving_out_exams_or_everybody(journal: Journal) -> None:
+    for line in measured(journal, LEAVING_OUT):
+        assert line.gain.mean < -0.03, line
+
+
+@pytest.mark.bench
+def test_seats_that_nobody_uses_cost_little_more_than_a_round(journal: Journal) -> None:
+    for line in measured(journal, OCCUPYING):
+        assert line.gain.mean < 1.2 / ROUNDS + LITTLE, line
+        assert line.model.mean > -0.2, line
 
 
 @pytest.mark.bench

@@ -15,13 +15,13 @@ from market.chain.events import ExamCommitted, JobOpened
 from market.protocol.rounds import Phase
 from market.protocol.terms import JobTerms
 from market.storage import Cid
-from tests.integration.marketplace import Killed, Marketplace, samples, spec
+from tests.integration.marketplace import REWARD_WEI, Killed, Marketplace, samples, spec
 from trainer_client.data import Dataset
 from trainer_client.exam import load_slice, slice_bytes
 from trainer_client.job_model import JobModel
 from trainer_client.session import train_locally
 
-EXAM_DEPOSIT_WEI = 10**15
+EXAM_DEPOSIT_WEI = 3 * REWARD_WEI // 2
 EXAM = {"samples": 16, "public_samples": 24, "spares": 2, "period_s": 200, "deposit": EXAM_DEPOSIT_WEI}
 # With so few parameters three standard deviations of chance are most of the way to one.
 RULES = {"accept": ["exam"], "score": "exam", "significance": 1.0}

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.audit import AuditReport, Check, audit_job
-from fedmarket.exam_folder import content_cid
 from fedmarket.exam_grader import ModelGrader
 from market.job_history import Attempt
 from market.protocol.exam import ExamBook, Reference, format_reference
 from market.protocol.identifiers import Digest
 from market.protocol.seal import SealContext, new_salt, seal
-from market.sealing import EXAM, seal_to
+from market.sealing import EXAM, new_ephemeral, seal_to
+from market.storage import content_cid
 from tests.integration.examined import ExaminedMarketplace
 from trainer_client.exam import reference
 from trainer_client.job_model import JobModel
@@ -53,6 +53,8 @@ class HandExamined(ExaminedMarketplace):
     features: int = 8
     made: dict[int, Reference] = field(default_factory=dict)
     """Every r that was made by hand, by attempt."""
+    ephemerals: dict[int, bytes] = field(default_factory=dict)
+    """What each attempt's exam was last sealed with by hand."""
 
     def craft_of(self, seat: int, craft: Craft) -> None:
         """Let a trainer hand in something else."""
@@ -80,7 +82,8 @@ class HandExamined(ExaminedMarketplace):
         """R, sealed to an aggregator."""
         public = self.market.sealing_key(self.id, self.actor(aggregator).address)
         assert public is not None
-        return seal_to(public, place or self.place, EXAM, format_reference(r))
+        ephemeral = self.ephemerals[self.state.attempt] = new_ephemeral()
+        return seal_to(public, place or self.place, EXAM, format_reference(r), ephemeral)
 
     # ------------------------------------------------------------------ what an owner might do
 
@@ -131,11 +134,11 @@ class HandExamined(ExaminedMarketplace):
         return self.examine()
 
     def show_by_hand(self, references: Mapping[int, Reference]) -> None:
-        """Show the true slices, and these for what they were examined with."""
+        """Show the true slices, these for what they were examined with, and what each was sealed with."""
         for index in range(len(self.exam.slices)):
             self.store.add_bytes(self.exam.slice_data(index))
         kept = {attempt: str(self.store.add_bytes(format_reference(r))) for attempt, r in references.items()}
-        book = self.store.add_bytes(ExamBook.of_slices(self.exam.slices, kept).to_bytes())
+        book = self.store.add_bytes(ExamBook.of_slices(self.exam.slices, kept, self.ephemerals).to_bytes())
         self.send("owner", "show by hand", self.market.publish_exam(self.id, Digest(book.digest)))
 
     def close(self) -> None:

@@ -83,8 +83,8 @@ def test_a_round_with_no_update_left_is_settled_without_a_model(place: Marketpla
     assert place.settle()
     assert (place.state.round, place.state.model) == (1, model)
     ledger = place.ledger
-    assert (ledger.carry_wei, ledger.refundable_wei) == (REWARD_WEI, 0)
-    assert ledger.credits_wei == FEE_WEI
+    assert (ledger.carry_wei, ledger.refundable_wei) == (REWARD_WEI + FEE_WEI, 0)
+    assert ledger.credits_wei == 0, "excluding everybody earns no fee"
     assert ledger.burned_wei == (0 if revealed else 3 * STAKE_WEI)
     assert place.told["alice"][-1].startswith("round 0: 0 of 0 accepted, the model stays")
     place.check_books()

@@ -212,7 +212,7 @@ class RealJob:
             address = self.actors[name].address
             seat = self.market.seat(self.id, address)
             assert seat is not None
-            for credit in history.credits(seat):
+            for credit in history.credits(address, seat):
                 call = self.market.claim(self.id, credit.attempt, credit.pays, credit.undo, address)
                 self.send(name, f"claim {credit.attempt}", call)
 

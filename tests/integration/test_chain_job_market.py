@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU
-from market.chain import events, packed
+from market.chain import event_reader, events, packed
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
@@ -160,7 +160,7 @@ def test_events_are_the_same_in_windows_of_any_size(
     deployed: JobMarket, job: JobId, committed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = deployed.events(job)
-    monkeypatch.setattr(events, "WINDOW_BLOCKS", 1)
+    monkeypatch.setattr(event_reader, "WINDOW_BLOCKS", 1)
     assert deployed.events(job) == everything
 
 
@@ -297,14 +297,17 @@ def test_stake_is_withdrawn(deployed: JobMarket, actors: Any, devnet: Any, job: 
     assert devnet.balance_wei(receiver) == terms.trainer_stake_wei
 
 
-def test_fee_is_claimed(deployed: JobMarket, actors: Any, devnet: Any, job: JobId, revealed: Settlement) -> None:
+def test_no_fee_is_due_for_a_round_from_which_everybody_is_excluded(
+    deployed: JobMarket, actors: Any, devnet: Any, job: JobId, terms: JobTerms, revealed: Settlement
+) -> None:
     actors["aggregator"].send("settle", deployed.settle_round(job, 0, revealed))
     outcome = deployed.outcome(job, 0)
+    assert (outcome.aggregator, outcome.fee_gone) == (actors["aggregator"].address, True)
+    assert deployed.ledger(job).carry_wei == terms.round_reward_wei + terms.aggregator_fee_wei
     devnet.advance_to(outcome.vests_at_s)
-    receiver = "0x" + "96" * 20
-    actors["aggregator"].send("fee", deployed.claim_fee(job, 0, receiver))
-    assert devnet.balance_wei(receiver) == 70
-    assert deployed.outcome(job, 0).fee_claimed
+    with pytest.raises(ContractRevert) as refused:
+        actors["aggregator"].send("fee", deployed.claim_fee(job, 0, actors["aggregator"].address))
+    assert (refused.value.name, refused.value.arguments) == ("NoFeeDue", {"attempt": 0})
 
 
 def test_job_is_paid_in_a_token(

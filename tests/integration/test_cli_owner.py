@@ -182,7 +182,7 @@ def test_an_own_job_whose_exam_is_secret_is_closed_only_on_purpose(
     examined.told(*posting(examined), who="owner")
     devnet.advance(101_500)
     assert deployed.phase(JOB) is Phase.FINISHED
-    said = "its deposits of 1 ETH to the trainers; `fedmarket owner run 0` publishes it, --forfeit-exam closes the job"
+    said = "burns its deposits of 1 ETH; `fedmarket owner run 0` publishes it, --forfeit-exam closes the job"
     refuses(examined.run("job", "close", JOB, who="owner"), 2, said, "secret exam")
     assert "job 0 is closed" in examined.told("job", "close", JOB, "--forfeit-exam", who="owner")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,7 @@ import numpy as np
 import pytest
 from eth_account import Account
 
-from aggregator.audit import audit_job
-from fedmarket.attestor import AttestorSession
 from fedmarket.devnet import Devnet
-from fedmarket.exam_grader import ModelGrader
 from market.chain.attestation import Question
 from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason, Fact
@@ -22,104 +18,25 @@ from market.protocol import integer_model
 from market.protocol.errors import ContractRevert, InvalidInput
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
-from market.published_job import PublishedJob
-from tests.integration.hand_made_exams import HandExamined
-from tests.integration.marketplace import COMPENSATION_WEI, REWARD_WEI, STAKE_WEI, Marketplace
+from tests.integration.court import (
+    ANSWER_S,
+    ATTESTORS,
+    BOND_WEI,
+    Court,
+    attend,
+    attestor,
+    audited,
+    dispute,
+    settle_with,
+    watch,
+)
+from tests.integration.marketplace import COMPENSATION_WEI, REWARD_WEI, STAKE_WEI
 from trainer_client.claims import claim, claimable
-
-ANSWER_S = 120
-BOND_WEI = 10**14
-ATTESTORS = ("attestor 0", "attestor 1", "attestor 2")
-
-
-@dataclass
-class Court(Marketplace):
-    """A job with three attestors, two of whom decide."""
-
-    def post(self, **changes: Any) -> Court:
-        super().post(**{"disputes": disputes_of(self), **changes})
-        return self
-
-    def join(self, trainers: int = 4, aggregators: Any = ("alice", "bob")) -> Court:
-        super().join(trainers, aggregators)
-        return self
-
-
-@dataclass
-class ExaminedCourt(HandExamined):
-    """The same, with an exam."""
-
-    def post(self, **changes: Any) -> ExaminedCourt:
-        super().post(**{"disputes": disputes_of(self), **changes})
-        return self
-
-
-def disputes_of(place: Marketplace) -> dict[str, Any]:
-    """The section of the spec that names the attestors."""
-    accounts = [place.actor(name).address for name in ATTESTORS]
-    return {"attestors": accounts, "answer_s": ANSWER_S, "bond": f"{BOND_WEI} wei"}
-
-
-def attestor(place: Marketplace, name: str) -> AttestorSession:
-    """An attestor's session as a new process starts it."""
-    work = place.work_folder(name)
-    return AttestorSession(place.view(name), place.actor(name), work, place.srs, report=place.listen(name), poll_s=0.01)
-
-
-def attend(place: Marketplace, *names: str) -> None:
-    """Let new sessions do what is due."""
-    for name in names or ATTESTORS:
-        if place.phase is not Phase.DISPUTED and len(names) != 1:
-            return
-        attestor(place, name).advance(*place.now())
-
-
-def watch(place: Marketplace) -> None:
-    """Let every attestor look at the running attempt."""
-    for name in ATTESTORS:
-        attestor(place, name).advance(*place.now())
-
-
-def dispute(place: Marketplace, name: str, fact: Fact, attempt: int) -> None:
-    """Let somebody dispute a fact of an attempt."""
-    job: PublishedJob = place.view(name)
-    history = job.history()
-    disputed = history.attempt(attempt)
-    pays, undo = (disputed.settled.pays, history.undo_of(disputed)) if disputed.settled else (b"", None)
-    if fact is Fact.EXAM:
-        pays, undo = b"", None
-    call = job.market.dispute(job.id, job.terms, attempt, fact, pays, undo)
-    place.send(name, f"dispute {attempt} {fact}", call)
-
-
-def settle_with(place: Marketplace, change: Callable[[Any], Any]) -> None:
-    """Settle with something else in the settlement than the worker would hand in."""
-    place.advance("exam_end_s")
-    worker, state = place.worker("alice"), place.state
-    history = worker.job.history()
-    material = worker._gather(history, state.attempt)
-    assert material is not None
-    settlement = change(worker._settlement(state, history, material, worker._decide(material)))
-    place.send("alice", f"settle {state.attempt}", place.market.settle_round(place.id, state.attempt, settlement))
-
-
-def audited(place: Marketplace, folder: Path) -> list[str]:
-    """What an audit finds wrong."""
-    view = place.view("onlooker")
-    report = audit_job(view.market, place.store, place.id, place.srs, folder, grader=ModelGrader())
-    return [f"{check.name}: {check.detail}" for check in report.checks if not check.ok]
 
 
 @pytest.fixture
 def court(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> Court:
     return Court(devnet, deployed, actors, tmp_path).post().join()
-
-
-@pytest.fixture
-def exam_court(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> ExaminedCourt:
-    place = ExaminedCourt(devnet, deployed, actors, tmp_path).post(rounds=1)
-    place.join(4, ("alice", "bob"))
-    return place
 
 
 def test_answers_are_signed_over_what_the_contract_asks(court: Court) -> None:
@@ -197,7 +114,7 @@ def test_a_model_that_nobody_can_fetch_or_that_is_another_undoes_its_round(
     court.reveal()
     assert court.settle("bob")
     assert court.attempt(attempt).settled is not None
-    owed = sum(credit.amount_wei for credit in court.view("owner").history().credits(Seat(0)))
+    owed = sum(credit.amount_wei for credit in court.view("owner").history().credits("", Seat(0)))
     assert owed > REWARD_WEI // 4
     taken = court.market.withdraw_dispute_bond(court.id, "0x" + "55" * 20)
     court.send("owner", "take back", taken)
@@ -311,30 +228,22 @@ def test_rounds_that_are_over_wait_for_what_may_be_undone(court: Court, tmp_path
     assert audited(court, tmp_path / "audit") == []
 
 
-def test_an_exam_that_was_not_what_was_asked_costs_every_deposit(exam_court: ExaminedCourt) -> None:
-    court = exam_court
-    court.play_with(lambda r: -r)
-    court.devnet.advance_to(court.market.outcome(court.id, 0).vests_at_s)
-    court.show_by_hand(court.made)
-    deposits_wei = court.ledger.exams_wei
-    assert deposits_wei > 0
-    dispute(court, "trainer 0", Fact.EXAM, 0)
-    attend(court)
-    assert court.phase is Phase.FINISHED
-    assert (court.ledger.exams_wei, court.ledger.burned_wei) == (0, 0)
-    assert court.ledger.carry_wei >= deposits_wei
-    court.check_books()
-
-
-def test_an_exam_that_was_what_was_asked_costs_who_disputes_it(exam_court: ExaminedCourt, tmp_path: Path) -> None:
-    court = exam_court
-    court.play_examined()
-    assert not court.show_exams(), "a round that may still run again must not be studied for"
-    court.devnet.advance_to(court.market.outcome(court.id, 0).vests_at_s)
-    assert court.show_exams()
-    dispute(court, "trainer 0", Fact.EXAM, 0)
-    attend(court)
-    assert court.phase is Phase.FINISHED
-    assert court.ledger.burned_wei == BOND_WEI
-    assert court.ledger.exams_wei == court.terms.exam_deposits_wei
-    assert audited(court, tmp_path / "audit") == []
+def test_an_attestor_that_was_away_when_an_update_came_does_not_call_it_late(court: Court) -> None:
+    """It came after the attestors' last look, and still before the aggregator's time began."""
+    court.commit()
+    court.advance("commit_end_s")
+    court.act(["trainer 0", "trainer 1", "trainer 3"])
+    court.send("trainer 2", "reveal by hand", court.reveal_call("trainer 2", 0))
+    watch(court)
+    court.store.add_bytes(court.attempt_folder("trainer 2").update_path.read_bytes())
+    attestor(court, "attestor 2").advance(*court.now())
+    court.advance("exam_end_s")
+    watch(court)
+    court.settle_otherwise(without=Seat(2))
+    dispute(court, "trainer 2", Fact.EXCLUSION, 0)
+    for name in ATTESTORS:
+        attestor(court, name).advance(*court.now())
+    asked, attestors = court.market.dispute_of(court.id), court.view("owner").terms.disputes.attestors
+    knows = 1 << attestors.index(court.actor("attestor 2").address)
+    assert (asked.holding, asked.failing) == (0, knows), "only who had it in time knows"
+    assert court.phase is Phase.DISPUTED

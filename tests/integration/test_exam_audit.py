@@ -128,13 +128,12 @@ def test_slices_whose_labels_were_shuffled_before_the_job_opened_are_shown_with_
 def test_an_owner_who_never_shows_its_exam_loses_the_deposits_at_the_close(place: HandExamined) -> None:
     place.play_examined()
     assert place.phase is Phase.FINISHED
-    refundable_wei = place.ledger.refundable_wei
+    before = place.ledger
     place.close()
-    assert place.ledger.refundable_wei == refundable_wei
-    assert place.ledger.exams_wei == 0
-    history = place.view("onlooker").history()
-    credited_wei = sum(credit.amount_wei for seat in range(4) for credit in history.credits(Seat(seat)))
-    assert credited_wei >= EXAM_DEPOSIT_WEI
+    assert place.ledger.refundable_wei == before.refundable_wei
+    assert before.exams_wei >= EXAM_DEPOSIT_WEI
+    # What carried over is divided by score, and its last few wei burn, too.
+    assert (place.ledger.exams_wei, place.ledger.burned_wei - before.exams_wei < 4) == (0, True)
     report = place.audit()
     assert report.ok, verdicts(report)
     assert check_of(report, "exam book").detail == "the owner never showed it"

@@ -18,10 +18,10 @@ from market.chain.events import ExamMissed, ExamPublished
 from market.chain.job_market import JobMarket
 from market.chain.transactions import Finality
 from market.protocol.errors import InvalidInput
-from market.protocol.exam import MAX_BOOK_BYTES, ExamBook, agrees, parse_reference, reference_bytes
+from market.protocol.exam import MAX_BOOK_BYTES, ExamBook, Reference, agrees, parse_reference, reference_bytes
 from market.protocol.rounds import Phase
-from market.sealing import EXAM, OVERHEAD_BYTES, SealingKey
-from market.storage import Cid
+from market.sealing import EXAM, OVERHEAD_BYTES, SealingKey, seal_to
+from market.storage import Cid, content_cid
 from tests.integration.examined import EXAM_DEPOSIT_WEI, ExaminedMarketplace
 from tests.integration.marketplace import ON_ANVIL, Killed, samples
 from trainer_client.data import Dataset
@@ -58,6 +58,13 @@ def book_of(place: ExaminedMarketplace) -> ExamBook:
     return ExamBook.from_bytes(place.store.read(Cid.from_digest(published.content, 0), MAX_BOOK_BYTES))
 
 
+def resealed(place: ExaminedMarketplace, number: int, r: Reference, ephemeral: bytes) -> bytes:
+    """What everybody finds who seals a published r once more: the digest of the sealed bytes."""
+    context = place.market.seal_context(place.id, place.attempt(number).started.round, number)
+    public = place.worker("alice").key.public
+    return content_cid(seal_to(public, context, EXAM, r.tobytes(), ephemeral)).digest
+
+
 # ---------------------------------------------------------------------- a whole job
 
 
@@ -74,7 +81,7 @@ def test_a_job_is_examined_from_its_opening_to_its_close(place: ExaminedMarketpl
     book = book_of(place)
     book.check(place.terms.exam.root, place.terms.exam.slices)
     assert place.stored_slices() == [0, 1, 2, 3]
-    assert sorted(book.references) == [0, 1]
+    assert sorted(book.references) == sorted(book.sealings) == [0, 1]
     versions = place.view("auditor").history()
     for number, cid in book.references.items():
         limit = reference_bytes(place.terms.rules.dimension)
@@ -83,6 +90,7 @@ def test_a_job_is_examined_from_its_opening_to_its_close(place: ExaminedMarketpl
         assert agrees(r, recompute(place.prepared.document, model, place.exam.slice_path(number + 1)))
         other = recompute(place.prepared.document, model, place.exam.slice_path(3))
         assert not agrees(r, other)
+        assert resealed(place, number, r, book.sealings[number]) == attempts[number].exam_opened.content
 
     place.devnet.advance_to(place.devnet.timestamp() + place.terms.vesting_period_s + 1)
     lifetime = place.view("onlooker").history().packed_lifetime()
@@ -109,8 +117,26 @@ def test_the_session_runs_by_itself_and_ends_when_all_is_published(place: Examin
 
     place.examiner().run(pass_by)
     assert [event.attempt for event in place.seals()] == [0, 1]
-    assert book_of(place).references == {}
+    assert (book_of(place).references, book_of(place).sealings) == ({}, {})
     assert place.state.exam_published
+
+
+def test_what_r_was_sealed_with_is_published_alone_of_exams_that_were_opened_and_its_loss_is_told(
+    place: ExaminedMarketplace,
+) -> None:
+    place.post(rounds=3).join(4)
+    place.play_examined()
+    place.commit()
+    assert place.examine()
+    place.reveal()
+    place.settle()  # not opened
+    lost = place.market.seal_context(place.id, place.state.round, place.state.attempt)
+    place.play_examined()
+    (place.exam.attempt(lost).path / "opening.json").unlink()
+    place.devnet.mine()
+    place.examiner().run()
+    assert sorted(book_of(place).sealings) == [0]
+    assert any(f"attempt {lost.attempt}: what its r was sealed with is lost" in line for line in place.told["owner"])
 
 
 # ---------------------------------------------------------------------- killed and started again
@@ -127,6 +153,7 @@ def test_an_examiner_killed_before_or_after_its_commit_never_seals_twice(place: 
     assert kept(place).sealed() == first
     assert not place.examine()
     assert len(place.seals()) == 1
+    assert resealed(place, 0, kept(place).reference(place.terms.rules.dimension), first.ephemeral) == first.content
     place.reveal_all()
     assert place.examine()
 
@@ -307,7 +334,8 @@ def test_an_aggregator_to_whom_nothing_can_be_sealed_costs_the_owner_nothing_and
     assert attempt.settled is not None
     assert not attempt.settled.paid
     assert place.ledger.exams_wei == place.terms.exam_deposits_wei
-    assert place.ledger.carry_wei == place.terms.round_reward_wei
+    # An aggregator that leaves an opened exam out has its fee kept from it, too.
+    assert place.ledger.carry_wei == place.terms.round_reward_wei + place.terms.aggregator_fee_wei
 
 
 def test_an_attempt_that_nobody_ends_is_ended_by_the_owner_who_then_publishes_in_time(

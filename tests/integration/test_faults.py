@@ -346,7 +346,7 @@ def test_credits_outlive_the_job_and_are_paid_once_to_any_address(place: Marketp
     place.play_round()
     view, sender = place.view("trainer 0"), place.actor("trainer 0")
     assert claimable(view, sender.address) == []
-    [credit] = view.history().credits(place.seat("trainer 0"))
+    [credit] = view.history().credits("", place.seat("trainer 0"))
     with pytest.raises(ContractRevert, match="NotVested"):
         claim(view, sender, credit)
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from fedmarket.bench.mechanism.draws import Case, measure
 from fedmarket.bench.mechanism.game import Result, play
 from fedmarket.bench.mechanism.ground import Ground
 from fedmarket.bench.mechanism.settings import (
     ANSWER_S,
+    ATTESTED_DEPOSIT_WEI,
     COMPENSATION_WEI,
     DEPOSIT_WEI,
     DISPUTE_BOND_WEI,
@@ -115,6 +117,59 @@ def test_before_attestors_a_false_alarm_costs_its_bond_and_stops_nobody(ground: 
     assert lost_wei == ROUNDS * DISPUTE_BOND_WEI
     assert alarmed.accounts["trainer-0"].money_wei == quiet.accounts["trainer-0"].money_wei
     assert alarmed.frozen_s < ANSWER_S
+
+
+def test_an_aggregator_that_leaves_an_exam_out_loses_its_fee_and_its_turn(ground: Ground, honest: Result) -> None:
+    result = game(ground, "drops-exam")
+    assert (result.settled, result.paid_rounds) == (ROUNDS, ROUNDS - 1)
+    assert result.accounts["aggregator-0"].money_wei == 0
+    assert result.accounts["aggregator-1"].money_wei == (ROUNDS - 1) * FEE_WEI
+    assert trainers_wei(result) >= trainers_wei(honest)
+
+
+def test_who_excludes_everybody_has_no_fee(ground: Ground) -> None:
+    result = game(ground, "excludes-all")
+    assert result.accounts["aggregator-0"].money_wei == 0
+    assert result.burned_wei == ROUNDS * (REWARD_WEI + FEE_WEI)
+
+
+@pytest.mark.parametrize("strategy", ["undelivered", "rigged-once"])
+def test_before_attestors_a_false_exam_and_one_that_nobody_could_read_cost_every_deposit(
+    ground: Ground, strategy: str
+) -> None:
+    result = game(ground, strategy, "court")
+    assert result.disputes == 1
+    assert result.burned_wei >= ROUNDS * ATTESTED_DEPOSIT_WEI
+    identities_wei = sum(a.money_wei for name, a in result.accounts.items() if name.startswith("owner's"))
+    paid_wei = result.accounts["owner"].money_wei + identities_wei
+    assert paid_wei < -ROUNDS * (REWARD_WEI + FEE_WEI)
+
+
+def test_seats_that_nobody_uses_go_to_who_waits_after_one_round(ground: Ground) -> None:
+    result = game(ground, "owner-occupies", "court")
+    assert (result.skipped, result.settled, result.league_seats) == (1, ROUNDS - 1, 12)
+    assert result.taken_over == PEOPLE - 4
+    assert all(result.accounts[f"trainer-{person}"].money_wei > 0 for person in range(PEOPLE))
+
+
+def test_who_waits_takes_the_seats_of_those_who_miss_two_rounds_and_they_keep_what_they_earned(ground: Ground) -> None:
+    result = game(ground, "raider", "full")
+    assert result.taken_over == 2
+    assert all(result.accounts[f"trainer-{person}"].money_wei > 0 for person in range(PEOPLE))
+    assert result.accounts["trainer-8"].money_wei > result.accounts["trainer-3"].money_wei
+
+
+def test_whoever_produces_the_block_that_decides_the_draw_gets_the_seats_that_it_wants(ground: Ground) -> None:
+    result = game(ground, "owner-grinds", "drawn")
+    assert result.league_seats >= 11  # of twelve names on sixteen seats, with nine others: nine by chance
+    assert result.paid_rounds >= ROUNDS - 1
+
+
+def test_the_contract_seats_those_who_have_drawn_the_lowest_numbers() -> None:
+    cases = (Case(), Case(tickets=16), Case(names=4, blocks=8))
+    one, rich, chosen = measure(3, lambda what, done, total: None, cases)
+    assert one.seats.mean <= rich.seats.mean <= 1
+    assert chosen.seats.mean >= 3
 
 
 @pytest.mark.timeout(300)

@@ -67,14 +67,31 @@ struct ExamTerms {
     address examiner; // who commits and publishes, beside the owner; zero: the owner alone
     uint32 period; // of the exam phase
     uint32 slices; // secret ones: from `rounds` to 2^20. An attempt beyond them goes without an exam
-    uint128 deposit; // a round's: what an exam that is not opened in a settled round costs the owner
+    uint128 deposit; // a round's: what an exam that is not opened in a settled round costs the owner. With attestors, who can
+    // show a false one, at least one and a half rewards: more than that one can take
+}
+
+/// @notice Who may take a seat.
+struct EntryTerms {
+    bytes32 allowRoot; // of the Merkle tree over the accounts that may; zero: anybody may
+    address patron; // the owner in whose jobs trainers have to have been paid; zero: nowhere
+    uint32 paidRounds; // for how many rounds
+    uint32 drawPeriod; // before enrolUntil, when seats are drawn if more enrolled than there are; zero: who comes first sits
+    uint8 cohort; // how many seats, drawn anew for each attempt, may commit in it; zero: all
+}
+
+/// @notice What a trainer was paid for in all jobs of one owner.
+struct TrainerRecord {
+    uint32 paidRounds; // whose pay it claimed
+    uint40 firstAt; // when it claimed the first
+    uint40 lastAt; // and the last
 }
 
 /// @notice A job's terms. Money in the token's smallest unit, times in seconds, moments as block timestamps.
 struct JobTerms {
     address token; // zero: the chain's native coin
     uint8 seats; // 1 to 64
-    uint8 minimumCommits; // a round with fewer commits is skipped, at least 3
+    uint8 minimumCommits; // a round with fewer commits is skipped, at least 3, at most a cohort
     uint16 rounds;
     PayMode payMode;
     uint8 scaleExponent; // k: one base count of an update is 2^-k
@@ -94,7 +111,7 @@ struct JobTerms {
     uint128 compensation; // what an expired attempt owes to each revealed trainer
     uint128 price; // Price: pay of one update at the target score or above
     uint64 scoreTarget; // Price: Q32
-    bytes32 allowRoot; // of the Merkle tree over the accounts that may take a seat; zero: anybody may
+    EntryTerms entry;
     ExamTerms exam; // there is one where the rules need one, and nowhere else
     DisputeTerms disputes;
     RuleTerms rules;
@@ -173,9 +190,9 @@ struct Dispute {
 /// zero where there is nothing to undo.
 struct Outcome {
     bytes24 payHash;
-    address aggregator; // whose fee it was; zero where none is due
+    address aggregator; // who settled it; zero where nobody did
     uint40 vestsAt; // credits can be claimed from here on
-    bool feeClaimed;
+    bool feeGone; // claimed, or never due
     uint64 claimed; // seats that claimed
 }
 
@@ -221,6 +238,17 @@ interface IJobMarket {
         JobTerms terms
     );
     event TrainerEnrolled(JobId indexed job, address indexed trainer, uint256 seat, uint256 stake);
+    /// @notice Every seat is taken: the stake waits for one.
+    event TrainerWaits(JobId indexed job, address indexed trainer, uint256 stake);
+    /// @notice The block is fixed whose hash decides the draw.
+    event DrawFixed(JobId indexed job, uint256 blockNumber);
+    event SeatsDrawn(JobId indexed job, bytes32 seed);
+    /// @notice Somebody else takes the seat: its stake waits, and what its lifetime score and record were count no more.
+    event SeatLost(JobId indexed job, address indexed trainer, uint256 seat, uint256 stake);
+    /// @notice Somebody who waited has a seat.
+    event SeatTaken(JobId indexed job, address indexed trainer, uint256 seat, uint256 stake);
+    /// @notice Somebody who waited does so no more.
+    event WaitEnded(JobId indexed job, address indexed trainer, address to, uint256 amount);
     event StakeWithdrawn(JobId indexed job, address indexed trainer, uint256 seat, address to, uint256 amount);
     /// @param sealingKey the X25519 public key to which whatever this aggregator alone may read is sealed
     event AggregatorBonded(JobId indexed job, address indexed aggregator, uint256 bond, bytes32 sealingKey);
@@ -250,16 +278,17 @@ interface IJobMarket {
     /// @param contentId content digest of r, sealed to the active aggregator
     /// @param commitment C_r: the commitment of r, without blinders
     event ExamOpened(JobId indexed job, uint256 indexed attempt, bytes32 contentId, bytes commitment, bytes32 salt);
-    /// @notice The round is decided as one without an exam, though the exam was opened. It costs the owner nothing.
+    /// @notice The round is decided as one without an exam, though the exam was opened. It costs the owner nothing, and
+    /// whoever says so its fee and, where others are bonded, its place.
     event ExamExcluded(JobId indexed job, uint256 indexed attempt, ExclusionReason reason);
     /// @notice The round was decided with its exam.
     /// @param records packed, one a revealed and not excluded seat, ascending: what its exams come to with this one
     event ExamTaken(JobId indexed job, uint256 indexed attempt, bytes records);
-    /// @notice A round was settled without its exam having been opened: the deposit carries over to the trainers.
+    /// @notice A round was settled without its exam having been opened: the deposit is burned.
     event ExamMissed(JobId indexed job, uint256 indexed attempt, uint256 deposit);
     /// @param contentId content digest of all slices, their salts and every r
     event ExamPublished(JobId indexed job, bytes32 contentId);
-    /// @notice A job was closed with its exam still secret: the deposits that were left go to the trainers.
+    /// @notice A job was closed with its exam still secret: the deposits that were left are burned.
     event ExamUnpublished(JobId indexed job, uint256 amount);
     event StakesForfeited(JobId indexed job, uint256 indexed attempt, uint256 seats, uint256 burned);
     event UpdateExcluded(JobId indexed job, uint256 indexed attempt, uint256 seat, ExclusionReason reason);
@@ -339,7 +368,7 @@ interface IJobMarket {
         bytes pays,
         uint256 vestsAt
     );
-    /// @notice A published exam is false: the deposits that were left go to the trainers.
+    /// @notice A published exam is false: the deposits that were left are burned.
     event ExamRefuted(JobId indexed job, uint256 indexed attempt, uint256 amount);
     event DisputeBondWithdrawn(JobId indexed job, address indexed by, address to, uint256 amount);
     event Claimed(
@@ -366,7 +395,15 @@ interface IJobMarket {
     error OwnerCannotAggregate(address owner);
     error AlreadyEnrolled(address trainer, uint256 seat);
     error NotAllowed(address account);
+    error RecordTooShort(uint256 rounds, uint256 required);
+    error AlreadyWaiting(address trainer);
+    error NotWaiting(address account);
     error SeatsFull(uint256 seats);
+    error SeatNotIdle(uint256 seat);
+    error NotInCohort(uint256 seat);
+    error NoDraw(JobId job);
+    error AlreadyDrawn(JobId job);
+    error DrawTooEarly(uint256 blockNumber, uint256 decidedBy);
     error StakeNotInPlace(uint256 seat);
     error AlreadyBonded(address aggregator);
     error AggregatorQueueFull(uint256 limit);
@@ -407,7 +444,7 @@ interface IJobMarket {
     error PayMismatch(bytes24 hash, bytes24 expected);
     error NotVested(uint256 timestamp, uint256 vestsAt);
     error AlreadyClaimed(uint256 attempt, uint256 seat);
-    error FeeAlreadyClaimed(uint256 attempt);
+    error NoFeeDue(uint256 attempt);
     error NoAttestors(JobId job);
     error NotDisputable(uint256 attempt, Fact fact);
     error CannotDispute(address caller, uint256 attempt, Fact fact);
@@ -441,8 +478,8 @@ interface IJobMarket {
 
     /// @notice Ends a job whose rounds are over and whose last credits have vested, or whose deadline has passed. By anyone.
     /// @dev An attempt that is still open is concluded first, as `skipRound` or `expireRound` would. A job whose exam
-    /// is not published can be closed one commit period later than others; then the deposits that are left are divided
-    /// by lifetime score, else they return to the owner.
+    /// is not published can be closed one commit period later than others; then the deposits that are left are burned,
+    /// else they return to the owner.
     /// @param lifetime the packed lifetime scores
     function closeJob(JobId job, bytes calldata lifetime) external;
 
@@ -467,15 +504,30 @@ interface IJobMarket {
 
     // ------------------------------------------------------------------ trainers
 
-    /// @notice Takes a seat, or puts a forfeited or withdrawn stake back in place on the same seat.
-    /// @dev Where all seats are taken, one whose stake was withdrawn before it ever committed is handed on.
+    /// @notice Takes a seat, or puts a forfeited or withdrawn stake back in place on the same seat. Where all seats are taken,
+    /// one whose stake was withdrawn before it ever committed is handed on, and else the stake waits.
+    /// @param amount at least the terms' stake; where seats are drawn each whole multiple of it, up to 64, counts as much
     /// @param proof that the caller is among those who may, where the terms say who; not read for a seat that it has
     function enrol(JobId job, uint256 amount, bytes32[] calldata proof) external payable;
+
+    /// @notice Draws the seats of a job that draws them, and its cohorts: from the draw's period on, once. The first call fixes
+    /// a block to come; once that is there, and within 256 blocks, another one takes its hash. By anyone.
+    function drawSeats(JobId job) external;
+
+    /// @notice Seats the caller, who waits, on a free seat or, once they are drawn, in the place of who drew worst.
+    function takeSeat(JobId job) external;
+
+    /// @notice Seats the caller, who waits, on a seat that did not commit in two attempts in a row, or in one that starved. What
+    /// was earned there can be claimed as before, but its lifetime score and record are zero again.
+    /// @param lifetime the packed lifetime scores
+    /// @param records the packed records of the exams, empty in a job without an exam
+    function takeIdleSeat(JobId job, uint256 seat, bytes calldata lifetime, bytes calldata records) external;
 
     /// @notice Takes the stake back: any time but between one's commit and the end of that attempt.
     function withdrawStake(JobId job, address to) external;
 
-    /// @notice Seals an update: `seal` is `sealOf` its opening.
+    /// @notice Seals an update: `seal` is `sealOf` its opening. Where each attempt has a cohort, by a seat of it, while fewer
+    /// than its number have committed.
     function commit(JobId job, uint256 attempt, bytes32 seal) external;
 
     /// @notice Opens a trainer's seal. By anyone who knows the opening.
@@ -501,11 +553,13 @@ interface IJobMarket {
     /// @param sealingKey the X25519 public key to which exams are sealed; its event alone keeps it
     function bond(JobId job, uint256 amount, bytes32 sealingKey) external payable;
 
-    /// @notice Takes a bond back: any time as a successor, after the close as the aggregator.
+    /// @notice Takes a bond back: after the close, or as a successor, but for as long as a settlement of its own can be undone.
     function withdrawBond(JobId job, address to) external;
 
     /// @notice Settles the attempt. The contract decides from the Gram matrix, verifies that it is the one of what was
-    /// revealed, credits and starts the next round. Where the round's exam was not opened, its deposit carries over.
+    /// revealed, credits and starts the next round. Where the round's exam was not opened, its deposit is burned. No fee
+    /// is due, but carries over with the reward, where everybody is excluded, or an opened exam is left out; with the latter
+    /// the next of the bonded aggregators takes over.
     function settleRound(JobId job, uint256 attempt, Settlement calldata settlement) external;
 
     /// @notice Pays the caller's fee of a settled attempt.
@@ -564,6 +618,16 @@ interface IJobMarket {
     /// @return taken whether the account has a seat
     function seatOf(JobId job, address trainer) external view returns (bool taken, uint256 seat);
     function trainerAt(JobId job, uint256 seat) external view returns (address);
+    /// @notice The stake with which an account waits for a seat.
+    function waitingOf(JobId job, address trainer) external view returns (uint256 stake);
+    /// @notice Whether somebody who waits may take this seat, whoever has it, in a commit phase.
+    function isIdle(JobId job, uint256 seat) external view returns (bool);
+    /// @notice Whether a seat is in an attempt's cohort. Before the draw, and without cohorts, every seat is.
+    function inCohort(JobId job, uint256 seat, uint256 attempt) external view returns (bool);
+    /// @notice The draw: the block whose hash decides it, and that hash, zero before they are known.
+    function drawOf(JobId job) external view returns (uint256 blockNumber, bytes32 seed);
+    /// @notice What an account was paid for in this owner's jobs.
+    function recordOf(address owner, address trainer) external view returns (TrainerRecord memory);
     /// @notice The seat's seal of the running attempt, zero where it has none.
     function sealAt(JobId job, uint256 seat) external view returns (bytes32);
     /// @notice The attempt's exam.

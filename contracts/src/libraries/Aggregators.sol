@@ -47,6 +47,16 @@ library Aggregators {
         delete job.queue[place];
     }
 
+    /// @notice Puts the active aggregator behind all others.
+    function rotate(Job storage job) internal {
+        Bonded memory first = job.queue[0];
+        uint256 last = 0;
+        for (; last < MAX_QUEUE - 1 && job.queue[last + 1].account != address(0); ++last) {
+            job.queue[last] = job.queue[last + 1];
+        }
+        job.queue[last] = first;
+    }
+
     /// @notice The bonded aggregators, the active one first.
     function list(Job storage job) internal view returns (address[] memory accounts) {
         uint256 count = 0;

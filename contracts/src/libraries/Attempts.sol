@@ -18,7 +18,7 @@ import {SeatMask} from "./SeatMask.sol";
 import {Seats} from "./Seats.sol";
 import {Settlements} from "./Settlements.sol";
 
-/// @notice How attempts start and end, and how updates are revealed. Whether they may is checked by the marketplace.
+/// @notice How attempts start and end, and how updates are sealed and revealed. Whether they may is checked by the marketplace.
 /// @dev Linked, not inlined: the marketplace alone would be larger than a contract may be. It runs in the
 /// marketplace's storage, and its events are the marketplace's.
 library Attempts {
@@ -44,6 +44,15 @@ library Attempts {
         );
     }
 
+    /// @notice Seals the caller's update in the current attempt.
+    function commit(Job storage job, JobId id, bytes32 seal) external {
+        if (seal == 0) revert IJobMarket.EmptySeal();
+        uint256 seat = job.seatOf(msg.sender);
+
+        job.commit(seat, seal);
+        emit IJobMarket.UpdateCommitted(id, job.state.attempt, msg.sender, seat, seal);
+    }
+
     /// @notice Opens a trainer's seal in the current attempt.
     function reveal(
         Job storage job,
@@ -62,7 +71,8 @@ library Attempts {
         emit IJobMarket.UpdateRevealed(id, attempt, trainer, seat, contentId, commitment, salt);
     }
 
-    /// @notice Concludes the round as the rules decide, and starts the next one.
+    /// @notice Concludes the round as the rules decide, and starts the next one: under another aggregator, where this one
+    /// left an opened exam out.
     function settle(
         Job storage job,
         JobId id,
@@ -71,6 +81,7 @@ library Attempts {
         Settlement calldata settlement
     ) external {
         job.settle(id, rules, verifier, settlement);
+        if (settlement.examReason != 0) job.rotate();
         job.state.conclude(true);
         start(job, id);
     }
@@ -115,6 +126,7 @@ library Attempts {
         bool hadMinimum = state.hadMinimum;
         job.ledger.skip(job.terms.roundReward, job.terms.aggregatorFee, hadMinimum);
         emit IJobMarket.RoundSkipped(id, state.round, state.attempt, hadMinimum);
+        job.starved = state.attempt + 1;
         state.conclude(true);
     }
 
@@ -122,23 +134,23 @@ library Attempts {
         JobState storage state = job.state;
         address aggregator = job.active();
         job.forfeit(id);
-        (bytes memory pays, uint128 burned) = breakBond(job, state.attempt, state.revealed);
+        (bytes memory pays, uint128 burned) = breakBond(job, aggregator, state.attempt, state.revealed);
         emit IJobMarket.AttemptExpired(id, state.round, state.attempt, aggregator, burned, pays, block.timestamp);
         state.conclude(false);
     }
 
-    /// @notice Breaks the active aggregator's bond: a fixed compensation to each of the seats that revealed in an attempt,
+    /// @notice Breaks an aggregator's bond: a fixed compensation to each of the seats that revealed in an attempt,
     /// which is all that the attempt leaves behind, and the rest is burned.
     /// @return pays the packed compensation
     /// @return burned the rest
-    function breakBond(Job storage job, uint256 attempt, uint64 revealed)
+    function breakBond(Job storage job, address aggregator, uint256 attempt, uint64 revealed)
         internal
         returns (bytes memory pays, uint128 burned)
     {
         uint128 compensation = job.terms.compensation;
         pays = Outcomes.samePay(job.terms.seats, revealed, compensation);
         uint256 total = revealed.count() * compensation;
-        burned = job.ledger.breakBond(job.unbond(job.active()), total.toUint128());
+        burned = job.ledger.breakBond(job.unbond(aggregator), total.toUint128());
         job.record(attempt, pays, 0, 0, block.timestamp);
     }
 }

@@ -188,7 +188,7 @@ library Disputes {
         if (dispute.fact == Fact.Exam) {
             _emitResolved(job, id, Verdict.Fails, 0);
             uint128 deposits = job.ledger.exams;
-            job.ledger.forfeitExams(deposits);
+            job.ledger.burnExams(deposits);
             emit IJobMarket.ExamRefuted(id, dispute.attempt, deposits);
             return;
         }
@@ -206,7 +206,7 @@ library Disputes {
     }
 
     /// @dev Takes the job back to before the settlement, breaks the bond of the aggregator that made it, and compensates
-    /// those who revealed. It is still the active one: the attempt that waits had no end yet.
+    /// those who revealed. It is bonded still: nobody takes a bond back while a settlement of its own can be undone.
     function _undo(Job storage job, JobId id, Dispute storage dispute) private {
         JobState storage state = job.state;
         Undo memory undo = job.undo;
@@ -217,11 +217,13 @@ library Disputes {
         if (state.hasExam) state.recordsHash = undo.recordsHash;
         // forge-lint: disable-next-line(unsafe-typecast)
         (state.round, state.hadMinimum) = (uint16(round), true); // without its minimum it had not been settled
-        job.ledger.unsettle(job.terms.roundReward, job.terms.aggregatorFee, dispute.pays, undo.returned);
+        Ending storage ending = job.endings[attempt];
+        (uint128 fee, address aggregator) = (job.terms.aggregatorFee, job.bonder(ending.aggregator));
+        uint128 credited = dispute.pays + (ending.feeGone ? 0 : fee);
+        job.ledger.unsettle(job.terms.roundReward + fee, credited, undo.returned);
         if (undo.examMissed) job.ledger.restoreExams(job.terms.exam.deposit);
 
-        address aggregator = job.active();
-        (bytes memory pays, uint128 burned) = Attempts.breakBond(job, attempt, undo.revealed);
+        (bytes memory pays, uint128 burned) = Attempts.breakBond(job, aggregator, attempt, undo.revealed);
         emit IJobMarket.AttemptUndone(id, round, attempt, aggregator, burned, pays, block.timestamp);
     }
 

@@ -34,20 +34,22 @@ library Escrow {
 
     // ------------------------------------------------------------------ within
 
-    /// @notice Concludes a settled round: what is neither paid nor returned carries over.
-    function settle(Ledger storage ledger, uint128 reward, uint128 fee, uint128 pays, uint128 returned) internal {
+    /// @notice Concludes a settled round: what of its budget is neither paid nor returned carries over.
+    /// @param budget the round's reward and fee
+    /// @param credited its pays, and the fee where it is due
+    function settle(Ledger storage ledger, uint128 budget, uint128 credited, uint128 returned) internal {
         // Both first, then both written: they share a word.
-        (uint128 budget, uint128 carry) = (ledger.budget - reward - fee, ledger.carry + reward - pays - returned);
-        (ledger.budget, ledger.carry) = (budget, carry);
-        ledger.credits += pays + fee;
+        (uint128 left, uint128 carry) = (ledger.budget - budget, ledger.carry + budget - credited - returned);
+        (ledger.budget, ledger.carry) = (left, carry);
+        ledger.credits += credited;
         if (returned != 0) ledger.refundable += returned;
     }
 
     /// @notice What `settle` did, the other way round.
-    function unsettle(Ledger storage ledger, uint128 reward, uint128 fee, uint128 pays, uint128 returned) internal {
-        ledger.budget += reward + fee;
-        ledger.carry = ledger.carry + pays + returned - reward;
-        ledger.credits -= pays + fee;
+    function unsettle(Ledger storage ledger, uint128 budget, uint128 credited, uint128 returned) internal {
+        ledger.budget += budget;
+        ledger.carry = ledger.carry + credited + returned - budget;
+        ledger.credits -= credited;
         ledger.refundable -= returned;
     }
 
@@ -72,15 +74,15 @@ library Escrow {
         ledger.burned += burned;
     }
 
-    /// @notice Lets deposits for exams carry over.
-    function forfeitExams(Ledger storage ledger, uint128 amount) internal {
+    /// @notice Burns deposits for exams. They go to no trainer: an owner's own identities may be the ones with the scores.
+    function burnExams(Ledger storage ledger, uint128 amount) internal {
         ledger.exams -= amount;
-        ledger.carry += amount;
+        ledger.burned += amount;
     }
 
-    /// @notice What `forfeitExams` did, the other way round.
+    /// @notice What `burnExams` did, the other way round.
     function restoreExams(Ledger storage ledger, uint128 amount) internal {
-        ledger.carry -= amount;
+        ledger.burned -= amount;
         ledger.exams += amount;
     }
 

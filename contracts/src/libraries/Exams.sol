@@ -91,11 +91,11 @@ library Exams {
     /// @notice Takes the deposit of a round that ends with a missed exam: there is one for each.
     function chargeMissed(Job storage job, JobId id) internal {
         uint128 deposit = job.terms.exam.deposit;
-        job.ledger.forfeitExams(deposit);
+        job.ledger.burnExams(deposit);
         emit IJobMarket.ExamMissed(id, job.state.attempt, deposit);
     }
 
-    /// @notice Returns the deposits that are left to the owner of an exam that is published, and else to the trainers.
+    /// @notice Returns the deposits that are left to the owner of an exam that is published, and else burns them.
     function concludeExams(Job storage job, JobId id) internal returns (uint128 returned) {
         if (!job.state.hasExam) return 0;
         uint128 amount = job.ledger.exams;
@@ -103,7 +103,7 @@ library Exams {
             job.ledger.returnExams(amount);
             return amount;
         }
-        job.ledger.forfeitExams(amount);
+        job.ledger.burnExams(amount);
         emit IJobMarket.ExamUnpublished(id, amount);
     }
 

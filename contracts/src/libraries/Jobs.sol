@@ -3,11 +3,33 @@ pragma solidity 0.8.30;
 
 import {Dispute, JobState, JobTerms, Ledger, Undo} from "../interfaces/IJobMarket.sol";
 
-/// @notice A trainer's place in a job. It never changes hands.
+/// @notice A trainer's place in a job.
 struct Seat {
     address trainer;
+    uint32 since; // the attempt that ran or was next when it was taken: what it earns from then on is this trainer's
+    uint32 nextAttempt; // the first that it could commit in and has not
+    bool isLate; // staked once the draw had begun: any other goes first
     uint128 stake; // what arrived; zero while no stake is in place
     bytes32 seal; // of the last attempt in which this seat committed
+}
+
+/// @notice A seat that a trainer once had: what it earned in these attempts is still that trainer's.
+struct Tenure {
+    uint8 seat;
+    uint32 since;
+    uint32 until; // the first attempt that it did not have it in
+}
+
+/// @notice The stake of a trainer without a seat.
+struct Waiting {
+    uint128 stake;
+    bool isLate; // it does not take part in the draw
+}
+
+/// @notice The draw for seats, where more enrol than there are.
+struct SeatDraw {
+    uint64 blockNumber; // whose hash decides; zero: nobody asked yet
+    bytes32 seed; // that hash, zero before it is known
 }
 
 /// @notice A place in the queue of aggregators; empty where the account is zero.
@@ -21,9 +43,9 @@ struct Bonded {
 struct Ending {
     bytes24 payHash;
     uint40 vestsAt;
-    uint24 aggregator; // the number of the one whose fee it was; zero where none is due
+    uint24 aggregator; // the number of the one who settled it; zero where nobody did
     uint64 claimed; // seats that claimed
-    bool feeClaimed;
+    bool feeGone; // claimed, or never due
 }
 
 /// @notice What is kept of an attempt's exam, for ever: attempts are never numbered twice.
@@ -39,6 +61,10 @@ struct Job {
     Ledger ledger;
     mapping(uint256 seat => Seat) seats;
     mapping(address trainer => uint256 seatPlusOne) seatNumbers;
+    mapping(address trainer => Tenure[]) tenures; // seats that were taken from it
+    mapping(address trainer => Waiting) waiting;
+    SeatDraw draw;
+    uint32 starved; // the last attempt that starved, plus one
     Bonded[8] queue; // of aggregators, without gaps, the active one first
     address[] bonders; // everybody who ever bonded, by number
     mapping(address aggregator => uint128) bonds;

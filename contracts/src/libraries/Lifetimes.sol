@@ -45,6 +45,14 @@ library Lifetimes {
         if (changed) job.state.lifetimeHash = keccak256(sums);
     }
 
+    /// @notice Takes a seat's score off it.
+    function clear(Job storage job, bytes calldata lifetime, uint256 seat) internal {
+        requireMatch(job, lifetime);
+        bytes memory sums = lifetime;
+        sums.setScore(seat, 0);
+        job.state.lifetimeHash = keccak256(sums);
+    }
+
     /// @notice Divides an amount by lifetime score; nobody is paid where nobody has one.
     function divide(uint256 amount, uint256 seats, bytes memory lifetime)
         internal

@@ -45,7 +45,7 @@ library Openings {
     ) external {
         job.terms = unverifiedTerms; // first, so that the one copy of their code reads them from storage
         JobTerms memory terms = job.terms;
-        terms.check(rules.check(terms.rules, terms.minimumCommits, terms.seats));
+        terms.check(rules.check(terms.rules, terms.minimumCommits, terms.mostRows()));
         _check(opening, verifier);
         _begin(job, terms, opening.initialModel, initialCommitment);
         uint128 received = _fund(job, terms, owed, opening.amount);

@@ -19,7 +19,7 @@ library Outcomes {
 
     /// @notice Records an attempt's outcome.
     /// @param undoHash binds the settlement's `Undo`, zero where nothing can be undone
-    /// @param aggregator the number of the one whose fee is due, zero where none is
+    /// @param aggregator the number of who settled it, zero where nobody did
     function record(
         Job storage job,
         uint256 attempt,

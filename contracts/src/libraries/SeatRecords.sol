@@ -18,9 +18,7 @@ library SeatRecords {
 
     /// @notice The records of the seats of `mask`, in ascending order. Refuses other records than those whose hash is kept.
     function select(Job storage job, bytes calldata records, uint64 mask) internal view returns (bytes memory rows) {
-        bytes32 expected = job.state.recordsHash;
-        bytes32 hash = keccak256(records);
-        if (hash != expected) revert IJobMarket.RecordsMismatch(hash, expected);
+        _requireMatch(job, records);
         bytes memory all = records;
         rows = new bytes(mask.count() * PackedArray.RECORD_BYTES);
         unchecked {
@@ -43,5 +41,19 @@ library SeatRecords {
         }
         job.state.recordsHash = keccak256(all);
         emit IJobMarket.ExamTaken(id, job.state.attempt, rows);
+    }
+
+    /// @notice Takes a seat's record off it.
+    function clearRecord(Job storage job, bytes calldata records, uint256 seat) internal {
+        _requireMatch(job, records);
+        bytes memory all = records;
+        all.setRecord(seat, 0);
+        job.state.recordsHash = keccak256(all);
+    }
+
+    function _requireMatch(Job storage job, bytes calldata records) private view {
+        bytes32 expected = job.state.recordsHash;
+        bytes32 hash = keccak256(records);
+        if (hash != expected) revert IJobMarket.RecordsMismatch(hash, expected);
     }
 }

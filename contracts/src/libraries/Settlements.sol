@@ -76,7 +76,8 @@ library Settlements {
         if (settled.included != 0) _publish(job, id, settlement);
         job.forfeit(id);
         settled.undo.examMissed = job.isMissed();
-        _credit(job, settled);
+        // Work that decides nothing earns nothing: neither excluding everybody nor leaving an opened exam out.
+        _credit(job, settled, settled.included != 0 && settlement.examReason == 0);
         if (settled.undo.examMissed) job.chargeMissed(id);
         if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
         bytes memory records = settled.decision.records;
@@ -165,17 +166,18 @@ library Settlements {
         }
     }
 
-    /// @dev Divides the round's reward, and credits the pays and the caller's fee.
-    function _credit(Job storage job, Settled memory settled) private {
+    /// @dev Divides the round's reward, and credits the pays and, where it is due, the caller's fee.
+    function _credit(Job storage job, Settled memory settled, bool feeDue) private {
         JobTerms storage terms = job.terms;
         Shares memory shares = _divide(job, settled);
-        uint128 fee = terms.aggregatorFee;
+        (uint128 fee, uint128 credited) = (terms.aggregatorFee, shares.total.toUint128());
         settled.pays = Outcomes.spread(terms.seats, settled.included, shares.pays);
         settled.undo.returned = shares.returned.toUint128();
         settled.vestsAt = block.timestamp + terms.vestingPeriod;
-        job.ledger.settle(terms.roundReward, fee, shares.total.toUint128(), settled.undo.returned);
-        uint24 aggregator = fee == 0 ? 0 : job.queue[0].number;
-        job.record(job.state.attempt, settled.pays, _hashOf(settled.undo), aggregator, settled.vestsAt);
+        job.ledger.settle(terms.roundReward + fee, feeDue ? credited + fee : credited, settled.undo.returned);
+        uint256 attempt = job.state.attempt;
+        job.record(attempt, settled.pays, _hashOf(settled.undo), job.queue[0].number, settled.vestsAt);
+        if (!feeDue) job.endings[attempt].feeGone = true;
     }
 
     /// @dev Of its ABI encoding: in memory, too, each of its nine members has a word.

@@ -27,6 +27,7 @@ library Terms {
         if (terms.exam.root == 0) _checkNoExam(terms.exam, needsExam);
         else _checkExam(terms, needsExam);
         _checkTimes(terms);
+        _checkEntry(terms);
         _checkMoney(terms);
         _checkDisputes(terms, terms.disputes);
     }
@@ -41,13 +42,18 @@ library Terms {
         return terms.rounds * uint256(terms.exam.deposit);
     }
 
+    /// @notice The most updates that a round can have.
+    function mostRows(JobTerms memory terms) internal pure returns (uint256) {
+        return terms.entry.cohort == 0 ? terms.seats : terms.entry.cohort;
+    }
+
     function _checkSizes(JobTerms memory terms) private pure {
         _within("seats", terms.seats, 1, MAX_SEATS);
         _within("minimumCommits", terms.minimumCommits, MIN_COMMITS, terms.seats);
         _atLeast("rounds", terms.rounds, 1);
         _within("scaleExponent", terms.scaleExponent, 0, MAX_SCALE_EXPONENT);
         _within("initialShift", terms.initialShift, 0, MAX_SHIFT);
-        _within("chunks", terms.chunks, 1, Math.min(MAX_CHUNKS, MAX_POINTS / (terms.seats + OWN_ROWS)));
+        _within("chunks", terms.chunks, 1, Math.min(MAX_CHUNKS, MAX_POINTS / (mostRows(terms) + OWN_ROWS)));
     }
 
     function _checkTimes(JobTerms memory terms) private view {
@@ -60,6 +66,22 @@ library Terms {
         uint256 period = uint256(terms.commitPeriod) + terms.revealPeriod + terms.exam.period + terms.settlePeriod;
         _atLeast("enrolUntil", terms.enrolUntil, block.timestamp);
         _within("deadline", terms.deadline, terms.enrolUntil + period, block.timestamp + MAX_DURATION);
+    }
+
+    /// @dev Where seats are drawn there is time to enrol before, and nobody's record counts that nobody vouches for.
+    function _checkEntry(JobTerms memory terms) private view {
+        uint256 period = terms.entry.drawPeriod;
+        if (period != 0) {
+            _within("entry.drawPeriod", period, uint256(terms.confirmationPeriod) + 1, MAX_PERIOD);
+            _atLeast("enrolUntil", terms.enrolUntil, block.timestamp + period + 1);
+        }
+        uint256 cohort = terms.entry.cohort;
+        if (cohort != 0) {
+            if (period == 0) revert IJobMarket.InvalidTerm("entry.drawPeriod", 0);
+            _within("entry.cohort", cohort, terms.minimumCommits, terms.seats);
+        }
+        bool hasPatron = terms.entry.patron != address(0);
+        _within("entry.paidRounds", terms.entry.paidRounds, hasPatron ? 1 : 0, hasPatron ? type(uint32).max : 0);
     }
 
     function _checkNoExam(ExamTerms memory exam, bool needsExam) private pure {
@@ -75,7 +97,9 @@ library Terms {
         if (!needsExam) revert IJobMarket.InvalidTerm("exam.root", uint256(exam.root));
         _within("exam.period", exam.period, uint256(terms.confirmationPeriod) + 1, MAX_PERIOD);
         _within("exam.slices", exam.slices, terms.rounds, MAX_SLICES);
-        _atLeast("exam.deposit", exam.deposit, 1);
+        // A false exam takes up to a round's reward from the trainers: whoever sets one loses half as much again.
+        bool canBeShown = terms.disputes.attestors.length != 0;
+        _atLeast("exam.deposit", exam.deposit, canBeShown ? (3 * uint256(terms.roundReward) + 1) / 2 : 1);
     }
 
     /// @dev A stake is no less than the most that one round can pay one trainer: in a pot twice the reward.

@@ -497,9 +497,10 @@ contract AnswerDisputeTest is DisputeFixture {
 
     function test_answer_whoExcludesEverybodyLosesItsBond() public {
         _playExcluding(4, 15);
-        vm.assertEq(market.ledgerOf(job).carry, REWARD);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD + FEE);
+        vm.assertTrue(market.outcomeOf(job, 0).feeGone);
         _disputeAndUndo(_trainer(1), Fact.Exclusion);
-        _assertUndone(2, block.timestamp);
+        _assertUndone(2, block.timestamp); // the fee that was never due is the round's again
         _play(4);
         vm.assertEq(market.ledgerOf(job).credits, 4 * COMPENSATION + REWARD + FEE);
     }
@@ -509,14 +510,16 @@ contract AnswerDisputeTest is DisputeFixture {
     function test_answer_anUndoneRoundsExamIsMissedOnce() public {
         _startWith(_examTerms());
         _play(3);
-        vm.assertEq(market.ledgerOf(job).exams, (ROUNDS - 1) * DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).exams, (ROUNDS - 1) * EXAM_DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).burned, EXAM_DEPOSIT);
         _disputeAndUndo(_trainer(0), Fact.Model);
         _assertUndone(2, block.timestamp);
-        vm.assertEq(market.ledgerOf(job).exams, ROUNDS * DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).exams, ROUNDS * EXAM_DEPOSIT);
         _play(3);
-        vm.assertEq(market.ledgerOf(job).exams, (ROUNDS - 1) * DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).exams, (ROUNDS - 1) * EXAM_DEPOSIT);
         _sit(3);
-        vm.assertEq(market.ledgerOf(job).exams, (ROUNDS - 1) * DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).exams, (ROUNDS - 1) * EXAM_DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).burned, EXAM_DEPOSIT + BOND - 3 * COMPENSATION);
         _assertConserved();
     }
 
@@ -558,15 +561,18 @@ contract AnswerDisputeTest is DisputeFixture {
         _sit(3);
         _publishVested();
         vm.warp(block.timestamp + VESTING - 1);
-        uint128 carry = market.ledgerOf(job).carry + ROUNDS * DEPOSIT;
+        Ledger memory ledger = market.ledgerOf(job);
         _disputeExam(_trainer(4), 0);
         vm.warp(block.timestamp + 10);
         vm.expectEmit(address(market));
-        emit IJobMarket.ExamRefuted(job, 0, ROUNDS * DEPOSIT);
+        emit IJobMarket.ExamRefuted(job, 0, ROUNDS * EXAM_DEPOSIT);
         _answer(false, 1, QUORUM);
         _assertPhase(Phase.Finished);
         vm.assertEq(market.ledgerOf(job).exams, 0);
+        vm.assertEq(market.ledgerOf(job).burned, ledger.burned + ROUNDS * EXAM_DEPOSIT); // to nobody
+        vm.assertEq(market.ledgerOf(job).carry, ledger.carry);
         vm.warp(block.timestamp + 1);
+        uint128 carry = ledger.carry;
         vm.expectEmit(address(market));
         emit IJobMarket.JobClosed(job, ROUNDS, 0, carry - carry / 3 * 3, _packSame(3, carry / 3));
         market.closeJob(job, _packLifetime());
@@ -584,7 +590,7 @@ contract AnswerDisputeTest is DisputeFixture {
         _publishVested();
         _disputeExam(_trainer(4), 2);
         _answer(true, 1, QUORUM);
-        vm.assertEq(market.ledgerOf(job).exams, ROUNDS * DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).exams, ROUNDS * EXAM_DEPOSIT);
         vm.assertEq(market.ledgerOf(job).burned, DISPUTE_BOND);
     }
 

@@ -15,7 +15,7 @@ interface TallyVm {
 /// @notice Counts what the actors achieved in a run, and appends a line to the file that INVARIANT_TALLY names. What each
 /// function does stands in an event of its own, and what a call that was refused logged is not counted.
 abstract contract CampaignTally is Base {
-    uint256 private constant ENDS = 30;
+    uint256 private constant ENDS = 36;
     TallyVm private constant TALLY = TallyVm(address(vm));
 
     function _tally(EventLedger actors) internal {
@@ -60,6 +60,12 @@ abstract contract CampaignTally is Base {
         if (i == 26) return ("a_dispute_resolved", IJobMarket.DisputeResolved.selector);
         if (i == 27) return ("a_settlement_undone", IJobMarket.AttemptUndone.selector);
         if (i == 28) return ("an_exam_refuted", IJobMarket.ExamRefuted.selector);
-        return ("withdrawDisputeBond", IJobMarket.DisputeBondWithdrawn.selector);
+        if (i == 29) return ("withdrawDisputeBond", IJobMarket.DisputeBondWithdrawn.selector);
+        if (i == 30) return ("wait_for_a_seat", IJobMarket.TrainerWaits.selector);
+        if (i == 31) return ("drawSeats", IJobMarket.DrawFixed.selector);
+        if (i == 32) return ("seats_drawn", IJobMarket.SeatsDrawn.selector);
+        if (i == 33) return ("a_seat_taken", IJobMarket.SeatTaken.selector);
+        if (i == 34) return ("a_seat_lost", IJobMarket.SeatLost.selector);
+        return ("wait_no_more", IJobMarket.WaitEnded.selector);
     }
 }

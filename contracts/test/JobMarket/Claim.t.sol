@@ -109,7 +109,7 @@ contract ClaimTest is MarketFixture {
         market.claimFee(job, 0, stranger);
         vm.assertEq(stranger.balance, FEE);
         vm.assertEq(market.ledgerOf(job).paid, FEE);
-        vm.assertTrue(market.outcomeOf(job, 0).feeClaimed);
+        vm.assertTrue(market.outcomeOf(job, 0).feeGone);
         _assertConserved();
     }
 
@@ -117,7 +117,7 @@ contract ClaimTest is MarketFixture {
         vm.prank(aggregator);
         market.claimFee(job, 0, stranger);
         vm.prank(aggregator);
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.FeeAlreadyClaimed.selector, 0));
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NoFeeDue.selector, 0));
         market.claimFee(job, 0, stranger);
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobTerms, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket, JobTerms, Ledger, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 
-/// @notice What becomes of the deposits: the owner's where the exams are published, the trainers' where they are not.
+/// @notice What becomes of the deposits: the owner's where the exams are published, nobody's where they are not.
 contract CloseExamTest is ExamFixture {
     // ------------------------------------------------------------------ published
 
@@ -103,19 +103,23 @@ contract CloseExamTest is ExamFixture {
 
     // ------------------------------------------------------------------ not published
 
-    /// @dev The deposits are divided by lifetime score; nothing of them returns.
+    /// @dev The deposits are burned: an owner's own identities may be those with the scores. What carried over is theirs still.
     function test_closeJob_anExamThatStaysSecretCostsItsDeposits() public {
         _playExamined(4, ONE);
         _playExamined(3, ONE);
-        _playExamined(3, ONE);
+        _toExamined(3);
+        Settlement memory empty = _emptySettlement();
+        (empty.excluded, empty.reasons) = (7, hex"010101");
+        _settle(empty);
         uint256 closeable = block.timestamp + VESTING + COMMIT;
         vm.warp(closeable - 1);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotCloseable.selector, closeable - 1, closeable));
         market.closeJob(job, _packLifetime());
         vm.warp(closeable);
-        uint256 carry = market.ledgerOf(job).carry + ROUNDS * DEPOSIT;
+        uint256 carry = market.ledgerOf(job).carry;
+        vm.assertEq(carry, REWARD + FEE + 1); // of the round that nobody was paid for
         uint256[] memory pays = new uint256[](4);
-        (pays[0], pays[1], pays[2], pays[3]) = (carry * 3 / 10, carry * 3 / 10, carry * 3 / 10, carry / 10);
+        (pays[0], pays[1], pays[2], pays[3]) = (carry * 2 / 7, carry * 2 / 7, carry * 2 / 7, carry / 7);
         uint256 dust = carry - 3 * pays[0] - pays[3];
         vm.expectEmit(address(market));
         emit IJobMarket.ExamUnpublished(job, ROUNDS * DEPOSIT);
@@ -125,7 +129,8 @@ contract CloseExamTest is ExamFixture {
         market.closeJob(job, _packLifetime());
         vm.prank(_trainer(3));
         market.claim(job, 3, _packPays(pays), _undoHash(3), stranger);
-        vm.assertEq(stranger.balance, carry / 10);
+        vm.assertEq(stranger.balance, carry / 7);
+        vm.assertEq(market.ledgerOf(job).burned, ROUNDS * DEPOSIT + dust);
         vm.expectRevert(IJobMarket.NothingToPay.selector);
         vm.prank(owner);
         market.refund(job, owner);
@@ -149,7 +154,8 @@ contract CloseExamTest is ExamFixture {
         _assertConserved();
     }
 
-    /// @dev The attempt that is still open at the close costs its aggregator the bond, and the owner all deposits.
+    /// @dev The attempt that is still open at the close costs its aggregator the bond, and the owner all deposits, which
+    /// nobody gets.
     function test_closeJob_unpublishedWithAnAttemptOpen() public {
         _playExamined(3, ONE);
         _toExam(3);
@@ -157,8 +163,9 @@ contract CloseExamTest is ExamFixture {
         market.closeJob(job, _packLifetime());
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.refundable, FEE + REWARD + FEE);
-        // The first round's pay and dust aside: the second round's reward and every deposit, by lifetime score.
-        uint256 share = (REWARD + 1 + ROUNDS * DEPOSIT) / 3;
+        // The first round's pay and dust aside: the second round's reward, by lifetime score.
+        uint256 share = (REWARD + 1) / 3;
+        vm.assertEq(ledger.burned, ROUNDS * DEPOSIT + BOND - 3 * COMPENSATION + (REWARD + 1) % 3);
         vm.assertEq(ledger.credits, REWARD / 3 * 3 + FEE + 3 * COMPENSATION + 3 * share);
         _assertConserved();
     }
@@ -175,12 +182,12 @@ contract CloseExamTest is ExamFixture {
         _assertPhase(Phase.Closed);
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.refundable, 0);
-        vm.assertEq(ledger.burned, 0);
-        vm.assertEq(ledger.credits, ROUNDS * (REWARD + FEE + DEPOSIT));
+        vm.assertEq(ledger.credits, ROUNDS * (REWARD + FEE));
+        vm.assertEq(ledger.burned, ROUNDS * DEPOSIT);
         _assertConserved();
     }
 
-    /// @dev Nobody has a score to divide by: it is burned as everything that carries over then is.
+    /// @dev Nobody worked, and they are burned all the same.
     function test_closeJob_unpublishedWhereNobodyEverScoredBurns() public {
         job = _open(_terms());
         vm.warp(DEADLINE + COMMIT);

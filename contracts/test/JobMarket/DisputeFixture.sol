@@ -27,6 +27,7 @@ abstract contract DisputeFixture is ExamFixture {
     uint8 internal constant QUORUM = 3;
     uint32 internal constant ANSWERS = 500;
     uint128 internal constant DISPUTE_BOND = 0.3 ether;
+    uint128 internal constant EXAM_DEPOSIT = 1.5 ether; // the least where a false exam can be shown
     LogVm private constant LOGS = LogVm(address(vm));
 
     uint256[ATTESTORS] internal keys; // of the attestors, by account
@@ -56,6 +57,7 @@ abstract contract DisputeFixture is ExamFixture {
 
     function _examTerms() internal view returns (JobTerms memory terms) {
         terms = ExamFixture._terms();
+        terms.exam.deposit = EXAM_DEPOSIT;
         _addAttestors(terms);
     }
 

@@ -69,7 +69,7 @@ contract EnrolTest is MarketFixture {
         _assertConserved();
     }
 
-    function test_enrol_failsIfTheOnlySeatsGivenUpHaveCommitted() public {
+    function test_enrol_waitsIfTheOnlySeatsGivenUpHaveCommitted() public {
         uint256 seats = market.termsOf(job).seats;
         for (uint256 i = 5; i < seats; ++i) {
             _enrol(_trainer(i));
@@ -77,10 +77,15 @@ contract EnrolTest is MarketFixture {
         _playRound(5, 1 << 30);
         vm.prank(_trainer(0));
         market.withdrawStake(job, stranger);
-        vm.deal(_trainer(63), STAKE);
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, seats));
+        _enrol(_trainer(63));
+        (bool taken,) = market.seatOf(job, _trainer(63));
+        vm.assertFalse(taken);
+        vm.assertEq(market.waitingOf(job, _trainer(63)), STAKE);
         vm.prank(_trainer(63));
-        market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, seats));
+        market.takeSeat(job);
+        vm.assertEq(market.trainerAt(job, 0), _trainer(0));
+        _assertConserved();
     }
 
     function test_enrol_duringARound() public {
@@ -101,16 +106,6 @@ contract EnrolTest is MarketFixture {
         vm.deal(_trainer(1), STAKE);
         vm.prank(_trainer(1));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyEnrolled.selector, _trainer(1), 1));
-        market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
-    }
-
-    function test_enrol_failsIfNoSeatIsFree() public {
-        for (uint256 seat = 5; seat < SEATS; ++seat) {
-            _enrol(_trainer(seat));
-        }
-        vm.deal(stranger, STAKE);
-        vm.prank(stranger);
-        vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, SEATS));
         market.enrol{value: STAKE}(job, STAKE, new bytes32[](0));
     }
 
@@ -231,7 +226,8 @@ contract EnrolTest is MarketFixture {
             leaves[i] = keccak256(bytes.concat(keccak256(abi.encode(_trainer(i)))));
         }
         JobTerms memory terms = _terms();
-        terms.allowRoot = Hashes.commutativeKeccak256(Hashes.commutativeKeccak256(leaves[0], leaves[1]), leaves[2]);
+        terms.entry.allowRoot =
+            Hashes.commutativeKeccak256(Hashes.commutativeKeccak256(leaves[0], leaves[1]), leaves[2]);
         job = _open(terms);
     }
 
@@ -289,7 +285,7 @@ contract EnrolTest is MarketFixture {
 
     function test_enrol_aListOfOneNeedsNoProof() public {
         JobTerms memory terms = _terms();
-        terms.allowRoot = keccak256(bytes.concat(keccak256(abi.encode(_trainer(0)))));
+        terms.entry.allowRoot = keccak256(bytes.concat(keccak256(abi.encode(_trainer(0)))));
         job = _open(terms);
         _enrolWith(_trainer(0), new bytes32[](0));
         _refuseWith(_trainer(1), new bytes32[](0));

@@ -14,8 +14,16 @@ struct Log {
 /// @notice What a settlement did that an undone one gives back.
 struct Reversible {
     uint128 pays;
+    uint128 fee; // zero where none is due
     uint128 returned;
     uint128 missed; // the deposit for its exam
+}
+
+/// @notice What an attempt's fee is due for.
+struct Work {
+    uint256 revealed; // how many updates
+    uint256 excluded; // how many of them were left out
+    bool examExcluded;
 }
 
 /// @notice A dispute that is open, or the last.
@@ -42,6 +50,11 @@ abstract contract EventLedger is Base {
     mapping(uint256 job => mapping(uint256 attempt => uint256)) internal feeOf;
     mapping(uint256 job => mapping(uint256 attempt => uint256)) internal claimedMask;
     mapping(uint256 job => mapping(uint256 seat => uint128)) internal stakeOf;
+    mapping(uint256 job => mapping(address trainer => uint128)) internal waitOf;
+    mapping(uint256 job => mapping(uint256 seat => address)) internal tenantOf;
+    mapping(uint256 job => mapping(uint256 attempt => mapping(uint256 seat => address))) private _revealedBy;
+    mapping(uint256 job => mapping(uint256 attempt => Work)) private _work;
+    uint256 public feesNotDue; // settlements that earned none
     mapping(uint256 job => JobTerms) internal termsOf;
     mapping(uint256 job => uint256) internal lastAttempt;
     mapping(bytes32 signature => uint256) internal seen;
@@ -52,6 +65,16 @@ abstract contract EventLedger is Base {
 
     function ledgerOf(uint256 job) external view returns (Ledger memory) {
         return rebuilt[job];
+    }
+
+    /// @notice What is at stake on seats, and of those who wait.
+    function stakesOf(uint256 job, address[] calldata waiting) external view returns (uint256 sum) {
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            sum += stakeOf[job][seat];
+        }
+        for (uint256 i = 0; i < waiting.length; ++i) {
+            sum += waitOf[job][waiting[i]];
+        }
     }
 
     function timesSeen(bytes32 signature) external view returns (uint256) {
@@ -74,6 +97,7 @@ abstract contract EventLedger is Base {
             bytes32 signature = logs[i].topics[0];
             ++seen[signature];
             if (logs[i].topics.length < 2) continue;
+            _absorbSeats(signature, uint256(logs[i].topics[1]), logs[i]);
             _absorbDeposits(signature, uint256(logs[i].topics[1]), logs[i]);
             _absorbOutcomes(signature, uint256(logs[i].topics[1]), logs[i]);
             _absorbPayments(signature, uint256(logs[i].topics[1]), logs[i]);
@@ -98,12 +122,54 @@ abstract contract EventLedger is Base {
             ledger.stakes += _u128(stake);
             if (stakeOf[job][seat] != 0) violation = "a stake was put in place twice";
             stakeOf[job][seat] = _u128(stake);
+            tenantOf[job][seat] = _accountOf(log);
         } else if (signature == IJobMarket.AggregatorBonded.selector) {
             (uint256 amount,) = abi.decode(log.data, (uint256, bytes32));
             uint128 bond = _u128(amount);
             ledger.deposited += bond;
             ledger.bonds += bond;
         }
+    }
+
+    /// @dev A stake moves from seats to those who wait, and back.
+    function _absorbSeats(bytes32 signature, uint256 job, Log memory log) private {
+        if (signature == IJobMarket.TrainerWaits.selector) {
+            uint128 stake = _u128(abi.decode(log.data, (uint256)));
+            rebuilt[job].deposited += stake;
+            rebuilt[job].stakes += stake;
+            _waits(job, _accountOf(log), stake);
+        } else if (signature == IJobMarket.SeatLost.selector) {
+            (uint256 seat, uint256 stake) = abi.decode(log.data, (uint256, uint256));
+            if (tenantOf[job][seat] != _accountOf(log)) violation = "a seat was lost by another than had it";
+            if (stakeOf[job][seat] != stake) violation = "another stake was lost with a seat than was in place";
+            stakeOf[job][seat] = 0;
+            _waits(job, _accountOf(log), _u128(stake));
+        } else if (signature == IJobMarket.SeatTaken.selector) {
+            (uint256 seat, uint256 stake) = abi.decode(log.data, (uint256, uint256));
+            if (stakeOf[job][seat] != 0) violation = "a seat was taken with a stake in place";
+            (stakeOf[job][seat], tenantOf[job][seat]) = (_u128(stake), _accountOf(log));
+            _waitsNoMore(job, _accountOf(log), stake);
+        } else if (signature == IJobMarket.WaitEnded.selector) {
+            (, uint256 amount) = abi.decode(log.data, (address, uint256));
+            rebuilt[job].stakes -= _u128(amount);
+            rebuilt[job].refunded += _u128(amount);
+            _waitsNoMore(job, _accountOf(log), amount);
+        }
+    }
+
+    function _waits(uint256 job, address trainer, uint128 stake) private {
+        if (waitOf[job][trainer] != 0) violation = "somebody waits twice";
+        waitOf[job][trainer] = stake;
+    }
+
+    function _waitsNoMore(uint256 job, address trainer, uint256 stake) private {
+        if (stake == 0 || waitOf[job][trainer] != stake) violation = "another stake waited";
+        waitOf[job][trainer] = 0;
+    }
+
+    /// @dev The account that most events are about.
+    function _accountOf(Log memory log) private pure returns (address) {
+        return address(uint160(uint256(log.topics[2])));
     }
 
     function _absorbOutcomes(bytes32 signature, uint256 job, Log memory log) private {
@@ -115,6 +181,16 @@ abstract contract EventLedger is Base {
         else if (signature == IJobMarket.ExamMissed.selector) _missed(job, log);
         else if (signature == IJobMarket.ExamRefuted.selector) _lost(job, log);
         else if (signature == IJobMarket.ExamUnpublished.selector) _lost(job, log);
+        else if (signature == IJobMarket.UpdateRevealed.selector) _revealed(job, log);
+        else if (signature == IJobMarket.UpdateExcluded.selector) ++_work[job][uint256(log.topics[2])].excluded;
+        else if (signature == IJobMarket.ExamExcluded.selector) _work[job][uint256(log.topics[2])].examExcluded = true;
+    }
+
+    function _revealed(uint256 job, Log memory log) private {
+        (uint256 seat,,,) = abi.decode(log.data, (uint256, bytes32, bytes, bytes32));
+        uint256 attempt = uint256(log.topics[2]);
+        ++_work[job][attempt].revealed;
+        _revealedBy[job][attempt][seat] = address(uint160(uint256(log.topics[3])));
     }
 
     function _missed(uint256 job, Log memory log) private {
@@ -122,11 +198,11 @@ abstract contract EventLedger is Base {
         _reversible[job][uint256(log.topics[2])].missed = _u128(abi.decode(log.data, (uint256)));
     }
 
-    /// @dev Deposits for exams that went to the trainers.
+    /// @dev Deposits for exams go to nobody.
     function _lost(uint256 job, Log memory log) private {
         uint128 amount = _u128(abi.decode(log.data, (uint256)));
         rebuilt[job].exams -= amount;
-        rebuilt[job].carry += amount;
+        rebuilt[job].burned += amount;
     }
 
     function _forfeited(uint256 job, Log memory log) private {
@@ -148,13 +224,21 @@ abstract contract EventLedger is Base {
         (uint128 reward, uint128 fee) = (termsOf[job].roundReward, termsOf[job].aggregatorFee);
         uint256 attempt = uint256(log.topics[3]);
         uint128 total = _record(job, attempt, pays);
-        feeOf[job][attempt] = fee;
-        (_reversible[job][attempt].pays, _reversible[job][attempt].returned) = (total, _u128(returned));
+        uint128 due = _earnsItsFee(_work[job][attempt]) ? fee : 0;
+        if (due != fee) ++feesNotDue;
+        feeOf[job][attempt] = due;
+        (_reversible[job][attempt].pays, _reversible[job][attempt].fee) = (total, due);
+        _reversible[job][attempt].returned = _u128(returned);
         Ledger storage ledger = rebuilt[job];
         ledger.budget -= reward + fee;
-        ledger.credits += total + fee;
-        ledger.carry = ledger.carry + reward - total - _u128(returned);
+        ledger.credits += total + due;
+        ledger.carry = ledger.carry + reward + fee - total - due - _u128(returned);
         ledger.refundable += _u128(returned);
+    }
+
+    /// @dev Who leaves an exam out, or everybody, decides nothing.
+    function _earnsItsFee(Work memory work) private pure returns (bool) {
+        return work.revealed > work.excluded && !work.examExcluded;
     }
 
     function _skipped(uint256 job, Log memory log) private {
@@ -222,16 +306,19 @@ abstract contract EventLedger is Base {
     function _undone(uint256 job, Log memory log) private {
         uint256 attempt = uint256(log.topics[3]);
         Reversible memory settled = _reversible[job][attempt];
-        if (claimedMask[job][attempt] != 0 || feeOf[job][attempt] == 0) violation = "what was paid was undone";
+        bool paid = claimedMask[job][attempt] != 0 || feeOf[job][attempt] != settled.fee;
+        if (paid) violation = "what was paid was undone";
         (uint128 reward, uint128 fee) = (termsOf[job].roundReward, termsOf[job].aggregatorFee);
         Ledger storage ledger = rebuilt[job];
         ledger.budget += reward + fee;
-        ledger.credits -= settled.pays + fee;
-        ledger.carry = ledger.carry + settled.pays + settled.returned - reward - settled.missed;
+        ledger.credits -= settled.pays + settled.fee;
+        ledger.carry = ledger.carry + settled.pays + settled.fee + settled.returned - reward - fee;
         ledger.refundable -= settled.returned;
         ledger.exams += settled.missed;
+        ledger.burned -= settled.missed;
         delete feeOf[job][attempt];
         delete paysOf[job][attempt];
+        delete _reversible[job][attempt];
         _expired(job, log);
     }
 
@@ -268,9 +355,18 @@ abstract contract EventLedger is Base {
         uint256 attempt = uint256(log.topics[2]);
         if ((claimedMask[job][attempt] >> seat) & 1 != 0) violation = "a pay was claimed twice";
         if (_entry(paysOf[job][attempt], seat) != amount) violation = "another pay was claimed than was credited";
+        if (address(uint160(uint256(log.topics[3]))) != _earner(job, attempt, seat)) {
+            violation = "a pay was claimed by another than earned it";
+        }
         claimedMask[job][attempt] |= uint256(1) << seat;
         rebuilt[job].credits -= _u128(amount);
         rebuilt[job].paid += _u128(amount);
+    }
+
+    /// @dev Whose it is what a seat has in an attempt: that of who revealed in it, and of the close of who had the seat last.
+    function _earner(uint256 job, uint256 attempt, uint256 seat) internal view returns (address) {
+        address trainer = _revealedBy[job][attempt][seat];
+        return trainer == address(0) ? tenantOf[job][seat] : trainer;
     }
 
     function _record(uint256 job, uint256 attempt, bytes memory pays) private returns (uint128 total) {

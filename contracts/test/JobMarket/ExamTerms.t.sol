@@ -95,6 +95,25 @@ contract ExamTermsTest is ExamFixture {
         _open(terms);
     }
 
+    /// @dev Attestors can show a false exam: one that takes a whole round's reward from the trainers still costs more.
+    function test_openJob_withAttestorsADepositOfOneAndAHalfRewards() public {
+        JobTerms memory terms = _terms();
+        terms.disputes.quorum = 1;
+        terms.disputes.answerPeriod = COMMIT;
+        terms.disputes.bond = 1;
+        terms.disputes.attestors = new address[](1);
+        terms.disputes.attestors[0] = stranger;
+        terms.exam.deposit = 3 * REWARD / 2 - 1;
+        _refuse(terms, "exam.deposit", terms.exam.deposit);
+        terms.exam.deposit = 3 * REWARD / 2;
+        _open(terms);
+        terms.roundReward += 1; // half a wei more is a whole one
+        terms.trainerStake = 2 * terms.roundReward;
+        _refuse(terms, "exam.deposit", terms.exam.deposit);
+        terms.exam.deposit += 2;
+        _open(terms);
+    }
+
     function test_openJob_anAttemptWithItsExamFitsBeforeTheDeadline() public {
         JobTerms memory terms = _terms();
         terms.deadline = FIRST_OVERDUE + EXAM - 1;

@@ -73,6 +73,22 @@ contract GasTest is MarketFixture {
         vm.snapshotGasLastCall("JobMarket", "withdrawStake");
     }
 
+    /// forge-config: default.isolate = true
+    function test_seats_costWhatTheSnapshotSays() public {
+        _openFor(SEATS);
+        _enrol(stranger);
+        vm.snapshotGasLastCall("JobMarket", "enrol_waits");
+        _warpToReveal();
+        market.skipRound(job, 0);
+        vm.snapshotGasLastCall("JobMarket", "skipRound");
+        vm.prank(stranger);
+        market.takeIdleSeat(job, 3, new bytes(uint256(SEATS) * 8), "");
+        vm.snapshotGasLastCall("JobMarket", "takeIdleSeat_8");
+        vm.prank(_trainer(3));
+        market.withdrawStake(job, _trainer(3));
+        vm.snapshotGasLastCall("JobMarket", "withdrawStake_waiting");
+    }
+
     function _openFor(uint8 seats) private {
         JobTerms memory terms = _terms();
         terms.seats = seats;

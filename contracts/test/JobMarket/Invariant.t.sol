@@ -39,6 +39,7 @@ contract InvariantTest is CampaignTally {
         _assertCovered();
         _assertRebuiltFromEvents();
         _assertCreditsAreUnclaimedEntries();
+        _assertEverybodyHasOnePlace();
         vm.assertEq(actors.violation(), "");
         _assertThawable();
     }
@@ -56,10 +57,10 @@ contract InvariantTest is CampaignTally {
 
     /// @dev The actors reach everything that the invariants are about.
     function test_actors_reachEveryEnd() public {
-        for (uint256 season = 0; season < 8; ++season) {
+        for (uint256 season = 0; season < 9; ++season) {
             _begin();
             for (uint256 step = 0; step < 80; ++step) {
-                _step(uint256(keccak256(abi.encode(season, step))), step);
+                _step(uint256(keccak256(abi.encode(2, season, step))), step);
             }
             invariant_moneyIsAccountedFor();
             afterInvariant();
@@ -81,6 +82,13 @@ contract InvariantTest is CampaignTally {
         _assertReached(IJobMarket.DisputeOpened.selector, 12);
         _assertReached(IJobMarket.AttemptUndone.selector, 4);
         _assertReached(IJobMarket.DisputeBondWithdrawn.selector, 2);
+        _assertReached(IJobMarket.TrainerWaits.selector, 20);
+        _assertReached(IJobMarket.DrawFixed.selector, 8);
+        _assertReached(IJobMarket.SeatsDrawn.selector, 4);
+        _assertReached(IJobMarket.SeatTaken.selector, 10);
+        _assertReached(IJobMarket.SeatLost.selector, 6);
+        _assertReached(IJobMarket.WaitEnded.selector, 4);
+        _assertSeatsChanged();
         _assertResolved(Fact.Model, Verdict.Unanswered, 1);
         _assertResolved(Fact.Model, Verdict.Holds, 1);
         _assertResolved(Fact.Model, Verdict.Fails, 2);
@@ -95,6 +103,7 @@ contract InvariantTest is CampaignTally {
         try actors.train(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
         try actors.train(seed >> 32, seed >> 40, 0, 0) {} catch {}
         try actors.aggregate(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
+        try actors.seek(seed >> 48, seed >> 56, step, seed >> 64) {} catch {}
         try actors.conclude(seed >> 8, step, seed >> 24) {} catch {}
         try actors.examine(seed >> 8, step / 8) {} catch {}
         try actors.dispute(seed >> 8, seed >> 16, step, seed >> 24) {} catch {}
@@ -134,6 +143,24 @@ contract InvariantTest is CampaignTally {
         }
     }
 
+    /// @dev Every stake is on a seat or waits, nobody has two places, and whoever sits knows where.
+    function _assertEverybodyHasOnePlace() private view {
+        address[] memory trainers = actors.trainers();
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            JobId id = JobId.wrap(job);
+            vm.assertEq(market.ledgerOf(id).stakes, actors.stakesOf(job, trainers), "stakes");
+            uint256 seated = 0;
+            for (uint256 i = 0; i < trainers.length; ++i) {
+                (bool taken, uint256 seat) = market.seatOf(id, trainers[i]);
+                if (!taken) continue;
+                ++seated;
+                vm.assertEq(market.trainerAt(id, seat), trainers[i], "seat");
+                vm.assertEq(market.waitingOf(id, trainers[i]), 0, "sits and waits");
+            }
+            vm.assertEq(market.stateOf(id).seatsTaken, seated, "seats");
+        }
+    }
+
     /// @dev Whoever disputed what, the job goes on when its time is over.
     function _assertThawable() private {
         for (uint256 job = 0; job < actors.JOBS(); ++job) {
@@ -148,12 +175,27 @@ contract InvariantTest is CampaignTally {
         }
     }
 
+    /// @dev In every way in which they can, and rounds earned their aggregators nothing.
+    function _assertSeatsChanged() private view {
+        (uint256 drawn, uint256 idle, uint256 fees) = (0, 0, 0);
+        for (uint256 season = 0; season < seasons.length; ++season) {
+            drawn += seasons[season].seatsDrawn();
+            idle += seasons[season].idleSeatsTaken();
+            fees += seasons[season].feesNotDue();
+        }
+        vm.assertGe(drawn, 2, "drawn");
+        vm.assertGe(idle, 4, "idle");
+        vm.assertGe(fees, 2, "fees");
+    }
+
     function _assertResolved(Fact fact, Verdict verdict, uint256 times) private view {
         uint256 sum = 0;
         for (uint256 season = 0; season < seasons.length; ++season) {
             sum += seasons[season].timesResolved(fact, verdict);
         }
-        vm.assertGe(sum, times, string.concat("verdict ", vm.toString(uint256(verdict))));
+        vm.assertGe(
+            sum, times, string.concat("fact ", vm.toString(uint256(fact)), " verdict ", vm.toString(uint256(verdict)))
+        );
     }
 
     /// @dev Of what was deposited nothing is left but what was burned.

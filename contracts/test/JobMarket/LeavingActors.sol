@@ -4,17 +4,17 @@ pragma solidity 0.8.30;
 import {JobMarket} from "../../src/JobMarket.sol";
 import {IJobMarket, JobId, JobTerms, Phase} from "../../src/interfaces/IJobMarket.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
-import {MarketActors} from "./MarketActors.sol";
+import {SeatActors} from "./SeatActors.sol";
 
 /// @notice The actors, who now go home: nobody works any more, every job has to close all the same, and everybody takes
 /// what is theirs. Whatever is called here may be called by anybody, or by whoever gets the money.
-contract LeavingActors is MarketActors {
+contract LeavingActors is SeatActors {
     using SeatMask for uint64;
 
     /// @dev Four rounds, each with more attempts than fit before the deadline, would take fewer.
     uint256 private constant MOST_STEPS = 200;
 
-    constructor(JobMarket market_) MarketActors(market_) {}
+    constructor(JobMarket market_) SeatActors(market_) {}
 
     // ------------------------------------------------------------------ two ways out
 
@@ -117,8 +117,8 @@ contract LeavingActors is MarketActors {
 
     function _takeCredits(uint256 job) private {
         JobId id = JobId.wrap(job);
-        for (uint256 seat = 0; seat < _state(job).seatsTaken; ++seat) {
-            _claimAll(job, market.trainerAt(id, seat));
+        for (uint256 actor = 0; actor < TRAINERS; ++actor) {
+            _claimAll(job, _actor(actor));
         }
         for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
             if (feeOf[job][attempt] == 0) continue;
@@ -135,6 +135,7 @@ contract LeavingActors is MarketActors {
         }
         _takeDisputeBond(id, OWNER);
         for (uint256 actor = 0; actor < TRAINERS; ++actor) {
+            if (market.waitingOf(id, _actor(actor)) != 0) _withdrawStake(job, _actor(actor), actor);
             _takeDisputeBond(id, _actor(actor));
         }
         address[] memory aggregators = market.aggregatorsOf(id);

@@ -26,8 +26,8 @@ import {RoundProver} from "./RoundProver.sol";
 
 /// @notice Owner, eight trainers and four aggregators who do anything, in any order, in four jobs: in coins, in a token
 /// (with an exam), in a token with a fee (with an exam, paying by price) and in a token that is frozen now and then. All but
-/// the last have attestors.
-contract MarketActors is EventLedger, RoundProver {
+/// the last have attestors. The first draws its seats, of which every job has two fewer than there are trainers.
+abstract contract MarketActors is EventLedger, RoundProver {
     using Packed for bytes;
     using PackedArray for bytes;
     using SeatMask for uint64;
@@ -56,19 +56,21 @@ contract MarketActors is EventLedger, RoundProver {
     uint256[ATTESTORS] private _keys; // by account
     uint40 internal deadline = uint40(block.timestamp + 50 * PERIOD);
     uint256 private clock;
+    uint256 private height; // block numbers, likewise
 
     /// @dev Time is kept here: what a call warps may be forgotten before the next.
     modifier recorded() {
         vm.warp(clock);
+        vm.roll(height);
         LOGS.recordLogs();
         _;
         _absorb(LOGS.getRecordedLogs());
-        clock = block.timestamp;
+        (clock, height) = (block.timestamp, vm.getBlockNumber());
     }
 
     constructor(JobMarket market_) {
         market = market_;
-        clock = block.timestamp;
+        (clock, height) = (block.timestamp, 1000);
         tokens = [address(0), address(new ERC20Token()), address(new FeeToken()), address(freezing)];
         for (uint256 actor = 0; actor < TRAINERS + AGGREGATORS; ++actor) {
             _endow(_actor(actor));
@@ -150,6 +152,7 @@ contract MarketActors is EventLedger, RoundProver {
             _doWhatIsDue(job, random >> 8);
             _doWhatIsDue(job, random >> 8); // what a conclusion started
             if (random >> 255 == 0 && _hasOpenFacts(job)) _disputeWhatIsOpen(job, random >> 16);
+            _seatWhoWaits(job, random >> 24);
         }
         vm.warp(_nextEdge());
     }
@@ -167,6 +170,9 @@ contract MarketActors is EventLedger, RoundProver {
         else if (phase == Phase.Starved) _skip(job);
         else if (phase == Phase.Finished && job == 1 && _isPublishable(job)) _publishExam(job);
     }
+
+    /// @dev What is due for those who wait.
+    function _seatWhoWaits(uint256 job, uint256 seed) internal virtual;
 
     // ------------------------------------------------------------------ where and when
 
@@ -213,7 +219,7 @@ contract MarketActors is EventLedger, RoundProver {
         return _isUnvested(job) && _undos[job][_lastSettled[job]].model != 0;
     }
 
-    function _isUnvested(uint256 job) private view returns (bool) {
+    function _isUnvested(uint256 job) internal view returns (bool) {
         // forge-lint: disable-next-line(block-timestamp)
         return block.timestamp < market.outcomeOf(JobId.wrap(job), _lastSettled[job]).vestsAt;
     }
@@ -224,6 +230,7 @@ contract MarketActors is EventLedger, RoundProver {
         JobTerms memory terms = _terms(tokens[job], job == 2 ? PayMode.Price : PayMode.Pot);
         if (job == 1 || job == 2) _addExam(terms);
         if (job != 3) _addAttestors(terms);
+        if (job == 0) _addDraw(terms);
         termsOf[job] = _stored(job, terms);
         lifetimes[job] = new bytes(SEATS * 8);
         uint256 amount =
@@ -233,13 +240,13 @@ contract MarketActors is EventLedger, RoundProver {
         vm.prank(OWNER);
         market.openJob{value: terms.token == address(0) ? amount : 0}(terms, "spec", "model", commitment, srs, amount);
         _noteOpened(job, terms.chunks);
-        for (uint256 actor = 0; actor < 4; ++actor) {
-            _enrol(job, actor, 0);
+        for (uint256 actor = 0; actor < (job == 0 ? TRAINERS : 4); ++actor) {
+            _enrol(job, actor, job == 0 ? actor * 2 ether : 0);
         }
         _bond(job, job, 0);
     }
 
-    function _enrol(uint256 job, uint256 actor, uint256 extra) private {
+    function _enrol(uint256 job, uint256 actor, uint256 extra) internal {
         uint256 amount = uint256(termsOf[job].trainerStake) * 102 / 100 + extra;
         vm.prank(_actor(actor));
         market.enrol{value: tokens[job] == address(0) ? amount : 0}(JobId.wrap(job), amount, new bytes32[](0));
@@ -298,7 +305,7 @@ contract MarketActors is EventLedger, RoundProver {
             for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
                 for (uint256 seat = 0; seat < SEATS; ++seat) {
                     if (!_isDue(job, attempt, seat)) continue;
-                    address trainer = market.trainerAt(JobId.wrap(job), seat);
+                    address trainer = _earner(job, attempt, seat);
                     bytes memory pays = paysOf[job][attempt];
                     vm.prank(trainer);
                     market.claim(JobId.wrap(job), attempt, pays, _undoHash(job, attempt), trainer);
@@ -310,13 +317,13 @@ contract MarketActors is EventLedger, RoundProver {
 
     /// @dev Everything that is due to one trainer. It fails as a whole: logs of a call that failed are recorded, too.
     function _claimAll(uint256 job, address trainer) internal {
-        (bool taken, uint256 seat) = market.seatOf(JobId.wrap(job), trainer);
-        if (!taken) return;
         for (uint256 attempt = 0; attempt <= lastAttempt[job]; ++attempt) {
-            if (!_isDue(job, attempt, seat)) continue;
-            bytes memory pays = paysOf[job][attempt];
-            vm.prank(trainer);
-            market.claim(JobId.wrap(job), attempt, pays, _undoHash(job, attempt), trainer);
+            for (uint256 seat = 0; seat < SEATS; ++seat) {
+                if (!_isDue(job, attempt, seat) || _earner(job, attempt, seat) != trainer) continue;
+                bytes memory pays = paysOf[job][attempt];
+                vm.prank(trainer);
+                market.claim(JobId.wrap(job), attempt, pays, _undoHash(job, attempt), trainer);
+            }
         }
     }
 
@@ -625,12 +632,18 @@ contract MarketActors is EventLedger, RoundProver {
         stored.aggregatorBond = terms.aggregatorBond;
     }
 
+    /// @dev Who sits is drawn a while after the job is opened.
+    function _addDraw(JobTerms memory terms) private pure {
+        terms.enrolUntil += 4 * PERIOD;
+        terms.entry.drawPeriod = 2 * PERIOD;
+    }
+
     function _addExam(JobTerms memory terms) private pure {
         terms.rules.scoring = Scoring.Exam;
         terms.exam.root = "root";
         terms.exam.period = PERIOD;
         terms.exam.slices = SLICES;
-        terms.exam.deposit = 0.25 ether;
+        terms.exam.deposit = (3 * REWARD + 1) / 2; // what attestors ask for
     }
 
     function _terms(address token, PayMode mode) private view returns (JobTerms memory terms) {

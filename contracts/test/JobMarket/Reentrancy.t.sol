@@ -68,6 +68,28 @@ contract ReentrancyTest is MarketFixture {
         _attack(withdraw, abi.encodeCall(market.enrol, (job, 0, new bytes32[](0))), STAKE);
     }
 
+    /// @dev Nor by any other way to a seat, while its stake still waits for the caller.
+    function test_withdrawStake_ofOneWhoWaitsCannotBeReentered() public {
+        for (uint256 seat = 5; seat < SEATS; ++seat) {
+            _enrol(_trainer(seat));
+        }
+        bytes memory withdraw = abi.encodeCall(market.withdrawStake, (job, address(actor)));
+        bytes[5] memory inner = [
+            withdraw,
+            abi.encodeCall(market.enrol, (job, 0, new bytes32[](0))),
+            abi.encodeCall(market.takeSeat, (job)),
+            abi.encodeCall(market.takeIdleSeat, (job, 0, "", "")),
+            abi.encodeCall(market.drawSeats, (job))
+        ];
+        for (uint256 i = 0; i < inner.length; ++i) {
+            vm.deal(address(actor), STAKE);
+            actor.act(address(market), STAKE, abi.encodeCall(market.enrol, (job, STAKE, new bytes32[](0))));
+            vm.assertEq(market.waitingOf(job, address(actor)), STAKE);
+            _attack(withdraw, inner[i], STAKE);
+            vm.assertEq(market.waitingOf(job, address(actor)), 0);
+        }
+    }
+
     function test_withdrawBond_cannotBeReentered() public {
         vm.deal(address(actor), BOND);
         actor.act(address(market), BOND, abi.encodeCall(market.bond, (job, BOND, SPEC)));

@@ -122,6 +122,11 @@ abstract contract RoundProver {
         }
     }
 
+    /// @dev Somebody else has the seat.
+    function _noteTaken(uint256 job, uint256 seat) internal {
+        _records[job][seat] = 0;
+    }
+
     function _remember(uint256 job, uint256 chunks) private {
         for (uint256 chunk = 0; chunk < chunks; ++chunk) {
             _formerLogs[job][chunk] = _publicLogs[job][chunk];

@@ -162,7 +162,8 @@ contract RulesAndExamsTest is ExamFixture {
         emit IJobMarket.ExamMissed(job, 0, DEPOSIT);
         _handIn(settlement);
         vm.assertEq(market.ledgerOf(job).credits, FEE);
-        vm.assertEq(market.ledgerOf(job).carry, REWARD + DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD);
+        vm.assertEq(market.ledgerOf(job).burned, DEPOSIT);
         vm.assertEq(market.ledgerOf(job).refundable, 0);
         vm.assertNotEq(market.stateOf(job).model, MODEL);
         _assertConserved();

@@ -130,7 +130,7 @@ contract SettleExamTest is ExamFixture {
 
     // ------------------------------------------------------------------ left out
 
-    /// @dev On record, and it costs nobody anything by itself: the aggregator may never have got r.
+    /// @dev On record, and it costs the owner nothing: the aggregator may never have got r. It costs the aggregator its fee.
     function test_settleRound_anOpenedExamCanBeLeftOutWithAReason() public {
         for (uint8 reason = 1; reason <= uint8(type(ExclusionReason).max); ++reason) {
             _startWith(_terms());
@@ -144,6 +144,8 @@ contract SettleExamTest is ExamFixture {
             _handIn(settlement);
             vm.assertEq(market.ledgerOf(job).exams, ROUNDS * DEPOSIT);
             vm.assertEq(market.ledgerOf(job).refundable, 0);
+            vm.assertEq(market.ledgerOf(job).credits, REWARD / 3 * 3);
+            vm.assertEq(market.ledgerOf(job).carry, FEE + REWARD % 3);
             _assertConserved();
         }
     }
@@ -178,8 +180,8 @@ contract SettleExamTest is ExamFixture {
 
     // ------------------------------------------------------------------ missed
 
-    /// @dev Too late for this round's pot, and in time for the next one's.
-    function test_settleRound_aMissedExamCostsADepositThatGoesToTheTrainers() public {
+    /// @dev It is in no round's pot: an owner's own identities would have their share of it.
+    function test_settleRound_aMissedExamCostsADepositThatGoesToNobody() public {
         _toExam(3); // committed, and not opened
         _warpToSettle();
         Settlement memory settlement = _settlement(_scores(ONE, ONE, 2 * ONE));
@@ -189,7 +191,8 @@ contract SettleExamTest is ExamFixture {
         _handIn(settlement);
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.exams, 2 * DEPOSIT);
-        vm.assertEq(ledger.carry, DEPOSIT);
+        vm.assertEq(ledger.burned, DEPOSIT);
+        vm.assertEq(ledger.carry, 0);
         vm.assertEq(ledger.credits, REWARD + FEE);
         _assertConserved();
 
@@ -197,7 +200,8 @@ contract SettleExamTest is ExamFixture {
         _toExamined(3);
         settlement = _examined(3, ONE);
         _settle(settlement);
-        vm.assertEq(market.ledgerOf(job).credits, REWARD + FEE + (REWARD + DEPOSIT) / 3 * 3 + FEE);
+        vm.assertEq(market.ledgerOf(job).credits, REWARD + FEE + REWARD / 3 * 3 + FEE);
+        vm.assertEq(market.ledgerOf(job).burned, DEPOSIT);
         vm.assertEq(market.ledgerOf(job).exams, 2 * DEPOSIT);
         _assertConserved();
     }
@@ -205,7 +209,8 @@ contract SettleExamTest is ExamFixture {
     function test_settleRound_anExamThatWasNeverCommittedIsMissed() public {
         _playRound(3, ONE);
         vm.assertEq(market.ledgerOf(job).exams, 2 * DEPOSIT);
-        vm.assertEq(market.ledgerOf(job).carry, DEPOSIT + 1);
+        vm.assertEq(market.ledgerOf(job).burned, DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).carry, 1);
     }
 
     /// @dev An owner who is gone: every round is settled without it, and pays.
@@ -217,7 +222,8 @@ contract SettleExamTest is ExamFixture {
         Ledger memory ledger = market.ledgerOf(job);
         vm.assertEq(ledger.exams, 0);
         vm.assertEq(ledger.refundable, 0);
-        vm.assertEq(uint256(ledger.credits) + ledger.carry, ROUNDS * (REWARD + FEE + DEPOSIT));
+        vm.assertEq(uint256(ledger.credits) + ledger.carry, ROUNDS * (REWARD + FEE));
+        vm.assertEq(ledger.burned, ROUNDS * DEPOSIT);
         _assertConserved();
     }
 
@@ -228,10 +234,12 @@ contract SettleExamTest is ExamFixture {
         vm.expectEmit(address(market));
         emit IJobMarket.ExamMissed(job, 0, DEPOSIT);
         _settle(settlement);
-        vm.assertEq(market.ledgerOf(job).carry, REWARD + DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD + FEE);
+        vm.assertEq(market.ledgerOf(job).burned, DEPOSIT);
         _toSettle(3, 0);
         _settle(_emptySettlement());
-        vm.assertEq(market.ledgerOf(job).carry, 2 * (REWARD + DEPOSIT));
+        vm.assertEq(market.ledgerOf(job).carry, 2 * (REWARD + FEE));
+        vm.assertEq(market.ledgerOf(job).burned, 2 * DEPOSIT + 3 * STAKE);
         _assertConserved();
     }
 
@@ -241,7 +249,7 @@ contract SettleExamTest is ExamFixture {
         (settlement.excluded, settlement.reasons) = (7, hex"010101");
         _settle(settlement);
         vm.assertEq(market.ledgerOf(job).exams, ROUNDS * DEPOSIT);
-        vm.assertEq(market.ledgerOf(job).carry, REWARD);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD + FEE);
     }
 
     /// @dev What the aggregator lost is not the examiner's fault, and a slice is gone with every attempt.
@@ -302,7 +310,8 @@ contract SettleExamTest is ExamFixture {
         _toSettle(3, 3);
         _settle(_settlement(_scores(ONE, 0, 0)));
         vm.assertEq(market.ledgerOf(job).refundable, 0);
-        vm.assertEq(market.ledgerOf(job).carry, REWARD - REWARD / SEATS + DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD - REWARD / SEATS);
+        vm.assertEq(market.ledgerOf(job).burned, DEPOSIT);
         _assertConserved();
     }
 
@@ -313,7 +322,7 @@ contract SettleExamTest is ExamFixture {
         settlement.examReason = 1;
         _settle(settlement);
         vm.assertEq(market.ledgerOf(job).refundable, 0);
-        vm.assertEq(market.ledgerOf(job).carry, REWARD - REWARD / SEATS);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD - REWARD / SEATS + FEE);
         _assertConserved();
     }
 
@@ -335,8 +344,11 @@ contract SettleExamTest is ExamFixture {
         Ledger memory ledger = market.ledgerOf(job);
         uint256 lost = opened % 2 == 0 ? 0 : DEPOSIT;
         vm.assertEq(ledger.exams, ROUNDS * DEPOSIT - lost);
-        vm.assertEq(ledger.credits + uint256(ledger.carry) + ledger.refundable, REWARD + FEE + lost);
-        if (pot || !counts || ledger.credits == FEE) vm.assertEq(ledger.refundable, 0);
+        vm.assertEq(ledger.burned, lost);
+        vm.assertEq(ledger.credits + uint256(ledger.carry) + ledger.refundable, REWARD + FEE);
+        bool feeDue = settlement.examReason == 0;
+        vm.assertEq(market.outcomeOf(job, 0).feeGone, !feeDue);
+        if (pot || !counts || ledger.credits == (feeDue ? FEE : 0)) vm.assertEq(ledger.refundable, 0);
         _assertConserved();
     }
 

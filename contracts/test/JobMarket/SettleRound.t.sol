@@ -177,7 +177,8 @@ contract SettleRoundTest is MarketFixture {
         _toSettle(3, 0);
         _settle(_emptySettlement());
         Ledger memory ledger = market.ledgerOf(job);
-        vm.assertEq(ledger.carry, REWARD);
+        vm.assertEq(ledger.carry, REWARD + FEE);
+        vm.assertEq(ledger.credits, 0);
         vm.assertEq(ledger.burned, 3 * STAKE);
         vm.assertEq(market.stateOf(job).round, 1);
         _assertConserved();
@@ -190,7 +191,8 @@ contract SettleRoundTest is MarketFixture {
         settlement.reasons = hex"010203";
         _settle(settlement);
         Ledger memory ledger = market.ledgerOf(job);
-        vm.assertEq(ledger.carry, REWARD);
+        vm.assertEq(ledger.carry, REWARD + FEE);
+        vm.assertEq(ledger.credits, 0);
         vm.assertEq(ledger.stakes, 5 * STAKE);
         _assertConserved();
     }
@@ -201,7 +203,11 @@ contract SettleRoundTest is MarketFixture {
         _startWith(terms);
         _toSettle(3, 3);
         _settleAll(3, ONE);
-        vm.assertEq(market.outcomeOf(job, 0).aggregator, address(0));
+        vm.assertEq(market.outcomeOf(job, 0).aggregator, aggregator); // on record all the same
+        vm.warp(block.timestamp + VESTING);
+        vm.prank(aggregator);
+        vm.expectRevert(IJobMarket.NothingToPay.selector);
+        market.claimFee(job, 0, aggregator);
     }
 
     function testFuzz_settleRound_lifetimeScoresSaturate(uint64 score) public {
@@ -235,7 +241,7 @@ contract SettleRoundTest is MarketFixture {
         _startWith(_priceTerms());
         _toSettle(3, 0);
         _settle(_emptySettlement());
-        vm.assertEq(market.ledgerOf(job).carry, REWARD);
+        vm.assertEq(market.ledgerOf(job).carry, REWARD + FEE);
         vm.assertEq(market.ledgerOf(job).refundable, 0);
         _assertConserved();
     }

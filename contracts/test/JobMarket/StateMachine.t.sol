@@ -3,11 +3,15 @@ pragma solidity 0.8.30;
 
 import {Fact, IJobMarket, JobTerms, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
+import {programmed} from "./ProgrammedRules.sol";
 
 /// @notice Every call in every phase, and every edge of the state machine of docs/mechanism.md.
 contract StateMachineTest is DisputeFixture {
     enum Call {
         Enrol,
+        DrawSeats,
+        TakeSeat,
+        TakeIdleSeat,
         Bond,
         Commit,
         CommitExam,
@@ -26,9 +30,11 @@ contract StateMachineTest is DisputeFixture {
     uint256 private constant PHASES = uint256(type(Phase).max) + 1;
     uint256 private constant CALLS = uint256(type(Call).max) + 1;
     address private constant NEWCOMER = address(0x9e3);
+    uint32 private constant DRAW = 200;
 
-    function _terms() internal view override returns (JobTerms memory) {
-        return _examTerms();
+    function _terms() internal view override returns (JobTerms memory terms) {
+        terms = _examTerms();
+        terms.entry.drawPeriod = DRAW;
     }
 
     // ------------------------------------------------------------------ what may be done when
@@ -64,11 +70,13 @@ contract StateMachineTest is DisputeFixture {
         bool stopped = phase == Phase.Disputed || phase == Phase.Closed;
         if (call == Call.CloseJob && !stopped) return IJobMarket.NotCloseable.selector;
         if (call == Call.Dispute && !stopped) return IJobMarket.PayMismatch.selector; // nothing was settled
+        if (call == Call.TakeIdleSeat && _isOpen(phase)) return IJobMarket.SeatNotIdle.selector; // in the first attempt
         return IJobMarket.WrongPhase.selector;
     }
 
     function _isAllowed(Phase phase, Call call) private pure returns (bool) {
-        if (call == Call.Enrol) return phase != Phase.Closed;
+        if (call == Call.Enrol || call == Call.TakeSeat) return phase != Phase.Closed;
+        if (call == Call.DrawSeats) return true; // once its time has come, until it is drawn
         if (call == Call.Bond) return phase != Phase.Finished && phase != Phase.Closed;
         if (call == Call.Commit || call == Call.CommitExam) return phase == Phase.Commit;
         if (call == Call.Reveal) return phase == Phase.Reveal;
@@ -81,11 +89,24 @@ contract StateMachineTest is DisputeFixture {
         return false; // none of these jobs is over and vested, or past its deadline
     }
 
+    /// @dev When lifetime scores and records may change hands.
+    function _isOpen(Phase phase) private pure returns (bool) {
+        return phase == Phase.AwaitingAggregator || phase == Phase.Enrolment || phase == Phase.Commit;
+    }
+
     /// @dev External, so that a refusal can be caught.
     function perform(Call call) external {
         uint256 attempt = _attempt();
         if (call == Call.Enrol) {
             _enrol(NEWCOMER);
+        } else if (call == Call.DrawSeats) {
+            // forge-lint: disable-next-line(block-timestamp)
+            if (block.timestamp < FIRST_COMMIT) vm.warp(FIRST_COMMIT - DRAW);
+            market.drawSeats(job);
+        } else if (call == Call.TakeSeat) {
+            _takeAFreeSeat();
+        } else if (call == Call.TakeIdleSeat) {
+            market.takeIdleSeat(job, 4, _packLifetime(), new bytes(uint256(SEATS) * 4));
         } else if (call == Call.Bond) {
             _bond(NEWCOMER);
         } else if (call == Call.Commit) {
@@ -115,6 +136,21 @@ contract StateMachineTest is DisputeFixture {
         } else {
             market.closeJob(job, _packLifetime());
         }
+    }
+
+    /// @dev Somebody waits, somebody else gives a seat up that it never committed on.
+    function _takeAFreeSeat() private {
+        if (market.phaseOf(job) != Phase.Closed) {
+            for (uint256 seat = 5; seat < SEATS; ++seat) {
+                _enrol(_trainer(seat));
+            }
+            _enrol(NEWCOMER);
+            vm.prank(_trainer(6));
+            market.withdrawStake(job, stranger);
+        }
+        vm.prank(NEWCOMER);
+        market.takeSeat(job);
+        vm.assertEq(market.trainerAt(job, 6), NEWCOMER);
     }
 
     function _settleAnyhow() private {
@@ -205,6 +241,19 @@ contract StateMachineTest is DisputeFixture {
         _playExamined(3, ONE);
         _assertPhase(Phase.Commit);
         vm.assertEq(market.stateOf(job).round, 1);
+    }
+
+    /// @dev Whoever leaves an opened exam out makes room for the next.
+    function test_settle_toTheNextRoundsCommitUnderAnotherAggregator() public {
+        _goTo(Phase.Settle);
+        Settlement memory settlement = _excluding(0);
+        settlement.gram = programmed(_decision(new uint64[](4)));
+        settlement.examReason = 1;
+        _settle(settlement);
+        _assertPhase(Phase.Commit);
+        vm.assertEq(market.stateOf(job).round, 1);
+        vm.assertEq(market.aggregatorsOf(job)[0], successor);
+        vm.assertEq(market.aggregatorsOf(job)[1], aggregator);
     }
 
     function test_settle_toFinishedAfterTheLastRound() public {

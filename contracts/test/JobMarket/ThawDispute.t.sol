@@ -136,7 +136,7 @@ contract ThawDisputeTest is DisputeFixture {
         market.closeJob(job, _packLifetime());
         vm.warp(closeable);
         market.closeJob(job, _packLifetime());
-        vm.assertEq(market.ledgerOf(job).refundable, ROUNDS * DEPOSIT);
+        vm.assertEq(market.ledgerOf(job).refundable, ROUNDS * EXAM_DEPOSIT);
         _assertConserved();
     }
 

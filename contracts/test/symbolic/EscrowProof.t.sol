@@ -52,33 +52,29 @@ contract EscrowProof is Base {
     // ------------------------------------------------------------------ within
 
     /// @dev Four parts move: each by what it should, which sums to nothing, and no other.
-    function check_settle_conserves(Ledger memory before, uint128 reward, uint128 fee, uint128 pays, uint128 returned)
-        public
-    {
+    function check_settle_conserves(Ledger memory before, uint128 budget, uint128 credited, uint128 returned) public {
         ledger = before;
-        ledger.settle(reward, fee, pays, returned);
+        ledger.settle(budget, credited, returned);
         unchecked {
             _assertMoved(
                 before,
-                uint256(before.budget) - reward - fee,
-                uint256(before.carry) + reward - pays - returned,
-                uint256(before.credits) + pays + fee,
+                uint256(before.budget) - budget,
+                uint256(before.carry) + budget - credited - returned,
+                uint256(before.credits) + credited,
                 uint256(before.refundable) + returned
             );
         }
     }
 
-    function check_unsettle_conserves(Ledger memory before, uint128 reward, uint128 fee, uint128 pays, uint128 returned)
-        public
-    {
+    function check_unsettle_conserves(Ledger memory before, uint128 budget, uint128 credited, uint128 returned) public {
         ledger = before;
-        ledger.unsettle(reward, fee, pays, returned);
+        ledger.unsettle(budget, credited, returned);
         unchecked {
             _assertMoved(
                 before,
-                uint256(before.budget) + reward + fee,
-                uint256(before.carry) + pays + returned - reward,
-                uint256(before.credits) - pays - fee,
+                uint256(before.budget) + budget,
+                uint256(before.carry) + credited + returned - budget,
+                uint256(before.credits) - credited,
                 uint256(before.refundable) - returned
             );
         }
@@ -133,14 +129,22 @@ contract EscrowProof is Base {
         assert(ledger.credits - before.credits == compensation);
     }
 
-    function check_forfeitExams_conserves(Ledger memory before, uint128 amount) public conserves(before) {
-        ledger.forfeitExams(amount);
-        assert(Ledgers.lockedMore(ledger, before) == 0);
+    function check_burnExams_conserves(Ledger memory before, uint128 amount) public conserves(before) {
+        ledger.burnExams(amount);
+        assert(ledger.burned - before.burned == amount);
+        assert(before.exams - ledger.exams == amount);
     }
 
-    function check_restoreExams_conserves(Ledger memory before, uint128 amount) public conserves(before) {
+    /// @dev The one move that takes back what was burned: only what a settlement burned that is undone.
+    function check_restoreExams_conserves(Ledger memory before, uint128 amount) public {
+        ledger = before;
         ledger.restoreExams(amount);
-        assert(Ledgers.lockedMore(ledger, before) == 0);
+        Ledger memory moved = ledger;
+        assert(moved.drift(before) == 0);
+        assert(before.burned - moved.burned == amount);
+        assert(moved.exams - before.exams == amount);
+        moved.burned = before.burned;
+        assert(moved.isNotUndone(before));
     }
 
     function check_burnDispute_conserves(Ledger memory before, uint128 amount) public conserves(before) {

@@ -14,7 +14,16 @@ from aggregator.proving import CommittedModel
 from aggregator.round import ModelVersion
 from fedmarket.bench.mechanism.ground import Ground
 from fedmarket.bench.mechanism.task import Floats, Task
-from market.chain.events import DisputeOpened, DisputeResolved, Event, TrainerEnrolled
+from market.chain.events import (
+    DisputeOpened,
+    DisputeResolved,
+    Event,
+    SeatLost,
+    SeatTaken,
+    TrainerEnrolled,
+    TrainerWaits,
+    WaitEnded,
+)
 from market.chain.job_market import JobMarket
 from market.chain.records import Fact, JobState, Verdict
 from market.job_history import Attempt, JobHistory
@@ -45,9 +54,11 @@ class Board:
         models: the published models' integers, by digest; what is withheld is missing.
         updates: what was put into the storage, by attempt and seat.
         exams: r with what opens it, as it was sealed to the aggregator, by attempt.
+        shown: the attempts of which attestors had r as it was sealed, in time.
         references: every r that was opened, by attempt: whoever sees the publication computes what it should be.
         receipts: whose updates attestors had when the aggregator's time began, by attempt.
         just: attempt, fact and seat of what somebody honest disputed.
+        waiting: who waits for a seat with how much, as of the last look, first come first.
     """
 
     ground: Ground
@@ -57,9 +68,11 @@ class Board:
     models: dict[Digest, Integers]
     updates: dict[tuple[int, Seat], CommittedRow] = field(default_factory=dict)
     exams: dict[int, CommittedRow] = field(default_factory=dict)
+    shown: set[int] = field(default_factory=set)
     references: dict[int, Integers] = field(default_factory=dict)
     receipts: dict[int, set[Seat]] = field(default_factory=dict)
     just: set[Asked] = field(default_factory=set)
+    waiting: dict[str, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     _next_block: int = 0
     _seats: dict[str, Seat] = field(default_factory=dict)
@@ -86,7 +99,7 @@ class Board:
             self.events += self.market.events(self.job, self._next_block, last)
             self._next_block = last + 1
         self.history = JobHistory(self.events)
-        self._seats = _seated(self.history)
+        self._seats, self.waiting = _seated(self.history), _waiting(self.history)
         self.state: JobState = self.market.state(self.job)
         return self.market.phase(self.job)
 
@@ -141,6 +154,10 @@ class Board:
         honest = self.honest_reference(attempt)
         return opened is not None and honest is not None and not np.array_equal(opened, honest)
 
+    def is_withheld(self, attempt: Attempt) -> bool:
+        """Whether an exam was left out that attestors never had as the aggregator could have read it."""
+        return attempt.exam_excluded is not None and attempt.number not in self.shown
+
     # ------------------------------------------------------------------ models
 
     def aggregate(self, back: int = 1) -> Floats | None:
@@ -174,5 +191,16 @@ class Board:
 
 def _seated(history: JobHistory) -> dict[str, Seat]:
     """Who sits where: a seat that was handed on is its last trainer's."""
-    taken = {event.seat: event.trainer for event in history.of(TrainerEnrolled)}
+    sitting = (event for event in history.events if isinstance(event, TrainerEnrolled | SeatTaken))
+    taken = {event.seat: event.trainer for event in sitting}
     return {trainer: seat for seat, trainer in taken.items()}
+
+
+def _waiting(history: JobHistory) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for event in history.events:
+        if isinstance(event, TrainerWaits | SeatLost):
+            found[event.trainer] = event.stake_wei
+        elif isinstance(event, SeatTaken | WaitEnded):
+            found.pop(event.trainer, None)
+    return {trainer: stake_wei for trainer, stake_wei in found.items() if stake_wei}

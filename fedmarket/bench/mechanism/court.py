@@ -83,10 +83,10 @@ class Attestor(Agent):
 
 
 def find(board: Board, dispute: Dispute) -> Finding:
-    """What an honest attestor finds: by the storage, its receipts, and the exam computed again."""
+    """What an honest attestor finds: by the storage, its receipts, the exam computed again, and its seal."""
     attempt = board.history.attempt(dispute.attempt)
     if dispute.fact is Fact.EXAM:
-        return Finding(not board.is_false(attempt))
+        return Finding(not board.is_false(attempt) and not board.is_withheld(attempt))
     if dispute.fact is Fact.MODEL:
         fetched = attempt.settled is not None and attempt.settled.model in board.models
         return Finding(fetched, absent=not fetched)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -95,6 +95,21 @@ def until(rounds: int, then: Craft, before: Craft = train) -> Craft:
     return lambda trainer, identity: (before if trainer.board.state.round < rounds else then)(trainer, identity)
 
 
+def every_other(craft: Craft) -> Craft:
+    """Something in every other round, and nothing in between."""
+    return lambda trainer, identity: None if trainer.board.state.round % 2 else craft(trainer, identity)
+
+
+def missing(people: Mapping[int, Sequence[int]]) -> Craft:
+    """Train, but for the rounds that some people miss."""
+
+    def craft(trainer: Trainer, identity: int) -> Floats | None:
+        misses = trainer.board.state.round in people.get(trainer.person, ())
+        return None if misses else trainer.trained()
+
+    return craft
+
+
 def blurred(craft: Craft, kept: float) -> Craft:
     """Something, and noise of this identity's own beside it, so that only this much of the cosine is kept."""
 
@@ -170,15 +185,19 @@ def flood(addresses: int) -> Move:
 
 def hop(trainer: Trainer) -> None:
     """Take the stake off after every attempt and take another seat with it, where there is one."""
-    market, job = trainer.board.market, trainer.board.job
-    if trainer.board.state.attempt == 0 or not trainer.accounts:
+    board, market, job = trainer.board, trainer.board.market, trainer.board.job
+    if board.state.attempt == 0 or not trainer.accounts:
         return
     old = trainer.accounts[-1]
     if trainer.tries(old, market.withdraw_stake(job, old)):
         new = trainer.open_account()
-        if not trainer.tries(new, market.enrol(job, trainer.board.terms)):
+        trainer.send(new, market.enrol(job, board.terms))
+        board.look()
+        if new in board.waiting:
+            trainer.send(new, market.withdraw_stake(job, new))
             trainer.accounts.remove(new)
-            trainer.tries(old, market.enrol(job, trainer.board.terms))
+            trainer.tries(old, market.enrol(job, board.terms))
+            board.look()
 
 
 def withdraw_between(trainer: Trainer) -> None:

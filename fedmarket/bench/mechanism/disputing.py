@@ -61,10 +61,11 @@ def _own_exclusion(agent: Agent) -> bool:
 
 
 def _false_exam(agent: Agent) -> bool:
-    """Once the exams are shown, whoever has a seat computes them again."""
+    """Once the exams are shown, whoever has a seat computes them again, and sees which could have been read."""
     board = agent.board
     if board.history.published is None:
         return False
     seats = [account for account in agent.accounts if board.seat(account) is not None]
-    false = [attempt for attempt in board.history.settlements() if board.is_false(attempt)]
+    settled = board.history.settlements()
+    false = [attempt for attempt in settled if board.is_false(attempt) or board.is_withheld(attempt)]
     return any(_justly(agent, account, attempt, Fact.EXAM) for attempt in false for account in seats[:1])

@@ -11,13 +11,13 @@ DECIDING = (
     ("aggregator", "acceptance centred_clipping contribution decision exam geometric_median gram mixing"),
     ("aggregator", "projection proving round rules shapley shares sharing"),
     ("fedmarket.bench.mechanism", "agent aggregator board court crafts disputing game ground opening owner"),
-    ("fedmarket.bench.mechanism", "settings strategy task trainer"),
-    ("fedmarket.bench.mechanism.strategies", "aggregators disputes owners trainers"),
+    ("fedmarket.bench.mechanism", "seating settings strategy task trainer"),
+    ("fedmarket.bench.mechanism.strategies", "aggregators disputes owners seats trainers"),
 )
 """The modules that decide what comes of a game."""
 REMARKS = ("known", "known_in_court")
 """What of a strategy is only said about it."""
-CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Attempts", "Openings", "Exams", "Disputes")
+CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Attempts", "Openings", "Exams", "Disputes", "Members")
 
 
 @cache

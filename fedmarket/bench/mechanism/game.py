@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +15,7 @@ from fedmarket.bench.mechanism.board import Board
 from fedmarket.bench.mechanism.court import Attestor, hear, take_receipts
 from fedmarket.bench.mechanism.ground import Ground
 from fedmarket.bench.mechanism.owner import Owner
+from fedmarket.bench.mechanism.seating import draw, take_over
 from fedmarket.bench.mechanism.settings import DIMENSION, GAS_PRICE_WEI, MODEL_WEI, ROOT, ROUNDS, Setting
 from fedmarket.bench.mechanism.strategy import PEOPLE, Strategy
 from fedmarket.bench.mechanism.task import task_of
@@ -27,6 +28,7 @@ from market.chain.events import (
     JobOpened,
     RoundSettled,
     RoundSkipped,
+    SeatTaken,
 )
 from market.protocol import integer_model
 from market.protocol.errors import ChainError
@@ -75,6 +77,8 @@ class Result:
         disputes: how many were opened.
         undone: how many settlements were undone by one.
         frozen_s: for how long the job stood still by disputes.
+        league_seats: how many seats the league had when enrolment ended.
+        taken_over: how many times a seat was taken from who had it, in the draw or later.
     """
 
     accounts: Mapping[str, Account]
@@ -87,6 +91,8 @@ class Result:
     disputes: int = 0
     undone: int = 0
     frozen_s: int = 0
+    league_seats: int = 0
+    taken_over: int = 0
 
     @property
     def model_wei(self) -> int:
@@ -113,12 +119,14 @@ class Cast:
         aggregators: in the order in which they bond.
         trainers: the league's first, then the others.
         attestors: who answer disputes, where anything can be disputed.
+        league: who plays together.
     """
 
     owner: Owner
     aggregators: Sequence[Aggregator]
     trainers: Sequence[Trainer]
     attestors: Sequence[Attestor] = ()
+    league: League = field(default_factory=League)
 
     @property
     def all(self) -> list[Agent]:
@@ -138,17 +146,17 @@ def play(ground: Ground, setting: Setting, strategy: Strategy, seed: int) -> Res
         ChainError: the books do not balance.
     """
     ground.clear()
-    board, owner = _open(ground, setting, seed)
+    board, owner = open_board(ground, setting, seed)
     cast = _cast(board, owner, strategy)
-    for agent in cast.all:
-        agent.join()
+    league_seats = _seat(board, cast, strategy.grinds)
     while (phase := _due(board, cast)) not in (Phase.FINISHED, Phase.CLOSED):
         _advance(board, cast, phase)
     _finish(board, cast)
-    return _books(board, cast, strategy)
+    return _books(board, cast, strategy, league_seats)
 
 
-def _open(ground: Ground, setting: Setting, seed: int) -> tuple[Board, str]:
+def open_board(ground: Ground, setting: Setting, seed: int) -> tuple[Board, str]:
+    """Open a job of this kind. Returns its board, and its owner's account."""
     terms = setting.terms(ground.devnet.timestamp())
     model, layout = np.zeros(DIMENSION, np.int64), Layout(DIMENSION, terms.chunks)
     digest = Digest(sha256(integer_model.to_bytes(model)).digest())
@@ -187,7 +195,19 @@ def _cast(board: Board, owner_account: str, strategy: Strategy) -> Cast:
         Attestor(f"{ATTESTOR}-{place}", board, conduct=conduct, place=place)
         for place, conduct in enumerate(strategy.attestors[: len(board.terms.disputes.attestors)])
     ]
-    return Cast(owner, aggregators, trainers, attestors)
+    return Cast(owner, aggregators, trainers, attestors, league)
+
+
+def _seat(board: Board, cast: Cast, grinds: int) -> int:
+    """Let everybody join, and draw the seats where they are drawn. Returns how many the league has then."""
+    for agent in cast.all:
+        agent.join()
+    for trainer in cast.trainers:
+        trainer.join_behind()
+    accounts = {account for trainer in cast.league.trainers for account in trainer.accounts}
+    board.look()
+    draw(board, cast.trainers, cast.passer_by, accounts, grinds)
+    return len(cast.league.seats(board))
 
 
 def _due(board: Board, cast: Cast) -> Phase:
@@ -212,6 +232,8 @@ def _advance(board: Board, cast: Cast, phase: Phase) -> None:
     else:
         if phase is Phase.SETTLE:
             take_receipts(board)
+        if phase is Phase.COMMIT:
+            take_over(board, cast.trainers)
         for agent in cast.all:
             agent.act(phase)
         if phase is not Phase.SETTLE or board.market.phase(job) is phase:
@@ -258,7 +280,7 @@ def _finish(board: Board, cast: Cast) -> None:
         agent.collect()
 
 
-def _books(board: Board, cast: Cast, strategy: Strategy) -> Result:
+def _books(board: Board, cast: Cast, strategy: Strategy, league_seats: int) -> Result:
     accounts: dict[str, Account] = {}
     for agent in cast.all:
         money_wei = sum(board.ground.earned_wei(account) for account in agent.accounts)
@@ -284,6 +306,8 @@ def _books(board: Board, cast: Cast, strategy: Strategy) -> Result:
         sum(isinstance(event, DisputeOpened) for event in board.events),
         sum(isinstance(event, AttemptUndone) for event in board.events),
         _frozen_s(board),
+        league_seats,
+        sum(isinstance(event, SeatTaken) for event in board.events),
     )
 
 

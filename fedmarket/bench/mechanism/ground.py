@@ -101,6 +101,10 @@ class Ground:
             raise self._refusal(sender, call)
         purse.gas += gas
 
+    def mine(self, blocks: int) -> None:
+        """Mine so many empty blocks at once."""
+        self.devnet.request("anvil_mine", hex(blocks))
+
     def earned_wei(self, address: str) -> int:
         """What came in less what went out since the game began, gas aside."""
         return self.devnet.balance_wei(address) - GIFT_WEI + self.purses[address].fees_wei

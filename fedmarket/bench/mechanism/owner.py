@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedmarket.bench.mechanism.agent import Agent, always
+from fedmarket.bench.mechanism.agent import Agent, always, never
 from fedmarket.bench.mechanism.disputing import justly
 from fedmarket.bench.mechanism.opening import Opening, committed
 from fedmarket.bench.mechanism.task import Floats
@@ -32,7 +32,8 @@ class OwnerConduct:
     Attributes:
         reference: makes r; None commits to none.
         opens: whether it opens C_r in the running attempt.
-        delivers: whether the aggregator gets r of the running attempt.
+        delivers: whether the aggregator gets r of the running attempt; else it is kept back, or garbage comes.
+        shows: whether attestors get r as it was sealed, where the aggregator does not.
         publishes: whether the exams are shown at the end.
         tells: whether its league gets r before the commits.
     """
@@ -40,6 +41,7 @@ class OwnerConduct:
     reference: Reference = examine
     opens: Callable[[Owner], bool] = always
     delivers: Callable[[Owner], bool] = always
+    shows: Callable[[Owner], bool] = never
     publishes: bool = True
     tells: bool = False
 
@@ -101,3 +103,5 @@ class Owner(Agent):
         board.references[attempt] = np.asarray(opening.row.values, np.int64)
         if self.conduct.delivers(self):
             board.exams[attempt] = opening.row
+        if self.conduct.delivers(self) or self.conduct.shows(self):
+            board.shown.add(attempt)

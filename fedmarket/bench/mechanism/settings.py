@@ -11,18 +11,22 @@ from eth_utils.crypto import keccak
 
 from fedmarket.bench.mechanism.task import NORM
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring
-from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, DisputeTerms, ExamTerms, JobTerms, PayMode
+from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, DisputeTerms, EntryTerms, ExamTerms, JobTerms, PayMode
 
 DIMENSION = 1024
 ROUNDS = 8
 SPARE_ATTEMPTS = 4
 """So many attempts can fail before the deadline leaves no time for all rounds."""
 SEATS = 16
+FEW_SEATS = 9
+"""As many as there are honest trainers: whoever else comes waits."""
 MINIMUM_COMMITS = 5
 
 REWARD_WEI = 5 * 10**16
 FEE_WEI = REWARD_WEI // 10
 DEPOSIT_WEI = REWARD_WEI // 2
+ATTESTED_DEPOSIT_WEI = 3 * REWARD_WEI // 2
+"""The least that a contract takes where attestors can show a false exam."""
 COMPENSATION_WEI = 3 * 10**14
 PRICE_WEI = REWARD_WEI // SEATS
 """The most that a contract takes."""
@@ -39,6 +43,8 @@ MODEL_WEI = REWARD_WEI + FEE_WEI
 
 NORM_BOUND = (int(6 * NORM), int(NORM / 10))
 ENROL_S, COMMIT_S, REVEAL_S, EXAM_S, SETTLE_S, VESTING_S, CONFIRMATION_S = 2_000, 2_000, 1_000, 1_000, 2_000, 500, 12
+DRAW_S = 1_000
+"""The second half of enrolment, where seats are drawn."""
 
 ATTESTORS = 3
 QUORUM = 2
@@ -73,6 +79,8 @@ class Setting:
         rules: how a round is decided.
         pay_mode: how its reward becomes pay.
         attested: whether there are attestors before whom facts can be disputed.
+        seats: how many there are.
+        drawn: whether seats are drawn by stake, where more come than there are.
     """
 
     name: str
@@ -80,15 +88,22 @@ class Setting:
     rules: RuleTerms
     pay_mode: PayMode
     attested: bool = False
+    seats: int = SEATS
+    drawn: bool = False
+
+    @property
+    def deposit_wei(self) -> int:
+        """What the owner puts up for a round's exam."""
+        return ATTESTED_DEPOSIT_WEI if self.attested else DEPOSIT_WEI
 
     def terms(self, now_s: int) -> JobTerms:
         """The job's terms, stakes and bonds at the least that the contract takes, as the chain's clock stands now."""
-        exam = ExamTerms(ROOT, NATIVE, EXAM_S, ROUNDS + SPARE_ATTEMPTS, DEPOSIT_WEI)
+        exam = ExamTerms(ROOT, NATIVE, EXAM_S, ROUNDS + SPARE_ATTEMPTS, self.deposit_wei)
         is_priced = self.pay_mode is PayMode.PRICE
         period_s = COMMIT_S + REVEAL_S + SETTLE_S + (EXAM_S if self.rules.needs_exam else 0)
         return JobTerms(
             token=NATIVE,
-            seats=SEATS,
+            seats=self.seats,
             minimum_commits=MINIMUM_COMMITS,
             rounds=ROUNDS,
             pay_mode=self.pay_mode,
@@ -109,6 +124,7 @@ class Setting:
             compensation_wei=COMPENSATION_WEI,
             price_wei=PRICE_WEI if is_priced else 0,
             score_target_q32=int(SCORE_TARGET * 2**32) if is_priced else 0,
+            entry=EntryTerms(draw_period_s=DRAW_S if self.drawn else 0),
             exam=exam if self.rules.needs_exam else NO_EXAM,
             disputes=dispute_terms() if self.attested else NO_DISPUTES,
             rules=self.rules,
@@ -135,6 +151,8 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("price", "exam, price", EXAMINED, PayMode.PRICE),
         Setting("uncapped", "exam without a cap, pot", replace(EXAMINED, cap_q16=ONE_Q16), PayMode.POT),
         Setting("court", "exam, pot, attestors", EXAMINED, PayMode.POT, attested=True),
+        Setting("drawn", "exam, pot, attestors, seats drawn", EXAMINED, PayMode.POT, attested=True, drawn=True),
+        Setting("full", "exam, pot, attestors, nine seats", EXAMINED, PayMode.POT, attested=True, seats=FEW_SEATS),
         Setting("median", "median cosine, pot", AGREEING, PayMode.POT),
     )
 }

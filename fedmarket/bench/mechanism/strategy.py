@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fedmarket.bench.mechanism.aggregator import AggregatorConduct
 from fedmarket.bench.mechanism.court import AttestorConduct
 from fedmarket.bench.mechanism.owner import OwnerConduct
-from fedmarket.bench.mechanism.settings import ATTESTORS
+from fedmarket.bench.mechanism.settings import ATTESTORS, SETTINGS
 from fedmarket.bench.mechanism.trainer import TrainerConduct
 
 PEOPLE = 9
@@ -19,8 +19,8 @@ MAJORITY = tuple(range(PEOPLE - 5, PEOPLE))
 HONEST = "honest"
 HONEST_TRAINER, HONEST_OWNER, HONEST_AGGREGATOR = TrainerConduct(), OwnerConduct(), AggregatorConduct()
 HONEST_ATTESTOR = AttestorConduct()
-COURT = "court"
-"""The kind of job in which facts can be disputed."""
+COURT, DRAWN, FULL = "court", "drawn", "full"
+"""The kinds of job in which facts can be disputed: with seats for whoever comes first, with seats drawn, with nine."""
 EXAMINED = ("pot", "price")
 ALL_SETTINGS = ("pot", "price", "median")
 UNEXAMINED_TOO = ("pot", "median")
@@ -40,6 +40,7 @@ class Strategy:
         owner_identities: trainers that are the owner's, beside the others.
         aggregators: how each plays, in the order in which they bond; of the league are those in `aggregators_play`.
         attestors: how each answers, where there are any; of the league are those in `attestors_play`.
+        grinds: among how many hashes the league chooses that of the block which decides the draw; 0: it has no say.
         others: how the trainers play who are not of the league.
         baseline: the strategy of the game that it is held against.
         known: why the mechanism does not prevent it, where it is known not to; empty: it must not pay.
@@ -58,6 +59,7 @@ class Strategy:
     aggregators_play: Sequence[int] = ()
     attestors: Sequence[AttestorConduct] = (HONEST_ATTESTOR,) * ATTESTORS
     attestors_play: Sequence[int] = ()
+    grinds: int = 0
     others: TrainerConduct = HONEST_TRAINER
     baseline: str = HONEST
     known: str = ""
@@ -69,7 +71,7 @@ class Strategy:
 
     def known_in(self, setting: str) -> str:
         """Why it is not prevented in a kind of job, where it is known not to be."""
-        return self.known_in_court if setting == COURT else self.known
+        return self.known_in_court if SETTINGS[setting].attested else self.known
 
     def plays(self, party: str) -> bool:
         """Whether a party of this name is of the league.

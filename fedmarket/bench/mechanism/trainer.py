@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 
@@ -30,27 +31,41 @@ def nothing(trainer: Trainer) -> None:
     """Do nothing more than is due."""
 
 
+class Takes(IntEnum):
+    """When whoever waits takes a seat whose trainer does not come any more."""
+
+    FIRST = 0
+    """In the very block that makes it idle."""
+    FAIRLY = 1
+    """When chance lets it come before the others who wait."""
+    NEVER = 2
+
+
 @dataclass(frozen=True)
 class TrainerConduct:
     """How a trainer plays.
 
     Attributes:
         craft: what it hands in.
-        identities: how many seats it takes.
+        identities: how many seats it wants.
+        behind: how many of these come when everybody else has enrolled.
         reveals: whether it opens its seals.
         uploads: whether the bytes can be had.
         joins_in: the round before which it enrols.
         enrols: how it takes its seats; None: one for every identity.
+        takes: when it takes idle seats, while it waits.
         before: what else it does at the beginning of every attempt.
         contests: what it disputes before attestors; returns whether a dispute is open now.
     """
 
     craft: Craft = train
     identities: int = 1
+    behind: int = 0
     reveals: bool = True
     uploads: bool = True
     joins_in: int = 0
     enrols: Callable[[Trainer], None] | None = None
+    takes: Takes = Takes.FAIRLY
     before: Callable[[Trainer], None] = nothing
     contests: Callable[[Trainer], bool] = justly
 
@@ -75,14 +90,18 @@ class Trainer(Agent):
     def join(self) -> None:
         """Enrol, unless this is to be later."""
         if self.conduct.joins_in == 0:
-            self.enrol()
+            self.enrol(self.conduct.identities - self.conduct.behind)
 
-    def enrol(self) -> None:
-        """Take a seat for every identity, where there is one."""
+    def join_behind(self) -> None:
+        """Enrol whoever comes after everybody else."""
+        self.enrol(self.conduct.behind)
+
+    def enrol(self, identities: int) -> None:
+        """Take a seat for so many identities, or wait for one."""
         if self.conduct.enrols:
             self.conduct.enrols(self)
             return
-        for _ in range(self.conduct.identities):
+        for _ in range(identities):
             self.tries(self.open_account(), self.board.market.enrol(self.board.job, self.board.terms))
 
     def act(self, phase: Phase) -> None:
@@ -90,7 +109,8 @@ class Trainer(Agent):
         if phase is Phase.COMMIT:
             self.opened.clear()
             if self.conduct.joins_in and not self.accounts and self.board.state.round >= self.conduct.joins_in:
-                self.enrol()
+                self.enrol(self.conduct.identities)
+                self.board.look()
             self.conduct.before(self)
             self._commit()
         elif phase is Phase.REVEAL and self.conduct.reveals:
@@ -105,7 +125,7 @@ class Trainer(Agent):
         board = self.board
         for account in self.accounts:
             seat = board.seat(account)
-            for credit in [] if seat is None else board.history.credits(seat):
+            for credit in board.history.credits(account, seat):
                 self.tries(account, board.market.claim(board.job, credit.attempt, credit.pays, credit.undo, account))
             self.tries(account, board.market.withdraw_stake(board.job, account))
         self.take_dispute_bonds()
@@ -135,7 +155,7 @@ class Trainer(Agent):
 
     def _commit(self) -> None:
         for identity, account in enumerate(self.accounts[-self.conduct.identities :]):
-            update = self.conduct.craft(self, identity)
+            update = None if self.board.seat(account) is None else self.conduct.craft(self, identity)
             if update is not None:
                 self.seal(account, update)
 

@@ -10,19 +10,24 @@ import numpy as np
 import pytest
 
 import fedmarket.exam_folder
-from fedmarket.exam_folder import ExamFolder, SealedReference, content_cid
+from fedmarket.exam_folder import ExamFolder, SealedReference
 from market.protocol.errors import InvalidExam, InvalidInput
 from market.protocol.exam import check_slice, exam_path, format_reference
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.seal import SealContext
-from market.storage import EmbeddedStore
+from market.storage import EmbeddedStore, content_cid
 
 SAMPLES = [b"public samples", b"first secret", b"second secret", b"x" * 600_000]
 CONTEXT = SealContext(31337, "0x" + "Ab" * 20, JobId(3), round=1, attempt=2)
 REFERENCE = np.array([5, -7, 1 << 29], dtype=np.int32)
 BLOB = b"sealed reference"
 SEALED = SealedReference(
-    Digest(content_cid(BLOB).digest), b"\x02" * 128, b"\x03" * 32, Digest(b"\x04" * 32), b"\x05" * 32
+    content=Digest(content_cid(BLOB).digest),
+    commitment=b"\x02" * 128,
+    salt=b"\x03" * 32,
+    model=Digest(b"\x04" * 32),
+    recipient=b"\x05" * 32,
+    ephemeral=b"\x06" * 32,
 )
 
 
@@ -178,7 +183,7 @@ def test_a_damaged_opening_is_refused(folder: ExamFolder, damage: str) -> None:
         kept.sealed()
 
 
-@pytest.mark.parametrize("field", ["content", "salt", "commitment", "recipient"])
+@pytest.mark.parametrize("field", ["content", "salt", "commitment", "recipient", "ephemeral"])
 def test_an_opening_with_a_value_of_another_length_is_refused(folder: ExamFolder, field: str) -> None:
     kept = folder.attempt(CONTEXT)
     kept.seal(format_reference(REFERENCE), BLOB, replace(SEALED, **{field: b"\x01" * 33}))

@@ -276,13 +276,13 @@ def test_credits_are_all_that_a_seat_earned_and_nothing_of_zero() -> None:
     history = JobHistory(whole_job())
 
     def earned(seat: int) -> list[tuple[int, int, int]]:
-        return [(credit.attempt, credit.amount_wei, credit.vests_at_s) for credit in history.credits(Seat(seat))]
+        return [(credit.attempt, credit.amount_wei, credit.vests_at_s) for credit in history.credits("", Seat(seat))]
 
     assert earned(0) == [(0, 10, 500), (1, 2, 1_400), (4, 10, 4_500), (5, 1, 0)]
     assert earned(1) == [(0, 11, 500)]
     assert earned(3) == [(1, 2, 1_400), (4, 13, 4_500)]
-    assert history.credits(Seat(1)) == [
-        Credit(0, Wei(11), 500, pack_pays([10, 11, 12, 0]), history.undo_of(history.attempt(0)).digest)
+    assert history.credits("", Seat(1)) == [
+        Credit(0, Seat(1), Wei(11), 500, pack_pays([10, 11, 12, 0]), history.undo_of(history.attempt(0)).digest)
     ]
 
 
@@ -290,7 +290,7 @@ def test_a_job_that_was_only_opened_has_one_model_and_no_credits() -> None:
     history = JobHistory([opened()])
     assert history.versions() == [INITIAL]
     assert history.lifetime_q32() == [0] * SEATS
-    assert history.credits(Seat(0)) == []
+    assert history.credits("", Seat(0)) == []
     assert history.closed is None
 
 

@@ -4,15 +4,20 @@ import pickle
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from eth_abi.abi import encode
 from eth_account import Account
+from hypothesis import given
+from hypothesis import strategies as st
 
-from market.protocol.errors import CannotUnseal, InvalidSealingKey
+from market.hpke import seal_base
+from market.protocol.errors import CannotUnseal, InvalidInput, InvalidSealingKey
 from market.protocol.identifiers import JobId
 from market.protocol.seal import SealContext
-from market.sealing import EXAM, OVERHEAD_BYTES, SealingKey, seal_to
+from market.sealing import EXAM, OVERHEAD_BYTES, SealingKey, can_seal_to, new_ephemeral, seal_to
 from tests.unit.market.rfc9180 import open_sealed
 
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -20,8 +25,11 @@ PLACE = SealContext(31337, CONTRACT, JobId(4), round=2, attempt=3)
 PRIVATE = bytes(range(1, 33))
 ACCOUNT = Account.from_key(PRIVATE)
 REFERENCE = bytes(range(200)) * 20
+EPHEMERAL = bytes(range(100, 132))
 
 VECTOR = {
+    "ephemeral": "f4ec9b33b792c372c1d2c2063507b684ef925b8c75a42dbcbf57d63ccd381600",
+    "public": "4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a",
     "private": "8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb",
     "share": "1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a",
     "info": "4f6465206f6e2061204772656369616e2055726e",
@@ -30,13 +38,26 @@ VECTOR = {
 }
 """RFC 9180, appendix A.2.1, sequence number 0."""
 
+MESSAGE = b"Beauty is truth, truth beauty"
+
+# Points of small order (RFC 7748, section 6.1): whoever is meant by one is everybody. The last is zero, written as p.
+OF_LOW_ORDER = [
+    bytes(32),
+    b"\x01" + bytes(31),
+    bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+    bytes.fromhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+    b"\xec" + b"\xff" * 30 + b"\x7f",
+    b"\xed" + b"\xff" * 30 + b"\x7f",
+]
+words = st.binary(min_size=32, max_size=32)
+
 
 def key(account=ACCOUNT, chain_id: int = 31337, contract: str = CONTRACT, job: int = 4) -> SealingKey:
     return SealingKey.of_account(account, chain_id, contract, JobId(job))
 
 
 def sealed(content: bytes = REFERENCE) -> bytes:
-    return seal_to(key().public, PLACE, EXAM, content)
+    return seal_to(key().public, PLACE, EXAM, content, EPHEMERAL)
 
 
 def derived_private() -> bytes:
@@ -47,7 +68,22 @@ def derived_private() -> bytes:
 def test_the_second_implementation_opens_the_vector_of_rfc_9180() -> None:
     value = {name: bytes.fromhex(text) for name, text in VECTOR.items()}
     opened = open_sealed(value["private"], value["info"], value["share"] + value["ciphertext"], value["aad"])
-    assert opened == b"Beauty is truth, truth beauty"
+    assert opened == MESSAGE
+
+
+def test_the_vector_of_rfc_9180_is_sealed_byte_by_byte() -> None:
+    value = {name: bytes.fromhex(text) for name, text in VECTOR.items()}
+    found = seal_base(value["public"], value["ephemeral"], value["info"], MESSAGE, value["aad"])
+    assert found == value["share"] + value["ciphertext"]
+
+
+@given(words, words, st.binary(max_size=100), st.binary(max_size=300))
+def test_the_library_opens_what_is_sealed_here(private: bytes, ephemeral: bytes, info: bytes, content: bytes) -> None:
+    recipient = X25519PrivateKey.from_private_bytes(private)
+    found = seal_base(recipient.public_key().public_bytes_raw(), ephemeral, info, content)
+    suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+    assert suite.decrypt(found, recipient, info) == content
+    assert open_sealed(private, info, found) == content
 
 
 def test_what_is_sealed_here_opens_by_rfc_9180_with_the_place_as_info() -> None:
@@ -63,8 +99,26 @@ def test_the_account_opens_what_was_sealed_to_its_key(content: bytes) -> None:
     assert key().unseal(PLACE, EXAM, blob) == content
 
 
-def test_sealed_twice_the_same_content_looks_different() -> None:
-    assert sealed() != sealed()
+def test_sealed_twice_the_same_content_looks_different_and_with_the_same_ephemeral_key_the_same() -> None:
+    assert sealed() == sealed()
+    anew = {seal_to(key().public, PLACE, EXAM, REFERENCE, new_ephemeral()) for _ in range(3)}
+    assert len({*anew, sealed()}) == 4
+
+
+def test_another_place_purpose_content_or_recipient_makes_other_bytes_of_the_same_ephemeral_key() -> None:
+    others = [
+        seal_to(key().public, replace(PLACE, attempt=4), EXAM, REFERENCE, EPHEMERAL),
+        seal_to(key().public, PLACE, "fedmarket/sealed/update/1", REFERENCE, EPHEMERAL),
+        seal_to(key().public, PLACE, EXAM, REFERENCE[::-1], EPHEMERAL),
+        seal_to(key(job=5).public, PLACE, EXAM, REFERENCE, EPHEMERAL),
+    ]
+    assert len({sealed(), *others}) == 5
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_an_ephemeral_key_of_another_length_is_refused(length: int) -> None:
+    with pytest.raises(InvalidInput, match=f"the ephemeral key has {length} bytes, expected 32"):
+        seal_to(key().public, PLACE, EXAM, REFERENCE, bytes(length))
 
 
 def test_the_key_is_the_same_in_every_process_and_another_in_every_job_contract_chain_and_account() -> None:
@@ -123,14 +177,19 @@ def test_with_something_behind_it_it_does_not_open() -> None:
         key().unseal(PLACE, EXAM, sealed() + b"\0")
 
 
-@pytest.mark.parametrize("public", [bytes(32), b"\x01" + bytes(31), b"", bytes(31), bytes(33)])
+@pytest.mark.parametrize("public", [*OF_LOW_ORDER, b"", bytes(31), bytes(33)])
 def test_nothing_is_sealed_to_a_key_that_everybody_has_or_that_is_none(public: bytes) -> None:
     with pytest.raises(InvalidSealingKey):
-        seal_to(public, PLACE, EXAM, REFERENCE)
+        seal_to(public, PLACE, EXAM, REFERENCE, EPHEMERAL)
+    assert not can_seal_to(public)
+
+
+def test_something_can_be_sealed_to_every_announced_key() -> None:
+    assert can_seal_to(key().public)
 
 
 def test_neither_the_key_nor_an_error_shows_a_secret() -> None:
-    secrets = (PRIVATE, derived_private(), REFERENCE)
+    secrets = (PRIVATE, derived_private(), REFERENCE, EPHEMERAL)
     shown = [repr(key()), str(key()), f"{key()!r}"]
     with pytest.raises(CannotUnseal) as caught:
         key().unseal(PLACE, EXAM, sealed()[:-1])

@@ -46,7 +46,8 @@ def leaves_of(exam: list[ExamSlice]) -> list[bytes]:
 
 
 def book_of(count: int) -> ExamBook:
-    return ExamBook.of_slices(exam_of(count), {attempt: cid(1000 + attempt) for attempt in range(count - 1)})
+    references = {attempt: cid(1000 + attempt) for attempt in range(count - 1)}
+    return ExamBook.of_slices(exam_of(count), references, {attempt: bytes([7]) * 32 for attempt in references})
 
 
 # ---------------------------------------------------------------------- the tree
@@ -148,8 +149,10 @@ def test_no_attempt_is_examined_with_the_public_slice() -> None:
 
 @given(exams, st.data())
 def test_a_book_survives_its_bytes_and_opens_the_root(exam: list[ExamSlice], data: Any) -> None:
-    references = data.draw(st.dictionaries(st.integers(0, len(exam) - 2), cids))
-    book = ExamBook.of_slices(exam, references)
+    attempts = st.integers(0, len(exam) - 2)
+    references, sealings = data.draw(st.dictionaries(attempts, cids)), data.draw(st.dictionaries(attempts, words))
+    book = ExamBook.of_slices(exam, references, sealings)
+    assert (book.references, book.sealings) == (references, sealings)
     assert ExamBook.from_bytes(book.to_bytes()) == book
     book.check(exam_root(leaves_of(exam)), len(exam) - 1)
 
@@ -172,7 +175,10 @@ def test_the_book_of_another_exam_is_refused() -> None:
 
 
 def test_the_largest_book_fits_one_block() -> None:
-    assert len(book_of(MAX_SECRET_SLICES + 1).to_bytes()) <= MAX_BOOK_BYTES
+    slices = MAX_SECRET_SLICES + 1
+    size = len(book_of(slices).to_bytes())
+    assert size <= MAX_BOOK_BYTES
+    assert size * (slices + slices // 40) > MAX_BOOK_BYTES * slices, "nor could there be many more"
 
 
 def test_a_book_with_too_few_or_too_many_slices_is_refused() -> None:
@@ -184,7 +190,14 @@ def test_a_book_with_too_few_or_too_many_slices_is_refused() -> None:
 
 def test_a_reference_without_a_slice_is_refused() -> None:
     with pytest.raises(InvalidExam, match="reference for attempt 4, expected 0 to 3"):
-        ExamBook.of_slices(exam_of(5), {4: cid(0)})
+        ExamBook.of_slices(exam_of(5), {4: cid(0)}, {})
+
+
+def test_a_sealing_without_a_slice_or_of_another_length_is_refused() -> None:
+    with pytest.raises(InvalidExam, match="sealing for attempt 4, expected 0 to 3"):
+        ExamBook.of_slices(exam_of(5), {}, {4: bytes(32)})
+    with pytest.raises(InvalidExam, match="sealing of attempt 3 in the exam book has 31 bytes, expected 32"):
+        ExamBook.of_slices(exam_of(5), {}, {3: bytes(31)})
 
 
 def _changed(change: Callable[[dict[str, Any]], Any]) -> bytes:
@@ -203,9 +216,11 @@ def _changed(change: Callable[[dict[str, Any]], Any]) -> bytes:
         (b" " * (MAX_BOOK_BYTES + 1), "at most"),
         (_changed(lambda book: book.pop("leaves")), "is not an object of"),
         (_changed(lambda book: book.update(more=1)), "is not an object of"),
-        (_changed(lambda book: book.update(format="fedmarket/exam/2")), "is not an object of"),
-        (_changed(lambda book: book.update(slices={})), "two lists and an object"),
-        (_changed(lambda book: book.update(references=[])), "two lists and an object"),
+        (_changed(lambda book: book.update(format="fedmarket/exam/1")), "is not an object of"),
+        (_changed(lambda book: book.pop("sealings")), "is not an object of .*sealings"),
+        (_changed(lambda book: book.update(slices={})), "two lists"),
+        (_changed(lambda book: book.update(references=[])), "two objects"),
+        (_changed(lambda book: book.update(sealings=[])), "two objects"),
         (_changed(lambda book: book["leaves"].pop()), "3 slices and 2 leaves"),
         (_changed(lambda book: book["leaves"].__setitem__(1, 7)), "leaf 1 .* is 7"),
         (_changed(lambda book: book["leaves"].__setitem__(1, "AB" * 32)), "leaf 1 .* expected 64 hex"),
@@ -219,6 +234,10 @@ def _changed(change: Callable[[dict[str, Any]], Any]) -> bytes:
         (_changed(lambda book: book["references"].update({"-1": cid(1)})), "attempt '-1', expected its number"),
         (_changed(lambda book: book["references"].update({"9" * 5000: cid(1)})), "expected its number"),
         (_changed(lambda book: book["references"].update({"2": cid(1)})), "attempt 2, expected 0 to 1"),
+        (_changed(lambda book: book["sealings"].update({"2": "00" * 32})), "sealing for attempt 2, expected 0 to 1"),
+        (_changed(lambda book: book["sealings"].update({"x": "00" * 32})), "sealing for attempt 'x', expected its"),
+        (_changed(lambda book: book["sealings"].update({"1": "00" * 31})), "sealing of attempt 1 .* expected 64 hex"),
+        (_changed(lambda book: book["sealings"].update({"1": None})), "sealing of attempt 1 .* is None"),
     ],
 )
 def test_a_book_that_is_none_is_refused_with_what_is_wrong(unverified_book: bytes, said: str) -> None:

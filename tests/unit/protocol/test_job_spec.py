@@ -13,7 +13,7 @@ from market.protocol.exam_spec import ExamDocument, PublicSlice
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument, JobSpec, load_spec, parse_spec
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rule_terms import NO_FALLBACK, Rule, RuleKind, Scoring
-from market.protocol.terms import NATIVE, JobTerms, PayMode
+from market.protocol.terms import NATIVE, NO_ENTRY_TERMS, EntryTerms, JobTerms, PayMode
 
 TEXT = """
 name: digits
@@ -102,10 +102,10 @@ def test_rules_that_share_the_average_go_with_their_weighting(
 
 
 def test_who_may_take_a_seat_goes_into_the_terms_as_a_root(fields: dict[str, Any]) -> None:
-    assert parse_spec(fields).to_terms(DIMENSION, NOW_S).allow_root == bytes(32)
+    assert parse_spec(fields).to_terms(DIMENSION, NOW_S).entry.allow_root == bytes(32)
     listed = [f"0x{number:040x}" for number in range(7)]
     spec = parse_spec(changed(fields, "trainers", listed))
-    assert spec.to_terms(DIMENSION, NOW_S).allow_root == allow_root(listed)
+    assert spec.to_terms(DIMENSION, NOW_S).entry.allow_root == allow_root(listed)
     assert spec.trainers == tuple(listed)
 
 
@@ -347,7 +347,7 @@ def test_an_exam_that_nothing_looks_at_is_refused(fields: dict[str, Any]) -> Non
         ({"steps": 0}, r"exam\.steps"),
         ({"steps": 1001}, r"exam\.steps"),
         ({"rate": 0}, r"exam\.rate"),
-        ({"spares": 892}, r"exam\.spares: 5 rounds and 892 spares are 897 slices, expected at most 896"),
+        ({"spares": 716}, r"exam\.spares: 5 rounds and 716 spares are 721 slices, expected at most 720"),
         ({"deposit": "much"}, r"exam\.deposit"),
         ({"period_s": "soon"}, r"exam\.period_s"),
         ({"examiner": "0x12"}, r"exam\.examiner: expected 'owner' or an account's address, got '0x12'"),
@@ -404,3 +404,40 @@ def test_a_document_has_an_exam_if_and_only_if_its_spec_has(fields: dict[str, An
     odd = document.spec.model_copy(update={"rules": plain.rules})
     with pytest.raises(InvalidJobSpec, match="exam: is not used"):
         JobDocument.from_bytes(document.model_copy(update={"spec": odd}).to_bytes())
+
+
+# ------------------------------------------------------------------ entry
+
+PATRON = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+
+
+def test_who_asks_for_nothing_of_new_trainers_gets_who_comes_first(spec: JobSpec) -> None:
+    assert spec.to_terms(DIMENSION, NOW_S).entry == NO_ENTRY_TERMS
+
+
+def test_what_is_asked_of_a_new_trainer_goes_into_the_terms(fields: dict[str, Any]) -> None:
+    asked = changed(fields, "entry", {"patron": PATRON, "paid_rounds": 3, "draw_s": 80})
+    asked = changed(asked, "periods.enrol_s", 100)
+    terms = parse_spec(asked).to_terms(DIMENSION, NOW_S)
+    assert terms.entry == EntryTerms(patron=PATRON, paid_rounds=3, draw_period_s=80)
+    assert terms.draw_from_s == terms.enrol_until_s - 80
+    assert JobTerms.from_abi(terms.to_abi()) == terms
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"paid_rounds": 3}, "entry.paid_rounds: is 3: expected entry.patron, too"),
+        ({"patron": PATRON}, f"entry.paid_rounds: is 0: expected at least 1, paid by {PATRON}"),
+        ({"draw_s": 60}, "entry.draw_s: is 60: expected 0, or at least"),
+        ({"draw_s": -1}, "entry.draw_s"),
+        ({"patron": "nobody"}, "entry.patron"),
+        ({"paid_rounds": 1 << 32, "patron": PATRON}, "entry.paid_rounds"),
+    ],
+)
+def test_an_entry_that_nobody_could_pass_is_refused(
+    fields: dict[str, Any], entry: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InvalidJobSpec) as refused:
+        parse_spec(changed(fields, "entry", entry))
+    assert problem in str(refused.value)

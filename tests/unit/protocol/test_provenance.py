@@ -55,5 +55,7 @@ def test_a_job_of_more_seats_has_fewer_chunks(seats: int, most: int) -> None:
     spec = parse_spec(fields)
     assert spec.with_chunks(most).to_terms(10, 0).chunks == most
     if most < 64:
-        with pytest.raises(InvalidTerms, match=f"chunks is {most + 1}: expected 1 to {most} with {seats} seats"):
+        with pytest.raises(
+            InvalidTerms, match=f"chunks is {most + 1}: expected 1 to {most} with {seats} updates a round"
+        ):
             spec.with_chunks(most + 1).to_terms(10, 0)

@@ -10,7 +10,7 @@ import pytest
 from market.protocol.errors import InvalidTerms
 from market.protocol.rounds import Phase
 from market.protocol.rule_terms import Rule, RuleKind, RuleTerms, Scoring
-from market.protocol.terms import NATIVE, NO_EXAM, ExamTerms, JobTerms, PayMode
+from market.protocol.terms import NATIVE, NO_EXAM, DisputeTerms, EntryTerms, ExamTerms, JobTerms, PayMode
 
 OWNER = "0x" + "0e" * 20
 EXAMINER = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -112,3 +112,36 @@ def test_without_a_root_nothing_of_an_exam_may_be_there(field: str) -> None:
     stray = replace(NO_EXAM, **{field: EXAMINER if field == "examiner" else 1})
     with pytest.raises(InvalidTerms, match=rf"exam\.{field} is"):
         terms(exam=stray, rules=RuleTerms(dimension=1_000)).check()
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        (EntryTerms(draw_period_s=10), "entry.draw_period_s is 10: expected 0, or longer than the confirmations' 10 s"),
+        (EntryTerms(draw_period_s=90 * 86_400 + 1), "entry.draw_period_s is 7776001"),
+        (EntryTerms(paid_rounds=1), "entry.paid_rounds is 1: expected 0 without an entry.patron"),
+        (EntryTerms(patron=EXAMINER), "entry.paid_rounds is 0: expected 1 to 2^32 - 1"),
+        (EntryTerms(patron=EXAMINER, paid_rounds=1 << 32), "entry.paid_rounds is 4294967296"),
+    ],
+)
+def test_an_entry_that_the_contract_refuses_is_refused_before(entry: EntryTerms, sentence: str) -> None:
+    with pytest.raises(InvalidTerms) as refused:
+        terms(entry=entry).check()
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("entry", [EntryTerms(draw_period_s=11), EntryTerms(patron=EXAMINER, paid_rounds=1)])
+def test_an_entry_that_the_contract_takes_is_taken_and_survives_its_encoding(entry: EntryTerms) -> None:
+    written = terms(entry=entry)
+    written.check()
+    assert JobTerms.from_abi(written.to_abi()) == written
+
+
+@pytest.mark.parametrize(("reward_wei", "least_wei"), [(1_000, 1_500), (1_001, 1_502)])
+def test_where_a_false_exam_can_be_shown_its_deposit_is_one_and_a_half_rewards(reward_wei: int, least_wei: int) -> None:
+    disputes = DisputeTerms(quorum=1, answer_period_s=60, bond_wei=1, attestors=(EXAMINER,))
+    asked = {"round_reward_wei": reward_wei, "trainer_stake_wei": 2 * reward_wei, "aggregator_bond_wei": reward_wei}
+    terms(**asked, disputes=disputes, exam=replace(EXAM, deposit_wei=least_wei)).check()
+    terms(**asked, exam=replace(EXAM, deposit_wei=1)).check()
+    with pytest.raises(InvalidTerms, match=rf"exam\.deposit_wei is {least_wei - 1}: expected at least {least_wei}"):
+        terms(**asked, disputes=disputes, exam=replace(EXAM, deposit_wei=least_wei - 1)).check()

@@ -52,6 +52,7 @@ def everybody(aggregator: Aggregator) -> set[Seat]:
 
 
 SILENT = AggregatorConduct(settles=never)
+DROPPING = AggregatorConduct(examines=never)
 
 STRATEGIES = (
     Strategy(
@@ -73,6 +74,7 @@ STRATEGIES = (
         "the first never settles, the second leaves before its turn",
         aggregators=(SILENT, AggregatorConduct(stays=False)),
         aggregators_play=(0, 1),
+        known=reasons.ONE_AGGREGATOR,
     ),
     Strategy(
         "silent-third",
@@ -137,9 +139,27 @@ STRATEGIES = (
         "drops-exam",
         "the aggregator leaves the exam out",
         settings=(*EXAMINED, COURT),
-        aggregators=(AggregatorConduct(examines=never), HONEST_AGGREGATOR),
+        aggregators=(DROPPING, HONEST_AGGREGATOR),
         aggregators_play=(0,),
-        known=reasons.EXCLUSIONS,
+    ),
+    Strategy(
+        "drops-exam-queue",
+        "all aggregators that are bonded leave the exams out",
+        settings=(*EXAMINED, COURT),
+        aggregators=(DROPPING, DROPPING),
+        aggregators_play=(0, 1),
+        known=reasons.EXAM_LEFT_OUT,
+        known_in_court=reasons.EXAM_LEFT_OUT,
+    ),
+    Strategy(
+        "drops-exam-queue-rests",
+        "the same after the first round, and three trainers in league with them rest from then on",
+        settings=(*EXAMINED, COURT),
+        people=THIRD,
+        trainer=TrainerConduct(crafts.until(1, crafts.absent)),
+        aggregators=(AggregatorConduct(examines=in_first_round),) * 2,
+        aggregators_play=(0, 1),
+        known=reasons.EXAM_LEFT_OUT,
         known_in_court=reasons.EXAM_LEFT_OUT,
     ),
     Strategy(
@@ -148,10 +168,8 @@ STRATEGIES = (
         settings=(*EXAMINED, COURT),
         people=THIRD,
         trainer=TrainerConduct(crafts.agreed),
-        aggregators=(AggregatorConduct(examines=never), HONEST_AGGREGATOR),
+        aggregators=(DROPPING, HONEST_AGGREGATOR),
         aggregators_play=(0,),
-        known=reasons.EXCLUSIONS,
-        known_in_court=reasons.EXAM_LEFT_OUT,
     ),
     Strategy(
         "excludes-once",
@@ -164,8 +182,19 @@ STRATEGIES = (
         known=reasons.EXCLUSIONS,
     ),
     Strategy(
+        "excludes-once-queue",
+        "the same, and every aggregator that is bonded is in league with them",
+        settings=(*EXAMINED, COURT),
+        people=THIRD,
+        trainer=TrainerConduct(crafts.until(1, crafts.absent)),
+        aggregators=(AggregatorConduct(excludes=all_others_once, examines=in_first_round),) * 2,
+        aggregators_play=(0, 1),
+        known=reasons.EXCLUSIONS,
+        known_in_court=reasons.ONE_AGGREGATOR,
+    ),
+    Strategy(
         "excludes-once-alone",
-        "the same for one trainer, beside two whom it lets in",
+        "excludes-once for one trainer, beside two whom it lets in",
         settings=(*EXAMINED, COURT),
         people=ALONE,
         trainer=TrainerConduct(crafts.until(1, crafts.absent)),

@@ -7,8 +7,10 @@ from fedmarket.bench.mechanism.agent import never
 from fedmarket.bench.mechanism.aggregator import AggregatorConduct
 from fedmarket.bench.mechanism.court import LAST_MOMENT, AttestorConduct
 from fedmarket.bench.mechanism.disputing import dispute, may_ask
+from fedmarket.bench.mechanism.owner import OwnerConduct
 from fedmarket.bench.mechanism.strategies import reasons
 from fedmarket.bench.mechanism.strategies.aggregators import all_others
+from fedmarket.bench.mechanism.strategies.owners import answering, junk
 from fedmarket.bench.mechanism.strategy import ALONE, COURT, HONEST_AGGREGATOR, HONEST_ATTESTOR, THIRD, Strategy
 from fedmarket.bench.mechanism.trainer import Trainer, TrainerConduct
 from market.chain.records import Fact
@@ -29,7 +31,13 @@ def model_or_exam(trainer: Trainer) -> bool:
     if board.history.published is None:
         return model(trainer)
     sat = [attempt for attempt in board.history.settlements() if attempt.number in board.references]
-    return any(dispute(trainer, trainer.accounts[0], attempt, Fact.EXAM) for attempt in sat)
+    seated = [account for account in trainer.accounts if board.seat(account) is not None]
+    return any(dispute(trainer, account, attempt, Fact.EXAM) for attempt in sat for account in seated[:1])
+
+
+def exam(trainer: Trainer) -> bool:
+    """Dispute every exam at the end, right or wrong."""
+    return trainer.board.history.published is not None and model_or_exam(trainer)
 
 
 def own_exclusion(trainer: Trainer) -> bool:
@@ -156,6 +164,27 @@ STRATEGIES = (
         settings=(COURT,),
         people=THIRD,
         trainer=TrainerConduct(contests=model),
+        attestors=BOUGHT,
+        attestors_play=(0, 1),
+        known_in_court=reasons.BOUGHT,
+    ),
+    Strategy(
+        "attestors-bought-exams",
+        "one disputes the exams, all are right, and two of three attestors are of the league",
+        settings=(COURT,),
+        people=ALONE,
+        trainer=TrainerConduct(contests=exam),
+        attestors=BOUGHT,
+        attestors_play=(0, 1),
+        known_in_court=reasons.BOUGHT,
+    ),
+    Strategy(
+        "owner-attests",
+        "the owner asks for what its three identities send, and two of three attestors are its own",
+        settings=(COURT,),
+        owner=OwnerConduct(junk, tells=True),
+        owner_plays=True,
+        owner_identities=answering(3),
         attestors=BOUGHT,
         attestors_play=(0, 1),
         known_in_court=reasons.BOUGHT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from fedmarket.bench.mechanism import crafts
-from fedmarket.bench.mechanism.agent import in_first_round, never
+from fedmarket.bench.mechanism.agent import always, in_first_round, never
 from fedmarket.bench.mechanism.aggregator import AggregatorConduct
 from fedmarket.bench.mechanism.owner import Owner, OwnerConduct, examine
 from fedmarket.bench.mechanism.strategies import reasons
@@ -57,28 +57,42 @@ def answering(count: int) -> tuple[TrainerConduct, ...]:
 
 
 TELLS = OwnerConduct(tells=True)
-FLOODED = (TrainerConduct(crafts.absent, identities=12),)
 
 STRATEGIES = (
     Strategy(
-        "no-exam", "the owner commits to no exam", settings=EXAMINED, owner=OwnerConduct(no_exam), owner_plays=True
+        "no-exam",
+        "the owner commits to no exam",
+        settings=(*EXAMINED, COURT),
+        owner=OwnerConduct(no_exam),
+        owner_plays=True,
     ),
     Strategy(
-        "unopened", "the owner opens no exam", settings=EXAMINED, owner=OwnerConduct(opens=never), owner_plays=True
+        "unopened",
+        "the owner opens no exam",
+        settings=(*EXAMINED, COURT),
+        owner=OwnerConduct(opens=never),
+        owner_plays=True,
     ),
     Strategy(
         "undelivered",
-        "the owner opens exams, and keeps r from the aggregator",
+        "the owner opens exams, and keeps r from the aggregator or sends it garbage",
         settings=(*EXAMINED, COURT),
         owner=OwnerConduct(delivers=never),
         owner_plays=True,
         known=reasons.UNDELIVERED,
-        known_in_court=reasons.UNDELIVERED,
+    ),
+    Strategy(
+        "shows-attestors-r",
+        "the owner opens exams, and shows r where attestors look and the aggregator does not",
+        settings=(COURT,),
+        owner=OwnerConduct(delivers=never, shows=always),
+        owner_plays=True,
+        known_in_court=reasons.UNSERVED,
     ),
     Strategy(
         "unpublished",
         "the owner never publishes the exams",
-        settings=EXAMINED,
+        settings=(*EXAMINED, COURT),
         owner=OwnerConduct(publishes=False),
         owner_plays=True,
     ),
@@ -113,7 +127,6 @@ STRATEGIES = (
         owner_plays=True,
         owner_identities=answering(3),
         known=reasons.FALSE_R,
-        known_in_court=reasons.FALSE_R_PAID,
     ),
     *(
         Strategy(
@@ -135,7 +148,6 @@ STRATEGIES = (
         owner_plays=True,
         owner_identities=(TrainerConduct(crafts.until(1, crafts.absent, crafts.answer)),) * 3,
         known=reasons.FALSE_R,
-        known_in_court=reasons.FALSE_R_PAID,
     ),
     Strategy(
         "answers-once",
@@ -145,7 +157,6 @@ STRATEGIES = (
         owner_plays=True,
         owner_identities=(TrainerConduct(crafts.until(1, crafts.absent, crafts.answer)),) * 3,
         known=reasons.CARRIED,
-        known_in_court=reasons.CARRIED,
     ),
     Strategy(
         "owner-stops",
@@ -178,14 +189,6 @@ STRATEGIES = (
         settings=ALL_SETTINGS,
         owner_plays=True,
         owner_identities=(TrainerConduct(crafts.noise),) * 3,
-    ),
-    Strategy(
-        "owner-occupies",
-        "the owner's identities fill twelve of sixteen seats",
-        settings=ALL_SETTINGS,
-        owner_plays=True,
-        owner_identities=FLOODED,
-        known=reasons.SEATS_FIRST,
     ),
     Strategy(
         "owner-excludes-all",

@@ -15,13 +15,21 @@ IDENTITIES = (
 )
 LEAKING = "what an aggregator reads it can show: rounds want nearly the same"
 FALSE_R = "in a job without attestors a false r is shown at the close and costs nothing"
-FALSE_R_PAID = "what a false r paid is final when it is shown; the deposits taken for it go to those who were ever paid"
-EXAM_LEFT_OUT = "that an opened exam was left out is no fact that can be disputed"
+EXAM_LEFT_OUT = (
+    "an exam that is left out costs its aggregator the fee and its turn: where all who are bonded do, nobody else"
+)
 UNSERVED = "what attestors hold, aggregators have to be able to fetch from them: else a slander needs no lie"
 NO_QUORUM = "without a quorum of attestors who answer a dispute is lost, and what was settled stands"
 BOUGHT = "a quorum of attestors is believed: it can keep a withheld model, and undo a right one"
 HARSHNESS = "under a price the owner saves by a harsh exam: trainers see it in what they are paid"
-SEATS_FIRST = "whoever stakes first takes a seat: an owner that fills them gets its money back, and no model"
+SEATS_FIRST = "whoever has the seats and does not come loses them to who waits: until then rounds starve"
+SEATS_IN_TURN = (
+    "whoever fills the seats can take its own idle ones again by another name, if it comes before all others"
+)
+SEATS_OF_NOISE = "a seat whose trainer sends noise is not idle: stake, the draw and allow-lists bound how many one has"
+SEATS_BY_STAKE = "a draw gives seats in proportion to stakes, and money that lies still has no price here"
+PRODUCER = "who produces the block that decides a draw chooses its hash: once in as many blocks as it produces"
+RAIDED = "whoever misses two attempts in a row loses the seat to who waits"
 CARRIED = "what is not paid goes to those who were ever paid, by what they scored then"
 ONE_AGGREGATOR = "a job has as many aggregators as come: trainers see how many have bonded"
-UNDELIVERED = "an owner may open C_r and keep r back: it costs no deposit, and under a pot no money at all"
+UNDELIVERED = "in a job without attestors an owner may open C_r and keep r back: that costs it no deposit"

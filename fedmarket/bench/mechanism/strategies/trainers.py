@@ -107,14 +107,6 @@ STRATEGIES = (
         people=ALONE,
         trainer=TrainerConduct(enrols=crafts.flood(SEATS)),
     ),
-    Strategy(
-        "occupy",
-        "takes twelve of sixteen seats first and never commits",
-        settings=ALL_SETTINGS,
-        people=ALONE,
-        trainer=TrainerConduct(crafts.absent, identities=12),
-        known=reasons.SEATS_FIRST,
-    ),
     *(
         Strategy(
             f"copies-{k}",

@@ -28,7 +28,7 @@ from market.chain.records import NO_UNDO, Exam, ExclusionReason, Fact, JobState,
 from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.exam_spec import ExamDocument
-from market.protocol.identifiers import Digest, JobId, Seat
+from market.protocol.identifiers import Digest, JobId, Seat, Wei
 from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rounds import FROZEN_S, FULL_STEP_Q16
@@ -60,8 +60,12 @@ PARTS += ["exams", "disputes"]
 ATTESTORS = tuple(to_checksum_address(f"0x{place:02x}" + "a7" * 19) for place in (1, 2, 3))
 
 
-def trainer(seat: int) -> str:
-    return f"0x{seat + 1:040x}"
+def trainer(number: int) -> str:
+    return f"0x{number + 1:040x}"
+
+
+def hash_of_block(number: int) -> bytes:
+    return hashlib.sha256(b"%d" % number).digest()
 
 
 @dataclass
@@ -80,6 +84,8 @@ class AuditedJob:
     had_minimum: bool = False
     step_q16: int = FULL_STEP_Q16
     chain: bytes = bytes(32)
+    sealing_key: bytes = SEALING_KEY
+    """What aggregators announce from now on."""
     exam: CommittedRow | None = None
     """The r that counts in this attempt."""
 
@@ -88,8 +94,10 @@ class AuditedJob:
         self.times: dict[int, int] = {}
         self.money = dict.fromkeys(PARTS, 0)
         self.outcomes: dict[int, Outcome] = {}
-        self.staked: set[int] = set()
+        self.stakes: dict[int, int] = {}
         self.seats: list[int] = []
+        self.waiting: dict[int, int] = {}
+        self.deciding: list[int] = []
         self.queue: list[str] = []
         self.committed: dict[int, Sealed] = {}
         self.revealed: dict[int, None] = {}
@@ -137,7 +145,7 @@ class AuditedJob:
     def emit(self, kind: type[Event], **values: Any) -> None:
         self.block += 1
         self.times[self.block] = self.now_s
-        place = (self.block, hashlib.sha256(b"%d" % self.block).digest(), bytes(32), 0, JOB)
+        place = (self.block, hash_of_block(self.block), bytes(32), 0, JOB)
         self.events.append(kind(*place, **values))
 
     def move(self, **amounts: int) -> None:
@@ -146,26 +154,79 @@ class AuditedJob:
 
     # ------------------------------------------------------------------ joining and leaving
 
-    def enrol(self, *seats: int) -> None:
+    def who(self, seat: int) -> str:
+        """Who has a seat: trainers are numbered as their first seats are, unless they waited for one."""
+        return trainer(self.seats[seat])
+
+    def enrol(self, *seats: int, tickets: int = 1) -> None:
         for seat in seats:
-            stake = self.terms.trainer_stake_wei
-            self.move(deposited=stake, stakes=stake)
-            self.staked.add(seat)
-            if seat not in self.seats:
-                self.seats.append(seat)
-            self.emit(on_chain.TrainerEnrolled, trainer=trainer(seat), seat=Seat(seat), stake_wei=stake)
+            number = self.seats[seat] if seat < len(self.seats) else seat
+            self.enrol_on(seat, number, tickets)
+
+    def enrol_on(self, seat: int, number: int, tickets: int = 1) -> None:
+        """Let a trainer take a seat, whether there is one for it or not."""
+        stake = self._stake(tickets)
+        self._sit(seat, number, stake)
+        self.emit(on_chain.TrainerEnrolled, trainer=trainer(number), seat=Seat(seat), stake_wei=stake)
+
+    def _stake(self, tickets: int) -> int:
+        stake = tickets * self.terms.trainer_stake_wei
+        self.move(deposited=stake, stakes=stake)
+        return stake
+
+    def _sit(self, seat: int, number: int, stake: int) -> None:
+        self.stakes[seat] = stake
+        if seat < len(self.seats):
+            self.seats[seat] = number
+        else:
+            self.seats.append(number)
 
     def withdraw_stake(self, seat: int) -> None:
-        stake = self.terms.trainer_stake_wei
+        stake = self.stakes.pop(seat)
         self.move(stakes=-stake, refunded=stake)
-        self.staked.discard(seat)
-        self.emit(on_chain.StakeWithdrawn, trainer=trainer(seat), seat=Seat(seat), to=OWNER, amount_wei=stake)
+        self.emit(on_chain.StakeWithdrawn, trainer=self.who(seat), seat=Seat(seat), to=OWNER, amount_wei=stake)
+
+    def wait(self, *numbers: int, tickets: int = 1) -> None:
+        """Let trainers wait for a seat."""
+        for number in numbers:
+            stake = self.waiting[number] = self._stake(tickets)
+            self.emit(on_chain.TrainerWaits, trainer=trainer(number), stake_wei=stake)
+
+    def end_wait(self, number: int) -> None:
+        stake = self.waiting.pop(number)
+        self.move(stakes=-stake, refunded=stake)
+        self.emit(on_chain.WaitEnded, trainer=trainer(number), to=OWNER, amount_wei=stake)
+
+    def take(self, seat: int, number: int) -> None:
+        """Let somebody who waits sit down on a seat that is free."""
+        stake = self.waiting.pop(number)
+        self._sit(seat, number, stake)
+        self.emit(on_chain.SeatTaken, trainer=trainer(number), seat=Seat(seat), stake_wei=stake)
+
+    def take_over(self, seat: int, number: int) -> None:
+        """Let somebody who waits take a seat that somebody has; nothing that was scored there counts any more."""
+        former, stake = self.seats[seat], self.stakes.pop(seat, 0)
+        if stake:
+            self.waiting[former] = stake
+        self.lifetime[seat] = self.records[seat] = 0
+        self.emit(on_chain.SeatLost, trainer=trainer(former), seat=Seat(seat), stake_wei=stake)
+        self.take(seat, number)
+
+    def fix_draw(self, number: int = 0) -> None:
+        """Fix the block that decides the draw for seats: the 64th from the next, or another one."""
+        self.deciding.append(number or self.block + 1 + 64)
+        self.emit(on_chain.DrawFixed, number=self.deciding[-1])
+
+    def draw(self, seed: bytes = b"") -> None:
+        """Once that block is there, draw the seats by its hash, or by something else."""
+        self.block = max(self.block, self.deciding[-1])
+        self.emit(on_chain.SeatsDrawn, seed=seed or hash_of_block(self.deciding[-1]))
 
     def bond(self, aggregator: str) -> None:
         bond = self.terms.aggregator_bond_wei
         self.move(deposited=bond, bonds=bond)
         self.queue.append(aggregator)
-        self.emit(on_chain.AggregatorBonded, aggregator=aggregator, bond_wei=bond, sealing_key=SEALING_KEY)
+        self.emit(on_chain.AggregatorBonded, aggregator=aggregator, bond_wei=bond, sealing_key=self.sealing_key)
         if not self.start_s:
             self.start()
 
@@ -207,8 +268,10 @@ class AuditedJob:
         for seat, update in updates.items():
             sealed = self._sealed(seat, update, (stored or {}).get(seat, update))
             self.committed[seat] = sealed
-            sign = seal(context, trainer(seat), sealed.row.commitment, sealed.content, sealed.salt)
-            self.emit(on_chain.UpdateCommitted, attempt=self.attempt, trainer=trainer(seat), seat=Seat(seat), seal=sign)
+            sign = seal(context, self.who(seat), sealed.row.commitment, sealed.content, sealed.salt)
+            self.emit(
+                on_chain.UpdateCommitted, attempt=self.attempt, trainer=self.who(seat), seat=Seat(seat), seal=sign
+            )
         self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
 
     def _sealed(self, seat: int, counts: Any, stored: Any) -> Sealed:
@@ -224,7 +287,7 @@ class AuditedJob:
             self.chain = keccak(self.chain + seat.to_bytes(32, "big") + sealed.row.commitment)
             values = {
                 "attempt": self.attempt,
-                "trainer": trainer(seat),
+                "trainer": self.who(seat),
                 "seat": Seat(seat),
                 "content": sealed.content,
                 "commitment": sealed.row.commitment,
@@ -297,12 +360,14 @@ class AuditedJob:
         for seat, amount, score in zip(rows, skim(list(pay.pays_wei)), decision.scores, strict=True):
             pays[seat] = amount
             self.lifetime[seat] += score
-        self.move(budget=-reward - fee, credits=sum(pays) + fee, refundable=pay.returned_wei)
-        self.move(carry=reward - sum(pays) - pay.returned_wei)
+        kept = 0 if self.earns_fee(rows) else fee
+        self.move(budget=-reward - fee, credits=sum(pays) + fee - kept, refundable=pay.returned_wei)
+        self.move(carry=reward - sum(pays) - pay.returned_wei + kept)
         vests_s = self.now_s + terms.vesting_period_s
         undo = replace(self.undos[self.attempt], returned_wei=pay.returned_wei, exam_missed=self.misses_exam)
         self.undos[self.attempt] = undo
-        self.record_outcome(pays, self.queue[0] if fee else NATIVE, vests_s, undo.digest)
+        self.settled_by = self.queue[0]
+        self.record_outcome(pays, self.settled_by, vests_s, undo.digest, fee_gone=not self.earns_fee(rows))
         self.charge_missed()
         self.take_exam(rows, decision.records_q16)
         self.emit(
@@ -320,6 +385,7 @@ class AuditedJob:
             vests_at_s=vests_s,
         )
         self.step_q16 = decision.next_step_q16
+        self.rotate()
         self.conclude(round_over=True)
 
     def _undo(self, excluded: Iterable[int]) -> Undo:
@@ -336,6 +402,13 @@ class AuditedJob:
             exam_missed=False,
         )
 
+    def earns_fee(self, rows: Sequence[int]) -> bool:
+        """Whether whoever settles with these rows of the matrix earned something."""
+        return bool(rows)
+
+    def rotate(self) -> None:
+        """Let the next aggregator take over, where this one left an exam out; there is none here."""
+
     @property
     def misses_exam(self) -> bool:
         """Whether this attempt's exam costs its owner a deposit; none here."""
@@ -351,16 +424,17 @@ class AuditedJob:
         if records_q16:
             self.emit(on_chain.ExamTaken, attempt=self.attempt, records_q16=tuple(records_q16))
 
-    def record_outcome(self, pays: list[int], aggregator: str, vests_s: int, undo: bytes = NO_UNDO) -> None:
+    def record_outcome(
+        self, pays: list[int], aggregator: str, vests_s: int, undo: bytes = NO_UNDO, *, fee_gone: bool = False
+    ) -> None:
         self.pays[self.attempt] = pays
-        self.outcomes[self.attempt] = Outcome(pay_hash(pack_pays(pays), undo), aggregator, vests_s, False, 0)
+        self.outcomes[self.attempt] = Outcome(pay_hash(pack_pays(pays), undo), aggregator, vests_s, fee_gone, 0)
 
     def _forfeit(self) -> None:
         lost = sorted(set(self.committed) - set(self.revealed))
         if lost:
-            burned = len(lost) * self.terms.trainer_stake_wei
+            burned = sum(self.stakes.pop(seat) for seat in lost)
             self.move(stakes=-burned, burned=burned)
-            self.staked -= set(lost)
             seats = tuple(map(Seat, lost))
             self.emit(on_chain.StakesForfeited, attempt=self.attempt, seats=seats, burned_wei=burned)
 
@@ -412,7 +486,7 @@ class AuditedJob:
         self.emit(
             on_chain.DisputeOpened,
             attempt=attempt,
-            by=by or trainer(seat),
+            by=by or self.who(seat),
             round=self.round if fact is Fact.EXAM else self.round - 1,
             fact=fact,
             seat=Seat(seat if fact is Fact.EXCLUSION else 0),
@@ -463,16 +537,18 @@ class AuditedJob:
         self.step_q16, self.had_minimum = undo.step_q16, True
         for part in ("budget", "carry", "credits", "refundable", "exams"):
             self.money[part] = self.money_before[part]
+        self.move(burned=-self.terms.exam.deposit_wei * undo.exam_missed)
         owed, bond = self.terms.compensation_wei, self.terms.aggregator_bond_wei
         pays = [owed * (undo.revealed >> seat & 1) for seat in range(self.terms.seats)]
         self.move(bonds=-bond, credits=sum(pays), burned=bond - sum(pays))
         self.attempt = attempt
-        self.record_outcome(pays, NATIVE, self.now_s)
+        self.record_outcome(pays, NATIVE, self.now_s, fee_gone=self.outcomes[attempt].fee_gone)
+        self.queue.remove(self.settled_by)
         self.emit(
             on_chain.AttemptUndone,
             round=self.round,
             attempt=attempt,
-            aggregator=self.queue.pop(0),
+            aggregator=self.settled_by,
             burned_wei=bond - sum(pays),
             pays=pack_pays(pays),
             vests_at_s=self.now_s,
@@ -495,14 +571,14 @@ class AuditedJob:
         self.move(credits=-amount, paid=amount)
         outcome = self.outcomes[attempt]
         self.outcomes[attempt] = replace(outcome, claimed=outcome.claimed | 1 << seat)
-        who = trainer(seat if by is None else by)
+        who = self.who(seat) if by is None else trainer(by)
         self.emit(on_chain.Claimed, attempt=attempt, trainer=who, seat=Seat(seat), to=OWNER, amount_wei=amount)
 
     def claim_fee(self, attempt: int, by: str | None = None) -> None:
         outcome, fee = self.outcomes[attempt], self.terms.aggregator_fee_wei
         self.now_s = max(self.now_s, outcome.vests_at_s)
         self.move(credits=-fee, paid=fee)
-        self.outcomes[attempt] = replace(outcome, fee_claimed=True)
+        self.outcomes[attempt] = replace(outcome, fee_gone=True)
         who = by or outcome.aggregator
         self.emit(on_chain.FeeClaimed, attempt=attempt, aggregator=who, to=OWNER, amount_wei=fee)
 
@@ -542,7 +618,7 @@ class AuditedJob:
             closed=self.closed,
             committed=sum(1 << seat for seat in self.committed),
             revealed=sum(1 << seat for seat in self.revealed),
-            staked=sum(1 << seat for seat in self.staked),
+            staked=sum(1 << seat for seat in self.stakes),
             seats_taken=len(self.seats),
             had_minimum=self.had_minimum,
             step_q16=self.step_q16,
@@ -573,10 +649,17 @@ class AuditedJob:
             outcomes={number: self.outcomes.get(number, nothing) for number in numbers},
             exams={number: self.exam_kept(number) for number in history.attempts} if self.terms.exam.is_set else {},
             aggregators=tuple(self.queue),
-            trainers=tuple(trainer(seat) for seat in self.seats),
+            trainers=tuple(map(trainer, self.seats)),
+            waiting={who: Wei(self.waiting.get(number, 0)) for number, who in self._waited()},
+            block_hashes={number: hash_of_block(number) for number in self.deciding if number <= self.block},
             owed_wei=self.money["deposited"] - gone,
             balance_wei=self.money["deposited"] - gone,
         )
+
+    def _waited(self) -> list[tuple[int, str]]:
+        """Everybody who ever waited for a seat, or lost one."""
+        waited = {e.trainer for e in self.events if isinstance(e, on_chain.TrainerWaits | on_chain.SeatLost)}
+        return [(int(who, 16) - 1, who) for who in waited]
 
     def exam_kept(self, attempt: int) -> Exam:
         """What the contract keeps of an attempt's exam."""

@@ -20,6 +20,8 @@ from market.protocol.identifiers import Digest
 from market.protocol.job_spec import JobDocument
 from market.protocol.rule_terms import RuleKind
 from market.protocol.seal import SealContext, seal
+from market.sealing import EXAM, can_seal_to, seal_to
+from market.storage import content_cid
 from tests.unit.aggregator.audit.audited_job import (
     AGGREGATORS,
     CHAIN_ID,
@@ -32,7 +34,7 @@ from tests.unit.aggregator.audit.audited_job import (
 from zk.commitment import Blinders, commit
 from zk.gram_proof import CommittedRow
 
-DEPOSIT_WEI = 40
+DEPOSIT_WEI = 1_500
 SPARES = 1
 SLICES = 3 + SPARES
 """One for each of three rounds, and the spares."""
@@ -81,7 +83,9 @@ class ExaminedJob(AuditedJob):
         self.changes = EXAMINED | self.changes
         self.slices = [ExamSlice(self._keep(samples(index)), bytes([index]) * 32) for index in range(SLICES + 1)]
         self.references: dict[int, Reference] = {}
+        self.sealings: dict[int, bytes] = {}
         self.sealed_exam: tuple[Digest, bytes, bytes] | None = None
+        self.left_out = False
         super().__post_init__()
 
     def exam_document(self) -> ExamDocument:
@@ -100,16 +104,25 @@ class ExaminedJob(AuditedJob):
         """R of this attempt."""
         return result(samples(self.attempt + 1), self.proven.models[-1].version.model)
 
-    def commit_exam(self, reference: Reference | None = None) -> None:
-        """Seal this attempt's r: the training result, or another one."""
+    def seal(self, place: SealContext, r: Reference) -> bytes:
+        """R, sealed to this attempt's aggregator; to a key that nothing can be sealed to, other bytes."""
+        ephemeral = hashlib.sha256(b"ephemeral %d" % self.attempt).digest()
+        self.sealings[self.attempt] = ephemeral
+        if not can_seal_to(self.sealing_key):
+            return ephemeral
+        return seal_to(self.sealing_key, place, EXAM, format_reference(r), ephemeral)
+
+    def commit_exam(self, reference: Reference | None = None, blob: bytes | None = None) -> None:
+        """Seal this attempt's r: the training result, or another one; or name other bytes for what was sealed."""
         r = self.due_reference if reference is None else reference
         self.references[self.attempt] = r
         layout = self.proven.layout
         commitment = commit(self.srs, layout, r.astype(np.int64), Blinders.zero(layout))
-        content = Digest(hashlib.sha256(b"sealed %d" % self.attempt).digest())
+        place = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
+        honest = self.seal(place, r)
+        content = Digest(content_cid(honest if blob is None else blob).digest)
         salt = hashlib.sha256(b"exam salt %d" % self.attempt).digest()
         self.sealed_exam = content, commitment, salt
-        place = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
         sign = seal(place, OWNER, commitment, content, salt)
         self.emit(on_chain.ExamCommitted, attempt=self.attempt, seal=sign)
 
@@ -127,7 +140,14 @@ class ExaminedJob(AuditedJob):
         """Let the aggregator say that it has no r."""
         self.now_s = self.terms.schedule(self.start_s).exam_end_s + 5
         self.emit(on_chain.ExamExcluded, attempt=self.attempt, reason=reason)
-        self.exam = None
+        self.exam, self.left_out = None, True
+
+    def earns_fee(self, rows: Sequence[int]) -> bool:
+        return super().earns_fee(rows) and not self.left_out
+
+    def rotate(self) -> None:
+        if self.left_out:
+            self.queue.append(self.queue.pop(0))
 
     @property
     def misses_exam(self) -> bool:
@@ -136,7 +156,7 @@ class ExaminedJob(AuditedJob):
 
     def charge_missed(self) -> None:
         if self.misses_exam:
-            self.move(exams=-DEPOSIT_WEI, carry=DEPOSIT_WEI)
+            self.move(exams=-DEPOSIT_WEI, burned=DEPOSIT_WEI)
             self.emit(on_chain.ExamMissed, attempt=self.attempt, deposit_wei=DEPOSIT_WEI)
 
     def updates(self, seats: Sequence[int], noise: int = 50) -> dict[int, Any]:
@@ -147,7 +167,7 @@ class ExaminedJob(AuditedJob):
         return {seat: (common + random.integers(-noise, noise, D)).astype(np.int16) for seat in seats}
 
     def conclude(self, *, round_over: bool) -> None:
-        self.sealed_exam = None
+        self.sealed_exam, self.left_out = None, False
         super().conclude(round_over=round_over)
 
     # ------------------------------------------------------------------ the end
@@ -157,7 +177,7 @@ class ExaminedJob(AuditedJob):
         """The honest book."""
         opened = {event.attempt for event in self.events_of(on_chain.ExamOpened)}
         kept = {attempt: self._keep(format_reference(self.references[attempt])) for attempt in opened}
-        return ExamBook.of_slices(self.slices, kept)
+        return ExamBook.of_slices(self.slices, kept, {attempt: self.sealings[attempt] for attempt in opened})
 
     def publish(self, book: bytes | None = None, *, keep: bool = True) -> None:
         """Show what the exams were: the honest book, or other bytes."""
@@ -170,7 +190,7 @@ class ExaminedJob(AuditedJob):
         if any(self.events_of(on_chain.ExamPublished)):
             return amount
         self.now_s += self.terms.commit_period_s
-        self.move(exams=-amount, carry=amount)
+        self.move(exams=-amount, burned=amount)
         self.emit(on_chain.ExamUnpublished, amount_wei=amount)
         return 0
 

@@ -139,7 +139,7 @@ def test_a_stake_that_should_have_burned_and_did_not_is_named(job: AuditedJob, c
     job.settle(updates)
     events = [event for event in job.events if not isinstance(event, on_chain.StakesForfeited)]
     job.move(stakes=job.terms.trainer_stake_wei, burned=-job.terms.trainer_stake_wei)
-    job.staked.add(3)
+    job.stakes[3] = job.terms.trainer_stake_wei
     assert "[3]" in the_mismatch(checks(job.record(events)), "schedule").detail
 
 

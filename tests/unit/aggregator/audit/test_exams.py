@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from aggregator.audit.report import Check
 from market.chain import events as on_chain
 from market.chain.records import Exam, ExclusionReason
 from market.protocol.exam import ExamBook
+from market.protocol.identifiers import JobId
+from market.protocol.seal import SealContext
 from market.storage import Cid, EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import AGGREGATORS
+from tests.unit.aggregator.audit.audited_job import AGGREGATORS, CHAIN_ID, CONTRACT, JOB
 from tests.unit.aggregator.audit.examined_job import (
     DEPOSIT_WEI,
     SLICES,
@@ -115,7 +118,7 @@ def test_missed_skipped_and_expired_exams_are_ok_and_their_deposits_follow_the_r
     job.close()
     made = checks(job)
     assert {check.verdict for check in made} == {"ok"}, [check for check in made if check.verdict != "ok"]
-    assert f"{DEPOSIT_WEI} wei of the owner's carry over" in found(made, "exam", 0).detail
+    assert f"{DEPOSIT_WEI} wei of the owner's are burned" in found(made, "exam", 0).detail
     assert found(made, "exam reference", 1).verdict == "ok"
 
 
@@ -132,13 +135,17 @@ def test_an_attempt_beyond_the_last_slice_has_no_exam_and_costs_nothing(job: Exa
     assert job.money["exams"] == 3 * DEPOSIT_WEI
 
 
-def test_an_exam_that_was_never_shown_gives_its_deposits_to_the_trainers(job: ExaminedJob, checks: Examine) -> None:
+def test_the_deposits_of_an_exam_that_was_never_shown_burn_and_nobody_gets_any_of_them(
+    job: ExaminedJob, checks: Examine
+) -> None:
     finish(job)
+    carry = job.money["carry"]
     job.close()
     made = checks(job)
     assert mismatches(made) == set()
     assert found(made, "exam book").detail == "the owner never showed it"
-    assert sum(job.pays[job.attempt]) >= 3 * DEPOSIT_WEI - 5
+    assert job.money["burned"] >= 3 * DEPOSIT_WEI
+    assert sum(job.pays[job.attempt]) <= carry
 
 
 def test_a_price_returns_nothing_of_a_round_without_an_exam(store: EmbeddedStore, srs: Srs, checks: Examine) -> None:
@@ -196,11 +203,11 @@ def test_a_slice_that_is_not_under_the_root_is_named_and_its_reference_unproven(
 def test_a_book_of_another_exam_is_named(job: ExaminedJob, checks: Examine) -> None:
     finish(job)
     slices = [replace(opened, salt=bytes(32)) for opened in job.slices]
-    job.publish(ExamBook.of_slices(slices, job.book.references).to_bytes())
+    job.publish(ExamBook.of_slices(slices, job.book.references, job.book.sealings).to_bytes())
     assert "the exam book's root is" in the_mismatch(checks(job), "exam book").detail
 
 
-@pytest.mark.parametrize("book", [b"{}", b"\xff" * 40, b'{"format":"fedmarket/exam/1"}'])
+@pytest.mark.parametrize("book", [b"{}", b"\xff" * 40, b'{"format":"fedmarket/exam/2"}'])
 def test_a_book_that_is_none_is_named(job: ExaminedJob, checks: Examine, book: bytes) -> None:
     finish(job)
     job.publish(book)
@@ -285,24 +292,179 @@ def test_a_slice_whose_losses_are_no_numbers_is_no_ordinary_one(
 # ------------------------------------------------------------------ aggregators and chains who are not
 
 
-@pytest.mark.parametrize("reason", [ExclusionReason.UNREADABLE, ExclusionReason.UNAVAILABLE, ExclusionReason.MISMATCH])
-def test_an_exam_that_was_left_out_is_on_the_aggregators_word(
-    job: ExaminedJob, checks: Examine, reason: ExclusionReason
-) -> None:
+def play_left_out(job: ExaminedJob, reason: ExclusionReason = ExclusionReason.UNREADABLE, **made: Any) -> None:
+    """A round whose exam was opened, and left out."""
     updates = job.updates((0, 1, 2, 3))
     job.commit(updates)
-    job.commit_exam()
+    job.commit_exam(**made)
     job.reveal(*updates)
     job.open_exam()
     job.leave_exam_out(reason)
     job.settle(updates)
+
+
+@pytest.mark.parametrize("reason", [ExclusionReason.UNREADABLE, ExclusionReason.UNAVAILABLE, ExclusionReason.MISMATCH])
+def test_before_the_exams_are_shown_one_that_was_left_out_is_on_the_aggregators_word(
+    job: ExaminedJob, checks: Examine, reason: ExclusionReason
+) -> None:
+    play_left_out(job, reason)
     finish(job)
-    job.publish()
     made = checks(job)
     assert mismatches(made) == set()
     assert found(made, "exam", 0).verdict == "unproven"
     assert reason.name.lower() in found(made, "exam", 0).detail
+    assert found(made, "exam sealing", 0).verdict == "unproven"
+    assert "has not shown it yet" in found(made, "exam sealing", 0).detail
+
+
+@pytest.mark.parametrize("reason", [ExclusionReason.UNREADABLE, ExclusionReason.MISMATCH])
+def test_an_aggregator_that_left_out_what_it_could_read_is_named_with_its_false_reason(
+    job: ExaminedJob, checks: Examine, reason: ExclusionReason
+) -> None:
+    play_left_out(job, reason)
+    finish(job)
+    job.publish()
+    made = checks(job)
+    assert mismatches(made) == set()
     assert found(made, "exam reference", 0).verdict == "ok"
+    sealing = found(made, "exam sealing", 0)
+    assert (sealing.verdict, AGGREGATORS[0] in sealing.detail) == ("ok", True)
+    assert sealing.detail.endswith(f"could read: that it was left out as {reason.name.lower()} is false")
+    assert [check.subject for check in made if check.name == "exam sealing"] == [sealing.subject]
+
+
+def test_whether_what_was_sealed_as_it_must_be_came_in_time_an_audit_does_not_see(
+    job: ExaminedJob, checks: Examine
+) -> None:
+    play_left_out(job, ExclusionReason.UNAVAILABLE)
+    finish(job)
+    job.publish()
+    sealing = found(checks(job), "exam sealing", 0)
+    assert sealing.verdict == "ok"
+    assert "false" not in sealing.detail
+    assert sealing.detail.endswith("whether it was in storage in time is not seen from here")
+
+
+def test_an_owner_that_opened_other_bytes_than_r_sealed_to_the_aggregator_is_named(
+    job: ExaminedJob, checks: Examine
+) -> None:
+    play_left_out(job, blob=b"garbage" * 36)
+    finish(job)
+    job.publish()
+    mismatch = the_mismatch(checks(job), "exam sealing")
+    assert "attempt 0" in mismatch.subject
+    assert f"the content id of r, sealed to the key that {AGGREGATORS[0]} announced, is 0x" in mismatch.detail
+
+
+@pytest.mark.parametrize("change", [{"attempt": 1}, {"round": 1}, {"job": JobId(8)}])
+def test_r_that_was_sealed_for_another_place_is_named(
+    job: ExaminedJob, checks: Examine, change: dict[str, Any]
+) -> None:
+    place = replace(SealContext(CHAIN_ID, CONTRACT, JOB, 0, 0), **change)
+    play_left_out(job, blob=job.seal(place, job.due_reference))
+    finish(job)
+    job.publish()
+    assert "attempt 0" in the_mismatch(checks(job), "exam sealing").subject
+
+
+def test_r_that_was_sealed_to_another_key_is_named(job: ExaminedJob, checks: Examine) -> None:
+    announced, job.sealing_key = job.sealing_key, X25519PrivateKey.generate().public_key().public_bytes_raw()
+    blob = job.seal(SealContext(CHAIN_ID, CONTRACT, JOB, 0, 0), job.due_reference)
+    job.sealing_key = announced
+    play_left_out(job, blob=blob)
+    finish(job)
+    job.publish()
+    assert "attempt 0" in the_mismatch(checks(job), "exam sealing").subject
+
+
+def test_the_key_that_counts_is_the_last_that_the_attempts_own_aggregator_announced_before_it(
+    store: EmbeddedStore, srs: Srs, checks: Examine
+) -> None:
+    def drawn() -> bytes:
+        return X25519PrivateKey.generate().public_key().public_bytes_raw()
+
+    job = ExaminedJob(store, srs)
+    job.enrol(0, 1, 2, 3)
+    first, second = AGGREGATORS
+    job.bond(first)
+    job.sealing_key = drawn()
+    job.bond(second)
+    job.withdraw_bond(second)
+    job.sealing_key = drawn()
+    job.bond(second)
+    announced = job.sealing_key
+    job.commit(job.updates((0, 1, 2, 3)))
+    job.reveal(0, 1, 2, 3)
+    job.expire()
+    job.sealing_key = drawn()
+    job.bond(first)  # it is not this one's turn
+    job.sealing_key = announced
+    play_left_out(job)
+    finish(job)
+    job.publish()
+    made = checks(job)
+    assert mismatches(made) == set()
+    assert f"sealed to the key that {second} announced" in found(made, "exam sealing", 1).detail
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_to_an_aggregator_that_announced_an_unusable_key_the_owner_owes_nothing(
+    store: EmbeddedStore, srs: Srs, checks: Examine, published: bool
+) -> None:
+    job = ExaminedJob(store, srs)
+    job.sealing_key = b"\x01" + bytes(31)
+    play_left_out(joined(job))
+    finish(job)
+    if published:
+        job.publish()
+    made = checks(job)
+    assert mismatches(made) == set()
+    detail = f"nothing can be sealed to the key that {AGGREGATORS[0]} announced"
+    assert (found(made, "exam sealing", 0).verdict, found(made, "exam sealing", 0).detail) == ("ok", detail)
+
+
+def test_what_r_was_sealed_with_has_to_be_shown_of_an_exam_that_was_left_out_alone(
+    job: ExaminedJob, checks: Examine
+) -> None:
+    play_left_out(job)
+    finish(job)
+    job.publish(replace(job.book, sealings={}).to_bytes())
+    mismatch = the_mismatch(checks(job), "exam sealing")
+    assert "attempt 0" in mismatch.subject
+    assert mismatch.detail == "the book does not show what r of this attempt was sealed with"
+
+
+def test_another_ephemeral_key_than_r_was_sealed_with_is_named(job: ExaminedJob, checks: Examine) -> None:
+    play_left_out(job)
+    finish(job)
+    job.publish(replace(job.book, sealings={**job.book.sealings, 0: b"\x07" * 32}).to_bytes())
+    assert "attempt 0" in the_mismatch(checks(job), "exam sealing").subject
+
+
+def test_sealing_the_published_r_that_is_not_the_committed_one_clears_nobody(job: ExaminedJob, checks: Examine) -> None:
+    """Half of r, sealed, opened beside a commitment to r, left out with reason, and shown as r: all bytes agree."""
+    half = job.due_reference // 2
+    play_left_out(job, ExclusionReason.MISMATCH, blob=job.seal(SealContext(CHAIN_ID, CONTRACT, JOB, 0, 0), half))
+    finish(job)
+    job.references[0] = half
+    job.publish()
+    made = checks(job)
+    assert mismatches(made) == {"exam reference", "exam sealing"}
+    assert "not what was committed to" in found(made, "exam sealing", 0).detail
+
+
+def test_a_reference_that_is_gone_leaves_its_sealing_unproven(
+    job: ExaminedJob, checks: Examine, store: EmbeddedStore
+) -> None:
+    play_left_out(job)
+    finish(job)
+    job.publish()
+    content = store.get_block(Cid.parse(job.book.references[0]))
+    [block] = [path for path in store.root.rglob("*") if path.is_file() and path.read_bytes() == content]
+    block.unlink()
+    made = checks(job)
+    assert mismatches(made) == set()
+    assert found(made, "exam sealing", 0).verdict == "unproven"
 
 
 def test_a_matrix_of_another_r_than_was_opened_is_not_proven(job: ExaminedJob, checks: Examine) -> None:

@@ -148,7 +148,7 @@ def test_a_fee_taken_before_it_vests_is_named(job: AuditedJob, checks: Verdicts)
     assert "fee was taken at" in the_mismatch(checks(job), "claims").detail
 
 
-@pytest.mark.parametrize("books", [{"claimed": 0}, {"fee_claimed": False}])
+@pytest.mark.parametrize("books", [{"claimed": 0}, {"fee_gone": False}])
 def test_a_contract_that_forgets_a_claim_is_named(job: AuditedJob, checks: Verdicts, books: dict[str, Any]) -> None:
     play_round(job)
     job.claim(0, 1)
@@ -158,7 +158,7 @@ def test_a_contract_that_forgets_a_claim_is_named(job: AuditedJob, checks: Verdi
 
 
 @pytest.mark.parametrize(
-    ("books", "expected"), [({"aggregator": OWNER}, "whose fee"), ({"vests_at_s": 1}, "when the pay vests")]
+    ("books", "expected"), [({"aggregator": OWNER}, "who settled"), ({"vests_at_s": 1}, "when the pay vests")]
 )
 def test_an_outcome_that_the_settlement_does_not_give_is_named(
     job: AuditedJob, checks: Verdicts, books: dict[str, Any], expected: str

@@ -102,6 +102,19 @@ def test_habits_change_when_they_are_said_to() -> None:
     assert craft(PaperTrainer(round=3), 0) is None  # type: ignore[arg-type]
 
 
+def test_who_misses_rounds_misses_those_alone() -> None:
+    craft = crafts.missing({3: (1, 2)})
+    missed = [craft(PaperTrainer(person=3, round=number), 0) is None for number in range(4)]  # type: ignore[arg-type]
+    assert missed == [False, True, True, False]
+    assert craft(PaperTrainer(person=4, round=1), 0) is not None  # type: ignore[arg-type]
+
+
+def test_what_comes_in_every_other_round_comes_first() -> None:
+    craft = crafts.every_other(crafts.noise)
+    sent = [craft(PaperTrainer(round=number), 0) is not None for number in range(4)]  # type: ignore[arg-type]
+    assert sent == [True, False, True, False]
+
+
 def test_who_does_not_seal_again_hands_in_once_a_round() -> None:
     trainer, craft = PaperTrainer(), crafts.once_a_round(train)
     assert craft(trainer, 0) is not None  # type: ignore[arg-type]

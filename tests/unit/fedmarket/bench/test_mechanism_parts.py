@@ -16,9 +16,11 @@ from fedmarket.bench.edition import edition_of
 from fedmarket.bench.mechanism import tables
 from fedmarket.bench.mechanism.board import Board
 from fedmarket.bench.mechanism.court import LAST_MOMENT, PATIENCE, AttestorConduct, Finding, find
+from fedmarket.bench.mechanism.draws import Case, Drawn, markdown
 from fedmarket.bench.mechanism.game import Account, Result
 from fedmarket.bench.mechanism.plan import PLANS, Cell, Journal, cells, selected
 from fedmarket.bench.mechanism.playing import play_all
+from fedmarket.bench.mechanism.seating import winners
 from fedmarket.bench.mechanism.settings import (
     DIMENSION,
     GAS_PRICE_WEI,
@@ -29,10 +31,11 @@ from fedmarket.bench.mechanism.settings import (
     attestor_account,
 )
 from fedmarket.bench.mechanism.strategies import STRATEGIES
-from fedmarket.bench.mechanism.strategy import COURT, HONEST, PEOPLE
-from fedmarket.bench.mechanism.summary import compare, griefing_factor, summarise
+from fedmarket.bench.mechanism.strategy import COURT, DRAWN, FULL, HONEST, PEOPLE
+from fedmarket.bench.mechanism.summary import Estimate, compare, griefing_factor, summarise
 from fedmarket.bench.mechanism.task import NORM, Task
 from market.chain.records import Dispute, Fact
+from market.job_history import JobHistory
 from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import Seat
 
@@ -120,22 +123,47 @@ def test_only_the_owners_identities_are_the_owners() -> None:
 
 
 def test_what_is_known_before_attestors_is_not_what_is_known_without_them() -> None:
-    strategy = STRATEGIES["drops-exam"]
+    strategy = STRATEGIES["excludes-once-queue"]
     assert strategy.known_in("pot") == strategy.known_in("price") == strategy.known
     assert strategy.known_in("court") == strategy.known_in_court != strategy.known
     assert STRATEGIES["withholds-alone"].known_in("court") == ""
+    assert STRATEGIES["owner-grinds"].known_in("drawn") == STRATEGIES["owner-grinds"].known_in_court
 
 
 # ---------------------------------------------------------------------- attestors
 
 
-def test_only_the_court_has_attestors_and_a_quorum_of_them_decides() -> None:
+def test_jobs_with_attestors_have_a_quorum_of_them_and_deposits_that_a_false_exam_cannot_earn() -> None:
     attested = [name for name, setting in SETTINGS.items() if setting.terms(0).disputes.attestors]
-    assert attested == [COURT]
-    disputes = SETTINGS[COURT].terms(0).disputes
-    keys = {attestor_account(place).address for place in range(len(disputes.attestors))}
-    assert keys == set(disputes.attestors)
-    assert len(keys) > disputes.quorum > len(keys) // 2
+    assert attested == [COURT, DRAWN, FULL]
+    for name in attested:
+        terms = SETTINGS[name].terms(0)
+        keys = {attestor_account(place).address for place in range(len(terms.disputes.attestors))}
+        assert keys == set(terms.disputes.attestors)
+        assert len(keys) > terms.disputes.quorum > len(keys) // 2
+        assert terms.exam.deposit_wei > REWARD_WEI
+
+
+@pytest.mark.parametrize(
+    ("left_out", "shown", "false", "holds"),
+    [
+        (False, True, False, True),
+        (False, True, True, False),
+        (True, True, False, True),  # the aggregator could have read it
+        (True, False, False, False),  # nobody could
+        (False, False, False, True),  # it was sat: the aggregator had it
+    ],
+)
+def test_an_exam_fails_where_it_is_false_and_where_it_was_left_out_because_nobody_could_have_read_it(
+    left_out: bool, shown: bool, false: bool, holds: bool
+) -> None:
+    board = Board.__new__(Board)
+    attempt = SimpleNamespace(number=3, exam_excluded=SimpleNamespace() if left_out else None)
+    board.shown = {3} if shown else set()
+    board.history = cast(JobHistory, SimpleNamespace(attempt=lambda number: attempt))
+    board.is_false = lambda attempt: false  # type: ignore[method-assign]
+    dispute = SimpleNamespace(attempt=3, seat=Seat(0), fact=Fact.EXAM)
+    assert find(board, cast(Dispute, dispute)) == Finding(holds)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +193,31 @@ def test_attestors_wait_for_what_is_absent_and_liars_do_not() -> None:
     assert missing.after(AttestorConduct()) == PATIENCE
     assert there.after(AttestorConduct()) == missing.after(AttestorConduct(lies=True)) == 0.0
     assert there.after(AttestorConduct(waits=LAST_MOMENT)) == LAST_MOMENT
+
+
+# ---------------------------------------------------------------------- the draw
+
+
+def test_the_lowest_numbers_sit_and_more_tickets_have_lower_ones() -> None:
+    names = [f"0x{number:040x}" for number in range(1, 25)]
+    rich, poor = names[0], dict.fromkeys(names[1:], 1)
+    seeds = [number.to_bytes(32, "big") for number in range(60)]
+    one = [rich in winners(seed, {rich: 1, **poor}, 8) for seed in seeds]
+    many = [rich in winners(seed, {rich: 16, **poor}, 8) for seed in seeds]
+    assert all(len(winners(seed, {rich: 1, **poor}, 8)) == 8 for seed in seeds)
+    assert sum(one) < sum(many)
+    assert all(after or not before for before, after in zip(one, many, strict=True))
+
+
+def test_fewer_than_there_are_seats_all_sit() -> None:
+    names = [f"0x{number:040x}" for number in range(1, 4)]
+    assert winners(bytes(32), dict.fromkeys(names, 1), 8) == set(names)
+
+
+def test_a_case_of_the_draw_counts_seats_for_what_was_staked() -> None:
+    drawn = Drawn(Case(names=4, tickets=2), 10, Estimate(6.0, 0.5), 0.25)
+    assert drawn.cells == ("4", "2", "", "10", "6.00 ± 0.50", "0.75", "25 %")
+    assert "| 4 | 2 |  | 10 | 6.00 ± 0.50 | 0.75 | 25 % |" in markdown([drawn])
 
 
 # ---------------------------------------------------------------------- gains and losses
