@@ -43,8 +43,7 @@ from market.job_history import JobHistory
 from market.protocol.identifiers import Wei
 from market.protocol.terms import JobTerms
 
-Move = Callable[[Ledger, Any, JobTerms, bool], Ledger]
-"""The last says whether the event's attempt earned its fee."""
+Move = Callable[[Ledger, Any, JobTerms], Ledger]
 
 EMPTY: Final = Ledger(*[Wei(0)] * len(fields(Ledger)))
 
@@ -60,17 +59,11 @@ def balances(history: JobHistory, terms: JobTerms) -> Iterator[tuple[Event, Ledg
     for event in history.events:
         if isinstance(event, AttemptUndone):
             for earlier in done.pop(event.attempt, []):
-                ledger = _reversed(ledger, earlier, terms, _earns_fee(history, earlier))
+                ledger = _reversed(ledger, earlier, terms, history)
         elif isinstance(event, RoundSettled | ExamMissed):
             done.setdefault(event.attempt, []).append(event)
-        if type(event) in MOVES:
-            ledger = MOVES[type(event)](ledger, event, terms, _earns_fee(history, event))
+        ledger = _applied(ledger, event, terms, history)
         yield event, ledger
-
-
-def _earns_fee(history: JobHistory, event: Event) -> bool:
-    attempt = history.attempts.get(getattr(event, "attempt", -1))
-    return attempt is not None and attempt.earns_fee
 
 
 class Books:
@@ -102,9 +95,19 @@ def _moved(ledger: Ledger, **amounts_wei: int) -> Ledger:
     )
 
 
-def _reversed(ledger: Ledger, event: Event, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _applied(ledger: Ledger, event: Event, terms: JobTerms, history: JobHistory) -> Ledger:
+    """The ledger after an event."""
+    if type(event) in MOVES:
+        ledger = MOVES[type(event)](ledger, event, terms)
+    # A settlement's move credits the fee: one that was not earned, which the event alone does not tell, carries over.
+    if isinstance(event, RoundSettled) and not history.attempt(event.attempt).earns_fee:
+        ledger = _moved(ledger, credits=-terms.aggregator_fee_wei, carry=terms.aggregator_fee_wei)
+    return ledger
+
+
+def _reversed(ledger: Ledger, event: Event, terms: JobTerms, history: JobHistory) -> Ledger:
     """The ledger as if an event had not moved anything."""
-    moved = MOVES[type(event)](EMPTY, event, terms, earns_fee)
+    moved = _applied(EMPTY, event, terms, history)
     parts = (part.name for part in fields(Ledger))
     return replace(ledger, **{name: getattr(ledger, name) - getattr(moved, name) for name in parts})
 
@@ -112,65 +115,63 @@ def _reversed(ledger: Ledger, event: Event, terms: JobTerms, earns_fee: bool) ->
 # ------------------------------------------------------------------ in
 
 
-def _opened(ledger: Ledger, event: JobOpened, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _opened(ledger: Ledger, event: JobOpened, terms: JobTerms) -> Ledger:
     budget, exams, received = terms.budget_wei, terms.exam_deposits_wei, event.deposit_wei
     return _moved(ledger, deposited=received, budget=budget, exams=exams, refundable=received - budget - exams)
 
 
-def _enrolled(ledger: Ledger, event: TrainerEnrolled | TrainerWaits, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _enrolled(ledger: Ledger, event: TrainerEnrolled | TrainerWaits, terms: JobTerms) -> Ledger:
     return _moved(ledger, deposited=event.stake_wei, stakes=event.stake_wei)
 
 
-def _bonded(ledger: Ledger, event: AggregatorBonded, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _bonded(ledger: Ledger, event: AggregatorBonded, terms: JobTerms) -> Ledger:
     return _moved(ledger, deposited=event.bond_wei, bonds=event.bond_wei)
 
 
-def _disputed(ledger: Ledger, event: DisputeOpened, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _disputed(ledger: Ledger, event: DisputeOpened, terms: JobTerms) -> Ledger:
     return _moved(ledger, deposited=event.bond_wei, disputes=event.bond_wei)
 
 
 # ------------------------------------------------------------------ within
 
 
-def _settled(ledger: Ledger, event: RoundSettled, terms: JobTerms, earns_fee: bool) -> Ledger:
-    """What is neither paid nor returned carries over, and so does a fee that was not earned."""
+def _settled(ledger: Ledger, event: RoundSettled, terms: JobTerms) -> Ledger:
+    """Pay and fee are credited. What of the budget is neither credited nor returned carries over."""
     budget = terms.round_reward_wei + terms.aggregator_fee_wei
-    credited = sum(unpack_pays(event.pays)) + (terms.aggregator_fee_wei if earns_fee else 0)
+    credited = sum(unpack_pays(event.pays)) + terms.aggregator_fee_wei
     carried = budget - credited - event.returned_wei
     return _moved(ledger, budget=-budget, carry=carried, credits=credited, refundable=event.returned_wei)
 
 
-def _skipped(ledger: Ledger, event: RoundSkipped, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _skipped(ledger: Ledger, event: RoundSkipped, terms: JobTerms) -> Ledger:
     """Only the reward of a round that never had its minimum returns."""
     reward, fee = terms.round_reward_wei, terms.aggregator_fee_wei
     carried = reward if event.had_minimum else 0
     return _moved(ledger, budget=-reward - fee, carry=carried, refundable=reward - carried + fee)
 
 
-def _exams_lost(
-    ledger: Ledger, event: ExamMissed | ExamUnpublished | ExamRefuted, terms: JobTerms, earns_fee: bool
-) -> Ledger:
+def _exams_lost(ledger: Ledger, event: ExamMissed | ExamUnpublished | ExamRefuted, terms: JobTerms) -> Ledger:
     """What the owner put up for its exams burns."""
     amount = event.deposit_wei if isinstance(event, ExamMissed) else event.amount_wei
     return _moved(ledger, exams=-amount, burned=amount)
 
 
-def _forfeited(ledger: Ledger, event: StakesForfeited, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _forfeited(ledger: Ledger, event: StakesForfeited, terms: JobTerms) -> Ledger:
     return _moved(ledger, stakes=-event.burned_wei, burned=event.burned_wei)
 
 
-def _resolved(ledger: Ledger, event: DisputeResolved, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _resolved(ledger: Ledger, event: DisputeResolved, terms: JobTerms) -> Ledger:
     """A bond that is lost burns; one that was won stays until it is taken back."""
     return _moved(ledger, disputes=-event.burned_wei, burned=event.burned_wei)
 
 
-def _bond_broken(ledger: Ledger, event: AttemptExpired | AttemptUndone, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _bond_broken(ledger: Ledger, event: AttemptExpired | AttemptUndone, terms: JobTerms) -> Ledger:
     """The bond becomes compensation, and the rest of it burns."""
     pays = sum(unpack_pays(event.pays))
     return _moved(ledger, bonds=-pays - event.burned_wei, credits=pays, burned=event.burned_wei)
 
 
-def _closed(ledger: Ledger, event: JobClosed, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _closed(ledger: Ledger, event: JobClosed, terms: JobTerms) -> Ledger:
     """What is left of the budget returns but for what carries over, and what is left of the exams' deposits returns.
 
     Then the carry is divided, and the rest burns.
@@ -191,23 +192,23 @@ def _closed(ledger: Ledger, event: JobClosed, terms: JobTerms, earns_fee: bool) 
 # ------------------------------------------------------------------ out
 
 
-def _paid(ledger: Ledger, event: Claimed | FeeClaimed, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _paid(ledger: Ledger, event: Claimed | FeeClaimed, terms: JobTerms) -> Ledger:
     return _moved(ledger, credits=-event.amount_wei, paid=event.amount_wei)
 
 
-def _stake_withdrawn(ledger: Ledger, event: StakeWithdrawn | WaitEnded, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _stake_withdrawn(ledger: Ledger, event: StakeWithdrawn | WaitEnded, terms: JobTerms) -> Ledger:
     return _moved(ledger, stakes=-event.amount_wei, refunded=event.amount_wei)
 
 
-def _bond_withdrawn(ledger: Ledger, event: BondWithdrawn, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _bond_withdrawn(ledger: Ledger, event: BondWithdrawn, terms: JobTerms) -> Ledger:
     return _moved(ledger, bonds=-event.amount_wei, refunded=event.amount_wei)
 
 
-def _dispute_bond_withdrawn(ledger: Ledger, event: DisputeBondWithdrawn, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _dispute_bond_withdrawn(ledger: Ledger, event: DisputeBondWithdrawn, terms: JobTerms) -> Ledger:
     return _moved(ledger, disputes=-event.amount_wei, refunded=event.amount_wei)
 
 
-def _refunded(ledger: Ledger, event: Refunded, terms: JobTerms, earns_fee: bool) -> Ledger:
+def _refunded(ledger: Ledger, event: Refunded, terms: JobTerms) -> Ledger:
     return _moved(ledger, refundable=-event.amount_wei, refunded=event.amount_wei)
 
 

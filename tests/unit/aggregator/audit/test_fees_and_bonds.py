@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from aggregator.audit.ledger import balances
 from aggregator.audit.report import Check
 from market.chain import events as on_chain
-from market.chain.records import ExclusionReason, Fact, Verdict
+from market.chain.records import ExclusionReason, Fact, Ledger, Verdict
 from market.protocol.identifiers import Wei
 from market.storage import EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import AGGREGATORS, ATTESTORS, AuditedJob, play_round, trainer
@@ -137,6 +138,33 @@ def test_a_settlement_that_earned_nothing_and_is_undone_gives_back_no_fee(
     play_round(job, 0, 1, 2)
     job.claim_fee(2)
     assert mismatches(checks(job)) == set()
+
+
+SETTLEMENTS = UNEARNED | {"exam counted": play_examined, "exam missed": play_without}
+
+
+def ledger_of(job: AuditedJob) -> Ledger:
+    """What the events of a job add up to."""
+    *_, (_, ledger) = balances(job.record().history, job.terms)
+    return ledger
+
+
+@pytest.mark.parametrize("way", SETTLEMENTS)
+def test_undoing_a_settlement_takes_back_exactly_what_it_did(examined: ExaminedJob, way: str) -> None:
+    before = ledger_of(examined)
+    SETTLEMENTS[way](examined)
+    examined.dispute(Fact.MODEL, 0, seat=1)
+    examined.answer(*ATTESTORS[:2], holds=False)
+    examined.resolve(Verdict.FAILS)
+    bond_wei, compensation_wei, disputed_wei = examined.terms.aggregator_bond_wei, sum(examined.pays[0]), 11
+    assert ledger_of(examined) == replace(
+        before,
+        deposited_wei=before.deposited_wei + disputed_wei,
+        disputes_wei=before.disputes_wei + disputed_wei,
+        bonds_wei=before.bonds_wei - bond_wei,
+        credits_wei=before.credits_wei + compensation_wei,
+        burned_wei=before.burned_wei + bond_wei - compensation_wei,
+    )
 
 
 # ------------------------------------------------------------------ whose turn it is
