@@ -69,28 +69,14 @@ class Credit:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A seat that was taken from its trainer.
+class SeatChange:
+    """A trainer came to a seat, or had it taken away.
 
     Attributes:
-        attempt: the first in which somebody else has it.
+        attempt: the one that ran, or was next. What the seat earns from it on belongs to the trainer who came; to the
+            one who went belongs only what it earned before.
         seat: which.
-        trainer: who had it. What it earned before is still this trainer's.
-    """
-
-    attempt: int
-    seat: Seat
-    trainer: str
-
-
-@dataclass(frozen=True)
-class Sitting:
-    """Somebody who sat down.
-
-    Attributes:
-        attempt: the one that ran, or was next.
-        seat: which.
-        trainer: who. What the seat earns from that attempt on is this trainer's.
+        trainer: who came or went.
     """
 
     attempt: int
@@ -195,8 +181,8 @@ class JobHistory:
         self.deadline_s = self.opened.terms.deadline_s
         self.dispute: DisputeOpened | None = None
         self.attempts: dict[int, Attempt] = {}
-        self.losses: list[Loss] = []
-        self.sittings: list[Sitting] = []
+        self.losses: list[SeatChange] = []
+        self.sittings: list[SeatChange] = []
         for event in self.events:
             self._place(event)
 
@@ -318,7 +304,7 @@ class JobHistory:
         had = [sitting.trainer for sitting in self.sittings if sitting.seat == seat and sitting.attempt <= attempt]
         return had[-1] if had else None
 
-    def _since(self, loss: Loss) -> int:
+    def _since(self, loss: SeatChange) -> int:
         """The first attempt in which whoever lost a seat had it."""
         earlier = [other.attempt for other in self.losses[: self.losses.index(loss)] if other.seat == loss.seat]
         return earlier[-1] if earlier else 0
@@ -435,9 +421,9 @@ class JobHistory:
             case AttemptUndone():
                 self._undo(event)
             case SeatLost():
-                self.losses.append(Loss(self._current_attempt(), event.seat, event.trainer))
+                self.losses.append(SeatChange(self._current_attempt(), event.seat, event.trainer))
             case TrainerEnrolled() | SeatTaken():
-                self.sittings.append(Sitting(self._current_attempt(), event.seat, event.trainer))
+                self.sittings.append(SeatChange(self._current_attempt(), event.seat, event.trainer))
 
     def _current_attempt(self) -> int:
         """The number of the attempt that runs, or is next."""

@@ -26,7 +26,7 @@ from market.chain.events import (
 )
 from market.chain.packed import hash_of, pack_lifetime, pack_pays, pack_records
 from market.chain.records import ExclusionReason
-from market.job_history import JobHistory, Loss
+from market.job_history import JobHistory, SeatChange
 from market.protocol.exam_spec import ExamSection
 from market.protocol.identifiers import Digest, JobId, Seat, Wei
 from market.protocol.job_spec import parse_spec
@@ -125,7 +125,7 @@ def test_what_a_seat_earned_before_it_was_taken_is_its_former_trainers_and_the_r
     story = [*EVERYBODY, *played(0, 0, 1, 2), *skipped(1), started(2, 2), *taken(DAVE, 2, CAROL)]
     story += settled(2, 2, 0, 1, 2, pay=30)
     history = JobHistory(story)
-    assert history.losses == [Loss(2, Seat(2), CAROL)]
+    assert history.losses == [SeatChange(2, Seat(2), CAROL)]
     assert credited(history, CAROL, None) == [(0, 2, 12)]
     assert credited(history, DAVE, 2) == [(2, 2, 32)]
     assert credited(history, ALICE, 0) == [(0, 0, 10), (2, 0, 30)]
@@ -175,7 +175,7 @@ def test_an_undone_attempts_scores_do_not_count_and_its_compensation_is_who_had_
     story = [*EVERYBODY, *played(0, 0, 1, 2), *played(1, 0, 1, 2), started(2, 2), undone(1, 0, 1, 2)]
     story += [started(3, 1), *taken(DAVE, 2, CAROL)]
     history = JobHistory(story)
-    assert history.losses == [Loss(3, Seat(2), CAROL)]
+    assert history.losses == [SeatChange(3, Seat(2), CAROL)]
     assert history.lifetime_q32() == [1, 1, 0]
     assert credited(history, CAROL, None) == [(0, 2, 12), (1, 2, 2)]
     assert credited(history, DAVE, 2) == []
@@ -184,17 +184,17 @@ def test_an_undone_attempts_scores_do_not_count_and_its_compensation_is_who_had_
 
 def test_between_an_undone_attempt_and_the_next_the_attempt_that_was_cancelled_has_its_number() -> None:
     story = [*EVERYBODY, *played(0, 0, 1, 2), started(1, 1), undone(0, 0, 1, 2), *taken(DAVE, 2, CAROL)]
-    assert JobHistory(story).losses == [Loss(2, Seat(2), CAROL)]
+    assert JobHistory(story).losses == [SeatChange(2, Seat(2), CAROL)]
 
 
 @pytest.mark.parametrize("end", [played(0, 0), expired(0, 0), skipped(0)])
 def test_a_seat_that_is_taken_while_no_attempt_runs_is_the_new_ones_from_the_next_on(end: list[Event]) -> None:
-    assert JobHistory([*EVERYBODY, *end, *taken(DAVE, 2, CAROL)]).losses == [Loss(1, Seat(2), CAROL)]
+    assert JobHistory([*EVERYBODY, *end, *taken(DAVE, 2, CAROL)]).losses == [SeatChange(1, Seat(2), CAROL)]
 
 
 def test_before_the_first_attempt_a_drawn_seat_is_its_new_trainers_from_the_start() -> None:
     history = JobHistory([*EVERYBODY, *taken(DAVE, 1, BOB), *played(0, 0, 1, 2)])
-    assert history.losses == [Loss(0, Seat(1), BOB)]
+    assert history.losses == [SeatChange(0, Seat(1), BOB)]
     assert credited(history, BOB, None) == []
     assert credited(history, DAVE, 1) == [(0, 1, 11)]
     assert history.lifetime_q32() == [1, 1, 1]
