@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import (
-    AGGREGATORS,
-    AuditedJob,
-)
+from tests.unit.aggregator.audit.audited_job import AuditedJob
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS
 from tests.unit.aggregator.audit.verdicts import Verdicts, audited
 from zk.srs import Srs, make_insecure, open_srs
 

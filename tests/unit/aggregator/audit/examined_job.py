@@ -22,15 +22,8 @@ from market.protocol.rule_terms import RuleKind
 from market.protocol.seal import SealContext, seal
 from market.sealing import EXAM, can_seal_to, seal_to
 from market.storage import content_cid
-from tests.unit.aggregator.audit.audited_job import (
-    AGGREGATORS,
-    CHAIN_ID,
-    CONTRACT,
-    JOB,
-    OWNER,
-    AuditedJob,
-    D,
-)
+from tests.unit.aggregator.audit.audited_job import AuditedJob
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, CHAIN_ID, CONTRACT, JOB, OWNER, D
 from zk.commitment import Blinders, commit
 from zk.gram_proof import CommittedRow
 

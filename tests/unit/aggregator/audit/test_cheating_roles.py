@@ -14,17 +14,9 @@ from market.chain import events as on_chain
 from market.chain.records import ExclusionReason
 from market.protocol.identifiers import Seat
 from market.storage import Cid, EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import (
-    AGGREGATORS,
-    OWNER,
-    UPDATE_BYTES,
-    AuditedJob,
-    D,
-    block_file,
-    play_round,
-    trainer,
-)
-from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_round
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, OWNER, UPDATE_BYTES, D, trainer
+from tests.unit.aggregator.audit.verdicts import Verdicts, block_file, mismatches, the_mismatch
 from zk.commitment import Blinders, commit
 from zk.srs import Srs
 

@@ -10,8 +10,9 @@ import pytest
 from market.chain import events as on_chain
 from market.chain.records import ExclusionReason, Fact, Verdict
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import AGGREGATORS, ATTESTORS, OWNER, AuditedJob, play_round, trainer
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_round
 from tests.unit.aggregator.audit.examined_job import ExaminedJob, joined, play_without
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, ATTESTORS, OWNER, trainer
 from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches
 from zk.srs import Srs
 

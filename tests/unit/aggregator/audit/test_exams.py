@@ -18,7 +18,6 @@ from market.protocol.exam import ExamBook
 from market.protocol.identifiers import JobId
 from market.protocol.seal import SealContext
 from market.storage import Cid, EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import AGGREGATORS, CHAIN_ID, CONTRACT, JOB
 from tests.unit.aggregator.audit.examined_job import (
     DEPOSIT_WEI,
     SLICES,
@@ -31,6 +30,7 @@ from tests.unit.aggregator.audit.examined_job import (
     samples,
     shuffled,
 )
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, CHAIN_ID, CONTRACT, JOB
 from tests.unit.aggregator.audit.verdicts import audited, mismatches, the_mismatch
 from zk.srs import Srs
 

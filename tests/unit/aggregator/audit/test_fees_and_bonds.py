@@ -15,7 +15,7 @@ from market.chain import events as on_chain
 from market.chain.records import ExclusionReason, Fact, Ledger, Verdict
 from market.protocol.identifiers import Wei
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import AGGREGATORS, ATTESTORS, AuditedJob, play_round, trainer
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_round
 from tests.unit.aggregator.audit.examined_job import (
     DEPOSIT_WEI,
     DigestGrader,
@@ -24,6 +24,7 @@ from tests.unit.aggregator.audit.examined_job import (
     play_examined,
     play_without,
 )
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, ATTESTORS, trainer
 from tests.unit.aggregator.audit.test_schedule import problems
 from tests.unit.aggregator.audit.verdicts import Verdicts, audited, mismatches, the_mismatch
 from zk.srs import Srs

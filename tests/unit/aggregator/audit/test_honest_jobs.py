@@ -10,16 +10,9 @@ from aggregator.audit.report import AuditReport, Check
 from market.chain.records import ExclusionReason
 from market.protocol.identifiers import JobId
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import (
-    AGGREGATORS,
-    UPDATE_BYTES,
-    AuditedJob,
-    D,
-    block_file,
-    play_everything,
-    play_round,
-)
-from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_everything, play_round
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, UPDATE_BYTES, D
+from tests.unit.aggregator.audit.verdicts import Verdicts, block_file, mismatches, the_mismatch
 from zk.srs import Srs
 
 

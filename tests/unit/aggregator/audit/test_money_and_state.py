@@ -11,14 +11,8 @@ from market.chain import events as on_chain
 from market.chain.records import ExclusionReason
 from market.protocol.identifiers import Digest, Wei
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import (
-    AGGREGATORS,
-    OWNER,
-    AuditedJob,
-    play_everything,
-    play_round,
-    trainer,
-)
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_everything, play_round
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, OWNER, trainer
 from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
 
 # ------------------------------------------------------------------ the money

@@ -12,14 +12,8 @@ from aggregator.audit.schedule import check_schedule, replay
 from market.chain import events as on_chain
 from market.chain.events import Event
 from market.protocol.identifiers import Seat
-from tests.unit.aggregator.audit.audited_job import (
-    AGGREGATORS,
-    OWNER,
-    AuditedJob,
-    play_everything,
-    play_round,
-    trainer,
-)
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_everything, play_round
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, OWNER, trainer
 
 FORGERIES: list[tuple[type[Event], int, dict[str, Any], str]] = [
     (on_chain.TrainerEnrolled, 1, {"seat": Seat(0)}, "the seat of"),

@@ -7,7 +7,8 @@ import pytest
 from market.chain import events as on_chain
 from market.protocol.seat_draw import REACH_BLOCKS, drawn_number, in_cohort
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import AGGREGATORS, AuditedJob, hash_of_block, play_round, trainer
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_round
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, hash_of_block, trainer
 from tests.unit.aggregator.audit.test_schedule import problems
 from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches
 from zk.srs import Srs

@@ -12,13 +12,8 @@ from market.chain import events as on_chain
 from market.chain.records import ExclusionReason, Fact, Verdict
 from market.protocol.identifiers import Seat, Wei
 from market.storage import EmbeddedStore
-from tests.unit.aggregator.audit.audited_job import (
-    AGGREGATORS,
-    ATTESTORS,
-    AuditedJob,
-    play_round,
-    trainer,
-)
+from tests.unit.aggregator.audit.audited_job import AuditedJob, play_round
+from tests.unit.aggregator.audit.job_on_chain import AGGREGATORS, ATTESTORS, trainer
 from tests.unit.aggregator.audit.test_schedule import problems
 from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
 from zk.srs import Srs
