@@ -16,7 +16,7 @@ def claimable(job: PublishedJob, trainer: str) -> list[Credit]:
     """
     seat, history = job.market.seat(job.id, trainer), job.history()
     had = seat is not None or any(loss.trainer == trainer for loss in history.losses)
-    if not had and not job.market.waiting_wei(job.id, trainer):
+    if not had and not job.market.waiting(job.id, trainer).stake_wei:
         raise InvalidInput(f"{trainer} has no seat in job {job.id}: nothing can have been earned")
     now_s = job.market.chain.timestamp()
     credits = (credit for credit in history.credits(trainer, seat) if credit.vests_at_s <= now_s)

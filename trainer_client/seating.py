@@ -46,14 +46,14 @@ class Seating:
         """
         self.job, self.sender, self.report = job, sender, report
         self.seat = job.market.seat(job.id, sender.address)
-        if self.seat is None and not job.market.waiting_wei(job.id, sender.address):
+        if self.seat is None and not job.market.waiting(job.id, sender.address).stake_wei:
             raise InvalidInput(f"{sender.address} has no seat in job {job.id}: enrol first")
         self._looked_at = -1
         self._said: dict[str, object] = {}
         self._drawn = False
         self._idle: tuple[Seat, ...] = ()
         self._idle_in = -1
-        """The attempt that `_idle` was found in: within one, seats only cease to be idle."""
+        """The attempt that `_idle` was found in: within one, seats only cease to be for this trainer to take."""
 
     def look(self) -> Seat | None:
         """The seat that this trainer has now. A new one is told."""
@@ -144,14 +144,14 @@ class Seating:
         return self.job.market.take_idle_seat(self.job.id, seat, history.packed_lifetime(), records)
 
     def _idle_seats(self, view: JobMarket, now_s: int) -> tuple[Seat, ...]:
-        """The seats that can be taken now from trainers that come no more."""
+        """The seats to be had now of trainers that come no more, or of who took such a seat and had waited less."""
         state = view.state(self.job.id)
         if view.phase(self.job.id) not in OPEN:
             return ()
         if state.attempt and view.outcome(self.job.id, state.attempt - 1).vests_at_s > now_s:
             return ()
         seats = self._idle if state.attempt == self._idle_in else map(Seat, range(state.seats_taken))
-        self._idle = tuple(seat for seat in seats if view.is_idle(self.job.id, seat))
+        self._idle = tuple(seat for seat in seats if view.yields_to(self.job.id, seat, self.sender.address))
         self._idle_in = state.attempt
         return self._idle
 

@@ -215,15 +215,24 @@ class TrainerSession:
     # ------------------------------------------------------------------ the two acts
 
     def _is_called(self, state: JobState) -> bool:
-        """Whether this attempt's cohort has a place for this trainer; that it has none is told once."""
+        """Whether this attempt's cohort has a place for this trainer; that it has none is told once.
+
+        What the cohort's seats leave is for all from the middle of the commit phase on.
+        """
         cohort = self.job.terms.entry.cohort
-        is_full = bool(cohort) and state.committed.bit_count() >= cohort
-        if not cohort or (not is_full and self.job.market.in_cohort(self.job.id, self.seat, state.attempt)):
+        has_room = state.committed.bit_count() < cohort
+        if not cohort or (has_room and self.job.market.chain.timestamp() >= self._half_s(state)):
+            return True
+        if has_room and self.job.market.in_cohort(self.job.id, self.seat, state.attempt):
             return True
         if self._sits_out != state.attempt:
             self._sits_out = state.attempt
             self.report(f"round {state.round}: not among the {cohort} seats that train in this attempt")
         return False
+
+    def _half_s(self, state: JobState) -> int:
+        """The middle of the commit phase."""
+        return state.attempt_start_s + self.job.terms.commit_period_s // 2
 
     def _commit(self, state: JobState) -> bool:
         if not state.staked >> self.seat & 1:
@@ -355,8 +364,14 @@ class TrainerSession:
         )
 
     def _alarm(self, state: JobState) -> Callable[[], bool]:
-        """Says from when on the rest of the commit phase is needed for the commit; asks the chain once a second."""
-        latest_s = state.attempt_start_s + int(self.job.terms.commit_period_s * (1 - SAFETY))
+        """Says from when on the rest of the time is needed for the commit; asks the chain once a second.
+
+        That is the commit phase, of which a cohort's seats have the first half for themselves.
+        """
+        length_s = self.job.terms.commit_period_s
+        if self.job.terms.entry.cohort and self.job.market.chain.timestamp() < self._half_s(state):
+            length_s //= 2
+        latest_s = state.attempt_start_s + int(length_s * (1 - SAFETY))
         asked_at, ringing = -1.0, False
 
         def should_stop() -> bool:

@@ -47,12 +47,12 @@ class Standing:
         events = view.comings_and_goings(job, trainer)
         began = next((event for event in reversed(events) if isinstance(event, TrainerWaits | SeatLost)), None)
         began_s = 0 if began is None else int(view.chain.block(began.block_number)["timestamp"])
-        lost = began if isinstance(began, SeatLost) else None
+        waiting, lost = view.waiting(job, trainer), began if isinstance(began, SeatLost) else None
         return cls(
             trainer=trainer,
             now_s=int(view.chain.block(block)["timestamp"]),
-            stake_wei=view.waiting_wei(job, trainer),
-            is_late=lost is not None or began_s >= terms.draw_from_s,
+            stake_wei=waiting.stake_wei,
+            is_late=waiting.is_late,
             lost=lost,
             lost_at_s=began_s,
             sat=sum(isinstance(event, SeatTaken) for event in events),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from market.chain.erc20 import Erc20
 from market.chain.events import DrawFixed, Event, SeatLost, TrainerWaits
 from market.chain.job_market import JobMarket
-from market.chain.records import Exam, JobState, Ledger, Outcome
+from market.chain.records import Exam, JobState, Ledger, Outcome, Waiting
 from market.job_history import Attempt, JobHistory
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import JobId, Wei
@@ -34,7 +34,7 @@ class ChainRecord:
         exams: as `examOf` returns them, by attempt; none of a job without an exam.
         aggregators: the queue, the active one first.
         trainers: by seat.
-        waiting: what the contract has of everybody who ever waited for a seat, in wei, by account.
+        waiting: what the contract has of everybody who ever waited for a seat, by account.
         block_hashes: of the blocks that decide the draw for seats, by number.
         owed_wei: what the contract owes in the job's token over all jobs, what it burned included.
         balance_wei: what the contract has in that token.
@@ -53,7 +53,7 @@ class ChainRecord:
     exams: Mapping[int, Exam]
     aggregators: tuple[str, ...]
     trainers: tuple[str, ...]
-    waiting: Mapping[str, Wei]
+    waiting: Mapping[str, Waiting]
     block_hashes: Mapping[int, bytes]
     owed_wei: Wei
     balance_wei: Wei
@@ -120,9 +120,9 @@ def _timestamps(market: JobMarket, history: JobHistory) -> dict[int, int]:
     return {number: int(market.chain.block(number)["timestamp"]) for number in numbers}
 
 
-def _waiting(market: JobMarket, history: JobHistory, job: JobId) -> dict[str, Wei]:
+def _waiting(market: JobMarket, history: JobHistory, job: JobId) -> dict[str, Waiting]:
     waited = {event.trainer for event in history.events if isinstance(event, TrainerWaits | SeatLost)}
-    return {trainer: market.waiting_wei(job, trainer) for trainer in sorted(waited)}
+    return {trainer: market.waiting(job, trainer) for trainer in sorted(waited)}
 
 
 def _block_hashes(market: JobMarket, history: JobHistory, last: int) -> dict[int, bytes]:

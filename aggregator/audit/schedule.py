@@ -41,8 +41,9 @@ from market.chain.events import (
     UpdateRevealed,
 )
 from market.chain.packed import unpack_pays
-from market.chain.records import Fact, JobState, Verdict
+from market.chain.records import Fact, JobState, Verdict, Waiting
 from market.protocol.errors import FedmarketError
+from market.protocol.identifiers import Wei
 from market.protocol.provenance import PublicRows
 from market.protocol.rounds import Phase
 
@@ -146,9 +147,8 @@ def _committed(timeline: Timeline, event: UpdateCommitted, time_s: int) -> Probl
         yield f"seat {event.seat} committed twice"
     if event.seat not in timeline.stakes:
         yield f"seat {event.seat} committed without a stake"
-    cohort = timeline.terms.entry.cohort
-    if not timeline.in_cohort(event.seat, event.attempt) or (cohort and len(timeline.committed) >= cohort):
-        yield f"seat {event.seat} committed and is not in the cohort of {cohort}, or more than those did"
+    if not timeline.is_called(event.seat, time_s):
+        yield f"seat {event.seat} committed and is not in the cohort of {timeline.terms.entry.cohort}, or it was full"
     timeline.commit(event.seat)
 
 
@@ -248,7 +248,7 @@ def _settled(timeline: Timeline, event: RoundSettled, time_s: int) -> Problems:
     timeline.score(event.scores_q32)
     timeline.model, timeline.step_q16, timeline.settled = event.model, None, timeline.start
     timeline.settled_by = event.aggregator
-    if timeline.exam_left_out:
+    if timeline.exam_left_out or timeline.revealed == timeline.excluded:
         timeline.rotate()
     timeline.conclude(time_s, event.vests_at_s, round_over=True)
 
@@ -450,13 +450,19 @@ def check_state(record: ChainRecord, replayed: Replayed) -> Check:
     return judge("state", JOB, _state_differences(record, replayed.timeline), detail)
 
 
+NO_WAIT: Final = Waiting(Wei(0), since_s=0, is_late=False)
+"""What the contract has of who does not wait."""
+
+
 def _state_differences(record: ChainRecord, timeline: Timeline) -> Problems:
     expected = timeline.state(record.state.step_q16)
     for part in fields(JobState):
         yield from differing(part.name, getattr(record.state, part.name), getattr(expected, part.name))
     yield from differing("the queue of aggregators", list(record.aggregators), list(timeline.bonds))
     yield from differing("the list of trainers", list(record.trainers), timeline.trainers)
-    for trainer, stake_wei in record.waiting.items():
-        waited = timeline.waiting.get(trainer)
-        yield from differing(f"the waiting stake of {trainer}", stake_wei, waited.stake_wei if waited else 0)
+    for trainer, waiting in record.waiting.items():
+        expected_wait = timeline.waiting.get(trainer, NO_WAIT)
+        for part in fields(Waiting):
+            what = f"{part.name} of what {trainer} has waiting for a seat"
+            yield from differing(what, getattr(waiting, part.name), getattr(expected_wait, part.name))
     yield from differing("the deadline", record.terms.deadline_s, timeline.deadline_s)

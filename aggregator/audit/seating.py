@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from aggregator.audit.report import differing
-from aggregator.audit.timeline import Timeline, Wait
+from aggregator.audit.timeline import Timeline
 from market.chain.events import (
     DrawFixed,
     Event,
@@ -20,14 +20,15 @@ from market.chain.events import (
     UpdateRevealed,
     WaitEnded,
 )
-from market.protocol.identifiers import Seat
+from market.chain.records import Waiting
+from market.protocol.identifiers import Seat, Wei
 from market.protocol.rounds import Phase
 from market.protocol.seat_draw import DELAY_BLOCKS, REACH_BLOCKS
 
 Problems = Iterator[str]
 
 OPEN: Final = (Phase.AWAITING_AGGREGATOR, Phase.ENROLMENT, Phase.COMMIT)
-"""The phases in which somebody who sits down can still commit in the attempt that runs or is next."""
+"""The phases in which an idle seat can be taken."""
 
 
 def enrolled(timeline: Timeline, event: TrainerEnrolled, time_s: int) -> Problems:
@@ -42,11 +43,11 @@ def enrolled(timeline: Timeline, event: TrainerEnrolled, time_s: int) -> Problem
     if event.seat in timeline.stakes:
         yield f"seat {event.seat} staked twice"
     yield from _enough(timeline, event)
-    late = timeline.is_late(time_s)
+    entry = _entry(timeline, event, time_s)
     if is_new:
-        _give(timeline, event, Wait(event.stake_wei, late), time_s)
+        _give(timeline, event, entry, time_s)
     timeline.stakes[event.seat] = event.stake_wei
-    if late:
+    if entry.is_late:
         timeline.late.add(event.seat)
 
 
@@ -57,7 +58,7 @@ def waits(timeline: Timeline, event: TrainerWaits, time_s: int) -> Problems:
     if event.trainer in timeline.trainers or event.trainer in timeline.waiting:
         yield f"{event.trainer} waits for a second seat"
     yield from _enough(timeline, event)
-    timeline.waiting[event.trainer] = Wait(event.stake_wei, timeline.is_late(time_s))
+    timeline.waiting[event.trainer] = _entry(timeline, event, time_s)
 
 
 def wait_ended(timeline: Timeline, event: WaitEnded, time_s: int) -> Problems:
@@ -109,21 +110,27 @@ def taken(timeline: Timeline, event: SeatTaken, time_s: int) -> Problems:
     waited = timeline.waiting.pop(event.trainer, None)
     if waited is None:
         yield f"{event.trainer} took seat {event.seat} and did not wait for one"
-        waited = Wait(event.stake_wei, late=True)
+        waited = Waiting(Wei(event.stake_wei), time_s, is_late=True)
     yield from differing(f"the stake of {event.trainer}", event.stake_wei, waited.stake_wei)
-    if timeline.lost is None:
-        yield from differing(f"the seat of {event.trainer}", event.seat, _free_seat(timeline))
-    else:
-        yield from differing(f"the seat of {event.trainer}", event.seat, timeline.lost)
-        by_draw = timeline.is_drawing(time_s)
-        yield from (_outdrawn if by_draw else _idle)(timeline, event, waited, time_s)
-        _dislodge(timeline, event.seat)
+    expected = _free_seat(timeline) if timeline.lost is None else timeline.lost
+    yield from differing(f"the seat of {event.trainer}", event.seat, expected)
+    idle = timeline.lost is not None and not timeline.is_drawing(time_s)
+    if idle:
+        yield from _idle(timeline, event, waited, time_s)
+    elif timeline.lost is not None:
+        yield from _outdrawn(timeline, event, waited)
+    if timeline.lost is not None:
+        # Who did not come is the last to have a seat again; anybody else has waited for as long as before.
+        came = not idle or timeline.overtaken.get(event.seat) == timeline.attempt
+        _dislodge(timeline, event.seat, timeline.waited_since.get(event.seat, time_s) if came else time_s)
     _give(timeline, event, waited, time_s)
+    if idle:
+        timeline.overtaken[event.seat] = timeline.attempt
 
 
-def _outdrawn(timeline: Timeline, event: SeatTaken, waited: Wait, time_s: int) -> Problems:
+def _outdrawn(timeline: Timeline, event: SeatTaken, waited: Waiting) -> Problems:
     """The seat's number is the highest, and higher than that of who takes it."""
-    if not timeline.seed or waited.late:
+    if not timeline.seed or waited.is_late:
         yield f"{event.trainer} drew seat {event.seat} before the draw, or without having part in it"
         return
     staked = [seat for seat in sorted(timeline.stakes) if seat < len(timeline.trainers)]
@@ -134,42 +141,48 @@ def _outdrawn(timeline: Timeline, event: SeatTaken, waited: Wait, time_s: int) -
         yield f"{event.trainer} took seat {event.seat} with a number that is no lower"
 
 
-def _idle(timeline: Timeline, event: SeatTaken, waited: Wait, time_s: int) -> Problems:
-    """The seat missed two attempts, or one that starved, and nothing that was settled hangs on it."""
+def _idle(timeline: Timeline, event: SeatTaken, waited: Waiting, time_s: int) -> Problems:
+    """The seat missed two attempts, or one that starved, or went for that to who waited less; nothing hangs on it."""
     phase = timeline.phase(time_s)
     if phase not in OPEN or time_s < timeline.vests_at_s:
         yield f"seat {event.seat} was taken in phase {phase.name.lower()}, or while a settlement could be undone"
-    if not timeline.is_idle(event.seat):
+    if not timeline.yields_to(event.seat, waited, time_s):
         yield f"seat {event.seat} was taken from a trainer that came to it"
 
 
-def _dislodge(timeline: Timeline, seat: Seat) -> None:
+def _entry(timeline: Timeline, event: TrainerEnrolled | TrainerWaits, time_s: int) -> Waiting:
+    return Waiting(event.stake_wei, time_s, timeline.is_late(time_s))
+
+
+def _dislodge(timeline: Timeline, seat: Seat, since_s: int) -> None:
+    """Take a trainer off its seat; it waits from then on, however long ago that is."""
     stake_wei = timeline.stakes.pop(seat, 0)
     if stake_wei and seat < len(timeline.trainers):
-        timeline.waiting[timeline.trainers[seat]] = Wait(stake_wei, late=True)
+        timeline.waiting[timeline.trainers[seat]] = Waiting(Wei(stake_wei), since_s, seat in timeline.late)
     timeline.clear(seat)
     timeline.lost = None
 
 
-def _give(timeline: Timeline, event: TrainerEnrolled | SeatTaken, waited: Wait, time_s: int) -> None:
+def _give(timeline: Timeline, event: TrainerEnrolled | SeatTaken, waited: Waiting, time_s: int) -> None:
     if event.seat == len(timeline.trainers):
         timeline.trainers.append(event.trainer)
     elif event.seat < len(timeline.trainers):
         timeline.trainers[event.seat] = event.trainer
     timeline.stakes[event.seat] = waited.stake_wei
+    timeline.waited_since[event.seat] = waited.since_s
+    timeline.overtaken.pop(event.seat, None)
     timeline.late.discard(event.seat)
-    if waited.late:
+    if waited.is_late:
         timeline.late.add(event.seat)
-    is_open = timeline.phase(time_s) in OPEN
-    timeline.sit(event.seat, timeline.attempt if is_open else timeline.attempt + 1)
+    in_time = timeline.phase(time_s) in OPEN and not timeline.is_latter_half(time_s)
+    timeline.sit(event.seat, timeline.attempt if in_time else timeline.attempt + 1)
 
 
 def _free_seat(timeline: Timeline) -> Seat | None:
-    """The next seat, or the first that was given up before it ever committed."""
-    if len(timeline.trainers) < timeline.terms.seats:
-        return Seat(len(timeline.trainers))
-    free = (s for s in range(timeline.terms.seats) if s not in timeline.stakes and s not in timeline.ever_committed)
-    return next(map(Seat, free), None)
+    """The first seat that was given up before it ever committed, or the next one."""
+    taken = len(timeline.trainers)
+    given_up = (s for s in range(taken) if s not in timeline.stakes and s not in timeline.ever_committed)
+    return next(map(Seat, given_up), Seat(taken) if taken < timeline.terms.seats else None)
 
 
 def _drawing(timeline: Timeline, time_s: int) -> Problems:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from market.chain.packed import hash_of, pack_lifetime, pack_records
-from market.chain.records import Fact, JobState
+from market.chain.records import Fact, JobState, Waiting
 from market.job_history import MAX_LIFETIME_Q32
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.provenance import NO_REVEALS, PublicRows, extended
@@ -24,7 +24,7 @@ PATIENCE = 2
 """How many attempts in a row a seat may miss."""
 
 MAX_LOOK = 64
-"""How many attempts are looked at to see what a seat missed."""
+"""How many attempts are looked back at to see what a seat missed."""
 
 ZERO_WORD = bytes(32)
 
@@ -51,19 +51,6 @@ class OpenDispute:
     seat: Seat
     bond_wei: int
     opened_at_s: int
-
-
-@dataclass(frozen=True)
-class Wait:
-    """The stake of somebody without a seat.
-
-    Attributes:
-        stake_wei: what was put down.
-        late: whether it came too late for the draw.
-    """
-
-    stake_wei: int
-    late: bool
 
 
 @dataclass
@@ -93,7 +80,10 @@ class Timeline:
         stakes: wei in place, by seat.
         late: seats that were staked once the draw had begun.
         next_attempt: by seat, the first that it could commit in and has not.
+        waited_since: by seat, when its trainer came.
+        overtaken: by seat, the attempt in which its trainer took it from one who did not come.
         starved: the last attempt that starved, plus one.
+        excused: attempts that nobody missed who did not commit.
         waiting: who waits for a seat.
         lost: the seat that somebody else takes with the next event.
         draw_block: the block that decides the draw, zero before it is fixed.
@@ -142,8 +132,11 @@ class Timeline:
     stakes: dict[Seat, int] = field(default_factory=dict)
     late: set[Seat] = field(default_factory=set)
     next_attempt: dict[Seat, int] = field(default_factory=dict)
+    waited_since: dict[Seat, int] = field(default_factory=dict)
+    overtaken: dict[Seat, int] = field(default_factory=dict)
     starved: int = 0
-    waiting: dict[str, Wait] = field(default_factory=dict)
+    excused: set[int] = field(default_factory=set)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
     lost: Seat | None = None
     draw_block: int = 0
     seed: bytes = b""
@@ -210,18 +203,32 @@ class Timeline:
         """What whoever has a seat drew."""
         return LATE if seat in self.late else self.number(self.trainers[seat], self.stakes[seat])
 
-    def in_cohort(self, seat: Seat, attempt: int) -> bool:
-        """Whether a seat may commit in an attempt."""
-        return in_cohort(self.seed, attempt, seat, len(self.trainers), self.terms.entry.cohort)
+    def is_latter_half(self, time_s: int) -> bool:
+        """Whether half of the running attempt's commit phase is over."""
+        return bool(self.attempt_start_s) and time_s >= self.attempt_start_s + self.terms.commit_period_s // 2
+
+    def is_called(self, seat: Seat, time_s: int) -> bool:
+        """Whether a seat may commit: there is room, and it is of the attempt's cohort or the second half is for all."""
+        cohort = self.terms.entry.cohort
+        if not cohort:
+            return True
+        drawn = self.is_latter_half(time_s) or in_cohort(self.seed, self.attempt, seat, self.stakes, cohort)
+        return drawn and len(self.committed) < cohort
 
     def is_idle(self, seat: Seat) -> bool:
-        """Whether somebody who waits may take this seat."""
+        """Whether anybody who waits may take this seat."""
         if seat in self.committed:
             return False
-        first = self.next_attempt.get(seat, 0)
-        last = min(self.attempt, first + MAX_LOOK)
-        missed = [attempt for attempt in range(first, last) if self.in_cohort(seat, attempt)]
+        first = max(self.next_attempt.get(seat, 0), self.attempt - MAX_LOOK)
+        missed = [attempt for attempt in range(first, self.attempt) if attempt not in self.excused]
         return len(missed) >= PATIENCE or self.starved - 1 in missed
+
+    def yields_to(self, seat: Seat, waited: Waiting, time_s: int) -> bool:
+        """Whether somebody may take this seat who has waited so: it is idle, or went to one who had waited less."""
+        if self.is_idle(seat):
+            return True
+        was_overtaken = self.overtaken.get(seat) == self.attempt and seat not in self.committed
+        return was_overtaken and not self.is_latter_half(time_s) and waited.since_s < self.waited_since[seat]
 
     def is_undoable(self, time_s: int) -> bool:
         """Whether what was settled last can be undone yet. For that, too, time stands still while a dispute is open."""
@@ -285,6 +292,8 @@ class Timeline:
         self.committed.add(seat)
         self.sit(seat, self.attempt + 1)
         self.ever_committed.add(seat)
+        if len(self.committed) == self.terms.entry.cohort:
+            self.excused.add(self.attempt)
         self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
 
     def reveal(self, seat: Seat, commitment: bytes) -> None:
@@ -328,6 +337,7 @@ class Timeline:
     def undo(self, before: Before, time_s: int) -> None:
         """Take back the last settlement, and the attempt that waited."""
         if self.attempt_start_s:
+            self.excused.add(self.attempt)
             self.conclude(time_s, 0, round_over=False)
         self.round, self.model, self.public_rows = before.round, before.model, before.public_rows
         self.step_q16 = before.step_q16

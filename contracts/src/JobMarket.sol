@@ -15,7 +15,8 @@ import {
     Outcome,
     Phase,
     Settlement,
-    TrainerRecord
+    TrainerRecord,
+    Waiting
 } from "./interfaces/IJobMarket.sol";
 import {IRoundRules} from "./interfaces/IRoundRules.sol";
 import {Aggregators} from "./libraries/Aggregators.sol";
@@ -211,7 +212,9 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         ending.claimed |= SeatMask.only(seat);
         uint128 amount = pays.payAt(seat);
         job.ledger.pay(amount);
-        if (amount != 0 && undoHash != 0) _extendRecord(job.state.owner); // of a round, not of a broken bond or the close
+        // Of a round, not of a broken bond or the close; and of no less than a quarter of an equal share.
+        bool counts = undoHash != 0 && amount * 4 * uint256(job.terms.seats) >= job.terms.roundReward;
+        if (counts) _extendRecord(job.state.owner);
         emit Claimed(id, attempt, msg.sender, seat, to, amount);
         Tokens.release(owed, job.terms.token, to, amount);
     }
@@ -363,13 +366,20 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     /// @inheritdoc IJobMarket
-    function waitingOf(JobId id, address trainer) external view returns (uint256) {
-        return _job(id).waiting[trainer].stake;
+    function waitingOf(JobId id, address trainer) external view returns (Waiting memory) {
+        return _job(id).waiting[trainer];
     }
 
     /// @inheritdoc IJobMarket
     function isIdle(JobId id, uint256 seat) external view returns (bool) {
         return _job(id).isIdle(seat);
+    }
+
+    /// @inheritdoc IJobMarket
+    function yieldsTo(JobId id, uint256 seat, address trainer) external view returns (bool) {
+        Job storage job = _job(id);
+        Waiting memory entry = job.waiting[trainer];
+        return entry.stake != 0 && job.yieldsTo(seat, entry);
     }
 
     /// @inheritdoc IJobMarket

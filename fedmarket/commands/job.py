@@ -174,7 +174,7 @@ def _with_attestors(text: str, attestors: tuple[str, ...]) -> str:
 def _with_draw(text: str) -> str:
     """The example, in which seats are drawn, with the time to come before the draw."""
     text = text.replace("# entry:\n", "entry:\n").replace("#   draw_s:", "  draw_s:")
-    return text.replace("enrol_s: 120 ", "enrol_s: 300 ")
+    return text.replace("enrol_s: 120 ", "enrol_s: 360 ")
 
 
 def named_parameters(job: PublishedJob, digest: Digest) -> dict[str, NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from market.chain.events import Event, SeatLost, SeatTaken, TrainerEnrolled, TrainerWaits, WaitEnded
 from market.chain.job_market import JobMarket
-from market.chain.records import JobState, SeatDraw
+from market.chain.records import JobState, SeatDraw, Waiting
 from market.protocol.identifiers import JobId, Seat
 from market.protocol.seat_draw import MAX_TICKETS, drawn_number
 from market.protocol.terms import JobTerms
@@ -58,7 +58,8 @@ class SeatOverview:
             events: what happened up to that block.
         """
         draw = market.draw(job) if terms.entry.draw_period_s else None
-        waiting = [_wait_line(market, terms, draw, began) for began in who_waits(events).values()]
+        waits = ((trainer, market.waiting(job, trainer)) for trainer in who_waits(events))
+        waiting = [_wait_line(terms, draw, trainer, wait) for trainer, wait in waits]
         return cls(draw, idle_seats(market, job, state), tuple(waiting))
 
 
@@ -81,11 +82,10 @@ def idle_seats(market: JobMarket, job: JobId, state: JobState) -> tuple[Seat, ..
     return tuple(seat for seat in absent if market.is_idle(job, seat))
 
 
-def _wait_line(market: JobMarket, terms: JobTerms, draw: SeatDraw | None, began: TrainerWaits | SeatLost) -> WaitLine:
-    tickets = 0
-    if draw is not None and isinstance(began, TrainerWaits):
-        in_time = int(market.chain.block(began.block_number)["timestamp"]) < terms.draw_from_s
-        tickets = min(began.stake_wei // terms.trainer_stake_wei, MAX_TICKETS) if in_time else 0
-    drawn = draw is not None and draw.is_decided and tickets > 0
-    number = drawn_number(draw.seed, began.trainer, tickets) / (1 << 256) if draw is not None and drawn else None
-    return WaitLine(began.trainer, began.stake_wei, tickets, number)
+def _wait_line(terms: JobTerms, draw: SeatDraw | None, trainer: str, wait: Waiting) -> WaitLine:
+    has_part = draw is not None and not wait.is_late
+    tickets = min(wait.stake_wei // terms.trainer_stake_wei, MAX_TICKETS) if has_part else 0
+    number = None
+    if draw is not None and draw.is_decided and tickets:
+        number = drawn_number(draw.seed, trainer, tickets) / (1 << 256)
+    return WaitLine(trainer, wait.stake_wei, tickets, number)

@@ -224,7 +224,7 @@ def checked_stake(job: int, terms: JobTerms, stake_wei: int | None, now_s: int) 
 def _enrolled_already(job: PublishedJob, address: str, seat: Seat | None) -> str | None:
     if seat is not None and job.market.state(job.id).staked >> seat & 1:
         return f"{address} has seat {seat} in job {job.id} already, with its stake in place"
-    if seat is None and job.market.waiting_wei(job.id, address):
+    if seat is None and job.market.waiting(job.id, address).stake_wei:
         return f"{address} waits for a seat in job {job.id} already: {_standing(job, address).outlook(job.terms)}"
     return None
 

@@ -25,6 +25,7 @@ from market.chain.records import (
     Settlement,
     TrainerRecord,
     Undo,
+    Waiting,
 )
 from market.protocol.identifiers import Digest, JobId, Seat, Wei
 from market.protocol.rounds import Phase
@@ -112,16 +113,20 @@ class JobMarket(Gateway):
         """Everybody who has a seat, by seat."""
         return [self.trainer(job, Seat(seat)) for seat in range(self.state(job).seats_taken)]
 
-    def waiting_wei(self, job: JobId, trainer: str) -> Wei:
-        """The stake with which somebody waits for a seat; zero where it does not."""
-        return Wei(self._read("waitingOf", job, checked_address(trainer)))
+    def waiting(self, job: JobId, trainer: str) -> Waiting:
+        """The stake with which somebody waits for a seat: of nothing where it does not."""
+        return Waiting(*self._read("waitingOf", job, checked_address(trainer)))
 
     def is_idle(self, job: JobId, seat: Seat) -> bool:
-        """Whether a seat is for somebody who waits to take, in a commit phase."""
+        """Whether a seat is for anybody who waits to take, in a commit phase."""
         return bool(self._read("isIdle", job, seat))
 
+    def yields_to(self, job: JobId, seat: Seat, trainer: str) -> bool:
+        """Whether somebody waits who may take a seat in a commit phase: it is idle, or went to who had waited less."""
+        return bool(self._read("yieldsTo", job, seat, checked_address(trainer)))
+
     def in_cohort(self, job: JobId, seat: Seat, attempt: int) -> bool:
-        """Whether a seat is in an attempt's cohort; where there are none every seat is."""
+        """Whether a seat is in an attempt's cohort, as the stakes are now; where there are none every seat is."""
         return bool(self._read("inCohort", job, seat, attempt))
 
     def draw(self, job: JobId) -> SeatDraw:

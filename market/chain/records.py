@@ -171,6 +171,21 @@ class SeatDraw:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """The stake of a trainer without a seat.
+
+    Attributes:
+        stake_wei: zero where none waits.
+        since_s: when it came, or was found not to come to a seat that it had.
+        is_late: whether it has no part in the draw.
+    """
+
+    stake_wei: Wei
+    since_s: int
+    is_late: bool
+
+
+@dataclass(frozen=True)
 class Exam:
     """What the contract keeps of one attempt's exam.
 

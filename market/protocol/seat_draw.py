@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-DELAY_BLOCKS = 64
+DELAY_BLOCKS = 128
 """From the call that asks for the draw to the block that decides it."""
 
 REACH_BLOCKS = 256
@@ -32,20 +34,20 @@ def drawn_number(seed: bytes, trainer: str, tickets: int) -> int:
     return min(_number(seed, trainer, ticket) for ticket in range(count))
 
 
-def in_cohort(seed: bytes, attempt: int, seat: int, seats_taken: int, cohort: int) -> bool:
+def in_cohort(seed: bytes, attempt: int, seat: int, staked: Collection[int], cohort: int) -> bool:
     """Whether a seat is among those of an attempt's cohort.
 
     Args:
         seed: the hash of the block that decides, 32 bytes; zeros or none before the draw, when every seat is.
         attempt: the attempt's number.
         seat: the seat's.
-        seats_taken: how many there are to draw from.
+        staked: the seats whose stakes are in place, to draw from.
         cohort: how many are drawn; 0 for all.
     """
-    if not cohort or not any(seed) or seats_taken <= cohort:
+    if not cohort or not any(seed) or len(staked) <= cohort:
         return True
     own = _cohort_number(seed, attempt, seat)
-    return sum(_cohort_number(seed, attempt, other) < own for other in range(seats_taken)) < cohort
+    return sum(_cohort_number(seed, attempt, other) < own for other in staked) < cohort
 
 
 def _cohort_number(seed: bytes, attempt: int, seat: int) -> int:

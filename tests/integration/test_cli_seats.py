@@ -49,7 +49,7 @@ def test_who_finds_no_seat_waits_with_its_tickets_and_may_leave(crowded: Termina
         assert words in status, words
     _shown(crowded)
     assert "stake: 18 ETH" in crowded.told("trainer", "claim", JOB, "--stake", who=LATE)
-    assert deployed.waiting_wei(JOB, crowded.address(LATE)) == 0
+    assert deployed.waiting(JOB, crowded.address(LATE)).stake_wei == 0
     refuses(crowded.run("trainer", "claim", JOB, who=LATE), 2, "has no seat in job 0", "claim")
     refuses(crowded.run("trainer", "status", JOB, who=LATE), 2, "`fedmarket trainer enrol` takes one", "status")
     assert "waiting with a stake of 6 ETH" in crowded.told("trainer", "enrol", JOB, who=LATE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from market.protocol.errors import ChainTimeout, InvalidInput
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.protocol.seat_draw import DELAY_BLOCKS, drawn_number
+from tests.integration.court import audited
 from tests.integration.examined import ExaminedMarketplace
 from tests.integration.marketplace import (
     ON_ANVIL,
@@ -152,7 +154,7 @@ def test_who_lost_its_seat_in_the_draw_says_so_and_waits(crowd: Marketplace) -> 
     for name in SEATED:
         if crowd.actor(name).address not in sitting(crowd):
             assert any(" was lost in the draw: its stake waits for another" in line for line in crowd.told[name])
-            assert crowd.market.waiting_wei(crowd.id, crowd.actor(name).address) == STAKE_WEI
+            assert crowd.market.waiting(crowd.id, crowd.actor(name).address).stake_wei == STAKE_WEI
 
 
 def test_a_draw_whose_block_went_out_of_reach_is_held_again(crowd: Marketplace) -> None:
@@ -388,6 +390,35 @@ def test_seats_draw_their_cohorts_and_who_is_not_called_sits_out(place: Marketpl
         told = "round 0: committed" if seat in called else "round 0: not among the 4 seats that train in this attempt"
         assert place.told[name] == [told]
         assert sessions[seat].is_done(place.state, place.state.committed)
+
+
+def test_what_the_cohorts_seats_leave_others_take_from_half_of_the_phase_on(place: Marketplace, tmp_path: Path) -> None:
+    """A cohort whose seats sleep starves no round; and nobody who trains has missed anything."""
+    place.post(seats=6, entry={"draw_s": 300, "cohort": 4}).join(6)
+    place.worker("alice").bond()
+    draw_cohorts(place)
+    place.advance("start_s")
+    called = [seat for seat in range(6) if place.market.in_cohort(place.id, Seat(seat), 0)]
+    awake = [name for seat, name in enumerate(place.trainers) if seat not in called[:2]]
+    sessions = [session(place, name) for name in awake]
+    settle_down(place, sessions)
+    assert place.state.committed.bit_count() == 2
+    place.advance("start_s", place.terms.commit_period_s // 2)
+    settle_down(place, sessions)
+    assert place.state.committed.bit_count() == 4
+    assert all(place.told[name][-1] == "round 0: committed" for name in awake)
+    place.reveal(awake)
+    assert place.settle()
+    assert audited(place, tmp_path / "audit") == []
+    place.check_books()
+
+
+def draw_cohorts(place: Marketplace) -> None:
+    """Have the cohorts drawn, by nobody in particular."""
+    begin_draw(place)
+    place.send("passer-by", "fix", place.market.draw_seats(place.id))
+    place.devnet.mine(DELAY_BLOCKS)
+    place.send("passer-by", "draw", place.market.draw_seats(place.id))
 
 
 def _take_turns(place: Marketplace, sessions: list[TrainerSession], is_done: Callable[[], bool]) -> None:

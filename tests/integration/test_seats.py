@@ -41,7 +41,7 @@ class SeatedMarketplace(Marketplace):
         return self.actor(name).address
 
     def waiting_wei(self, name: str) -> int:
-        return self.market.waiting_wei(self.id, self.address(name))
+        return self.market.waiting(self.id, self.address(name)).stake_wei
 
     def sitting(self) -> list[str]:
         """The names of those who have seats, by seat."""
@@ -184,6 +184,27 @@ def test_a_draw_that_nobody_came_for_in_time_is_fixed_anew_and_drawn_once(place:
     assert seed == bytes(place.market.chain.block(drawn.block)["hash"])
     with pytest.raises(ContractRevert, match="AlreadyDrawn"):
         place.send("passer-by", "again", place.market.draw_seats(place.id))
+    report = place.audit()
+    assert report.ok, report.first_mismatch
+
+
+def test_a_league_that_passes_its_idle_seats_on_loses_them_to_who_has_waited_longer(place: SeatedMarketplace) -> None:
+    """In one commit phase each of its names takes the seat that another of them kept idle: no seat is idle any more."""
+    league = [f"league {seat}" for seat in range(SEATS)]
+    place.come(*league, "spare")
+    honest = ["trainer 1", "trainer 2", "trainer 3"]
+    place.come(*honest)
+    place.worker("alice").bond()
+    place.starve()
+    for seat, name in enumerate(["spare", *league[:-1]]):
+        place.take_idle(name, Seat(seat))
+    assert not any(place.market.is_idle(place.id, Seat(seat)) for seat in range(SEATS))
+    assert not place.market.yields_to(place.id, Seat(0), place.address(honest[0]))
+    for seat, name in enumerate(honest, start=1):
+        assert place.market.yields_to(place.id, Seat(seat), place.address(name))
+        place.take_idle(name, Seat(seat))
+    assert place.sitting() == ["spare", *honest]
+    place.play_round(honest)
     report = place.audit()
     assert report.ok, report.first_mismatch
 

@@ -77,14 +77,21 @@ struct EntryTerms {
     address patron; // the owner in whose jobs trainers have to have been paid; zero: nowhere
     uint32 paidRounds; // for how many rounds
     uint32 drawPeriod; // before enrolUntil, when seats are drawn if more enrolled than there are; zero: who comes first sits
-    uint8 cohort; // how many seats, drawn anew for each attempt, may commit in it; zero: all
+    uint8 cohort; // how many seats, drawn anew for each attempt, commit in it; zero: all
 }
 
 /// @notice What a trainer was paid for in all jobs of one owner.
 struct TrainerRecord {
-    uint32 paidRounds; // whose pay it claimed
+    uint32 paidRounds; // whose pay it claimed, where that was at least a quarter of an equal share
     uint40 firstAt; // when it claimed the first
     uint40 lastAt; // and the last
+}
+
+/// @notice The stake of a trainer without a seat.
+struct Waiting {
+    uint128 stake; // zero: it does not wait
+    uint40 since; // when it came, or was found not to come to a seat that it had
+    bool isLate; // it has no part in the draw
 }
 
 /// @notice A job's terms. Money in the token's smallest unit, times in seconds, moments as block timestamps.
@@ -96,7 +103,8 @@ struct JobTerms {
     PayMode payMode;
     uint8 scaleExponent; // k: one base count of an update is 2^-k
     uint8 initialShift; // e of the first round
-    uint8 chunks; // into how many pieces vectors are cut for their commitments: 1 to 64, (seats + 7) * chunks <= 1024
+    uint8 chunks; // into how many pieces vectors are cut for their commitments: 1 to 64, and with 7 rows beside those of all
+    // seats, or of a cohort, no more than 1024 points
     uint40 enrolUntil; // the first commit phase begins no earlier
     uint40 deadline; // no attempt that would end later is begun; from here on anyone may close. Disputes put it off
     uint32 commitPeriod;
@@ -504,8 +512,8 @@ interface IJobMarket {
 
     // ------------------------------------------------------------------ trainers
 
-    /// @notice Takes a seat, or puts a forfeited or withdrawn stake back in place on the same seat. Where all seats are taken,
-    /// one whose stake was withdrawn before it ever committed is handed on, and else the stake waits.
+    /// @notice Takes a seat, or puts a forfeited or withdrawn stake back in place on the same seat. A seat whose stake was
+    /// withdrawn before it ever committed is handed on; where all are taken the stake waits.
     /// @param amount at least the terms' stake; where seats are drawn each whole multiple of it, up to 64, counts as much
     /// @param proof that the caller is among those who may, where the terms say who; not read for a seat that it has
     function enrol(JobId job, uint256 amount, bytes32[] calldata proof) external payable;
@@ -517,8 +525,9 @@ interface IJobMarket {
     /// @notice Seats the caller, who waits, on a free seat or, once they are drawn, in the place of who drew worst.
     function takeSeat(JobId job) external;
 
-    /// @notice Seats the caller, who waits, on a seat that did not commit in two attempts in a row, or in one that starved. What
-    /// was earned there can be claimed as before, but its lifetime score and record are zero again.
+    /// @notice Seats the caller, who waits, on a seat that did not commit in two attempts in a row, or in one that starved; or
+    /// on one that in this attempt went for that to somebody who had waited less, and has not committed. What was earned
+    /// there can be claimed as before, but its lifetime score and record are zero again.
     /// @param lifetime the packed lifetime scores
     /// @param records the packed records of the exams, empty in a job without an exam
     function takeIdleSeat(JobId job, uint256 seat, bytes calldata lifetime, bytes calldata records) external;
@@ -526,8 +535,8 @@ interface IJobMarket {
     /// @notice Takes the stake back: any time but between one's commit and the end of that attempt.
     function withdrawStake(JobId job, address to) external;
 
-    /// @notice Seals an update: `seal` is `sealOf` its opening. Where each attempt has a cohort, by a seat of it, while fewer
-    /// than its number have committed.
+    /// @notice Seals an update: `seal` is `sealOf` its opening. Where each attempt has a cohort, while fewer than its number
+    /// have committed: in the first half of the commit phase by a seat of it, then by any.
     function commit(JobId job, uint256 attempt, bytes32 seal) external;
 
     /// @notice Opens a trainer's seal. By anyone who knows the opening.
@@ -558,8 +567,8 @@ interface IJobMarket {
 
     /// @notice Settles the attempt. The contract decides from the Gram matrix, verifies that it is the one of what was
     /// revealed, credits and starts the next round. Where the round's exam was not opened, its deposit is burned. No fee
-    /// is due, but carries over with the reward, where everybody is excluded, or an opened exam is left out; with the latter
-    /// the next of the bonded aggregators takes over.
+    /// is due, but carries over with the reward, where everybody is excluded, or an opened exam is left out; then the next of
+    /// the bonded aggregators takes over.
     function settleRound(JobId job, uint256 attempt, Settlement calldata settlement) external;
 
     /// @notice Pays the caller's fee of a settled attempt.
@@ -619,10 +628,13 @@ interface IJobMarket {
     function seatOf(JobId job, address trainer) external view returns (bool taken, uint256 seat);
     function trainerAt(JobId job, uint256 seat) external view returns (address);
     /// @notice The stake with which an account waits for a seat.
-    function waitingOf(JobId job, address trainer) external view returns (uint256 stake);
-    /// @notice Whether somebody who waits may take this seat, whoever has it, in a commit phase.
+    function waitingOf(JobId job, address trainer) external view returns (Waiting memory);
+    /// @notice Whether anybody who waits may take this seat, whoever has it, in a commit phase.
     function isIdle(JobId job, uint256 seat) external view returns (bool);
-    /// @notice Whether a seat is in an attempt's cohort. Before the draw, and without cohorts, every seat is.
+    /// @notice Whether this account, if it waits, may take this seat in a commit phase.
+    function yieldsTo(JobId job, uint256 seat, address trainer) external view returns (bool);
+    /// @notice Whether a seat is in an attempt's cohort, as the stakes are now. Before the draw, and without cohorts, every
+    /// seat is.
     function inCohort(JobId job, uint256 seat, uint256 attempt) external view returns (bool);
     /// @notice The draw: the block whose hash decides it, and that hash, zero before they are known.
     function drawOf(JobId job) external view returns (uint256 blockNumber, bytes32 seed);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Bonded, Job} from "./Jobs.sol";
 
 /// @notice The queue of bonded aggregators: the first is active, the others succeed it in order.
 library Aggregators {
+    using SafeCast for uint256;
+
     uint256 internal constant MAX_QUEUE = 8;
 
     /// @notice The active aggregator, zero where nobody is bonded.
@@ -30,8 +34,7 @@ library Aggregators {
         uint256 last = 0;
         while (job.queue[last].account != address(0)) ++last;
         job.bonders.push(account);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        job.queue[last] = Bonded({account: account, number: uint24(job.bonders.length)}); // nobody pays for 2^24 bonds
+        job.queue[last] = Bonded({account: account, number: job.bonders.length.toUint24()});
         job.bonds[account] = amount;
     }
 

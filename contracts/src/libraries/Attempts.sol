@@ -72,7 +72,7 @@ library Attempts {
     }
 
     /// @notice Concludes the round as the rules decide, and starts the next one: under another aggregator, where this one
-    /// left an opened exam out.
+    /// earned no fee.
     function settle(
         Job storage job,
         JobId id,
@@ -80,8 +80,8 @@ library Attempts {
         IGramVerifier verifier,
         Settlement calldata settlement
     ) external {
-        job.settle(id, rules, verifier, settlement);
-        if (settlement.examReason != 0) job.rotate();
+        bool earned = job.settle(id, rules, verifier, settlement);
+        if (!earned) job.rotate();
         job.state.conclude(true);
         start(job, id);
     }

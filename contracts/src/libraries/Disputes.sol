@@ -211,7 +211,11 @@ library Disputes {
         JobState storage state = job.state;
         Undo memory undo = job.undo;
         (uint256 round, uint256 attempt) = (dispute.round, dispute.attempt);
-        if (state.attemptStart != 0) state.conclude(false); // nobody is held to what the attempt that waits committed
+        if (state.attemptStart != 0) {
+            // Nobody is held to what was committed in the attempt that waits, or was not.
+            job.excuse(state.attempt);
+            state.conclude(false);
+        }
         (state.model, state.publicRows) = (undo.model, undo.publicRows);
         (state.lifetimeHash, state.stepQ16) = (undo.lifetimeHash, undo.stepQ16);
         if (state.hasExam) state.recordsHash = undo.recordsHash;

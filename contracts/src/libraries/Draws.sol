@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobId, JobTerms} from "../interfaces/IJobMarket.sol";
-import {Job, SeatDraw, Waiting} from "./Jobs.sol";
+import {IJobMarket, JobId, JobTerms, Waiting} from "../interfaces/IJobMarket.sol";
+import {Job, SeatDraw} from "./Jobs.sol";
 import {SeatMask} from "./SeatMask.sol";
 
 /// @notice The draw for seats by stake: who enrolled before it began has a ticket for each least stake, every ticket a number
@@ -12,8 +12,9 @@ import {SeatMask} from "./SeatMask.sol";
 library Draws {
     using SeatMask for uint64;
 
-    // Who produces a block of Ethereum is known up to two epochs, 64 blocks, before: nobody can ask for its own.
-    uint256 internal constant DELAY = 64;
+    // Who produces a block of Ethereum is known two epochs of 32 blocks before, and to the producer of an epoch's last block
+    // those of the next two: nobody who asks can know that its own decides.
+    uint256 internal constant DELAY = 128;
     uint256 internal constant MAX_TICKETS = 64;
 
     /// @notice Whether stakes that are put down now come too late for the draw.
@@ -61,17 +62,18 @@ library Draws {
         }
     }
 
-    /// @notice Whether a seat is among an attempt's cohort: those of the seats taken so far with the lowest numbers.
+    /// @notice Whether a seat is among an attempt's cohort: of the seats with a stake in place, those with the lowest numbers.
+    /// @dev A stake that moves from seat to seat counts once, so that it cannot thin a cohort out.
     function inCohort(Job storage job, uint256 seat, uint256 attempt) internal view returns (bool) {
         uint256 cohort = job.terms.entry.cohort;
         if (cohort == 0) return true;
         bytes32 seed = job.draw.seed;
-        uint256 seats = job.state.seatsTaken;
-        if (seed == 0 || seats <= cohort) return true;
+        uint64 staked = job.state.staked;
+        if (seed == 0 || staked.count() <= cohort) return true;
         uint256 own = _cohortNumber(seed, attempt, seat);
         uint256 lower = 0;
-        for (uint256 other = 0; other < seats; ++other) {
-            if (_cohortNumber(seed, attempt, other) < own) ++lower;
+        for (uint256 other = 0; staked != 0; (++other, staked >>= 1)) {
+            if (staked & 1 != 0 && _cohortNumber(seed, attempt, other) < own) ++lower;
         }
         return lower < cohort;
     }

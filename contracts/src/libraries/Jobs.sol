@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Dispute, JobState, JobTerms, Ledger, Undo} from "../interfaces/IJobMarket.sol";
+import {Dispute, JobState, JobTerms, Ledger, Undo, Waiting} from "../interfaces/IJobMarket.sol";
 
 /// @notice A trainer's place in a job.
 struct Seat {
@@ -10,6 +10,8 @@ struct Seat {
     uint32 nextAttempt; // the first that it could commit in and has not
     bool isLate; // staked once the draw had begun: any other goes first
     uint128 stake; // what arrived; zero while no stake is in place
+    uint40 waitedSince; // when its trainer came
+    uint32 overtaken; // the attempt, plus one, in which its trainer took it from one who did not come
     bytes32 seal; // of the last attempt in which this seat committed
 }
 
@@ -18,12 +20,6 @@ struct Tenure {
     uint8 seat;
     uint32 since;
     uint32 until; // the first attempt that it did not have it in
-}
-
-/// @notice The stake of a trainer without a seat.
-struct Waiting {
-    uint128 stake;
-    bool isLate; // it does not take part in the draw
 }
 
 /// @notice The draw for seats, where more enrol than there are.
@@ -65,6 +61,7 @@ struct Job {
     mapping(address trainer => Waiting) waiting;
     SeatDraw draw;
     uint32 starved; // the last attempt that starved, plus one
+    mapping(uint256 word => uint256 attempts) excused; // a bit each: nobody missed it who did not commit
     Bonded[8] queue; // of aggregators, without gaps, the active one first
     address[] bonders; // everybody who ever bonded, by number
     mapping(address aggregator => uint128) bonds;

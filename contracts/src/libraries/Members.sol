@@ -3,12 +3,12 @@ pragma solidity 0.8.30;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 
-import {EntryTerms, IJobMarket, JobId, Ledger, Phase, TrainerRecord} from "../interfaces/IJobMarket.sol";
+import {EntryTerms, IJobMarket, JobId, Ledger, Phase, TrainerRecord, Waiting} from "../interfaces/IJobMarket.sol";
 import {Aggregators} from "./Aggregators.sol";
 import {Attempts} from "./Attempts.sol";
 import {Draws} from "./Draws.sol";
 import {Escrow} from "./Escrow.sol";
-import {Job, Waiting} from "./Jobs.sol";
+import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Rounds} from "./Rounds.sol";
 import {SeatMask} from "./SeatMask.sol";
@@ -42,9 +42,11 @@ library Members {
         if (seatPlusOne == 0) _requireAllowed(job, records, proof);
         else if (job.state.staked.has(seatPlusOne - 1)) revert IJobMarket.AlreadyEnrolled(msg.sender, seatPlusOne - 1);
 
-        Waiting memory entry;
-        entry.stake = Tokens.deposit(owed, job.terms.token, amount, job.terms.trainerStake);
-        entry.isLate = Draws.isLate(job.terms);
+        Waiting memory entry = Waiting({
+            stake: Tokens.deposit(owed, job.terms.token, amount, job.terms.trainerStake),
+            since: uint40(block.timestamp),
+            isLate: Draws.isLate(job.terms)
+        });
         job.ledger.addStake(entry.stake);
         if (seatPlusOne != 0) {
             job.restake(seatPlusOne - 1, entry.stake, entry.isLate);
@@ -73,30 +75,34 @@ library Members {
         if (!found) {
             (found, seat) = job.drawnSeat(msg.sender, entry);
             if (!found) revert IJobMarket.SeatsFull(job.terms.seats);
-            _dislodge(job, id, seat);
+            _dislodge(job, id, seat, job.seats[seat].waitedSince);
         }
         _seat(job, id, seat, entry);
     }
 
-    /// @notice Seats somebody who waits on a seat whose trainer does not come any more.
+    /// @notice Seats somebody who waits on a seat whose trainer does not come any more, or one that has just gone to somebody
+    /// who had waited less.
     /// @dev Not between a commit phase's end and the settlement, whose lifetime scores and records it would change; nor while
     /// that can be undone.
     function takeIdleSeat(Job storage job, JobId id, uint256 seat, bytes calldata lifetime, bytes calldata records)
         external
     {
         Phase phase = job.phase();
-        bool isOpen = phase == Phase.AwaitingAggregator || phase == Phase.Enrolment || phase == Phase.Commit;
+        bool isOpen = phase == Phase.Commit || _isBeforeCommit(phase);
         if (!isOpen) revert IJobMarket.WrongPhase(phase, Phase.Commit);
         uint256 vestsAt = job.lastVestsAt();
         // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < vestsAt) revert IJobMarket.NotVested(block.timestamp, vestsAt);
-        if (!job.isIdle(seat)) revert IJobMarket.SeatNotIdle(seat);
         Waiting memory entry = _takeEntry(job);
+        if (!job.yieldsTo(seat, entry)) revert IJobMarket.SeatNotIdle(seat);
 
         job.clear(lifetime, seat);
         if (job.state.hasExam) job.clearRecord(records, seat);
-        _dislodge(job, id, seat);
+        // Who did not come is the last to have a seat again; who came in between goes on waiting.
+        bool cameInBetween = job.seats[seat].overtaken == job.state.attempt + 1;
+        _dislodge(job, id, seat, cameInBetween ? job.seats[seat].waitedSince : uint40(block.timestamp));
         _seat(job, id, seat, entry);
+        job.seats[seat].overtaken = job.state.attempt + 1;
     }
 
     function withdrawStake(Job storage job, JobId id, mapping(address token => uint256) storage owed, address to)
@@ -139,8 +145,8 @@ library Members {
         delete job.waiting[msg.sender];
     }
 
-    function _dislodge(Job storage job, JobId id, uint256 seat) private {
-        (address former, uint128 stake) = job.dislodge(seat);
+    function _dislodge(Job storage job, JobId id, uint256 seat, uint40 since) private {
+        (address former, uint128 stake) = job.dislodge(seat, since);
         emit IJobMarket.SeatLost(id, former, seat, stake);
     }
 
@@ -149,11 +155,15 @@ library Members {
         emit IJobMarket.SeatTaken(id, msg.sender, seat, entry.stake);
     }
 
-    /// @dev The first attempt that can be committed in from now on.
+    /// @dev The first attempt that somebody who sits down now has the time for.
     function _firstAttempt(Job storage job) private view returns (uint256) {
         Phase phase = job.phase();
-        bool isOpen = phase == Phase.AwaitingAggregator || phase == Phase.Enrolment || phase == Phase.Commit;
-        return isOpen ? job.state.attempt : job.state.attempt + 1;
+        bool inTime = _isBeforeCommit(phase) || (phase == Phase.Commit && !job.isLatterHalf());
+        return inTime ? job.state.attempt : job.state.attempt + 1;
+    }
+
+    function _isBeforeCommit(Phase phase) private pure returns (bool) {
+        return phase == Phase.AwaitingAggregator || phase == Phase.Enrolment;
     }
 
     function bond(

@@ -50,6 +50,14 @@ library Rounds {
         return job.state.hasExam ? job.terms.exam.period : 0;
     }
 
+    /// @notice Whether half of the running attempt's commit phase is over: cohorts are open to all, and whoever sits down now
+    /// need not train in it.
+    function isLatterHalf(Job storage job) internal view returns (bool) {
+        uint256 start = job.state.attemptStart;
+        // forge-lint: disable-next-line(block-timestamp)
+        return start != 0 && block.timestamp >= start + job.terms.commitPeriod / 2;
+    }
+
     function nextStart(JobTerms storage terms) internal view returns (uint256) {
         return Math.max(block.timestamp, terms.enrolUntil);
     }

@@ -3,19 +3,21 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {IJobMarket, JobId, JobState} from "../interfaces/IJobMarket.sol";
+import {IJobMarket, JobId, JobState, Waiting} from "../interfaces/IJobMarket.sol";
 import {Commitments} from "./Commitments.sol";
 import {Draws} from "./Draws.sol";
-import {Job, Seat, Tenure, Waiting} from "./Jobs.sol";
+import {Job, Seat, Tenure} from "./Jobs.sol";
+import {Rounds} from "./Rounds.sol";
 import {SeatMask} from "./SeatMask.sol";
 
 /// @notice Who sits where, with which stake, and what a seat committed and revealed in the running attempt.
 library Seats {
     using Draws for Job;
+    using Rounds for Job;
     using SeatMask for uint64;
 
     uint256 private constant PATIENCE = 2; // attempts that a seat may miss in a row
-    uint256 private constant MAX_LOOK = 64; // attempts that are looked at
+    uint256 private constant MAX_LOOK = 64; // attempts that are looked back at
 
     /// @notice The account's seat. Reverts where it has none.
     function seatOf(Job storage job, address trainer) internal view returns (uint256) {
@@ -51,16 +53,16 @@ library Seats {
         revert IJobMarket.NotTrainer(trainer);
     }
 
-    /// @notice The seat that a new trainer gets: the next one, or where all are taken the first that was given up before it
-    /// ever committed. Nothing can have been earned there, so that nobody's credit changes hands; and one stake that moves
-    /// from address to address cannot take every seat.
+    /// @notice The seat that a new trainer gets: the first that was given up before it ever committed, or the next one.
+    /// Nothing can have been earned on the former, so that nobody's credit changes hands; and one stake that moves from
+    /// address to address cannot take every seat.
     function freeSeat(Job storage job) internal view returns (bool found, uint256 seat) {
-        uint256 seats = job.terms.seats;
-        if (job.state.seatsTaken < seats) return (true, job.state.seatsTaken);
+        uint256 taken = job.state.seatsTaken;
         uint64 staked = job.state.staked;
-        for (; seat < seats; ++seat) {
+        for (; seat < taken; ++seat) {
             if (!staked.has(seat) && job.seats[seat].seal == 0) return (true, seat);
         }
+        return (taken < job.terms.seats, taken);
     }
 
     /// @notice Puts a stake in place again, on the trainer's own seat.
@@ -71,7 +73,7 @@ library Seats {
     }
 
     /// @notice Gives a seat to a trainer that has none, with its stake. Whoever had the seat before has it no more.
-    /// @param first the first attempt that the trainer can commit in
+    /// @param first the first attempt that counts as missed if the trainer does not commit in it
     function give(Job storage job, uint256 seat, address trainer, Waiting memory entry, uint256 first) internal {
         JobState storage state = job.state;
         if (seat == state.seatsTaken) ++state.seatsTaken;
@@ -84,14 +86,17 @@ library Seats {
         place.nextAttempt = uint32(first);
         place.isLate = entry.isLate;
         place.stake = entry.stake;
+        place.waitedSince = entry.since;
+        place.overtaken = 0;
         state.staked |= SeatMask.only(seat);
     }
 
     /// @notice Takes a trainer off its seat; its stake waits for another one, or to be taken back.
-    function dislodge(Job storage job, uint256 seat) internal returns (address trainer, uint128 stake) {
+    /// @param since from when on it waits
+    function dislodge(Job storage job, uint256 seat, uint40 since) internal returns (address trainer, uint128 stake) {
         Seat storage place = job.seats[seat];
         (trainer, stake) = (place.trainer, place.stake);
-        job.waiting[trainer] = Waiting({stake: stake, isLate: true});
+        if (stake != 0) job.waiting[trainer] = Waiting({stake: stake, since: since, isLate: place.isLate});
         if (place.since < job.state.attempt) {
             // forge-lint: disable-next-line(unsafe-typecast)
             job.tenures[trainer].push(Tenure({seat: uint8(seat), since: place.since, until: job.state.attempt}));
@@ -102,13 +107,33 @@ library Seats {
     /// committed in, or in one that starved.
     function isIdle(Job storage job, uint256 seat) internal view returns (bool) {
         if (job.state.committed.has(seat) || seat >= job.state.seatsTaken) return false;
-        (uint256 attempt, uint256 starved) = (job.seats[seat].nextAttempt, job.starved);
-        uint256 last = Math.min(job.state.attempt, attempt + MAX_LOOK);
-        for (uint256 missed = 0; attempt < last; ++attempt) {
-            if (!job.inCohort(seat, attempt)) continue;
+        (uint256 current, uint256 starved) = (job.state.attempt, job.starved);
+        uint256 attempt = Math.max(job.seats[seat].nextAttempt, current - Math.min(current, MAX_LOOK));
+        for (uint256 missed = 0; attempt < current; ++attempt) {
+            if (_isExcused(job, attempt)) continue;
             if (++missed == PATIENCE || attempt + 1 == starved) return true;
         }
         return false;
+    }
+
+    /// @notice Whether a seat is for somebody who waits to take: it is idle, or was and went in the running attempt to
+    /// somebody who came later. So it is who has waited longest that has it in the end, whoever is the first to ask.
+    function yieldsTo(Job storage job, uint256 seat, Waiting memory entry) internal view returns (bool) {
+        if (isIdle(job, seat)) return true;
+        Seat storage place = job.seats[seat];
+        bool wasOvertaken = place.overtaken == job.state.attempt + 1 && !job.state.committed.has(seat);
+        // Not so late that there is no time to train any more for who comes then.
+        return wasOvertaken && !job.isLatterHalf() && entry.since < place.waitedSince;
+    }
+
+    /// @notice Has nobody miss an attempt.
+    function excuse(Job storage job, uint256 attempt) internal {
+        // forge-lint: disable-next-line(incorrect-shift)
+        job.excused[attempt >> 8] |= 1 << (attempt & 0xff);
+    }
+
+    function _isExcused(Job storage job, uint256 attempt) private view returns (bool) {
+        return job.excused[attempt >> 8] >> (attempt & 0xff) & 1 != 0;
     }
 
     /// @notice Takes the stake off a seat that did not commit in the running attempt.
@@ -127,12 +152,16 @@ library Seats {
         if (state.committed.has(seat)) revert IJobMarket.AlreadyCommitted(seat);
         job.seats[seat].seal = seal;
         uint64 committed = state.committed | SeatMask.only(seat);
+        uint256 commits = committed.count();
         uint256 cohort = job.terms.entry.cohort;
-        bool isFull = cohort != 0 && committed.count() > cohort;
-        if (isFull || !job.inCohort(seat, state.attempt)) revert IJobMarket.NotInCohort(seat);
+        if (cohort != 0) {
+            bool isCalled = commits <= cohort && (job.isLatterHalf() || job.inCohort(seat, state.attempt));
+            if (!isCalled) revert IJobMarket.NotInCohort(seat);
+            if (commits == cohort) excuse(job, state.attempt); // others could not
+        }
         job.seats[seat].nextAttempt = state.attempt + 1;
         state.committed = committed;
-        if (committed.count() >= job.terms.minimumCommits) state.hadMinimum = true;
+        if (commits >= job.terms.minimumCommits) state.hadMinimum = true;
     }
 
     /// @param opened the seal that the opening makes

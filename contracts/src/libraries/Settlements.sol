@@ -53,13 +53,14 @@ library Settlements {
     using SeatMask for uint64;
     using SeatRecords for Job;
 
+    /// @return earned whether a fee is due for it
     function settle(
         Job storage job,
         JobId id,
         IRoundRules rules,
         IGramVerifier verifier,
         Settlement calldata settlement
-    ) internal {
+    ) internal returns (bool earned) {
         job.requireMatch(settlement.lifetime);
         Settled memory settled;
         settled.undo = _undo(job.state, settlement.excluded);
@@ -77,7 +78,8 @@ library Settlements {
         job.forfeit(id);
         settled.undo.examMissed = job.isMissed();
         // Work that decides nothing earns nothing: neither excluding everybody nor leaving an opened exam out.
-        _credit(job, settled, settled.included != 0 && settlement.examReason == 0);
+        earned = settled.included != 0 && settlement.examReason == 0;
+        _credit(job, settled, earned);
         if (settled.undo.examMissed) job.chargeMissed(id);
         if (settled.decision.paid) job.add(settlement.lifetime, settled.included, settled.decision.scores);
         bytes memory records = settled.decision.records;

@@ -2,10 +2,13 @@
 pragma solidity 0.8.30;
 
 import {IJobMarket, JobTerms, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 /// @dev Eight seats, of which four are drawn for each attempt.
 contract CohortsTest is MarketFixture {
+    using SeatMask for uint64;
+
     uint8 private constant COHORT = 4;
     uint32 private constant DRAW = 200;
 
@@ -18,6 +21,7 @@ contract CohortsTest is MarketFixture {
 
     function _terms() internal view override returns (JobTerms memory terms) {
         terms = super._terms();
+        terms.rounds = 6;
         terms.entry.drawPeriod = DRAW;
         terms.entry.cohort = COHORT;
     }
@@ -100,22 +104,121 @@ contract CohortsTest is MarketFixture {
         }
     }
 
-    /// @dev Attempts starve here, one after the other: each drawn seat missed one that starved, and no other is idle.
-    function test_cohort_whoWasNotDrawnHasMissedNothing() public {
+    // ------------------------------------------------------------------ its second half
+
+    /// @dev A cohort of sleepers starves no round: from the half on whoever has a stake in place commits.
+    function test_cohort_isOpenToAllFromTheHalfOn_whileItIsNotFull() public {
         _draw();
-        bool[SEATS] memory wasDrawn;
-        for (uint256 attempt = 0; attempt < 2; ++attempt) {
-            for (uint256 seat = 0; seat < SEATS; ++seat) {
-                wasDrawn[seat] = wasDrawn[seat] || market.inCohort(job, seat, attempt);
+        vm.warp(FIRST_COMMIT + COMMIT / 2 - 1);
+        uint256[] memory others = _notDrawn();
+        _refuseCommit(others[0]);
+        vm.warp(FIRST_COMMIT + COMMIT / 2);
+        for (uint256 i = 0; i < others.length; ++i) {
+            if (i < COHORT) _commit(others[i]);
+            else _refuseCommit(others[i]);
+        }
+        vm.assertEq(market.stateOf(job).committed.count(), COHORT);
+        _warpToReveal();
+        _assertPhase(Phase.Reveal);
+    }
+
+    /// @dev Nobody could have come to a full attempt, however often; whoever could, and did not, has missed it.
+    function test_cohort_onlyAttemptsWithRoomAreMissed() public {
+        _draw();
+        for (uint256 attempt = 0; attempt < 3; ++attempt) {
+            _warpToHalf();
+            for (uint256 seat = 0; seat < COHORT; ++seat) {
+                _commit(seat);
             }
-            _warpToReveal();
-            market.skipRound(job, attempt);
+            _conclude(COHORT);
         }
         for (uint256 seat = 0; seat < SEATS; ++seat) {
-            bool missed = market.inCohort(job, seat, 0) && market.inCohort(job, seat, 1);
-            vm.assertEq(market.isIdle(job, seat), missed || market.inCohort(job, seat, 1));
-            if (!wasDrawn[seat]) vm.assertFalse(market.isIdle(job, seat));
+            vm.assertFalse(market.isIdle(job, seat));
         }
+        for (uint256 attempt = 3; attempt < 5; ++attempt) {
+            _warpToHalf();
+            for (uint256 seat = 0; seat < COHORT - 1; ++seat) {
+                _commit(seat);
+            }
+            _conclude(COHORT - 1);
+        }
+        for (uint256 seat = 0; seat < SEATS; ++seat) {
+            vm.assertEq(market.isIdle(job, seat), seat >= COHORT - 1);
+        }
+    }
+
+    // ------------------------------------------------------------------ who counts
+
+    /// @dev One stake that moves through account after account is one seat of eight to draw from, not eight.
+    function test_cohort_oneStakeThatMovesThinsNoCohortOut() public {
+        _withdraw(7);
+        for (uint256 i = 0; i < 20; ++i) {
+            address mover = _mover(i);
+            _enrol(mover);
+            vm.prank(mover);
+            market.withdrawStake(job, mover);
+        }
+        _draw();
+        _warpToCommit();
+        uint256 drawn = 0;
+        for (uint256 seat = 0; seat < 7; ++seat) {
+            if (market.inCohort(job, seat, 0)) ++drawn;
+        }
+        vm.assertEq(drawn, COHORT);
+    }
+
+    function test_cohort_whoTakesItsStakeBackMakesRoomForTheNext() public {
+        _draw();
+        _warpToCommit();
+        for (uint256 seat = 0; seat < SEATS; ++seat) {
+            if (!market.inCohort(job, seat, 0)) continue;
+            _withdraw(seat);
+            break;
+        }
+        uint256 drawn = 0;
+        uint64 staked = market.stateOf(job).staked;
+        for (uint256 seat = 0; seat < SEATS; ++seat) {
+            if (staked.has(seat) && market.inCohort(job, seat, 0)) ++drawn;
+        }
+        vm.assertEq(drawn, COHORT);
+    }
+
+    function _mover(uint256 i) private pure returns (address) {
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return address(uint160(0x9000 + i));
+    }
+
+    function _withdraw(uint256 seat) private {
+        vm.prank(_trainer(seat));
+        market.withdrawStake(job, stranger);
+    }
+
+    function _notDrawn() private view returns (uint256[] memory seats) {
+        seats = new uint256[](SEATS - COHORT);
+        uint256 next = 0;
+        for (uint256 seat = 0; seat < SEATS; ++seat) {
+            if (!market.inCohort(job, seat, _attempt())) seats[next++] = seat;
+        }
+    }
+
+    function _refuseCommit(uint256 seat) private {
+        bytes32 seal = _seal(seat);
+        uint256 attempt = _attempt();
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotInCohort.selector, seat));
+        vm.prank(_trainer(seat));
+        market.commit(job, attempt, seal);
+    }
+
+    function _warpToHalf() private {
+        vm.warp(_start() + COMMIT / 2);
+    }
+
+    /// @dev Settles an attempt in which the first seats have committed.
+    function _conclude(uint256 committed) private {
+        _warpToReveal();
+        _revealFirst(committed);
+        _warpToSettle();
+        _settleAll(committed, 1 << 30);
     }
 
     function test_openJob_refusesACohortBelowTheMinimum_aboveTheSeats_orThatIsNotDrawn() public {

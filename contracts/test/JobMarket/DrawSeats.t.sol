@@ -8,7 +8,7 @@ import {SeatFixture} from "./SeatFixture.sol";
 contract DrawSeatsTest is SeatFixture {
     uint32 private constant DRAW = 300;
     uint40 private constant WINDOW = FIRST_COMMIT - DRAW;
-    uint256 private constant DELAY = 64;
+    uint256 private constant DELAY = 128;
     uint256 private constant HEIGHT = 1000;
     bytes32 private constant SEED = keccak256("a block's hash");
     address[] private everybody; // with a stake before the window
@@ -144,7 +144,7 @@ contract DrawSeatsTest is SeatFixture {
         for (uint256 i = 0; i < 14; ++i) {
             (bool taken,) = market.seatOf(job, sorted[i]);
             vm.assertEq(taken, i < SEATS, "sits");
-            vm.assertEq(market.waitingOf(job, sorted[i]) == 0, i < SEATS, "waits");
+            vm.assertEq(market.waitingOf(job, sorted[i]).stake == 0, i < SEATS, "waits");
         }
         _assertConserved();
     }
@@ -395,7 +395,7 @@ contract DrawSeatsTest is SeatFixture {
             uint256 number = _numberOf(SEED, _waiter(i), 1);
             if (number < lowest) (lowest, best) = (number, _waiter(i));
         }
-        stake = market.waitingOf(job, best);
+        stake = market.waitingOf(job, best).stake;
         vm.assertLt(lowest, _numberOf(SEED, market.trainerAt(job, _highestSeat()), 1), "the seed is of use");
     }
 

@@ -53,8 +53,7 @@ contract EnrolTest is MarketFixture {
     }
 
     function test_enrol_oneStakeCannotTakeEverySeat() public {
-        uint256 seats = market.termsOf(job).seats;
-        for (uint256 i = 5; market.stateOf(job).seatsTaken < seats; ++i) {
+        for (uint256 i = 5; i < 20; ++i) {
             _enrol(_trainer(i));
             vm.prank(_trainer(i));
             market.withdrawStake(job, stranger);
@@ -65,7 +64,7 @@ contract EnrolTest is MarketFixture {
         vm.assertEq(market.trainerAt(job, 5), _trainer(63));
         (taken,) = market.seatOf(job, _trainer(5));
         vm.assertTrue(!taken);
-        vm.assertEq(market.stateOf(job).seatsTaken, seats);
+        vm.assertEq(market.stateOf(job).seatsTaken, 6);
         _assertConserved();
     }
 
@@ -80,7 +79,7 @@ contract EnrolTest is MarketFixture {
         _enrol(_trainer(63));
         (bool taken,) = market.seatOf(job, _trainer(63));
         vm.assertFalse(taken);
-        vm.assertEq(market.waitingOf(job, _trainer(63)), STAKE);
+        vm.assertEq(market.waitingOf(job, _trainer(63)).stake, STAKE);
         vm.prank(_trainer(63));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.SeatsFull.selector, seats));
         market.takeSeat(job);

@@ -20,7 +20,7 @@ contract FeesNotDueTest is DisputeFixture {
         _settleNoted(_excluding(15));
         _assertNoFee(0, aggregator);
         vm.assertEq(market.ledgerOf(job).carry, REWARD + FEE);
-        vm.assertEq(market.aggregatorsOf(job)[0], aggregator); // which stays
+        vm.assertEq(market.aggregatorsOf(job)[0], successor);
         _assertConserved();
     }
 

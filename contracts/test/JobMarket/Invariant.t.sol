@@ -155,7 +155,7 @@ contract InvariantTest is CampaignTally {
                 if (!taken) continue;
                 ++seated;
                 vm.assertEq(market.trainerAt(id, seat), trainers[i], "seat");
-                vm.assertEq(market.waitingOf(id, trainers[i]), 0, "sits and waits");
+                vm.assertEq(market.waitingOf(id, trainers[i]).stake, 0, "sits and waits");
             }
             vm.assertEq(market.stateOf(id).seatsTaken, seated, "seats");
         }

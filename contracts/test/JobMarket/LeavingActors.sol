@@ -135,7 +135,7 @@ contract LeavingActors is SeatActors {
         }
         _takeDisputeBond(id, OWNER);
         for (uint256 actor = 0; actor < TRAINERS; ++actor) {
-            if (market.waitingOf(id, _actor(actor)) != 0) _withdrawStake(job, _actor(actor), actor);
+            if (market.waitingOf(id, _actor(actor)).stake != 0) _withdrawStake(job, _actor(actor), actor);
             _takeDisputeBond(id, _actor(actor));
         }
         address[] memory aggregators = market.aggregatorsOf(id);

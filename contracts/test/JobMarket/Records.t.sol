@@ -90,6 +90,23 @@ contract RecordsTest is SeatFixture {
         _assertPaidRounds(owner, _trainer(0), 1);
     }
 
+    /// @dev A patron that pays many next to nothing vouches for nothing: a pay counts from a quarter of an equal share on.
+    function test_claim_ofLessThanAQuarterOfAnEqualShareIsNoRecord() public {
+        uint64 reward = uint64(1 ether);
+        vm.assertEq(reward, REWARD);
+        uint64 least = reward / (4 * SEATS);
+        _toSettleOf(7);
+        uint64[] memory scores = new uint64[](3);
+        (scores[0], scores[1], scores[2]) = (least, least - 1, reward - 2 * least + 1);
+        _settleNoted(_settlement(scores));
+        _vest();
+        vm.assertEq(_claimAs(_trainer(0), 0), least);
+        vm.assertEq(_claimAs(_trainer(1), 0), least - 1);
+        _assertPaidRounds(owner, _trainer(0), 1);
+        _assertPaidRounds(owner, _trainer(1), 0);
+        _assertConserved();
+    }
+
     /// @dev Each tenant's own: not the seat's.
     function test_claim_onASeatThatChangedHands() public {
         _fill();

@@ -84,9 +84,9 @@ contract ReentrancyTest is MarketFixture {
         for (uint256 i = 0; i < inner.length; ++i) {
             vm.deal(address(actor), STAKE);
             actor.act(address(market), STAKE, abi.encodeCall(market.enrol, (job, STAKE, new bytes32[](0))));
-            vm.assertEq(market.waitingOf(job, address(actor)), STAKE);
+            vm.assertEq(market.waitingOf(job, address(actor)).stake, STAKE);
             _attack(withdraw, inner[i], STAKE);
-            vm.assertEq(market.waitingOf(job, address(actor)), 0);
+            vm.assertEq(market.waitingOf(job, address(actor)).stake, 0);
         }
     }
 

@@ -12,6 +12,7 @@ abstract contract SeatActors is MarketActors {
 
     uint256 public seatsDrawn; // that changed hands by it
     uint256 public idleSeatsTaken;
+    uint256 public overtakersOvertaken; // among them, by who had waited longer
 
     constructor(JobMarket market_) MarketActors(market_) {}
 
@@ -39,7 +40,7 @@ abstract contract SeatActors is MarketActors {
     function _waiting(uint256 job, uint256 start) private view returns (address) {
         for (uint256 i = 0; i < TRAINERS; ++i) {
             address trainer = _actor((start + i) % TRAINERS);
-            if (market.waitingOf(JobId.wrap(job), trainer) != 0) return trainer;
+            if (market.waitingOf(JobId.wrap(job), trainer).stake != 0) return trainer;
         }
         return _actor(start % TRAINERS);
     }
@@ -48,11 +49,10 @@ abstract contract SeatActors is MarketActors {
     function _seatWhoWaits(uint256 job, uint256 seed) internal override {
         if (job == 0 && _isDrawing()) {
             (, bytes32 drawn) = market.drawOf(JobId.wrap(0));
-            if (drawn == 0) _draw(0, seed % 8 == 0 ? 300 : 65);
+            if (drawn == 0) _draw(0, seed % 8 == 0 ? 400 : 129);
         }
         address trainer = _waiting(job, seed % TRAINERS);
-        (bool idle,) = _idleSeat(job, seed);
-        bool able = idle && market.waitingOf(JobId.wrap(job), trainer) != 0;
+        (bool able,) = _yieldingSeat(job, trainer, seed);
         Phase phase = market.phaseOf(JobId.wrap(job));
         if (able && phase == Phase.Commit && !_isUnvested(job)) _takeIdleSeat(job, trainer, seed);
     }
@@ -80,7 +80,8 @@ abstract contract SeatActors is MarketActors {
 
     /// @dev Its trainer's book of lifetime scores and records begins anew.
     function _takeIdleSeat(uint256 job, address trainer, uint256 seed) private {
-        (, uint256 seat) = _idleSeat(job, seed);
+        (, uint256 seat) = _yieldingSeat(job, trainer, seed);
+        if (!market.isIdle(JobId.wrap(job), seat)) ++overtakersOvertaken;
         bytes memory records = _state(job).hasExam ? _recordsOf(job, type(uint64).max >> (64 - SEATS)) : bytes("");
         vm.prank(trainer);
         market.takeIdleSeat(JobId.wrap(job), seat, lifetimes[job], records);
@@ -91,11 +92,15 @@ abstract contract SeatActors is MarketActors {
         lifetimes[job] = cleared;
     }
 
-    /// @dev The first idle seat, beginning with a random one; that one where none is.
-    function _idleSeat(uint256 job, uint256 start) private view returns (bool found, uint256 seat) {
+    /// @dev The first seat that somebody may take, beginning with a random one; that one where there is none.
+    function _yieldingSeat(uint256 job, address trainer, uint256 start)
+        private
+        view
+        returns (bool found, uint256 seat)
+    {
         for (uint256 i = 0; i < SEATS; ++i) {
             seat = (start % SEATS + i) % SEATS;
-            if (market.isIdle(JobId.wrap(job), seat)) return (true, seat);
+            if (market.yieldsTo(JobId.wrap(job), seat, trainer)) return (true, seat);
         }
         return (false, start % SEATS);
     }

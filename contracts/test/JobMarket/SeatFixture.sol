@@ -154,12 +154,12 @@ abstract contract SeatFixture is DisputeFixture {
         vm.assertTrue(taken, "sits");
         vm.assertEq(found, seat, "seat");
         vm.assertEq(market.trainerAt(job, seat), trainer, "trainer");
-        vm.assertEq(market.waitingOf(job, trainer), 0, "waits no more");
+        vm.assertEq(market.waitingOf(job, trainer).stake, 0, "waits no more");
     }
 
     function _assertWaits(address trainer, uint256 stake) internal view {
         (bool taken,) = market.seatOf(job, trainer);
         vm.assertFalse(taken, "sits");
-        vm.assertEq(market.waitingOf(job, trainer), stake, "waits");
+        vm.assertEq(market.waitingOf(job, trainer).stake, stake, "waits");
     }
 }

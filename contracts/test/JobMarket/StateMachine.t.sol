@@ -70,7 +70,7 @@ contract StateMachineTest is DisputeFixture {
         bool stopped = phase == Phase.Disputed || phase == Phase.Closed;
         if (call == Call.CloseJob && !stopped) return IJobMarket.NotCloseable.selector;
         if (call == Call.Dispute && !stopped) return IJobMarket.PayMismatch.selector; // nothing was settled
-        if (call == Call.TakeIdleSeat && _isOpen(phase)) return IJobMarket.SeatNotIdle.selector; // in the first attempt
+        if (call == Call.TakeIdleSeat && _isOpen(phase)) return IJobMarket.NotWaiting.selector; // its caller sits
         return IJobMarket.WrongPhase.selector;
     }
 

@@ -75,7 +75,7 @@ contract WaitingTest is SeatFixture {
         for (uint256 i = 0; i < 4; ++i) {
             _enrolWith(_waiter(i), STAKE * 11 / 10);
         }
-        uint256 waiting = market.waitingOf(job, _waiter(3));
+        uint256 waiting = market.waitingOf(job, _waiter(3)).stake;
         vm.assertEq(market.ledgerOf(job).stakes, 4 * waiting);
         vm.assertEq(token.balanceOf(address(market)), market.owed(address(token)));
         _withdraw(_waiter(3), stranger);

@@ -236,8 +236,17 @@ def _advance(board: Board, cast: Cast, phase: Phase) -> None:
             take_over(board, cast.trainers)
         for agent in cast.all:
             agent.act(phase)
+        if phase is Phase.COMMIT and board.terms.entry.cohort:
+            _fill(board, cast.trainers)
         if phase is not Phase.SETTLE or board.market.phase(job) is phase:
             board.ground.devnet.advance_to(_ends_at(board, phase))
+
+
+def _fill(board: Board, trainers: Sequence[Trainer]) -> None:
+    """Let those whom the cohort does not call take the places that its seats left, once half of the phase is over."""
+    board.ground.devnet.advance_to(board.state.attempt_start_s + board.terms.commit_period_s // 2)
+    for trainer in trainers:
+        trainer.commit()
 
 
 def _end(cast: Cast, call: Any) -> None:

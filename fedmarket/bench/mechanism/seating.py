@@ -126,10 +126,28 @@ def take_over(board: Board, trainers: Sequence[Trainer]) -> None:
             return
         first = min(trainer.conduct.takes for trainer, _ in coming)
         trainer, account = chance.choice([one for one in coming if one[0].conduct.takes is first])
-        history = board.history
-        records = history.packed_records() if board.terms.exam.is_set else b""
-        trainer.send(account, board.market.take_idle_seat(board.job, seat, history.packed_lifetime(), records))
-        board.look()
+        _take(board, trainer, account, seat)
+    _take_from_who_waited_less(board, trainers)
+
+
+def _take_from_who_waited_less(board: Board, trainers: Sequence[Trainer]) -> None:
+    """Whoever was first to ask, the seat is in the end with who has waited longest."""
+    taken = True
+    while taken:
+        taken = False
+        for trainer, account in list(_coming(board, trainers)):
+            places = (Seat(place) for place in range(board.terms.seats))
+            seat = next((seat for seat in places if board.market.yields_to(board.job, seat, account)), None)
+            if seat is not None:
+                _take(board, trainer, account, seat)
+                taken = True
+
+
+def _take(board: Board, trainer: Trainer, account: str, seat: Seat) -> None:
+    history = board.history
+    records = history.packed_records() if board.terms.exam.is_set else b""
+    trainer.send(account, board.market.take_idle_seat(board.job, seat, history.packed_lifetime(), records))
+    board.look()
 
 
 def _coming(board: Board, trainers: Sequence[Trainer]) -> Iterator[tuple[Trainer, str]]:

@@ -19,7 +19,7 @@ SPARE_ATTEMPTS = 4
 """So many attempts can fail before the deadline leaves no time for all rounds."""
 SEATS = 16
 FEW_SEATS = 9
-"""As many as there are honest trainers: whoever else comes waits."""
+"""As many as there are honest trainers: whoever else comes waits, or is not in the cohort."""
 MINIMUM_COMMITS = 5
 
 REWARD_WEI = 5 * 10**16
@@ -81,6 +81,7 @@ class Setting:
         attested: whether there are attestors before whom facts can be disputed.
         seats: how many there are.
         drawn: whether seats are drawn by stake, where more come than there are.
+        cohort: how many of them train in an attempt; 0: all.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Setting:
     attested: bool = False
     seats: int = SEATS
     drawn: bool = False
+    cohort: int = 0
 
     @property
     def deposit_wei(self) -> int:
@@ -124,7 +126,7 @@ class Setting:
             compensation_wei=COMPENSATION_WEI,
             price_wei=PRICE_WEI if is_priced else 0,
             score_target_q32=int(SCORE_TARGET * 2**32) if is_priced else 0,
-            entry=EntryTerms(draw_period_s=DRAW_S if self.drawn else 0),
+            entry=EntryTerms(draw_period_s=DRAW_S if self.drawn else 0, cohort=self.cohort),
             exam=exam if self.rules.needs_exam else NO_EXAM,
             disputes=dispute_terms() if self.attested else NO_DISPUTES,
             rules=self.rules,
@@ -153,6 +155,15 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("court", "exam, pot, attestors", EXAMINED, PayMode.POT, attested=True),
         Setting("drawn", "exam, pot, attestors, seats drawn", EXAMINED, PayMode.POT, attested=True, drawn=True),
         Setting("full", "exam, pot, attestors, nine seats", EXAMINED, PayMode.POT, attested=True, seats=FEW_SEATS),
+        Setting(
+            "cohort",
+            "exam, pot, attestors, seats drawn, and nine of them in each round",
+            EXAMINED,
+            PayMode.POT,
+            attested=True,
+            drawn=True,
+            cohort=FEW_SEATS,
+        ),
         Setting("median", "median cosine, pot", AGREEING, PayMode.POT),
     )
 }

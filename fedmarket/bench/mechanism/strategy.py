@@ -19,8 +19,8 @@ MAJORITY = tuple(range(PEOPLE - 5, PEOPLE))
 HONEST = "honest"
 HONEST_TRAINER, HONEST_OWNER, HONEST_AGGREGATOR = TrainerConduct(), OwnerConduct(), AggregatorConduct()
 HONEST_ATTESTOR = AttestorConduct()
-COURT, DRAWN, FULL = "court", "drawn", "full"
-"""The kinds of job in which facts can be disputed: with seats for whoever comes first, with seats drawn, with nine."""
+COURT, DRAWN, FULL, COHORT = "court", "drawn", "full", "cohort"
+"""Where facts can be disputed: with seats for who comes first, drawn, nine of them, or drawn with nine a round."""
 EXAMINED = ("pot", "price")
 ALL_SETTINGS = ("pot", "price", "median")
 UNEXAMINED_TOO = ("pot", "median")

@@ -13,6 +13,7 @@ from fedmarket.bench.mechanism.disputing import justly
 from fedmarket.bench.mechanism.opening import Opening, committed
 from fedmarket.bench.mechanism.settings import TRAINING_WEI
 from fedmarket.bench.mechanism.task import Floats
+from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.protocol.seal import seal
 from market.protocol.update import UPDATE_LIMIT
@@ -112,9 +113,29 @@ class Trainer(Agent):
                 self.enrol(self.conduct.identities)
                 self.board.look()
             self.conduct.before(self)
-            self._commit()
+            self.commit()
         elif phase is Phase.REVEAL and self.conduct.reveals:
             self._reveal()
+
+    def commit(self) -> None:
+        """Make and seal what identities hand in that have not yet, and may."""
+        for identity, account in enumerate(self.accounts[-self.conduct.identities :]):
+            seat = self.board.seat(account)
+            if seat is None or account in self.opened or not self._is_called(seat):
+                continue
+            update = self.conduct.craft(self, identity)
+            if update is not None:
+                self.seal(account, update)
+
+    def _is_called(self, seat: Seat) -> bool:
+        """Whether a cohort, where there is one, has room for a seat: for half of the phase for its own alone."""
+        board, cohort = self.board, self.board.terms.entry.cohort
+        if not cohort:
+            return True
+        state = board.market.state(board.job)
+        is_late = board.ground.devnet.timestamp() >= state.attempt_start_s + board.terms.commit_period_s // 2
+        has_room = state.committed.bit_count() < cohort
+        return has_room and (is_late or board.market.in_cohort(board.job, seat, state.attempt))
 
     def contest(self) -> bool:
         """Dispute what its conduct says."""
@@ -152,12 +173,6 @@ class Trainer(Agent):
     def latest_training(self) -> Floats | None:
         """The last update that was trained, whatever the attempt."""
         return self._trainings[max(self._trainings)] if self._trainings else None
-
-    def _commit(self) -> None:
-        for identity, account in enumerate(self.accounts[-self.conduct.identities :]):
-            update = None if self.board.seat(account) is None else self.conduct.craft(self, identity)
-            if update is not None:
-                self.seal(account, update)
 
     def seal(self, account: str, update: Floats) -> None:
         """Commit to an update from an account."""

@@ -19,7 +19,7 @@ from market.protocol.job_spec import load_spec
 from market.protocol.terms import EntryTerms
 from tests.unit.protocol.test_entry_spec import spec
 
-DRAWN = spec({"draw_s": 100}).to_terms(dimension=10, now_s=1_000)
+DRAWN = spec({"draw_s": 200}).to_terms(dimension=10, now_s=1_000)
 A, B = "0x" + "aa" * 20, "0x" + "bb" * 20
 LOG = count()
 
@@ -73,5 +73,5 @@ def test_the_example_that_draws_is_a_spec(tmp_path: Path, without_exam: bool) ->
     parsed = load_spec(tmp_path / "job.yaml")
     root = bytes(32) if without_exam else bytes([1]) * 32
     terms = (parsed if without_exam else parsed.with_norm(10)).to_terms(dimension=3_000, now_s=0, exam_root=root)
-    assert (terms.entry.draw_period_s, terms.enrol_until_s) == (120, 300)
+    assert (terms.entry.draw_period_s, terms.enrol_until_s) == (180, 360)
     assert terms.disputes.attestors

@@ -28,16 +28,16 @@ def spec(entry: dict[str, Any], enrol_s: int = 600, block_time_s: int = 1) -> Jo
 
 
 def test_a_draw_begins_before_the_end_of_the_enrolment() -> None:
-    terms = spec({"draw_s": 100}).to_terms(dimension=10, now_s=1_000)
-    assert (terms.draw_from_s, terms.enrol_until_s) == (1_500, 1_600)
+    terms = spec({"draw_s": 200}).to_terms(dimension=10, now_s=1_000)
+    assert (terms.draw_from_s, terms.enrol_until_s) == (1_400, 1_600)
 
 
 @pytest.mark.parametrize(
     ("draw_s", "enrol_s", "block_time_s", "words"),
     [
-        (79, 600, 1, "entry.draw_s: is 79: expected 0, or at least 80, 80 blocks, and less than periods.enrol_s, 600"),
+        (143, 600, 1, "draw_s: is 143: expected 0, or at least 144, 144 blocks, and less than periods.enrol_s, 600"),
         (600, 600, 1, "entry.draw_s: is 600"),
-        (900, 3_600, 12, "expected 0, or at least 960, 80 blocks"),
+        (1_700, 3_600, 12, "expected 0, or at least 1728, 144 blocks"),
     ],
 )
 def test_a_draw_that_its_block_comes_too_late_for_is_refused(

@@ -416,11 +416,11 @@ def test_who_asks_for_nothing_of_new_trainers_gets_who_comes_first(spec: JobSpec
 
 
 def test_what_is_asked_of_a_new_trainer_goes_into_the_terms(fields: dict[str, Any]) -> None:
-    asked = changed(fields, "entry", {"patron": PATRON, "paid_rounds": 3, "draw_s": 80})
-    asked = changed(asked, "periods.enrol_s", 100)
+    asked = changed(fields, "entry", {"patron": PATRON, "paid_rounds": 3, "draw_s": 150})
+    asked = changed(asked, "periods.enrol_s", 200)
     terms = parse_spec(asked).to_terms(DIMENSION, NOW_S)
-    assert terms.entry == EntryTerms(patron=PATRON, paid_rounds=3, draw_period_s=80)
-    assert terms.draw_from_s == terms.enrol_until_s - 80
+    assert terms.entry == EntryTerms(patron=PATRON, paid_rounds=3, draw_period_s=150)
+    assert terms.draw_from_s == terms.enrol_until_s - 150
     assert JobTerms.from_abi(terms.to_abi()) == terms
 
 

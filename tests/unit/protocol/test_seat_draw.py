@@ -87,15 +87,15 @@ def test_two_tickets_beat_one_twice_as_often_as_they_are_beaten() -> None:
     assert abs(wins / DRAWS - 2 / 3) < BOUND
 
 
-@given(seed=SEEDS, attempt=st.integers(0, 1 << 32), seats=st.integers(1, 64), cohort=st.integers(1, 64))
-def test_a_cohort_is_as_many_seats_as_it_says_with_the_lowest_numbers(
-    seed: bytes, attempt: int, seats: int, cohort: int
+@given(seed=SEEDS, attempt=st.integers(0, 1 << 32), staked=st.sets(st.integers(0, 63)), cohort=st.integers(1, 64))
+def test_a_cohort_is_as_many_staked_seats_as_it_says_with_the_lowest_numbers(
+    seed: bytes, attempt: int, staked: set[int], cohort: int
 ) -> None:
     def number(seat: int) -> int:
         return int.from_bytes(keccak(seed + attempt.to_bytes(32, "big") + seat.to_bytes(32, "big")), "big")
 
-    drawn = {seat for seat in range(seats) if in_cohort(seed, attempt, seat, seats, cohort)}
+    drawn = {seat for seat in staked if in_cohort(seed, attempt, seat, staked, cohort)}
     if any(seed):
-        assert drawn == set(sorted(range(seats), key=number)[:cohort])
-    assert all(in_cohort(none, attempt, seat, seats, cohort) for none in (b"", bytes(32)) for seat in range(seats))
-    assert all(in_cohort(seed, attempt, seat, seats, 0) for seat in range(seats))
+        assert drawn == set(sorted(staked, key=number)[:cohort])
+    assert all(in_cohort(none, attempt, seat, staked, cohort) for none in (b"", bytes(32)) for seat in staked)
+    assert all(in_cohort(seed, attempt, seat, staked, 0) for seat in staked)

@@ -22,8 +22,8 @@ WAITING = Standing(TRAINER, 0, Wei(600), False, None, 0, 0, UNASKED)
 
 @pytest.fixture
 def terms() -> JobTerms:
-    """Four seats at 200 wei; enrolment until 1,600 s, the draw from 1,500 s on."""
-    return spec({"draw_s": 100}).to_terms(dimension=10, now_s=1_000)
+    """Four seats at 200 wei; enrolment until 1,600 s, the draw from 1,400 s on."""
+    return spec({"draw_s": 200}).to_terms(dimension=10, now_s=1_000)
 
 
 def lost(stake_wei: int) -> SeatLost:
@@ -35,7 +35,7 @@ def at(now_s: int, draw: SeatDraw = UNASKED, standing: Standing = WAITING) -> St
 
 
 def test_before_the_draw_it_says_when_that_is_and_with_how_many_tickets(terms: JobTerms) -> None:
-    expected = "all 4 seats are taken; the draw is in 7 min 30 s, with 3 tickets for this stake"
+    expected = "all 4 seats are taken; the draw is in 5 min 50 s, with 3 tickets for this stake"
     assert at(1_050).outlook(terms) == expected
     assert "1 ticket for" in replace(at(1_050), stake_wei=Wei(399)).outlook(terms)
 
@@ -68,7 +68,7 @@ def test_without_a_draw_it_waits_for_a_seat_that_nobody_comes_to(terms: JobTerms
     assert not at(1_550).is_drawing(undrawn)
 
 
-@pytest.mark.parametrize(("now_s", "expected"), [(1_499, False), (1_500, True), (1_599, True), (1_600, False)])
+@pytest.mark.parametrize(("now_s", "expected"), [(1_399, False), (1_400, True), (1_599, True), (1_600, False)])
 def test_the_draw_is_asked_for_in_its_time_alone(terms: JobTerms, now_s: int, expected: bool) -> None:
     assert at(now_s).is_drawing(terms) == expected
     assert not replace(at(now_s), stake_wei=Wei(0)).is_drawing(terms)

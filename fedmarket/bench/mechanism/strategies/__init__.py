@@ -11,7 +11,9 @@ STRATEGIES: Mapping[str, Strategy] = {
     strategy.name: strategy
     for strategy in (
         Strategy(
-            HONEST, "everybody is honest", settings=("pot", "price", "uncapped", "court", "drawn", "full", "median")
+            HONEST,
+            "everybody is honest",
+            settings=("pot", "price", "uncapped", "court", "drawn", "full", "cohort", "median"),
         ),
         *trainers.STRATEGIES,
         *aggregators.STRATEGIES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedmarket.bench.mechanism import crafts
 from fedmarket.bench.mechanism.settings import SEATS
 from fedmarket.bench.mechanism.strategies import reasons
-from fedmarket.bench.mechanism.strategy import ALL_SETTINGS, ALONE, COURT, DRAWN, EXAMINED, FULL, Strategy
+from fedmarket.bench.mechanism.strategy import ALL_SETTINGS, ALONE, COHORT, COURT, DRAWN, EXAMINED, FULL, Strategy
 from fedmarket.bench.mechanism.trainer import Takes, TrainerConduct
 
 MANY = 12
@@ -24,13 +24,13 @@ CROWDING = TrainerConduct(crafts.absent, identities=CROWD)
 CROWDING_FIRST = TrainerConduct(crafts.absent, identities=CROWD, takes=Takes.FIRST)
 ALL_NOISE = TrainerConduct(crafts.noise, identities=SEATS)
 
-FILLED = ("pot", COURT, DRAWN)
+FILLED = ("pot", COURT, DRAWN, COHORT)
 
 STRATEGIES = (
     Strategy(
         "occupy",
         "takes twelve of sixteen seats first and never commits",
-        settings=(*ALL_SETTINGS, COURT, DRAWN),
+        settings=(*ALL_SETTINGS, COURT, DRAWN, COHORT),
         people=ALONE,
         trainer=OCCUPYING,
         known=reasons.SEATS_FIRST,
@@ -66,7 +66,7 @@ STRATEGIES = (
     Strategy(
         "owner-occupies",
         "the owner's identities fill twelve of sixteen seats and never commit",
-        settings=(*ALL_SETTINGS, COURT, DRAWN),
+        settings=(*ALL_SETTINGS, COURT, DRAWN, COHORT),
         owner_plays=True,
         owner_identities=(OCCUPYING,),
         known=reasons.SEATS_FIRST,
@@ -93,7 +93,7 @@ STRATEGIES = (
     Strategy(
         "owner-occupies-noise",
         "the owner's identities fill twelve of sixteen seats and send noise from all of them",
-        settings=(*EXAMINED, COURT, DRAWN),
+        settings=(*EXAMINED, COURT, DRAWN, COHORT),
         owner_plays=True,
         owner_identities=(OF_NOISE,),
         known=reasons.SEATS_OF_NOISE,

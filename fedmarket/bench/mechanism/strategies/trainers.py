@@ -5,11 +5,13 @@ from __future__ import annotations
 from fedmarket.bench.mechanism import crafts
 from fedmarket.bench.mechanism.settings import ROUNDS, SEATS
 from fedmarket.bench.mechanism.strategies import reasons
-from fedmarket.bench.mechanism.strategy import ALL_SETTINGS, ALONE, EXAMINED, MAJORITY, THIRD, Strategy
+from fedmarket.bench.mechanism.strategy import ALL_SETTINGS, ALONE, COHORT, EXAMINED, MAJORITY, THIRD, Strategy
 from fedmarket.bench.mechanism.trainer import TrainerConduct, train
 
 BLUR = 0.75
 """What is kept of the cosine."""
+
+MOVING = ("pot", COHORT)
 
 STRATEGIES = (
     Strategy("absent", "does not commit", settings=ALL_SETTINGS, people=ALONE, trainer=TrainerConduct(crafts.absent)),
@@ -92,18 +94,21 @@ STRATEGIES = (
     Strategy(
         "hop-flip",
         "moves its stake to a new seat each round, and flips",
+        settings=MOVING,
         people=ALONE,
         trainer=TrainerConduct(crafts.scaled(-1), before=crafts.hop),
     ),
     Strategy(
         "hop",
         "moves its stake to a new seat each round, and trains",
+        settings=MOVING,
         people=ALONE,
         trainer=TrainerConduct(before=crafts.hop),
     ),
     Strategy(
         "flood",
         "moves one stake through all seats first",
+        settings=MOVING,
         people=ALONE,
         trainer=TrainerConduct(enrols=crafts.flood(SEATS)),
     ),

@@ -12,7 +12,7 @@ def spec(**changes: Any) -> dict[str, Any]:
         "rounds": 3,
         "seats": 5,
         "periods": {
-            "enrol_s": 100,
+            "enrol_s": 200,
             "commit_s": 100,
             "reveal_s": 100,
             "settle_s": 100,

@@ -138,10 +138,6 @@ class ExaminedJob(AuditedJob):
     def earns_fee(self, rows: Sequence[int]) -> bool:
         return super().earns_fee(rows) and not self.left_out
 
-    def rotate(self) -> None:
-        if self.left_out:
-            self.queue.append(self.queue.pop(0))
-
     @property
     def misses_exam(self) -> bool:
         opened = any(event.attempt == self.attempt for event in self.events_of(on_chain.ExamOpened))

@@ -16,14 +16,15 @@ from eth_utils.crypto import keccak
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.pay import NO_HASH
+from aggregator.audit.schedule import NO_WAIT
 from market.chain import events as on_chain
 from market.chain.events import Event
 from market.chain.packed import hash_of, pack_lifetime, pack_records
-from market.chain.records import Exam, JobState, Ledger, Outcome, Undo
+from market.chain.records import Exam, JobState, Ledger, Outcome, Undo, Waiting
 from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.exam_spec import ExamDocument
-from market.protocol.identifiers import Digest, JobId, Wei
+from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rounds import FULL_STEP_Q16
@@ -88,7 +89,10 @@ class JobOnChain:
         self.outcomes: dict[int, Outcome] = {}
         self.stakes: dict[int, int] = {}
         self.seats: list[int] = []
-        self.waiting: dict[int, int] = {}
+        self.waiting: dict[int, Waiting] = {}
+        self.since: dict[int, int] = {}
+        self.late: set[int] = set()
+        self.overtaken: dict[int, int] = {}
         self.deciding: list[int] = []
         self.queue: list[str] = []
         self.committed: dict[int, Sealed] = {}
@@ -187,7 +191,7 @@ class JobOnChain:
             exams={number: self.exam_kept(number) for number in history.attempts} if self.terms.exam.is_set else {},
             aggregators=tuple(self.queue),
             trainers=tuple(map(trainer, self.seats)),
-            waiting={who: Wei(self.waiting.get(number, 0)) for number, who in self._waited()},
+            waiting={who: self.waiting.get(number, NO_WAIT) for number, who in self._waited()},
             block_hashes={number: hash_of_block(number) for number in self.deciding if number <= self.block},
             owed_wei=self.money["deposited"] - gone,
             balance_wei=self.money["deposited"] - gone,

@@ -18,9 +18,9 @@ from aggregator.proving import proof_context
 from aggregator.round import RoundResult, public_rows
 from market.chain import events as on_chain
 from market.chain.packed import hash_of, pack_lifetime, pack_pays, pack_records, pay_hash
-from market.chain.records import NO_UNDO, ExclusionReason, Outcome, Undo
+from market.chain.records import NO_UNDO, ExclusionReason, Outcome, Undo, Waiting
 from market.protocol import integer_model
-from market.protocol.identifiers import Digest, Seat
+from market.protocol.identifiers import Digest, Seat, Wei
 from market.protocol.seal import SealContext, seal
 from market.protocol.terms import NATIVE, PayMode
 from market.protocol.update import StoredUpdate
@@ -54,17 +54,20 @@ class PlayedJob(JobOnChain):
 
     def enrol_on(self, seat: int, number: int, tickets: int = 1) -> None:
         """Let a trainer take a seat, whether there is one for it or not."""
-        stake = self._stake(tickets)
-        self._sit(seat, number, stake)
-        self.emit(on_chain.TrainerEnrolled, trainer=trainer(number), seat=Seat(seat), stake_wei=stake)
+        entry = self._entry(tickets)
+        self._sit(seat, number, entry)
+        self.emit(on_chain.TrainerEnrolled, trainer=trainer(number), seat=Seat(seat), stake_wei=entry.stake_wei)
 
-    def _stake(self, tickets: int) -> int:
-        stake = tickets * self.terms.trainer_stake_wei
+    def _entry(self, tickets: int) -> Waiting:
+        stake = Wei(tickets * self.terms.trainer_stake_wei)
         self.move(deposited=stake, stakes=stake)
-        return stake
+        return Waiting(stake, self.now_s, self.now_s >= self.terms.draw_from_s)
 
-    def _sit(self, seat: int, number: int, stake: int) -> None:
-        self.stakes[seat] = stake
+    def _sit(self, seat: int, number: int, entry: Waiting) -> None:
+        self.stakes[seat] = entry.stake_wei
+        self.since[seat] = entry.since_s
+        self.overtaken.pop(seat, None)
+        self.late = self.late | {seat} if entry.is_late else self.late - {seat}
         if seat < len(self.seats):
             self.seats[seat] = number
         else:
@@ -78,32 +81,36 @@ class PlayedJob(JobOnChain):
     def wait(self, *numbers: int, tickets: int = 1) -> None:
         """Let trainers wait for a seat."""
         for number in numbers:
-            stake = self.waiting[number] = self._stake(tickets)
-            self.emit(on_chain.TrainerWaits, trainer=trainer(number), stake_wei=stake)
+            entry = self.waiting[number] = self._entry(tickets)
+            self.emit(on_chain.TrainerWaits, trainer=trainer(number), stake_wei=entry.stake_wei)
 
     def end_wait(self, number: int) -> None:
-        stake = self.waiting.pop(number)
+        stake = self.waiting.pop(number).stake_wei
         self.move(stakes=-stake, refunded=stake)
         self.emit(on_chain.WaitEnded, trainer=trainer(number), to=OWNER, amount_wei=stake)
 
     def take(self, seat: int, number: int) -> None:
         """Let somebody who waits sit down on a seat that is free."""
-        stake = self.waiting.pop(number)
-        self._sit(seat, number, stake)
-        self.emit(on_chain.SeatTaken, trainer=trainer(number), seat=Seat(seat), stake_wei=stake)
+        entry = self.waiting.pop(number)
+        self._sit(seat, number, entry)
+        self.emit(on_chain.SeatTaken, trainer=trainer(number), seat=Seat(seat), stake_wei=entry.stake_wei)
 
     def take_over(self, seat: int, number: int) -> None:
         """Let somebody who waits take a seat that somebody has; nothing that was scored there counts any more."""
-        former, stake = self.seats[seat], self.stakes.pop(seat, 0)
+        former, stake, idle = self.seats[seat], self.stakes.pop(seat, 0), self.now_s >= self.terms.enrol_until_s
+        came = not idle or self.overtaken.get(seat) == self.attempt
         if stake:
-            self.waiting[former] = stake
+            since_s = self.since[seat] if came else self.now_s
+            self.waiting[former] = Waiting(Wei(stake), since_s, seat in self.late)
         self.lifetime[seat] = self.records[seat] = 0
         self.emit(on_chain.SeatLost, trainer=trainer(former), seat=Seat(seat), stake_wei=stake)
         self.take(seat, number)
+        if idle:
+            self.overtaken[seat] = self.attempt
 
     def fix_draw(self, number: int = 0) -> None:
-        """Fix the block that decides the draw for seats: the 64th from the next, or another one."""
-        self.deciding.append(number or self.block + 1 + 64)
+        """Fix the block that decides the draw for seats: the 128th from the next, or another one."""
+        self.deciding.append(number or self.block + 1 + 128)
         self.emit(on_chain.DrawFixed, number=self.deciding[-1])
 
     def draw(self, seed: bytes = b"") -> None:
@@ -150,9 +157,9 @@ class PlayedJob(JobOnChain):
         common = random.integers(-200, 200, D)
         return {seat: (common + random.integers(-noise, noise, D)).astype(np.int16) for seat in seats}
 
-    def commit(self, updates: dict[int, Any], stored: dict[int, Any] | None = None) -> None:
+    def commit(self, updates: dict[int, Any], stored: dict[int, Any] | None = None, after_s: int = 10) -> None:
         """Seal updates; `stored` puts other counts into storage than were committed to."""
-        self.now_s = self.start_s + 10
+        self.now_s = self.start_s + after_s
         context = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
         for seat, update in updates.items():
             sealed = self._sealed(seat, update, (stored or {}).get(seat, update))
@@ -274,7 +281,8 @@ class PlayedJob(JobOnChain):
             vests_at_s=vests_s,
         )
         self.step_q16 = decision.next_step_q16
-        self.rotate()
+        if not self.earns_fee(rows):
+            self.queue.append(self.queue.pop(0))
         self.conclude(round_over=True)
 
     def _undo(self, excluded: Iterable[int]) -> Undo:
@@ -294,9 +302,6 @@ class PlayedJob(JobOnChain):
     def earns_fee(self, rows: Sequence[int]) -> bool:
         """Whether whoever settles with these rows of the matrix earned something."""
         return bool(rows)
-
-    def rotate(self) -> None:
-        """Let the next aggregator take over, where this one left an exam out; there is none here."""
 
     @property
     def misses_exam(self) -> bool:

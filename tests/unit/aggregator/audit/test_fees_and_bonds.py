@@ -198,6 +198,14 @@ def test_a_queue_that_was_rotated_though_no_exam_was_left_out_is_named(examined:
     assert f"the attempt's aggregator is {SECOND}" in problems(record)
 
 
+def test_excluding_everybody_makes_the_next_aggregator_the_active_one(examined: ExaminedJob, checks: Examine) -> None:
+    play_examined(examined, excluded=dict.fromkeys((0, 1, 2, 3), ExclusionReason.UNAVAILABLE))
+    assert examined.queue == [SECOND, FIRST]
+    assert mismatches(checks(examined)) == set()
+    record = examined.forged(on_chain.AttemptStarted, 1, aggregator=FIRST)
+    assert f"the attempt's aggregator is {FIRST}" in problems(record)
+
+
 def test_an_aggregator_that_is_alone_stays_the_active_one(store: EmbeddedStore, srs: Srs, checks: Examine) -> None:
     job = ExaminedJob(store, srs)
     job.enrol(0, 1, 2, 3)

@@ -16,7 +16,7 @@ from zk.srs import Srs
 WAITING = 9
 """Number of the first trainer who finds no seat."""
 
-DRAW_S = 80
+DRAW_S = 144
 
 
 @pytest.fixture
@@ -97,13 +97,13 @@ def test_whoever_came_once_the_draw_had_begun_has_no_part_in_it(drawing: Audited
     assert "before the draw, or without having part in it" in problems(job.record())
 
 
-def test_whoever_lost_a_seat_by_the_draw_has_no_part_in_it_any_more(drawing: AuditedJob) -> None:
+def test_whoever_lost_a_seat_by_the_draw_has_drawn_more_than_all_who_sit(drawing: AuditedJob) -> None:
     job = drawn(drawing)
     worst = seats_by_number(job)[-1]
     loser = job.seats[worst]
     job.take_over(worst, waiting_by_number(job)[0])
-    job.take_over(seats_by_number(job)[-1], loser)
-    assert "before the draw, or without having part in it" in problems(job.record())
+    job.take_over(next_worst := seats_by_number(job)[-1], loser)
+    assert problems(job.record()).endswith(f"took seat {next_worst} with a number that is no lower")
 
 
 @pytest.mark.parametrize("back", [(0,), (0, 3), (3, 0)])
@@ -144,7 +144,7 @@ def test_seats_drawn_by_a_block_that_was_never_fixed_are_named(drawing: AuditedJ
     assert "the seed of the draw" in found
 
 
-def test_a_block_other_than_the_64th_from_the_call_is_named(drawing: AuditedJob) -> None:
+def test_a_block_other_than_the_128th_from_the_call_is_named(drawing: AuditedJob) -> None:
     drawing.fix_draw(drawing.block + 10)
     assert "the block that decides the draw" in problems(drawing.record())
 
@@ -232,7 +232,7 @@ def cohorts(store: EmbeddedStore, srs: Srs) -> AuditedJob:
 def cohort_of(job: AuditedJob) -> list[int]:
     """The seats of the running attempt's cohort."""
     seed = hash_of_block(job.deciding[-1])
-    return [seat for seat in range(5) if in_cohort(seed, job.attempt, seat, 5, 3)]
+    return [seat for seat in job.stakes if in_cohort(seed, job.attempt, seat, job.stakes, 3)]
 
 
 def test_attempts_in_which_their_cohorts_commit_break_no_rule(cohorts: AuditedJob, checks: Verdicts) -> None:
@@ -246,3 +246,46 @@ def test_a_commit_of_a_seat_that_is_not_in_the_cohort_is_named(cohorts: AuditedJ
     [other, *_] = set(range(5)) - set(cohort_of(cohorts))
     cohorts.commit(cohorts.updates((other,)))
     assert f"seat {other} committed and is not in the cohort of 3" in problems(cohorts.record())
+
+
+def test_what_a_cohort_leaves_is_for_all_from_half_of_the_phase_on(cohorts: AuditedJob) -> None:
+    [other, second] = set(range(5)) - set(cohort_of(cohorts))
+    half_s = cohorts.terms.commit_period_s // 2
+    cohorts.commit(cohorts.updates(cohort_of(cohorts)[:1]))
+    cohorts.commit(cohorts.updates((other, second)), after_s=half_s)
+    assert problems(cohorts.record()) == ""
+    cohorts.commit(cohorts.updates(cohort_of(cohorts)[1:2]), after_s=half_s)
+    assert "is not in the cohort of 3, or it was full" in problems(cohorts.record())
+
+
+def test_whoever_took_its_stake_back_is_none_of_a_cohort(cohorts: AuditedJob, checks: Verdicts) -> None:
+    gone = cohort_of(cohorts)[0]
+    cohorts.withdraw_stake(gone)
+    assert len(cohort_of(cohorts)) == 3
+    assert gone not in cohort_of(cohorts)
+    play_round(cohorts, *cohort_of(cohorts))
+    assert mismatches(checks(cohorts)) == set()
+
+
+def test_attempts_that_were_full_are_none_that_others_missed(cohorts: AuditedJob, checks: Verdicts) -> None:
+    job = cohorts
+    job.wait(WAITING)
+    for _ in range(2):
+        updates = job.updates((0, 1, 2))
+        job.commit(updates, after_s=job.terms.commit_period_s // 2)
+        job.reveal(*updates)
+        job.settle(updates)
+    job.now_s = job.outcomes[1].vests_at_s
+    assert problems(job.record()) == ""
+    job.take_over(3, WAITING)
+    assert "seat 3 was taken from a trainer that came to it" in problems(job.record())
+
+
+def test_an_attempt_with_room_is_one_that_every_seat_can_miss(cohorts: AuditedJob, checks: Verdicts) -> None:
+    job = cohorts
+    job.wait(WAITING)
+    [other, *_] = set(range(5)) - set(cohort_of(job))
+    job.skip()
+    job.now_s = job.start_s
+    job.take_over(other, WAITING)
+    assert mismatches(checks(job)) == set()

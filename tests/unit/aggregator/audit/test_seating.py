@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from aggregator.audit.schedule import NO_WAIT
 from market.chain import events as on_chain
-from market.chain.records import ExclusionReason, Fact, Verdict
+from market.chain.records import ExclusionReason, Fact, Verdict, Waiting
 from market.protocol.identifiers import Seat, Wei
 from market.storage import EmbeddedStore
 from tests.unit.aggregator.audit.audited_job import AuditedJob, play_round
@@ -18,7 +19,7 @@ from tests.unit.aggregator.audit.test_schedule import problems
 from tests.unit.aggregator.audit.verdicts import Verdicts, mismatches, the_mismatch
 from zk.srs import Srs
 
-WAITING, SECOND = 9, 10
+WAITING, SECOND, THIRD = 9, 10, 11
 """Numbers of trainers who find no seat."""
 
 
@@ -87,14 +88,14 @@ def test_a_waiting_stake_taken_back_by_who_does_not_wait_is_named(full: AuditedJ
 
 
 def test_a_waiting_stake_that_the_contract_does_not_have_is_named(full: AuditedJob, checks: Verdicts) -> None:
-    record = replace(full.record(), waiting={trainer(WAITING): Wei(0)})
+    record = replace(full.record(), waiting={trainer(WAITING): NO_WAIT})
     found = the_mismatch(checks(record), "state")
-    assert f"the waiting stake of {trainer(WAITING)} is 0 on the chain" in found.detail
+    assert f"stake_wei of what {trainer(WAITING)} has waiting for a seat is 0 on the chain" in found.detail
 
 
 def test_a_waiting_stake_that_the_contract_has_still_is_named(full: AuditedJob, checks: Verdicts) -> None:
     full.end_wait(WAITING)
-    record = replace(full.record(), waiting={trainer(WAITING): Wei(2_000)})
+    record = replace(full.record(), waiting={trainer(WAITING): Waiting(Wei(2_000), 0, False)})
     assert "recomputed it is 0" in the_mismatch(checks(record), "state").detail
 
 
@@ -283,7 +284,7 @@ def test_a_seat_without_a_stake_leaves_nothing_that_waits(full: AuditedJob, chec
     starve(full, 0)
     full.take_over(4, WAITING)
     assert mismatches(checks(full)) == set()
-    assert full.record().waiting[trainer(4)] == 0
+    assert full.record().waiting[trainer(4)].stake_wei == 0
 
 
 def test_who_lost_a_seat_may_take_one_again(full: AuditedJob, checks: Verdicts) -> None:
@@ -303,6 +304,61 @@ def test_the_new_trainer_that_commits_in_the_formers_name_is_named(full: Audited
     assert "the trainer of seat 4" in problems(
         full.forged(on_chain.UpdateCommitted, commits - 1, trainer=trainer(4)),
     )
+
+
+# ------------------------------------------------------------------ by who waited longer
+
+
+def passed_on(job: AuditedJob) -> AuditedJob:
+    """A round starves, and who came last of three takes an idle seat first."""
+    job.now_s += 1
+    job.wait(SECOND)
+    job.now_s += 1
+    job.wait(THIRD)
+    starve(job, 0)
+    job.take_over(4, SECOND)
+    return job
+
+
+def test_a_seat_that_was_taken_as_idle_yields_to_who_has_waited_longer(full: AuditedJob, checks: Verdicts) -> None:
+    passed_on(full).take_over(4, WAITING)
+    assert full.waiting[SECOND].since_s < full.now_s  # as before
+    full.take_over(3, SECOND)
+    play_round(full, 0, 1, 3, 4)
+    assert mismatches(checks(full)) == set()
+
+
+def test_a_seat_that_was_taken_as_idle_and_again_by_who_waited_less_is_named(full: AuditedJob) -> None:
+    passed_on(full).take_over(4, THIRD)
+    assert "seat 4 was taken from a trainer that came to it" in problems(full.record())
+
+
+def test_who_lost_an_idle_seat_has_waited_from_then_on(full: AuditedJob) -> None:
+    passed_on(full).now_s += 1
+    assert problems(full.record()) == ""
+    full.take_over(4, 4)
+    assert "seat 4 was taken from a trainer that came to it" in problems(full.record())
+
+
+def test_a_seat_that_was_taken_as_idle_yields_in_the_first_half_of_the_phase_alone(full: AuditedJob) -> None:
+    passed_on(full)
+    full.now_s = full.start_s + full.terms.commit_period_s // 2
+    full.take_over(4, WAITING)
+    assert "seat 4 was taken from a trainer that came to it" in problems(full.record())
+
+
+def test_a_seat_that_was_taken_as_idle_in_an_earlier_attempt_does_not_yield(full: AuditedJob) -> None:
+    passed_on(full)
+    play_round(full, 0, 1, 2, 3)
+    full.now_s = full.outcomes[1].vests_at_s
+    full.take_over(4, WAITING)
+    assert "seat 4 was taken from a trainer that came to it" in problems(full.record())
+
+
+def test_a_time_of_waiting_that_is_another_on_the_chain_is_named(full: AuditedJob, checks: Verdicts) -> None:
+    waiting = full.record().waiting[trainer(WAITING)]
+    record = replace(full.record(), waiting={trainer(WAITING): replace(waiting, since_s=waiting.since_s - 1)})
+    assert f"since_s of what {trainer(WAITING)} has waiting" in the_mismatch(checks(record), "state").detail
 
 
 # ------------------------------------------------------------------ what is scored and earned there

@@ -31,7 +31,7 @@ from fedmarket.bench.mechanism.settings import (
     attestor_account,
 )
 from fedmarket.bench.mechanism.strategies import STRATEGIES
-from fedmarket.bench.mechanism.strategy import COURT, DRAWN, FULL, HONEST, PEOPLE
+from fedmarket.bench.mechanism.strategy import COHORT, COURT, DRAWN, FULL, HONEST, PEOPLE
 from fedmarket.bench.mechanism.summary import Estimate, compare, griefing_factor, summarise
 from fedmarket.bench.mechanism.task import NORM, Task
 from market.chain.records import Dispute, Fact
@@ -135,7 +135,7 @@ def test_what_is_known_before_attestors_is_not_what_is_known_without_them() -> N
 
 def test_jobs_with_attestors_have_a_quorum_of_them_and_deposits_that_a_false_exam_cannot_earn() -> None:
     attested = [name for name, setting in SETTINGS.items() if setting.terms(0).disputes.attestors]
-    assert attested == [COURT, DRAWN, FULL]
+    assert attested == [COURT, DRAWN, FULL, COHORT]
     for name in attested:
         terms = SETTINGS[name].terms(0)
         keys = {attestor_account(place).address for place in range(len(terms.disputes.attestors))}
