@@ -4,10 +4,11 @@ pragma solidity 0.8.30;
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 
 import {IGramVerifier} from "./interfaces/IGramVerifier.sol";
+import {IJobMarket} from "./interfaces/IJobMarket.sol";
+import {IRoundRules} from "./interfaces/IRoundRules.sol";
 import {
     Dispute,
     Fact,
-    IJobMarket,
     JobId,
     JobState,
     JobTerms,
@@ -17,8 +18,7 @@ import {
     Settlement,
     TrainerRecord,
     Waiting
-} from "./interfaces/IJobMarket.sol";
-import {IRoundRules} from "./interfaces/IRoundRules.sol";
+} from "./interfaces/JobTypes.sol";
 import {Aggregators} from "./libraries/Aggregators.sol";
 import {Attempts} from "./libraries/Attempts.sol";
 import {Attestations} from "./libraries/Attestations.sol";

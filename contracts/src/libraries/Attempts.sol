@@ -4,8 +4,9 @@ pragma solidity 0.8.30;
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IGramVerifier} from "../interfaces/IGramVerifier.sol";
-import {IJobMarket, JobId, JobState, Ledger, Phase, Settlement} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {IRoundRules} from "../interfaces/IRoundRules.sol";
+import {JobId, JobState, Ledger, Phase, Settlement} from "../interfaces/JobTypes.sol";
 import {Aggregators} from "./Aggregators.sol";
 import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";

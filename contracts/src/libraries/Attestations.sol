@@ -4,7 +4,8 @@ pragma solidity 0.8.30;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
-import {Fact, IJobMarket, JobId} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {Fact, JobId} from "../interfaces/JobTypes.sol";
 import {SeatMask} from "./SeatMask.sol";
 
 /// @notice Attestors' answers to disputes, as EIP-712 typed data.

@@ -3,7 +3,8 @@ pragma solidity 0.8.30;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {Dispute, Fact, IJobMarket, JobId, JobState, Ledger, Phase, Undo, Verdict} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {Dispute, Fact, JobId, JobState, Ledger, Phase, Undo, Verdict} from "../interfaces/JobTypes.sol";
 import {Aggregators} from "./Aggregators.sol";
 import {Attempts} from "./Attempts.sol";
 import {Attestations} from "./Attestations.sol";

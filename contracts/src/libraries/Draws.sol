@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobId, JobTerms, Waiting} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {JobId, JobTerms, Waiting} from "../interfaces/JobTypes.sol";
 import {Job, SeatDraw} from "./Jobs.sol";
 import {SeatMask} from "./SeatMask.sol";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Ledger} from "../interfaces/IJobMarket.sol";
+import {Ledger} from "../interfaces/JobTypes.sol";
 
 /// @notice Moves money between the parts of a job's ledger. Each function keeps
 /// deposited = paid + refunded + burned + budget + carry + credits + stakes + bonds + refundable + exams +

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {ExclusionReason, IJobMarket, JobId, JobState, Ledger, Settlement} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {ExclusionReason, JobId, JobState, Ledger, Settlement} from "../interfaces/JobTypes.sol";
 import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
 import {Exam, Job} from "./Jobs.sol";

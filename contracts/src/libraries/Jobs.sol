@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Dispute, JobState, JobTerms, Ledger, Undo, Waiting} from "../interfaces/IJobMarket.sol";
+import {Dispute, JobState, JobTerms, Ledger, Undo, Waiting} from "../interfaces/JobTypes.sol";
 
 /// @notice A trainer's place in a job.
 struct Seat {

@@ -3,7 +3,8 @@ pragma solidity 0.8.30;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 
-import {EntryTerms, IJobMarket, JobId, Ledger, Phase, TrainerRecord, Waiting} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {EntryTerms, JobId, Ledger, Phase, TrainerRecord, Waiting} from "../interfaces/JobTypes.sol";
 import {Aggregators} from "./Aggregators.sol";
 import {Attempts} from "./Attempts.sol";
 import {Draws} from "./Draws.sol";

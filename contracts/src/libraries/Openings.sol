@@ -4,8 +4,9 @@ pragma solidity 0.8.30;
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IGramVerifier} from "../interfaces/IGramVerifier.sol";
-import {IJobMarket, JobId, JobTerms, Ledger} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {IRoundRules} from "../interfaces/IRoundRules.sol";
+import {JobId, JobTerms, Ledger} from "../interfaces/JobTypes.sol";
 import {Escrow} from "./Escrow.sol";
 import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";

@@ -3,7 +3,8 @@ pragma solidity 0.8.30;
 
 import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
 
-import {IJobMarket, JobId, Ledger} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {JobId, Ledger} from "../interfaces/JobTypes.sol";
 import {Escrow} from "./Escrow.sol";
 import {Ending, Job} from "./Jobs.sol";
 import {PackedArray} from "./PackedArray.sol";

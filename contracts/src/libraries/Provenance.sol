@@ -2,7 +2,8 @@
 pragma solidity 0.8.30;
 
 import {GramStatement, IGramVerifier} from "../interfaces/IGramVerifier.sol";
-import {IJobMarket, JobId, JobState, Settlement} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {JobId, JobState, Settlement} from "../interfaces/JobTypes.sol";
 import {Commitments} from "./Commitments.sol";
 import {Gram} from "./Gram.sol";
 import {Job} from "./Jobs.sol";

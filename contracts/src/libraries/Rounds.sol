@@ -3,7 +3,8 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {IJobMarket, JobState, JobTerms, Phase} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {JobState, JobTerms, Phase} from "../interfaces/JobTypes.sol";
 import {Aggregators} from "./Aggregators.sol";
 import {Job} from "./Jobs.sol";
 import {SeatMask} from "./SeatMask.sol";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobId} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {JobId} from "../interfaces/JobTypes.sol";
 import {Job} from "./Jobs.sol";
 import {PackedArray} from "./PackedArray.sol";
 import {SeatMask} from "./SeatMask.sol";

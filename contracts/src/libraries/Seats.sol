@@ -3,7 +3,8 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {IJobMarket, JobId, JobState, Waiting} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {JobId, JobState, Waiting} from "../interfaces/JobTypes.sol";
 import {Commitments} from "./Commitments.sol";
 import {Draws} from "./Draws.sol";
 import {Job, Seat, Tenure} from "./Jobs.sol";

@@ -4,9 +4,10 @@ pragma solidity 0.8.30;
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {GramProof, IGramVerifier} from "../interfaces/IGramVerifier.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {Decision, IRoundRules} from "../interfaces/IRoundRules.sol";
 import {
     ExclusionReason,
-    IJobMarket,
     JobId,
     JobState,
     JobTerms,
@@ -14,8 +15,7 @@ import {
     PayMode,
     Settlement,
     Undo
-} from "../interfaces/IJobMarket.sol";
-import {Decision, IRoundRules} from "../interfaces/IRoundRules.sol";
+} from "../interfaces/JobTypes.sol";
 import {Commitments} from "./Commitments.sol";
 import {Escrow} from "./Escrow.sol";
 import {Exams} from "./Exams.sol";

@@ -3,7 +3,8 @@ pragma solidity 0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {DisputeTerms, ExamTerms, IJobMarket, JobTerms, PayMode} from "../interfaces/IJobMarket.sol";
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {DisputeTerms, ExamTerms, JobTerms, PayMode} from "../interfaces/JobTypes.sol";
 
 /// @notice What a job's terms must satisfy, and what follows from them.
 library Terms {

@@ -4,10 +4,11 @@ pragma solidity 0.8.30;
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Decision, IRoundRules} from "../../src/interfaces/IRoundRules.sol";
 import {
     Dispute,
     Fact,
-    IJobMarket,
     JobId,
     JobState,
     JobTerms,
@@ -15,8 +16,7 @@ import {
     Outcome,
     Phase,
     Verdict
-} from "../../src/interfaces/IJobMarket.sol";
-import {Decision, IRoundRules} from "../../src/interfaces/IRoundRules.sol";
+} from "../../src/interfaces/JobTypes.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 import {ProgrammedRules} from "./ProgrammedRules.sol";
 import {ReentrantActor} from "./Reentrancy.t.sol";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, Ledger} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Ledger} from "../../src/interfaces/JobTypes.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract ClaimTest is MarketFixture {

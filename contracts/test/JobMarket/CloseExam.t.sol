@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobTerms, Ledger, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {JobTerms, Ledger, Phase, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 

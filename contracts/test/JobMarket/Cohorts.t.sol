@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobTerms, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {JobTerms, Phase} from "../../src/interfaces/JobTypes.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Phase} from "../../src/interfaces/JobTypes.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract CommitTest is MarketFixture {

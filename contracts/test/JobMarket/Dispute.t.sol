@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Dispute, Fact, IJobMarket, JobTerms, Ledger, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {Dispute, Fact, JobTerms, Ledger, Phase, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 

@@ -1,17 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {
-    Dispute,
-    Fact,
-    IJobMarket,
-    JobId,
-    JobState,
-    JobTerms,
-    Ledger,
-    Settlement,
-    Undo
-} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Dispute, Fact, JobId, JobState, JobTerms, Ledger, Settlement, Undo} from "../../src/interfaces/JobTypes.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Packed} from "../Packed.sol";
 import {Log, LogVm} from "./EventLedger.sol";

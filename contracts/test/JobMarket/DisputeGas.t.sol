@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Fact} from "../../src/interfaces/IJobMarket.sol";
+import {Fact} from "../../src/interfaces/JobTypes.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 
 /// @notice What a dispute costs, each action as a transaction of its own: eight seats, five attestors, three of them a quorum.

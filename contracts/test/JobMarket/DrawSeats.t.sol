@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobTerms} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {JobTerms} from "../../src/interfaces/JobTypes.sol";
 import {SeatFixture} from "./SeatFixture.sol";
 
 /// @notice Seats that are drawn by stake.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Fact, IJobMarket, JobTerms, Ledger, Verdict} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Fact, JobTerms, Ledger, Verdict} from "../../src/interfaces/JobTypes.sol";
 import {Base} from "../Base.sol";
 
 /// @notice One recorded log, in the form in which forge hands it over.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {JobId, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {Scoring} from "../../src/interfaces/IRoundRules.sol";
+import {JobId, JobTerms, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 /// @notice The market's default job, with an exam.

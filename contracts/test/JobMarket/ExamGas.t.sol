@@ -2,8 +2,8 @@
 pragma solidity 0.8.30;
 
 import {RoundRules} from "../../src/RoundRules.sol";
-import {JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
 import {RuleKind, RuleTerms, Scoring, StepRule} from "../../src/interfaces/IRoundRules.sol";
+import {JobTerms, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {RoundRulesFixture} from "../RoundRulesFixture.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 

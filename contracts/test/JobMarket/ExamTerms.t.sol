@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {ExamTerms, IJobMarket, JobTerms, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {Scoring} from "../../src/interfaces/IRoundRules.sol";
+import {ExamTerms, JobTerms, Ledger, Phase} from "../../src/interfaces/JobTypes.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 
 contract ExamTermsTest is ExamFixture {

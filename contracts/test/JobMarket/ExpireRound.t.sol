@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobState, Ledger, Outcome, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {JobState, Ledger, Outcome, Phase} from "../../src/interfaces/JobTypes.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract ExpireRoundTest is MarketFixture {

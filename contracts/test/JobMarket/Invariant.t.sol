@@ -4,7 +4,8 @@ pragma solidity 0.8.30;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {JobMarket} from "../../src/JobMarket.sol";
-import {Dispute, Fact, IJobMarket, JobId, Ledger, Phase, Verdict} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Dispute, Fact, JobId, Ledger, Phase, Verdict} from "../../src/interfaces/JobTypes.sol";
 import {FuzzSelector} from "../Base.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
 import {CampaignTally} from "./CampaignTally.sol";

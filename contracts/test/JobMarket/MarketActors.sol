@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
+import {Decision, Scoring} from "../../src/interfaces/IRoundRules.sol";
 import {
     Dispute,
     Fact,
@@ -12,8 +13,7 @@ import {
     Phase,
     Settlement,
     Undo
-} from "../../src/interfaces/IJobMarket.sol";
-import {Decision, Scoring} from "../../src/interfaces/IRoundRules.sol";
+} from "../../src/interfaces/JobTypes.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Packed} from "../Packed.sol";

@@ -2,18 +2,9 @@
 pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
-import {
-    IJobMarket,
-    JobId,
-    JobState,
-    JobTerms,
-    Ledger,
-    PayMode,
-    Phase,
-    Settlement,
-    Undo
-} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {Decision, IRoundRules, Scoring, StepRule, Weighting} from "../../src/interfaces/IRoundRules.sol";
+import {JobId, JobState, JobTerms, Ledger, PayMode, Phase, Settlement, Undo} from "../../src/interfaces/JobTypes.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {Base} from "../Base.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";

@@ -2,7 +2,8 @@
 pragma solidity 0.8.30;
 
 import {IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
-import {IJobMarket, JobTerms, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {JobTerms, Phase} from "../../src/interfaces/JobTypes.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 
 contract OpenExamTest is ExamFixture {

@@ -3,8 +3,9 @@ pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
-import {IJobMarket, JobId, JobState, JobTerms, Ledger, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {IRoundRules, RuleKind} from "../../src/interfaces/IRoundRules.sol";
+import {JobId, JobState, JobTerms, Ledger, Phase} from "../../src/interfaces/JobTypes.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 contract OpenJobTest is MarketFixture {

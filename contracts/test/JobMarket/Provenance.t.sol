@@ -2,8 +2,9 @@
 pragma solidity 0.8.30;
 
 import {IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
-import {IJobMarket, JobId, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {JobId, JobTerms, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {Bn254} from "../../src/libraries/Bn254.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
 import {MarketFixture} from "./MarketFixture.sol";

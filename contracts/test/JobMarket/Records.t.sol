@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Fact, IJobMarket, JobId, JobTerms, TrainerRecord} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Fact, JobId, JobTerms, TrainerRecord} from "../../src/interfaces/JobTypes.sol";
 import {SeatFixture} from "./SeatFixture.sol";
 
 /// @notice What a trainer was paid for in an owner's jobs, and jobs that ask for it.

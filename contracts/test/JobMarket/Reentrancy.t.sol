@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 
-import {JobId} from "../../src/interfaces/IJobMarket.sol";
+import {JobId} from "../../src/interfaces/JobTypes.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 
 /// @notice Sends on any call it is told to, and makes another one when coins arrive.

@@ -3,8 +3,8 @@ pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {GramStatement} from "../../src/interfaces/IGramVerifier.sol";
-import {JobId, JobState, JobTerms, Settlement, Undo} from "../../src/interfaces/IJobMarket.sol";
 import {Decision} from "../../src/interfaces/IRoundRules.sol";
+import {JobId, JobState, JobTerms, Settlement, Undo} from "../../src/interfaces/JobTypes.sol";
 import {Rounds} from "../../src/libraries/Rounds.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";

@@ -2,8 +2,9 @@
 pragma solidity 0.8.30;
 
 import {RoundRules} from "../../src/RoundRules.sol";
-import {IJobMarket, JobId, JobTerms, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {Decision, IRoundRules, RuleKind, Scoring} from "../../src/interfaces/IRoundRules.sol";
+import {JobId, JobTerms, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {Packed} from "../Packed.sol";
 import {RoundRulesFixture} from "../RoundRulesFixture.sol";
 import {ExamFixture} from "./ExamFixture.sol";

@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {JobMarket} from "../../src/JobMarket.sol";
-import {JobId, JobTerms, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {JobId, JobTerms, Phase} from "../../src/interfaces/JobTypes.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {MarketActors} from "./MarketActors.sol";
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Fact, IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Fact} from "../../src/interfaces/JobTypes.sol";
 import {SeatFixture} from "./SeatFixture.sol";
 
 /// @notice Attacks on seats that somebody ran: a league that fills all of them, never trains, and passes them on among itself.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {JobId, JobTerms} from "../../src/interfaces/IJobMarket.sol";
+import {JobId, JobTerms} from "../../src/interfaces/JobTypes.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 

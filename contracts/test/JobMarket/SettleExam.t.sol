@@ -2,16 +2,9 @@
 pragma solidity 0.8.30;
 
 import {IGramVerifier} from "../../src/interfaces/IGramVerifier.sol";
-import {
-    ExclusionReason,
-    IJobMarket,
-    JobTerms,
-    Ledger,
-    PayMode,
-    Phase,
-    Settlement
-} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {IRoundRules} from "../../src/interfaces/IRoundRules.sol";
+import {ExclusionReason, JobTerms, Ledger, PayMode, Phase, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {ExamFixture} from "./ExamFixture.sol";
 import {packedLength} from "./ProgrammedRules.sol";
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Decision} from "../../src/interfaces/IRoundRules.sol";
 import {
     ExclusionReason,
-    IJobMarket,
     JobState,
     JobTerms,
     Ledger,
     Outcome,
     Phase,
     Settlement
-} from "../../src/interfaces/IJobMarket.sol";
-import {Decision} from "../../src/interfaces/IRoundRules.sol";
+} from "../../src/interfaces/JobTypes.sol";
 import {PackedArray} from "../../src/libraries/PackedArray.sol";
 import {MarketFixture} from "./MarketFixture.sol";
 import {programmed} from "./ProgrammedRules.sol";

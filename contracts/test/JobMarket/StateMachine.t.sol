@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Fact, IJobMarket, JobTerms, Phase, Settlement} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Fact, JobTerms, Phase, Settlement} from "../../src/interfaces/JobTypes.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 import {programmed} from "./ProgrammedRules.sol";
 

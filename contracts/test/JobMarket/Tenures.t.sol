@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {IJobMarket, JobTerms, Phase} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {IRoundRules} from "../../src/interfaces/IRoundRules.sol";
+import {JobTerms, Phase} from "../../src/interfaces/JobTypes.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {MarkingRules} from "./AnswerDispute.t.sol";
 import {SeatFixture} from "./SeatFixture.sol";

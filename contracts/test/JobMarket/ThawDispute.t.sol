@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Fact, IJobMarket, JobState, JobTerms, Ledger, Phase, Verdict} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {Fact, JobState, JobTerms, Ledger, Phase, Verdict} from "../../src/interfaces/JobTypes.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 
 /// @notice A dispute that no quorum answers is over all the same: it costs its bond, and as much time as it took.

@@ -4,7 +4,8 @@ pragma solidity 0.8.30;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 
-import {IJobMarket, JobTerms, Ledger} from "../../src/interfaces/IJobMarket.sol";
+import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
+import {JobTerms, Ledger} from "../../src/interfaces/JobTypes.sol";
 import {ERC20Token} from "../tokens/ERC20Token.sol";
 import {FeeToken, SurchargeToken} from "../tokens/FeeToken.sol";
 import {

@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 // forge-lint: disable-start(mixed-case-function): halmos takes what begins with check_
 
-import {Ledger} from "../../src/interfaces/IJobMarket.sol";
+import {Ledger} from "../../src/interfaces/JobTypes.sol";
 import {Escrow} from "../../src/libraries/Escrow.sol";
 import {Base} from "../Base.sol";
 import {Ledgers} from "./Ledgers.sol";

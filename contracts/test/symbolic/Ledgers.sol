@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Ledger} from "../../src/interfaces/IJobMarket.sol";
+import {Ledger} from "../../src/interfaces/JobTypes.sol";
 
 /// @notice What a ledger has to satisfy.
 library Ledgers {
