@@ -66,7 +66,7 @@ def _shown(terminal: Terminal) -> None:
     assert [line["idle"] for line in story["trainers"]] == [False] * 3
 
 
-@pytest.mark.timeout(300)  # a process that loads PyTorch, and 64 blocks
+@pytest.mark.timeout(300)  # a process that loads PyTorch, and 128 blocks
 def test_a_trainer_that_runs_has_the_seats_drawn_and_says_what_came_of_it(
     crowded: Terminal, devnet: Devnet, deployed: JobMarket
 ) -> None:
