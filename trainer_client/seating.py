@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Final
 
 from market.chain.calls import PreparedCall
@@ -139,9 +140,13 @@ class Seating:
         if not idle:
             return None
         history = self.job.history()
-        seat = min(idle, key=lambda seat: (_came_last(history, seat), seat))
+        seat = min(idle, key=lambda seat: (_came_last(history, seat), self._lot(seat)))
         records = history.packed_records() if self.job.terms.exam.is_set else b""
         return self.job.market.take_idle_seat(self.job.id, seat, history.packed_lifetime(), records)
+
+    def _lot(self, seat: Seat) -> bytes:
+        """A number of this trainer's and the seat's: not all who wait ask for the same one first."""
+        return sha256(f"{self.sender.address}/{self.job.id}/{self._idle_in}/{seat}".encode()).digest()
 
     def _idle_seats(self, view: JobMarket, now_s: int) -> tuple[Seat, ...]:
         """The seats to be had now of trainers that come no more, or of who took such a seat and had waited less."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -47,6 +48,9 @@ from zk.srs import Srs
 
 SAFETY = 0.2
 """Share of the commit phase that is kept free for sending the commit: training stops before it."""
+
+PASSING: Final = ("AlreadyCommitted", "NotTrainer", "NotInCohort")
+"""Refusals after which the chain is looked at again, and the attempt is not given up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +202,8 @@ class TrainerSession:
                 return self._expire(state)
         except ContractRevert as refusal:
             # A commit of ours that the latest block does not show yet, somebody who expired the attempt before us, or
-            # who has just taken our seat: the next look at the chain tells.
-            if refusal.name not in ("AlreadyCommitted", "NotTrainer") and phase is not Phase.OVERDUE:
+            # who has just taken our seat or changed the cohort: the next look at the chain tells.
+            if refusal.name not in PASSING and phase is not Phase.OVERDUE:
                 self._give_up(state, str(refusal))
         except (AuditMismatch, InvalidContent, InvalidModel, InvalidUpdate) as problem:
             self._give_up(state, str(problem))
@@ -208,7 +212,8 @@ class TrainerSession:
     def is_done(self, state: JobState, seats: int) -> bool:
         """Whether this trainer's seat is among those that acted in a phase, or has given the attempt up, or is lost."""
         seat = self.seating.seat
-        if seat is None or self._sits_out == state.attempt:
+        is_full = state.committed.bit_count() >= self.job.terms.entry.cohort
+        if seat is None or (self._sits_out == state.attempt and is_full):
             return True
         return bool(seats >> seat & 1) or _occasion(state) in self._given_up
 
@@ -217,7 +222,7 @@ class TrainerSession:
     def _is_called(self, state: JobState) -> bool:
         """Whether this attempt's cohort has a place for this trainer; that it has none is told once.
 
-        What the cohort's seats leave is for all from the middle of the commit phase on.
+        What the cohort's seats leave is for all in the second half of the commit phase.
         """
         cohort = self.job.terms.entry.cohort
         has_room = state.committed.bit_count() < cohort
@@ -231,8 +236,11 @@ class TrainerSession:
         return False
 
     def _half_s(self, state: JobState) -> int:
-        """The middle of the commit phase."""
-        return state.attempt_start_s + self.job.terms.commit_period_s // 2
+        """The middle of the commit phase, or of what is left of it once the last settlement has vested."""
+        last = state.attempt - 1
+        vests_s = self.job.market.outcome(self.job.id, last).vests_at_s if state.attempt else 0
+        from_s, end_s = max(state.attempt_start_s, vests_s), state.attempt_start_s + self.job.terms.commit_period_s
+        return (from_s + end_s) // 2
 
     def _commit(self, state: JobState) -> bool:
         if not state.staked >> self.seat & 1:
@@ -368,10 +376,11 @@ class TrainerSession:
 
         That is the commit phase, of which a cohort's seats have the first half for themselves.
         """
-        length_s = self.job.terms.commit_period_s
-        if self.job.terms.entry.cohort and self.job.market.chain.timestamp() < self._half_s(state):
-            length_s //= 2
-        latest_s = state.attempt_start_s + int(length_s * (1 - SAFETY))
+        start_s, now_s = state.attempt_start_s, self.job.market.chain.timestamp()
+        latest_s = start_s + int(self.job.terms.commit_period_s * (1 - SAFETY))
+        if self.job.terms.entry.cohort:
+            first_s = start_s + int((self._half_s(state) - start_s) * (1 - SAFETY))
+            latest_s = first_s if now_s < first_s else latest_s  # too late for the first half is in time for the second
         asked_at, ringing = -1.0, False
 
         def should_stop() -> bool:

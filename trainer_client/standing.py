@@ -24,6 +24,7 @@ class Standing:
         trainer: the account.
         now_s: the block's timestamp.
         stake_wei: what waits for a seat; zero where nothing does.
+        since_s: from when on, where somebody waits: of several the first has the next seat.
         is_late: whether it came once the draw had begun, and has no part in it.
         lost: how it lost the seat that it had last; None where it had none since it began to wait.
         lost_at_s: when.
@@ -34,6 +35,7 @@ class Standing:
     trainer: str
     now_s: int
     stake_wei: Wei
+    since_s: int
     is_late: bool
     lost: SeatLost | None
     lost_at_s: int
@@ -52,6 +54,7 @@ class Standing:
             trainer=trainer,
             now_s=int(view.chain.block(block)["timestamp"]),
             stake_wei=waiting.stake_wei,
+            since_s=waiting.since_s,
             is_late=waiting.is_late,
             lost=lost,
             lost_at_s=began_s,
@@ -81,6 +84,8 @@ class Standing:
         stake = "its stake waits for another" if self.stake_wei else "it had no stake there: enrol again to wait"
         if terms.entry.draw_period_s and self.lost_at_s < terms.enrol_until_s:
             return f"seat {self.lost.seat} was lost in the draw: {stake}"
+        if self.stake_wei and self.since_s < self.lost_at_s:
+            return f"seat {self.lost.seat} went to one who had waited longer: {stake}, with the turn that it had"
         stays = "what was earned stays this account's to claim"
         return f"seat {self.lost.seat} was lost for not committing: {stake}; {stays}"
 

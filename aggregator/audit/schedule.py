@@ -248,7 +248,7 @@ def _settled(timeline: Timeline, event: RoundSettled, time_s: int) -> Problems:
     timeline.score(event.scores_q32)
     timeline.model, timeline.step_q16, timeline.settled = event.model, None, timeline.start
     timeline.settled_by = event.aggregator
-    if timeline.exam_left_out or timeline.revealed == timeline.excluded:
+    if timeline.exam_left_out or (timeline.excluded and timeline.revealed == timeline.excluded):
         timeline.rotate()
     timeline.conclude(time_s, event.vests_at_s, round_over=True)
 

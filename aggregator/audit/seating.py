@@ -121,11 +121,9 @@ def taken(timeline: Timeline, event: SeatTaken, time_s: int) -> Problems:
         yield from _outdrawn(timeline, event, waited)
     if timeline.lost is not None:
         # Who did not come is the last to have a seat again; anybody else has waited for as long as before.
-        came = not idle or timeline.overtaken.get(event.seat) == timeline.attempt
+        came = not idle or timeline.yields_in.get(event.seat) == timeline.attempt
         _dislodge(timeline, event.seat, timeline.waited_since.get(event.seat, time_s) if came else time_s)
     _give(timeline, event, waited, time_s)
-    if idle:
-        timeline.overtaken[event.seat] = timeline.attempt
 
 
 def _outdrawn(timeline: Timeline, event: SeatTaken, waited: Waiting) -> Problems:
@@ -170,12 +168,16 @@ def _give(timeline: Timeline, event: TrainerEnrolled | SeatTaken, waited: Waitin
         timeline.trainers[event.seat] = event.trainer
     timeline.stakes[event.seat] = waited.stake_wei
     timeline.waited_since[event.seat] = waited.since_s
-    timeline.overtaken.pop(event.seat, None)
     timeline.late.discard(event.seat)
     if waited.is_late:
         timeline.late.add(event.seat)
     in_time = timeline.phase(time_s) in OPEN and not timeline.is_latter_half(time_s)
-    timeline.sit(event.seat, timeline.attempt if in_time else timeline.attempt + 1)
+    first = timeline.attempt if in_time else timeline.attempt + 1
+    timeline.sit(event.seat, first)
+    if time_s < timeline.terms.enrol_until_s:  # the draw decides, or who came first
+        timeline.yields_in.pop(event.seat, None)
+    else:
+        timeline.yields_in[event.seat] = first
 
 
 def _free_seat(timeline: Timeline) -> Seat | None:

@@ -81,7 +81,7 @@ class Timeline:
         late: seats that were staked once the draw had begun.
         next_attempt: by seat, the first that it could commit in and has not.
         waited_since: by seat, when its trainer came.
-        overtaken: by seat, the attempt in which its trainer took it from one who did not come.
+        yields_in: by seat, the attempt in which it is still for whoever has waited longer.
         starved: the last attempt that starved, plus one.
         excused: attempts that nobody missed who did not commit.
         waiting: who waits for a seat.
@@ -133,7 +133,7 @@ class Timeline:
     late: set[Seat] = field(default_factory=set)
     next_attempt: dict[Seat, int] = field(default_factory=dict)
     waited_since: dict[Seat, int] = field(default_factory=dict)
-    overtaken: dict[Seat, int] = field(default_factory=dict)
+    yields_in: dict[Seat, int] = field(default_factory=dict)
     starved: int = 0
     excused: set[int] = field(default_factory=set)
     waiting: dict[str, Waiting] = field(default_factory=dict)
@@ -204,8 +204,9 @@ class Timeline:
         return LATE if seat in self.late else self.number(self.trainers[seat], self.stakes[seat])
 
     def is_latter_half(self, time_s: int) -> bool:
-        """Whether half of the running attempt's commit phase is over."""
-        return bool(self.attempt_start_s) and time_s >= self.attempt_start_s + self.terms.commit_period_s // 2
+        """Whether half of the running attempt's commit phase is over, of what is left once a settlement has vested."""
+        from_s, end_s = max(self.attempt_start_s, self.vests_at_s), self.attempt_start_s + self.terms.commit_period_s
+        return bool(self.attempt_start_s) and not self.dispute and time_s >= (from_s + end_s) // 2
 
     def is_called(self, seat: Seat, time_s: int) -> bool:
         """Whether a seat may commit: there is room, and it is of the attempt's cohort or the second half is for all."""
@@ -220,15 +221,16 @@ class Timeline:
         if seat in self.committed:
             return False
         first = max(self.next_attempt.get(seat, 0), self.attempt - MAX_LOOK)
-        missed = [attempt for attempt in range(first, self.attempt) if attempt not in self.excused]
+        excused = self.excused if seat in self.stakes else ()
+        missed = [attempt for attempt in range(first, self.attempt) if attempt not in excused]
         return len(missed) >= PATIENCE or self.starved - 1 in missed
 
     def yields_to(self, seat: Seat, waited: Waiting, time_s: int) -> bool:
-        """Whether somebody may take this seat who has waited so: it is idle, or went to one who had waited less."""
+        """Whether somebody may take this seat who has waited so: it is idle, or went just now to one who came later."""
         if self.is_idle(seat):
             return True
-        was_overtaken = self.overtaken.get(seat) == self.attempt and seat not in self.committed
-        return was_overtaken and not self.is_latter_half(time_s) and waited.since_s < self.waited_since[seat]
+        is_open = self.yields_in.get(seat) == self.attempt and seat not in self.committed
+        return is_open and not self.is_latter_half(time_s) and waited.since_s < self.waited_since[seat]
 
     def is_undoable(self, time_s: int) -> bool:
         """Whether what was settled last can be undone yet. For that, too, time stands still while a dispute is open."""

@@ -35,6 +35,7 @@ import {PackedArray} from "./libraries/PackedArray.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {SeatMask} from "./libraries/SeatMask.sol";
 import {Seats} from "./libraries/Seats.sol";
+import {Terms} from "./libraries/Terms.sol";
 import {Tokens} from "./libraries/Tokens.sol";
 
 /// @title The marketplace. `IJobMarket` says what each function promises.
@@ -212,9 +213,8 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
         ending.claimed |= SeatMask.only(seat);
         uint128 amount = pays.payAt(seat);
         job.ledger.pay(amount);
-        // Of a round, not of a broken bond or the close; and of no less than a quarter of an equal share.
-        bool counts = undoHash != 0 && amount * 4 * uint256(job.terms.seats) >= job.terms.roundReward;
-        if (counts) _extendRecord(job.state.owner);
+        // Of a round, not of a broken bond or the close.
+        if (undoHash != 0 && Terms.counts(job.terms, amount)) _extendRecord(job.state.owner);
         emit Claimed(id, attempt, msg.sender, seat, to, amount);
         Tokens.release(owed, job.terms.token, to, amount);
     }

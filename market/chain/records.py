@@ -142,7 +142,7 @@ class TrainerRecord:
     """What a trainer was paid for in all jobs of one owner.
 
     Attributes:
-        paid_rounds: whose pay it claimed.
+        paid_rounds: whose pay it claimed, where that was at least a quarter of a price, or of an equal share.
         first_at_s: block timestamp of the first claim; zero where there was none.
         last_at_s: of the last.
     """

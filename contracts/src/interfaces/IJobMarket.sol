@@ -15,7 +15,6 @@ import {
     Phase,
     Settlement,
     TrainerRecord,
-    Undo,
     Verdict,
     Waiting
 } from "./JobTypes.sol";
@@ -322,8 +321,8 @@ interface IJobMarket {
     function takeSeat(JobId job) external;
 
     /// @notice Seats the caller, who waits, on a seat that did not commit in two attempts in a row, or in one that starved; or
-    /// on one that in this attempt went for that to somebody who had waited less, and has not committed. What was earned
-    /// there can be claimed as before, but its lifetime score and record are zero again.
+    /// on one to which somebody who had waited less came for this attempt, in its first half and before it commits. What was
+    /// earned there can be claimed as before, but its lifetime score and record are zero again.
     /// @param lifetime the packed lifetime scores
     /// @param records the packed records of the exams, empty in a job without an exam
     function takeIdleSeat(JobId job, uint256 seat, bytes calldata lifetime, bytes calldata records) external;
@@ -332,7 +331,7 @@ interface IJobMarket {
     function withdrawStake(JobId job, address to) external;
 
     /// @notice Seals an update: `seal` is `sealOf` its opening. Where each attempt has a cohort, while fewer than its number
-    /// have committed: in the first half of the commit phase by a seat of it, then by any.
+    /// have committed: in the first half of the commit phase, once the last settlement has vested, by a seat of it, then by any.
     function commit(JobId job, uint256 attempt, bytes32 seal) external;
 
     /// @notice Opens a trainer's seal. By anyone who knows the opening.
@@ -363,8 +362,8 @@ interface IJobMarket {
 
     /// @notice Settles the attempt. The contract decides from the Gram matrix, verifies that it is the one of what was
     /// revealed, credits and starts the next round. Where the round's exam was not opened, its deposit is burned. No fee
-    /// is due, but carries over with the reward, where everybody is excluded, or an opened exam is left out; then the next of
-    /// the bonded aggregators takes over.
+    /// is due, but carries over with the reward, where nobody is left, or an opened exam is left out; an aggregator that left
+    /// out everybody, or the exam, is followed by the next that is bonded.
     function settleRound(JobId job, uint256 attempt, Settlement calldata settlement) external;
 
     /// @notice Pays the caller's fee of a settled attempt.

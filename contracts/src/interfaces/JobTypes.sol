@@ -82,7 +82,7 @@ struct EntryTerms {
 
 /// @notice What a trainer was paid for in all jobs of one owner.
 struct TrainerRecord {
-    uint32 paidRounds; // whose pay it claimed, where that was at least a quarter of an equal share
+    uint32 paidRounds; // whose pay it claimed, where that was at least a quarter of a price, or of an equal share
     uint40 firstAt; // when it claimed the first
     uint40 lastAt; // and the last
 }

@@ -73,7 +73,7 @@ library Attempts {
     }
 
     /// @notice Concludes the round as the rules decide, and starts the next one: under another aggregator, where this one
-    /// earned no fee.
+    /// left out everybody or an opened exam.
     function settle(
         Job storage job,
         JobId id,
@@ -82,7 +82,8 @@ library Attempts {
         Settlement calldata settlement
     ) external {
         bool earned = job.settle(id, rules, verifier, settlement);
-        if (!earned) job.rotate();
+        bool leftOut = settlement.excluded != 0 || settlement.examReason != 0;
+        if (leftOut && !earned) job.rotate();
         job.state.conclude(true);
         start(job, id);
     }

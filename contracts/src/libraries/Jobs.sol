@@ -11,7 +11,7 @@ struct Seat {
     bool isLate; // staked once the draw had begun: any other goes first
     uint128 stake; // what arrived; zero while no stake is in place
     uint40 waitedSince; // when its trainer came
-    uint32 overtaken; // the attempt, plus one, in which its trainer took it from one who did not come
+    uint32 yieldsIn; // the attempt, plus one, in which it is still for whoever has waited longer
     bytes32 seal; // of the last attempt in which this seat committed
 }
 

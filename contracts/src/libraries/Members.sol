@@ -99,11 +99,10 @@ library Members {
 
         job.clear(lifetime, seat);
         if (job.state.hasExam) job.clearRecord(records, seat);
-        // Who did not come is the last to have a seat again; who came in between goes on waiting.
-        bool cameInBetween = job.seats[seat].overtaken == job.state.attempt + 1;
-        _dislodge(job, id, seat, cameInBetween ? job.seats[seat].waitedSince : uint40(block.timestamp));
+        // Who did not come is the last to have a seat again; who has just come goes on waiting.
+        bool hasJustCome = job.seats[seat].yieldsIn == job.state.attempt + 1;
+        _dislodge(job, id, seat, hasJustCome ? job.seats[seat].waitedSince : uint40(block.timestamp));
         _seat(job, id, seat, entry);
-        job.seats[seat].overtaken = job.state.attempt + 1;
     }
 
     function withdrawStake(Job storage job, JobId id, mapping(address token => uint256) storage owed, address to)

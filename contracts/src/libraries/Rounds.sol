@@ -52,11 +52,13 @@ library Rounds {
     }
 
     /// @notice Whether half of the running attempt's commit phase is over: cohorts are open to all, and whoever sits down now
-    /// need not train in it.
+    /// need not train in it. While the last settlement can be undone the half has not begun: no seat changes hands then.
     function isLatterHalf(Job storage job) internal view returns (bool) {
         uint256 start = job.state.attemptStart;
+        if (start == 0) return false;
+        uint256 from = Math.max(start, lastVestsAt(job));
         // forge-lint: disable-next-line(block-timestamp)
-        return start != 0 && block.timestamp >= start + job.terms.commitPeriod / 2;
+        return block.timestamp >= (from + start + job.terms.commitPeriod) / 2;
     }
 
     function nextStart(JobTerms storage terms) internal view returns (uint256) {

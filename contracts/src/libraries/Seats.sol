@@ -88,7 +88,9 @@ library Seats {
         place.isLate = entry.isLate;
         place.stake = entry.stake;
         place.waitedSince = entry.since;
-        place.overtaken = 0;
+        // Until enrolment ends the draw decides, or who came first.
+        // forge-lint: disable-next-line(block-timestamp, unsafe-typecast)
+        place.yieldsIn = block.timestamp < job.terms.enrolUntil ? 0 : uint32(first + 1);
         state.staked |= SeatMask.only(seat);
     }
 
@@ -108,23 +110,23 @@ library Seats {
     /// committed in, or in one that starved.
     function isIdle(Job storage job, uint256 seat) internal view returns (bool) {
         if (job.state.committed.has(seat) || seat >= job.state.seatsTaken) return false;
-        (uint256 current, uint256 starved) = (job.state.attempt, job.starved);
+        (uint256 current, uint256 starved, bool isStaked) = (job.state.attempt, job.starved, job.state.staked.has(seat));
         uint256 attempt = Math.max(job.seats[seat].nextAttempt, current - Math.min(current, MAX_LOOK));
         for (uint256 missed = 0; attempt < current; ++attempt) {
-            if (_isExcused(job, attempt)) continue;
+            if (isStaked && _isExcused(job, attempt)) continue;
             if (++missed == PATIENCE || attempt + 1 == starved) return true;
         }
         return false;
     }
 
-    /// @notice Whether a seat is for somebody who waits to take: it is idle, or was and went in the running attempt to
-    /// somebody who came later. So it is who has waited longest that has it in the end, whoever is the first to ask.
+    /// @notice Whether a seat is for somebody who waits to take: it is idle, or has just gone to somebody who came later. So
+    /// it is who has waited longest that has it in the end, whoever is the first to ask, and however it was passed on.
     function yieldsTo(Job storage job, uint256 seat, Waiting memory entry) internal view returns (bool) {
         if (isIdle(job, seat)) return true;
         Seat storage place = job.seats[seat];
-        bool wasOvertaken = place.overtaken == job.state.attempt + 1 && !job.state.committed.has(seat);
+        bool isOpen = place.yieldsIn == job.state.attempt + 1 && !job.state.committed.has(seat);
         // Not so late that there is no time to train any more for who comes then.
-        return wasOvertaken && !job.isLatterHalf() && entry.since < place.waitedSince;
+        return isOpen && !job.isLatterHalf() && entry.since < place.waitedSince;
     }
 
     /// @notice Has nobody miss an attempt.

@@ -48,6 +48,13 @@ library Terms {
         return terms.entry.cohort == 0 ? terms.seats : terms.entry.cohort;
     }
 
+    /// @notice Whether a round's pay is one that a record counts: at least a quarter of a price, or of an equal share.
+    function counts(JobTerms storage terms, uint256 pay) internal view returns (bool) {
+        if (terms.payMode == PayMode.Price) return 4 * pay >= terms.price;
+        uint256 cohort = terms.entry.cohort;
+        return 4 * pay * (cohort == 0 ? terms.seats : cohort) >= terms.roundReward;
+    }
+
     function _checkSizes(JobTerms memory terms) private pure {
         _within("seats", terms.seats, 1, MAX_SEATS);
         _within("minimumCommits", terms.minimumCommits, MIN_COMMITS, terms.seats);

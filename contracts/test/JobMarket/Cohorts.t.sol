@@ -148,6 +148,21 @@ contract CohortsTest is MarketFixture {
         }
     }
 
+    /// @dev Seats that keep no stake in place are for who waits, however full the attempts are.
+    function test_cohort_whoKeepsNoStakeInPlaceHasMissedFullAttemptsToo() public {
+        _draw();
+        for (uint256 attempt = 0; attempt < 2; ++attempt) {
+            _warpToHalf();
+            for (uint256 seat = 0; seat < COHORT; ++seat) {
+                _commit(seat);
+            }
+            _conclude(COHORT);
+        }
+        vm.assertFalse(market.isIdle(job, 7));
+        _withdraw(7);
+        vm.assertTrue(market.isIdle(job, 7));
+    }
+
     // ------------------------------------------------------------------ who counts
 
     /// @dev One stake that moves through account after account is one seat of eight to draw from, not eight.
@@ -211,7 +226,10 @@ contract CohortsTest is MarketFixture {
     }
 
     function _warpToHalf() private {
-        vm.warp(_start() + COMMIT / 2);
+        uint256 attempt = _attempt();
+        uint256 vestsAt = attempt == 0 ? 0 : market.outcomeOf(job, attempt - 1).vestsAt;
+        uint256 from = vestsAt > _start() ? vestsAt : _start();
+        vm.warp((from + _start() + COMMIT + 1) / 2);
     }
 
     /// @dev Settles an attempt in which the first seats have committed.

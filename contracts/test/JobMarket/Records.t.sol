@@ -108,6 +108,27 @@ contract RecordsTest is SeatFixture {
         _assertConserved();
     }
 
+    /// @dev Under a price from a quarter of it on, however low it is.
+    function test_claim_ofLessThanAQuarterOfAPriceIsNoRecord() public {
+        JobTerms memory terms = _priceTerms();
+        terms.rounds = 2;
+        terms.price = 1000;
+        terms.trainerStake = 1000;
+        job = _open(terms);
+        _enrol(3);
+        _bond(aggregator);
+        _toSettleOf(7);
+        uint64 target = terms.scoreTarget;
+        _settleNoted(_settlement(_scores(target / 4 + 1, target / 5, target)));
+        _vest();
+        for (uint256 seat = 0; seat < 3; ++seat) {
+            vm.assertGt(_claimAs(_trainer(seat), 0), 0);
+        }
+        _assertPaidRounds(owner, _trainer(0), 1);
+        _assertPaidRounds(owner, _trainer(1), 0);
+        _assertPaidRounds(owner, _trainer(2), 1);
+    }
+
     /// @dev Each tenant's own: not the seat's.
     function test_claim_onASeatThatChangedHands() public {
         _fill();

@@ -58,6 +58,57 @@ contract SeatAttacksTest is SeatFixture {
         _takeIdle(_waiter(1), 1);
     }
 
+    /// @dev Nor by giving seats up that never committed, which are handed on to whoever enrols: in the attempt that counts for
+    /// it, each is for whoever came earlier.
+    function test_enrol_aLeagueThatHandsItsOwnSeatsOnKeepsNone() public {
+        _warpToReveal(); // nobody came
+        _withdraw(_trainer(0), stranger);
+        _enrolWith(_waiter(20), STAKE);
+        for (uint256 seat = 1; seat < SEATS; ++seat) {
+            _withdraw(_trainer(seat), stranger);
+            _enrolWith(_trainer(seat - 1), STAKE);
+        }
+        market.skipRound(job, 0);
+        for (uint256 seat = 0; seat < SEATS; ++seat) {
+            vm.assertFalse(market.isIdle(job, seat));
+        }
+        for (uint256 i = 0; i < 3; ++i) {
+            _takeIdle(_waiter(i), i);
+            _assertSits(_waiter(i), i);
+        }
+        _refuseIdle(_waiter(20), 0, abi.encodeWithSelector(IJobMarket.SeatNotIdle.selector, 0));
+        _playSeats(7);
+        vm.assertEq(market.stateOf(job).round, 2);
+        _assertConserved();
+    }
+
+    /// @dev A seat that was taken over and given up again is handed on likewise, at once.
+    function test_enrol_aSeatThatWasTakenOverAndGivenUpYieldsAsBefore() public {
+        _starve(0);
+        _takeIdle(spare, 0);
+        _withdraw(spare, stranger);
+        _enrolWith(_waiter(20), STAKE);
+        _assertSits(_waiter(20), 0);
+        _takeIdle(_waiter(0), 0);
+        _assertSits(_waiter(0), 0);
+    }
+
+    /// @dev While a settlement can be undone no seat changes hands: the half that is for who came earlier begins after that.
+    function test_takeIdleSeat_theFirstHalfBeginsOnceTheLastSettlementHasVested() public {
+        _playSeats(7);
+        _playSeats(7);
+        _vest();
+        uint256 end = _start() + COMMIT;
+        vm.assertGe(2 * (block.timestamp - _start()), COMMIT); // half of the phase is over
+        _takeIdle(_waiter(1), 5);
+        vm.warp((block.timestamp + end) / 2 - 1);
+        _takeIdle(_waiter(0), 5);
+        _assertSits(_waiter(0), 5);
+        _takeIdle(_waiter(1), 6);
+        vm.warp(block.timestamp + 1);
+        _refuseIdle(spare, 6, abi.encodeWithSelector(IJobMarket.SeatNotIdle.selector, 6));
+    }
+
     // ------------------------------------------------------------------ what does not yield
 
     function test_takeIdleSeat_fromWhoTookItBefore_keepsThatOnesTurn() public {
@@ -89,14 +140,19 @@ contract SeatAttacksTest is SeatFixture {
         _takeIdle(_waiter(0), 1); // that is still idle
     }
 
-    /// @dev Nor in the attempt after that in which it was taken.
-    function test_takeIdleSeat_fromWhoTookItBefore_notLater() public {
+    /// @dev Whoever takes a seat in the second half has it at stake in the first half of the next attempt, and then not again.
+    function test_takeIdleSeat_fromWhoTookItBefore_inTheAttemptThatCountsForItAlone() public {
         _starve(0);
         vm.warp(_start() + COMMIT / 2);
         _takeIdle(_waiter(1), 0);
+        _takeIdle(_waiter(2), 1);
+        _takeIdle(spare, 2);
         _warpToReveal();
         market.skipRound(job, _attempt());
-        _refuseIdle(_waiter(0), 0, abi.encodeWithSelector(IJobMarket.SeatNotIdle.selector, 0));
+        _takeIdle(_waiter(0), 0);
+        _playSeats(7);
+        _vest();
+        _refuseIdle(_waiter(1), 1, abi.encodeWithSelector(IJobMarket.SeatNotIdle.selector, 1));
     }
 
     function test_yieldsTo_nobodyWhoDoesNotWait() public {

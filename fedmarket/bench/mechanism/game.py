@@ -244,7 +244,7 @@ def _advance(board: Board, cast: Cast, phase: Phase) -> None:
 
 def _fill(board: Board, trainers: Sequence[Trainer]) -> None:
     """Let those whom the cohort does not call take the places that its seats left, once half of the phase is over."""
-    board.ground.devnet.advance_to(board.state.attempt_start_s + board.terms.commit_period_s // 2)
+    board.ground.devnet.advance_to(board.half_s)
     for trainer in trainers:
         trainer.commit()
 

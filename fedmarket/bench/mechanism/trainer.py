@@ -133,7 +133,7 @@ class Trainer(Agent):
         if not cohort:
             return True
         state = board.market.state(board.job)
-        is_late = board.ground.devnet.timestamp() >= state.attempt_start_s + board.terms.commit_period_s // 2
+        is_late = board.ground.devnet.timestamp() >= board.half_s
         has_room = state.committed.bit_count() < cohort
         return has_room and (is_late or board.market.in_cohort(board.job, seat, state.attempt))
 

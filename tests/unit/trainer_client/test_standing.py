@@ -17,7 +17,7 @@ from trainer_client.standing import Standing
 TRAINER = "0x" + "11" * 20
 UNASKED, ASKED, DRAWN = SeatDraw(0, bytes(32)), SeatDraw(77, bytes(32)), SeatDraw(77, bytes([5]) * 32)
 IDLE = "waiting for one that misses two attempts in a row, or one that starves"
-WAITING = Standing(TRAINER, 0, Wei(600), False, None, 0, 0, UNASKED)
+WAITING = Standing(TRAINER, 0, Wei(600), 1_590, False, None, 0, 0, UNASKED)
 
 
 @pytest.fixture
@@ -78,8 +78,11 @@ def test_a_seat_that_was_lost_is_told_with_what_stays(terms: JobTerms) -> None:
     drawn = replace(WAITING, is_late=True, lost=lost(600), lost_at_s=1_590)
     stays = "what was earned stays this account's to claim"
     assert drawn.loss(terms) == "seat 2 was lost in the draw: its stake waits for another"
-    idle = replace(drawn, lost_at_s=2_000)
+    idle = replace(drawn, lost_at_s=2_000, since_s=2_000)
     assert idle.loss(terms) == f"seat 2 was lost for not committing: its stake waits for another; {stays}"
+    overtaken = replace(idle, lost_at_s=2_000, since_s=1_999)
+    expected = "seat 2 went to one who had waited longer: its stake waits for another, with the turn that it had"
+    assert overtaken.loss(terms) == expected
     bare = replace(idle, stake_wei=Wei(0), lost=lost(0))
     assert (
         bare.loss(terms) == f"seat 2 was lost for not committing: it had no stake there: enrol again to wait; {stays}"

@@ -92,7 +92,7 @@ class JobOnChain:
         self.waiting: dict[int, Waiting] = {}
         self.since: dict[int, int] = {}
         self.late: set[int] = set()
-        self.overtaken: dict[int, int] = {}
+        self.yields_in: dict[int, int] = {}
         self.deciding: list[int] = []
         self.queue: list[str] = []
         self.committed: dict[int, Sealed] = {}

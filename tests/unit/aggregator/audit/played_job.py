@@ -66,12 +66,20 @@ class PlayedJob(JobOnChain):
     def _sit(self, seat: int, number: int, entry: Waiting) -> None:
         self.stakes[seat] = entry.stake_wei
         self.since[seat] = entry.since_s
-        self.overtaken.pop(seat, None)
+        self.yields_in.pop(seat, None)
+        if self.now_s >= self.terms.enrol_until_s:
+            self.yields_in[seat] = self.attempt if self._is_in_time() else self.attempt + 1
         self.late = self.late | {seat} if entry.is_late else self.late - {seat}
         if seat < len(self.seats):
             self.seats[seat] = number
         else:
             self.seats.append(number)
+
+    def _is_in_time(self) -> bool:
+        """Whether whoever comes now has the first half of the running attempt's commit phase."""
+        last = self.outcomes.get(self.attempt - 1)
+        from_s = max(self.start_s, last.vests_at_s if last else 0)
+        return not self.start_s or self.now_s < (from_s + self.start_s + self.terms.commit_period_s) // 2
 
     def withdraw_stake(self, seat: int) -> None:
         stake = self.stakes.pop(seat)
@@ -98,15 +106,13 @@ class PlayedJob(JobOnChain):
     def take_over(self, seat: int, number: int) -> None:
         """Let somebody who waits take a seat that somebody has; nothing that was scored there counts any more."""
         former, stake, idle = self.seats[seat], self.stakes.pop(seat, 0), self.now_s >= self.terms.enrol_until_s
-        came = not idle or self.overtaken.get(seat) == self.attempt
+        came = not idle or self.yields_in.get(seat) == self.attempt
         if stake:
             since_s = self.since[seat] if came else self.now_s
             self.waiting[former] = Waiting(Wei(stake), since_s, seat in self.late)
         self.lifetime[seat] = self.records[seat] = 0
         self.emit(on_chain.SeatLost, trainer=trainer(former), seat=Seat(seat), stake_wei=stake)
         self.take(seat, number)
-        if idle:
-            self.overtaken[seat] = self.attempt
 
     def fix_draw(self, number: int = 0) -> None:
         """Fix the block that decides the draw for seats: the 128th from the next, or another one."""

@@ -272,7 +272,7 @@ def test_attempts_that_were_full_are_none_that_others_missed(cohorts: AuditedJob
     job.wait(WAITING)
     for _ in range(2):
         updates = job.updates((0, 1, 2))
-        job.commit(updates, after_s=job.terms.commit_period_s // 2)
+        job.commit(updates, after_s=3 * job.terms.commit_period_s // 4)
         job.reveal(*updates)
         job.settle(updates)
     job.now_s = job.outcomes[1].vests_at_s

@@ -347,6 +347,29 @@ def test_a_seat_that_was_taken_as_idle_yields_in_the_first_half_of_the_phase_alo
     assert "seat 4 was taken from a trainer that came to it" in problems(full.record())
 
 
+def test_a_seat_that_was_given_up_and_handed_on_yields_to_who_has_waited_longer(
+    job: AuditedJob, checks: Verdicts
+) -> None:
+    """Else a league would pass its idle seats on by giving them up, and nobody would find one idle."""
+    job.enrol(4)
+    job.wait(WAITING)
+    job.now_s = job.start_s
+    job.withdraw_stake(4)
+    job.enrol_on(4, SECOND)
+    job.take_over(4, WAITING)
+    play_round(job, 0, 1, 2, 4)
+    assert mismatches(checks(job)) == set()
+
+
+def test_before_the_end_of_enrolment_a_seat_that_is_handed_on_yields_to_nobody(full: AuditedJob) -> None:
+    full.now_s = full.terms.enrol_until_s - 1
+    full.withdraw_stake(4)
+    full.enrol_on(4, SECOND)
+    full.now_s = full.start_s
+    full.take_over(4, WAITING)
+    assert "seat 4 was taken from a trainer that came to it" in problems(full.record())
+
+
 def test_a_seat_that_was_taken_as_idle_in_an_earlier_attempt_does_not_yield(full: AuditedJob) -> None:
     passed_on(full)
     play_round(full, 0, 1, 2, 3)
