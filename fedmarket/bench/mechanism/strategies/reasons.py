@@ -23,8 +23,8 @@ NO_QUORUM = "without a quorum of attestors who answer a dispute is lost, and wha
 BOUGHT = "a quorum of attestors is believed: it can keep a withheld model, and undo a right one"
 HARSHNESS = "under a price the owner saves by a harsh exam: trainers see it in what they are paid"
 SEATS_FIRST = "whoever has the seats and does not come loses them to who waits: until then rounds starve"
-SEATS_IN_TURN = (
-    "whoever fills the seats can take its own idle ones again by another name, if it comes before all others"
+SEATS_CAME_FIRST = (
+    "each name that came before the others can hold a seat for one round, and money that lies still has no price here"
 )
 SEATS_OF_NOISE = "a seat whose trainer sends noise is not idle: stake, the draw and allow-lists bound how many one has"
 SEATS_BY_STAKE = "a draw gives seats in proportion to stakes, and money that lies still has no price here"

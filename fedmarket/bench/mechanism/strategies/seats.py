@@ -42,8 +42,8 @@ STRATEGIES = (
         settings=FILLED,
         people=ALONE,
         trainer=IN_TURN,
-        known=reasons.SEATS_IN_TURN,
-        known_in_court=reasons.SEATS_IN_TURN,
+        known=reasons.SEATS_FIRST,
+        known_in_court=reasons.SEATS_FIRST,
     ),
     Strategy(
         "occupy-noise",
@@ -78,8 +78,8 @@ STRATEGIES = (
         settings=FILLED,
         owner_plays=True,
         owner_identities=(IN_TURN,),
-        known=reasons.SEATS_IN_TURN,
-        known_in_court=reasons.SEATS_IN_TURN,
+        known=reasons.SEATS_FIRST,
+        known_in_court=reasons.SEATS_FIRST,
     ),
     Strategy(
         "owner-occupies-once",
@@ -123,8 +123,8 @@ STRATEGIES = (
         settings=FILLED,
         owner_plays=True,
         owner_identities=(CROWDING_FIRST,),
-        known=reasons.SEATS_IN_TURN,
-        known_in_court=reasons.SEATS_IN_TURN,
+        known=reasons.SEATS_CAME_FIRST,
+        known_in_court=reasons.SEATS_CAME_FIRST,
     ),
     Strategy(
         "owner-grinds",
