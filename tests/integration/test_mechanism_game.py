@@ -127,10 +127,15 @@ def test_an_aggregator_that_leaves_an_exam_out_loses_its_fee_and_its_turn(ground
     assert trainers_wei(result) >= trainers_wei(honest)
 
 
-def test_who_excludes_everybody_has_no_fee(ground: Ground) -> None:
+def test_who_excludes_everybody_has_no_fee_and_no_second_turn(ground: Ground) -> None:
     result = game(ground, "excludes-all")
     assert result.accounts["aggregator-0"].money_wei == 0
-    assert result.burned_wei == ROUNDS * (REWARD_WEI + FEE_WEI)
+    assert result.accounts["aggregator-1"].money_wei == (ROUNDS - 1) * FEE_WEI
+    assert (result.settled, result.paid_rounds) == (ROUNDS, ROUNDS - 1)
+    assert (
+        trainers_wei(result) == ROUNDS * REWARD_WEI + FEE_WEI - result.burned_wei
+    )  # one round's reward and fee carried over
+    assert result.burned_wei < len(result.accounts)  # what rounding leaves
 
 
 @pytest.mark.parametrize("strategy", ["undelivered", "rigged-once"])

@@ -12,7 +12,6 @@ abstract contract SeatActors is MarketActors {
 
     uint256 public seatsDrawn; // that changed hands by it
     uint256 public idleSeatsTaken;
-    uint256 public overtakersOvertaken; // among them, by who had waited longer
 
     constructor(JobMarket market_) MarketActors(market_) {}
 
@@ -81,7 +80,6 @@ abstract contract SeatActors is MarketActors {
     /// @dev Its trainer's book of lifetime scores and records begins anew.
     function _takeIdleSeat(uint256 job, address trainer, uint256 seed) private {
         (, uint256 seat) = _yieldingSeat(job, trainer, seed);
-        if (!market.isIdle(JobId.wrap(job), seat)) ++overtakersOvertaken;
         bytes memory records = _state(job).hasExam ? _recordsOf(job, type(uint64).max >> (64 - SEATS)) : bytes("");
         vm.prank(trainer);
         market.takeIdleSeat(JobId.wrap(job), seat, lifetimes[job], records);
