@@ -236,11 +236,10 @@ class TrainerSession:
         return False
 
     def _half_s(self, state: JobState) -> int:
-        """The middle of the commit phase, or of what is left of it once the last settlement has vested."""
+        """When what the cohort's seats leave is for all."""
         last = state.attempt - 1
         vests_s = self.job.market.outcome(self.job.id, last).vests_at_s if state.attempt else 0
-        from_s, end_s = max(state.attempt_start_s, vests_s), state.attempt_start_s + self.job.terms.commit_period_s
-        return (from_s + end_s) // 2
+        return self.job.terms.half_s(state.attempt_start_s, vests_s)
 
     def _commit(self, state: JobState) -> bool:
         if not state.staked >> self.seat & 1:

@@ -205,8 +205,8 @@ class Timeline:
 
     def is_latter_half(self, time_s: int) -> bool:
         """Whether half of the running attempt's commit phase is over, of what is left once a settlement has vested."""
-        from_s, end_s = max(self.attempt_start_s, self.vests_at_s), self.attempt_start_s + self.terms.commit_period_s
-        return bool(self.attempt_start_s) and not self.dispute and time_s >= (from_s + end_s) // 2
+        half_s = self.terms.half_s(self.attempt_start_s, self.vests_at_s)
+        return bool(self.attempt_start_s) and not self.dispute and time_s >= half_s
 
     def is_called(self, seat: Seat, time_s: int) -> bool:
         """Whether a seat may commit: there is room, and it is of the attempt's cohort or the second half is for all."""

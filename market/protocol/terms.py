@@ -178,6 +178,15 @@ class JobTerms:
             start_s, self.commit_period_s, self.reveal_period_s, self.exam.period_s, self.settle_period_s
         )
 
+    def half_s(self, start_s: int, vests_s: int) -> int:
+        """When the second half of a commit phase begins: of what is left once the last settlement has vested.
+
+        Args:
+            start_s: the attempt's start, as a block timestamp.
+            vests_s: when what was settled before it vests; 0 where nothing was.
+        """
+        return (max(start_s, vests_s) + start_s + self.commit_period_s) // 2
+
     def shift(self, step_q16: int = FULL_STEP_Q16) -> int:
         """Return e of a round with this step."""
         return shift_of_step(self.initial_shift, step_q16)

@@ -28,7 +28,7 @@ from tests.integration.marketplace import (
     samples,
 )
 from trainer_client.claims import claim, claimable
-from trainer_client.session import TrainerSession
+from trainer_client.session import RoundTask, TrainerSession
 
 pytestmark = ON_ANVIL
 
@@ -411,6 +411,50 @@ def test_what_the_cohorts_seats_leave_others_take_from_half_of_the_phase_on(plac
     assert place.settle()
     assert audited(place, tmp_path / "audit") == []
     place.check_books()
+
+
+def test_a_trainer_that_stakes_of_others_push_out_of_the_cohort_commits_in_the_second_half(place: Marketplace) -> None:
+    """Two seats keep no stake in place, and put it back while a third trains, that was called only without them."""
+    place.post(seats=6, entry={"draw_s": 300, "cohort": 4}).join(6)
+    draw_cohorts(place)
+    called = [seat for seat in range(6) if place.market.in_cohort(place.id, Seat(seat), 0)]
+    league = [place.trainers[seat] for seat in called[:2]]
+    [pushed, _] = [name for seat, name in enumerate(place.trainers) if seat not in called]
+    for name in league:
+        place.send(name, "out", place.market.withdraw_stake(place.id, place.actor(name).address))
+    place.advance("start_s")
+    honest = place.crafts[pushed]
+
+    def craft(task: RoundTask) -> Any:
+        for name in league:
+            place.send(name, "in again", place.market.enrol(place.id, place.terms))
+        return honest(task)
+
+    place.crafts[pushed] = craft
+    trainer = session(place, pushed)
+    settle_down(place, [trainer])
+    assert place.state.committed == 0
+    place.advance("start_s", place.terms.commit_period_s // 2)
+    settle_down(place, [trainer])
+    assert place.state.committed == 1 << trainer.seat
+    assert not any("not taking part any more" in told for told in place.told[pushed])
+
+
+@pytest.mark.parametrize(("share", "in_time"), [(0.1, True), (0.45, True), (0.9, False)])
+def test_a_trainer_of_a_cohort_that_comes_late_has_the_second_half(
+    place: Marketplace, share: float, in_time: bool
+) -> None:
+    place.post(seats=4, entry={"draw_s": 300, "cohort": 4}).join(4)
+    place.advance("start_s", int(share * place.terms.commit_period_s))
+    honest, rings = place.crafts["trainer 0"], []
+
+    def craft(task: RoundTask) -> Any:
+        rings.append(task.should_stop())
+        return honest(task)
+
+    place.crafts["trainer 0"] = craft
+    settle_down(place, [session(place, "trainer 0")])
+    assert rings == [not in_time]
 
 
 def draw_cohorts(place: Marketplace) -> None:

@@ -117,10 +117,10 @@ class Board:
 
     @property
     def half_s(self) -> int:
-        """The middle of the commit phase, or of what is left of it once the last settlement has vested."""
-        last, start_s = self.state.attempt - 1, self.state.attempt_start_s
+        """When the second half of the running attempt's commit phase begins."""
+        last = self.state.attempt - 1
         vests_s = self.market.outcome(self.job, last).vests_at_s if self.state.attempt else 0
-        return (max(start_s, vests_s) + start_s + self.terms.commit_period_s) // 2
+        return self.terms.half_s(self.state.attempt_start_s, vests_s)
 
     def model(self, secret: Mapping[Digest, Integers] = MappingProxyType({})) -> Floats | None:
         """The model to train from, in counts; None where its bytes are not published, nor among the reader's own."""
