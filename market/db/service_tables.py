@@ -1,0 +1,69 @@
+"""What is the service's own and not the chain's: it is lost with the database, and nothing of value with it."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Index, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from market.db.base import Base, address, digest
+
+TOKEN = 64
+CID = 128
+
+
+class NonceRow(Base):
+    """A sign-in that was begun: its nonce is good once, and until it expires."""
+
+    __tablename__ = "nonces"
+
+    nonce: Mapped[str] = mapped_column(String(TOKEN), primary_key=True)
+    expires_s: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class SessionRow(Base):
+    """An account that signed in. Only the token's hash is kept."""
+
+    __tablename__ = "sessions"
+
+    token_hash: Mapped[bytes] = mapped_column(digest(), primary_key=True)
+    account: Mapped[str] = mapped_column(address(), index=True)
+    expires_s: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class UploadRow(Base):
+    """Content that an account uploaded: what its quota is counted from."""
+
+    __tablename__ = "uploads"
+
+    account: Mapped[str] = mapped_column(address(), primary_key=True)
+    cid: Mapped[str] = mapped_column(String(CID), primary_key=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    uploaded_s: Mapped[int] = mapped_column(BigInteger)
+
+
+class DocumentRow(Base):
+    """A job's document as storage has it: what its owner calls the job. Fetched again where it is missing."""
+
+    __tablename__ = "documents"
+
+    spec: Mapped[bytes] = mapped_column(digest(), primary_key=True)
+    name: Mapped[str] = mapped_column(String(256))
+    architecture: Mapped[str] = mapped_column(String(64))
+    body: Mapped[str] = mapped_column(Text)  # the document's JSON
+
+
+class OrphanRow(Base):
+    """A block with events that a reorganisation took away: whoever was told of it is told so when it comes back."""
+
+    __tablename__ = "orphans"
+
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True)
+    block_number: Mapped[int] = mapped_column(BigInteger)
+    block_hash: Mapped[bytes] = mapped_column(digest(), index=True)
+    kept_block: Mapped[int] = mapped_column(BigInteger)  # the last block that stayed
+
+    __table_args__ = (Index(None, "ordinal", "kept_block"),)
+
+
+SERVICE_TABLES: tuple[type[Base], ...] = (NonceRow, SessionRow, UploadRow, DocumentRow, OrphanRow)
+"""What a reindex leaves alone."""
