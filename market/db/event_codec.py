@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
 from market.chain.events import EVENTS, Event
+from market.protocol.terms import JobTerms
 
 PLACE = frozenset(field.name for field in fields(Event)) - {"job"}
 """What says where an event happened: columns of their own."""
@@ -35,6 +36,16 @@ def from_text(kind: str, place: Mapping[str, Any], body: str) -> Event:
     made: Any = EVENTS[kind]
     event: Event = made(**place, **_struct(made)(json.loads(body)))
     return event
+
+
+def terms_to_text(terms: JobTerms) -> str:
+    """A job's terms, as an event's arguments have them."""
+    return json.dumps(_plain(terms), separators=(",", ":"))
+
+
+def terms_from_text(text: str) -> JobTerms:
+    """The terms that were written."""
+    return JobTerms(**_struct(JobTerms)(json.loads(text)))
 
 
 def plain_arguments(body: str) -> dict[str, Any]:

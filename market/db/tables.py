@@ -228,6 +228,13 @@ class SittingRow(Base):
     since: Mapped[int] = mapped_column(BigInteger)
     until: Mapped[int | None] = mapped_column(BigInteger)  # none: it still has it
     staked_wei: Mapped[int] = mapped_column(Amount())  # in place
+    # What came of it. Credits are kept by seat and attempt: these are their sums.
+    committed: Mapped[int] = mapped_column(Integer)
+    revealed: Mapped[int] = mapped_column(Integer)
+    accepted: Mapped[int] = mapped_column(Integer)
+    score_q32: Mapped[int] = mapped_column(Amount())
+    earned_wei: Mapped[int] = mapped_column(Amount())
+    claimed_wei: Mapped[int] = mapped_column(Amount())
 
     __table_args__ = (Index(None, "trainer", "job"),)
 

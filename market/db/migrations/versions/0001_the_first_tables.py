@@ -288,6 +288,12 @@ def upgrade() -> None:
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=True),
         sa.Column("staked_wei", sa.String(length=39), nullable=False),
+        sa.Column("committed", sa.Integer(), nullable=False),
+        sa.Column("revealed", sa.Integer(), nullable=False),
+        sa.Column("accepted", sa.Integer(), nullable=False),
+        sa.Column("score_q32", sa.String(length=39), nullable=False),
+        sa.Column("earned_wei", sa.String(length=39), nullable=False),
+        sa.Column("claimed_wei", sa.String(length=39), nullable=False),
         sa.ForeignKeyConstraint(["job"], ["jobs.job"], name=op.f("fk_sittings_job"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job", "seat", "ordinal", name=op.f("pk_sittings")),
     )
