@@ -9,10 +9,10 @@ from typing import Final
 from aggregator.acceptance import accept
 from aggregator.centred_clipping import centre
 from aggregator.contribution import Standing, mean_likeness_q16, scores_q32, standings, weights
-from aggregator.gram import GramMatrix
 from aggregator.projection import exam_row, residual_matrix
 from aggregator.rules import Evidence, Rows, chance_q64, record_q16
 from market.protocol.errors import InvalidTerms
+from market.protocol.gram_matrix import GramMatrix
 from market.protocol.rule_terms import MIN_ACCEPTED, ONE_Q16, RuleTerms, StepRule
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from aggregator.gram import GramMatrix
 from aggregator.projection import ExamRow, exam_row, residual_matrix
 from aggregator.rules import Evidence, chance_q64, passes_exam, record_q16
+from market.protocol.gram_matrix import GramMatrix
 from market.protocol.rule_terms import ONE_Q16, RuleTerms
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Final
 
-from aggregator.gram import EXAM, PUBLIC_ROWS, GramMatrix
+from market.protocol.gram_matrix import EXAM, PUBLIC_ROWS, GramMatrix
 
 DEPENDENT_SHIFT: Final = 24
 """A public row of which at most 2^-24 of its square is new is taken for dependent on those before; so is r."""

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.decision import Decision, decide
-from aggregator.gram import GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
 from market.protocol import integer_model
+from market.protocol.gram_matrix import GramMatrix
 from market.protocol.rule_terms import RuleTerms
 
 Model = NDArray[np.int64]

@@ -11,8 +11,8 @@ from math import isqrt
 from typing import Final
 
 from aggregator.centred_clipping import NO_CENTRE, Centre
-from aggregator.gram import Integers
 from aggregator.projection import ExamRow
+from market.protocol.gram_matrix import Integers
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms
 
 Rows = tuple[int, ...]

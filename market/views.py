@@ -1,7 +1,7 @@
 """What the service tells, one class each: the API's answers, what pages are made of, and what the client returns.
 
-Amounts are decimal text in JSON, since programs in other languages read numbers as floats; bytes are 0x text. Moments are
-block timestamps in seconds. Everything is as of the block that `Network` names.
+Amounts are decimal text in JSON, since programs in other languages read numbers as floats; bytes are 0x text. Moments
+are block timestamps in seconds. Everything is as of the block that `Network` names.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Update(View):
 
 
 class GramMatrix(View):
-    """A round's inner products, as the contract had them. Entries are exact, cosines are rounded; none of a zero row."""
+    """A round's inner products as the contract had them: exact, and as cosines, of which a zero row has none."""
 
     job: int
     attempt: int

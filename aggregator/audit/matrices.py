@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import Check, judge
 from aggregator.audit.updates import Fetched, is_sound
-from aggregator.gram import EXAM, PUBLIC_ROWS, GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
 from aggregator.round import Model, ModelVersion, public_rows
 from market.job_history import Attempt
+from market.protocol.gram_matrix import EXAM, PUBLIC_ROWS, GramMatrix
 from market.protocol.identifiers import Seat
 
 Versions = Sequence[ModelVersion] | None

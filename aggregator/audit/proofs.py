@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import Check, differing, judge
-from aggregator.gram import PUBLIC_ROWS, GramMatrix
 from aggregator.proving import proof_context
 from market.chain.events import RoundSettled
 from market.job_history import Attempt
+from market.protocol.gram_matrix import PUBLIC_ROWS, GramMatrix
 from market.protocol.provenance import POINT_BYTES, PublicRows
 from market.protocol.update import CHUNK_BLINDER_BYTES
 from zk.commitment import weighted_sum

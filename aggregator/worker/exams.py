@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.exam import exam_results
-from aggregator.gram import GramMatrix
 from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from market.chain.events import ExamOpened
 from market.chain.records import ExclusionReason
 from market.job_history import Attempt
 from market.protocol.errors import BlockNotFound, CannotUnseal, CorruptBlock, InvalidContent, InvalidExam
 from market.protocol.exam import parse_reference
+from market.protocol.gram_matrix import GramMatrix
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rule_terms import RuleKind
 from market.protocol.seal import SealContext

@@ -14,7 +14,6 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.gram import PUBLIC_ROWS
 from aggregator.proving import STAGES, CommittedModel, ProvenRound, proof_context, prove_round, warm_up
 from aggregator.round import RoundResult, public_rows, run_round
 from aggregator.worker.exams import CollectedExam, OpenedExams, exam_told
@@ -30,6 +29,7 @@ from market.job_history import Attempt, JobHistory
 from market.model_opening import check_job_srs, layout_of
 from market.protocol import integer_model
 from market.protocol.errors import BlockNotFound, ContractRevert, CorruptBlock, InvalidInput
+from market.protocol.gram_matrix import PUBLIC_ROWS
 from market.protocol.identifiers import Digest
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob

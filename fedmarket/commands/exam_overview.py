@@ -70,7 +70,7 @@ def exam_line(terms: JobTerms, attempt: Attempt, gram: bytes | None, records_q16
         return ExamLine(_state(attempt), deposit_wei, records=_records(attempt))
     # Imported here: the compiler behind it takes seconds to load, and a job without an exam does without it.
     from aggregator.exam import exam_results
-    from aggregator.gram import GramMatrix
+    from market.protocol.gram_matrix import GramMatrix
 
     rows = attempt.rows
     try:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aggregator.exam import ExamResults, exam_results
-from aggregator.gram import GramMatrix
 from market.job_history import Attempt, JobHistory
+from market.protocol.gram_matrix import GramMatrix
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aggregator.gram import GramMatrix
 from aggregator.proving import ProvenRound, committed_public_rows, proof_context, round_statement
 from aggregator.round import RoundResult
 from aggregator.worker import AggregatorWorker
@@ -25,6 +24,7 @@ from market.chain.job_market import JobMarket
 from market.chain.packed import unpack_pays
 from market.chain.records import ExclusionReason, RoundProof, Settlement
 from market.protocol.errors import AuditMismatch, ContractRevert
+from market.protocol.gram_matrix import GramMatrix
 from market.protocol.identifiers import Digest, Seat
 from market.storage import Cid
 from tests.integration.marketplace import ON_ANVIL, REWARD_WEI, Marketplace, constant

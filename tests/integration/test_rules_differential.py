@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.decision import Decision, decide
-from aggregator.gram import EXAMINED_ROWS, PUBLIC_ROWS, GramMatrix
 from fedmarket.devnet import Devnet
 from market.chain.artefacts import compile_contracts
 from market.protocol.errors import FedmarketError, InvalidGram, InvalidTerms
+from market.protocol.gram_matrix import EXAMINED_ROWS, PUBLIC_ROWS, GramMatrix
 from market.protocol.rule_terms import Rule, RuleKind, RuleTerms, Weighting
 from tests.unit.aggregator.random_rounds import Round, extreme_round, random_round, random_terms
 from tests.vectors.make_rules import DECISION, TERMS, as_returned, decide_data

@@ -20,7 +20,8 @@ import numpy as np
 from eth_abi import encode
 from eth_utils import function_signature_to_4byte_selector
 
-from aggregator.gram import GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
+from market.protocol.gram_matrix import GramMatrix
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring, StepRule, Weighting
 from tests.unit.aggregator.random_rounds import Round, random_round
 from tests.unit.aggregator.rules_oracle import Refused, decide

@@ -9,8 +9,9 @@ from math import isqrt
 
 import numpy as np
 
-from aggregator.gram import EXAM, EXAMINED_ROWS, PUBLIC_BITS, PUBLIC_ROWS, UPDATE_BITS, GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
 from aggregator.rules import RULES
+from market.protocol.gram_matrix import EXAM, EXAMINED_ROWS, PUBLIC_BITS, PUBLIC_ROWS, UPDATE_BITS, GramMatrix
 from market.protocol.rule_terms import (
     MAX_DIMENSION,
     MAX_ROWS,

@@ -9,10 +9,11 @@ import pytest
 
 from aggregator.decision import Decision, decide
 from aggregator.exam import exam_results
-from aggregator.gram import EXAM, PUBLIC_ROWS, GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
 from aggregator.projection import exam_row
 from aggregator.round import ModelVersion, run_round
 from market.protocol.errors import InvalidGram, InvalidTerms
+from market.protocol.gram_matrix import EXAM, PUBLIC_ROWS, GramMatrix
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring
 
 DIMENSION = 900

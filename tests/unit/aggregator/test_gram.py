@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator import gram
-from aggregator.gram import EXAMINED_ROWS, PUBLIC_BITS, PUBLIC_ROWS, GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
 from market.protocol.errors import InvalidGram
+from market.protocol.gram_matrix import EXAMINED_ROWS, PUBLIC_BITS, PUBLIC_ROWS, GramMatrix
 from tests.unit.aggregator.random_rounds import random_round
 from zk.transcript import packed_length
 

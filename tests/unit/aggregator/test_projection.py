@@ -5,8 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from aggregator.gram import PUBLIC_ROWS, GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
 from aggregator.projection import residual_matrix
+from market.protocol.gram_matrix import PUBLIC_ROWS, GramMatrix
 
 
 def exact_residuals(updates: list[np.ndarray], public: list[np.ndarray]) -> list[list[Fraction]]:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from aggregator import contribution, decision, gram, payouts, projection, rules
 from aggregator.decision import Decision, decide
-from aggregator.gram import PUBLIC_ROWS, gram_matrix
+from aggregator.gram import gram_matrix
 from market.protocol.errors import InvalidTerms
+from market.protocol.gram_matrix import PUBLIC_ROWS
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Scoring
 
 DIMENSION = 400

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from aggregator.decision import Decision, decide
-from aggregator.gram import PUBLIC_ROWS, gram_matrix
+from aggregator.gram import gram_matrix
+from market.protocol.gram_matrix import PUBLIC_ROWS
 from market.protocol.rule_terms import ONE_Q16, Rule, RuleKind, RuleTerms, Weighting
 
 DIMENSION = 300

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from aggregator.gram import GramMatrix
+from market.protocol.gram_matrix import GramMatrix
 from tests.unit.zk.proof_rounds import Round, key, random_blinders
 from zk import reference
 from zk.commitment import Layout

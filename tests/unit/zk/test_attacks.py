@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregator.gram import GramMatrix
 from market.protocol.errors import InvalidGram
+from market.protocol.gram_matrix import GramMatrix
 from tests.unit.zk.cheating import (
     Answers,
     Challenger,

@@ -13,13 +13,14 @@ from eth_utils.crypto import keccak
 from aggregator import payouts
 from aggregator.audit.pay import NO_HASH
 from aggregator.decision import Decision, decide
-from aggregator.gram import GramMatrix, gram_matrix
+from aggregator.gram import gram_matrix
 from aggregator.proving import proof_context
 from aggregator.round import RoundResult, public_rows
 from market.chain import events as on_chain
 from market.chain.packed import hash_of, pack_lifetime, pack_pays, pack_records, pay_hash
 from market.chain.records import NO_UNDO, ExclusionReason, Outcome, Undo, Waiting
 from market.protocol import integer_model
+from market.protocol.gram_matrix import GramMatrix
 from market.protocol.identifiers import Digest, Seat, Wei
 from market.protocol.seal import SealContext, seal
 from market.protocol.terms import NATIVE, PayMode
