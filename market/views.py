@@ -272,6 +272,15 @@ class Sitting(View):
     claimed_wei: Wei
 
 
+class Waiting(View):
+    """A trainer who waits for a seat."""
+
+    job: int
+    trainer: Address
+    stake_wei: Wei
+    since_s: int
+
+
 class TrainerSummary(View):
     """A trainer over all jobs."""
 

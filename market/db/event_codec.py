@@ -48,17 +48,15 @@ def terms_from_text(text: str) -> JobTerms:
     return JobTerms(**_struct(JobTerms)(json.loads(text)))
 
 
-def plain_arguments(body: str) -> dict[str, Any]:
-    """An event's arguments for readers in other languages: amounts as decimal text, which no float can round."""
-    return {name: _exact(name, value) for name, value in json.loads(body).items()}
+def exact(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parsed values for readers in other languages: amounts as decimal text, which no float can round."""
+    return {name: _exact(name, value) for name, value in values.items()}
 
 
 def _exact(name: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {inner: _exact(inner, entry) for inner, entry in value.items()}
-    if name.endswith("_wei"):
-        return str(value)
-    return value
+        return exact(value)
+    return str(value) if name.endswith("_wei") else value
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,65 @@
+"""A job's models, and the disputes about what no proof shows."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from market.db.tables import DisputeRow, JobRow, ModelRow
+from market.queries.jobs import MODEL_ENTRY_BYTES
+from market.queries.paging import Key, Order, Part
+from market.storage import Cid
+from market.views import Dispute, ModelVersion
+
+BY_VERSION = Order((ModelRow.version,))
+
+
+def models(session: Session, job: int, part: Part) -> tuple[list[ModelVersion], Key | None]:
+    """A job's models in order, the initial one first, and where the next part begins."""
+    statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job).where(ModelRow.job == job)
+    rows = session.execute(BY_VERSION.apply(statement, part)).all()
+    found = [_version(row, dimension) for row, dimension in rows[: part.limit]]
+    return found, BY_VERSION.next_key(rows, part, lambda row: row[0])
+
+
+def model(session: Session, job: int, version: int) -> ModelVersion | None:
+    """One model; None where there is none of this number."""
+    statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job)
+    found = session.execute(statement.where(ModelRow.job == job, ModelRow.version == version)).first()
+    return None if found is None else _version(*found)
+
+
+def disputes(session: Session, job: int) -> list[Dispute]:
+    """A job's disputes in order: few, for each costs a bond and stops the job."""
+    rows = session.scalars(select(DisputeRow).where(DisputeRow.job == job).order_by(DisputeRow.ordinal))
+    return [
+        Dispute(
+            job=row.job,
+            attempt=row.attempt,
+            fact=row.fact,
+            seat=row.seat,
+            by=row.by,
+            bond_wei=row.bond_wei,
+            answer_until_s=row.answer_until_s,
+            holding=row.holding,
+            failing=row.failing,
+            verdict=row.verdict,
+            burned_wei=row.burned_wei,
+            opened_s=row.opened_s,
+            resolved_s=row.resolved_s,
+        )
+        for row in rows
+    ]
+
+
+def _version(row: ModelRow, dimension: int) -> ModelVersion:
+    size_bytes = MODEL_ENTRY_BYTES * dimension
+    return ModelVersion(
+        job=row.job,
+        version=row.version,
+        round=row.round,
+        attempt=row.attempt,
+        cid=str(Cid.from_digest(row.content, size_bytes)),
+        size_bytes=size_bytes,
+        commitment=row.commitment,
+    )

@@ -1,0 +1,64 @@
+"""Lists in parts: each is asked for by the key of the last entry before it, so that none is skipped or repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple
+
+from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+
+R = TypeVar("R")
+Columns = TypeVarTuple("Columns")
+
+MOST = 200
+"""Entries of one part at most."""
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a list is asked for.
+
+    Attributes:
+        limit: how many entries at most, 1 to MOST.
+        after: the key of the last entry before it; None for the first part.
+    """
+
+    limit: int = 50
+    after: Key | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """By which columns a list is sorted: together they name one row.
+
+    Attributes:
+        columns: the most important first.
+        descending: whether the largest comes first.
+    """
+
+    columns: tuple[InstrumentedAttribute[Any], ...]
+    descending: bool = False
+
+    def apply(self, statement: Select[*Columns], part: Part) -> Select[*Columns]:
+        """The statement for this part, and one entry more, which tells whether there is another."""
+        if part.after is not None:
+            statement = statement.where(self._beyond(part.after))
+        ordered = (column.desc() if self.descending else column.asc() for column in self.columns)
+        return statement.order_by(*ordered).limit(part.limit + 1)
+
+    def next_key(self, rows: Sequence[R], part: Part, row_of: Any = lambda row: row) -> Key | None:
+        """The key at which the next part begins; None where the list is over."""
+        if len(rows) <= part.limit:
+            return None
+        last = row_of(rows[part.limit - 1])
+        return tuple(getattr(last, column.key) for column in self.columns)
+
+    def _beyond(self, after: Key) -> ColumnElement[bool]:
+        # Bound one by one, so that a column's own type writes its value.
+        values = tuple_(*after, types=[column.type for column in self.columns])
+        place = tuple_(*self.columns)
+        return place < values if self.descending else place > values
