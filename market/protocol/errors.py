@@ -24,6 +24,16 @@ FedmarketError
 │   ├── ContractRevert          a custom error of the contract, decoded, with its arguments
 │   ├── TransactionLost         replaced or dropped before it was mined
 │   └── ChainTimeout            not mined or not confirmed in time
+├── NotFound                    the market's service has nothing of that name
+├── NotSignedIn                 a request that takes a sign-in came without one that holds
+│   └── SignInRefused           a message or its signature is not what this service asked to be signed
+├── NotAllowed                  signed in, as an account whom it does not concern
+├── TooLarge                    more bytes than the service takes at once
+│   └── OverQuota               more than it takes of one account
+├── ServiceError                a market's service, or the way to it, as its clients meet it
+│   ├── ServiceUnreachable      nothing answers at that address, or no market
+│   ├── ServiceRefused          it said no, and why
+│   └── FalseTransaction        it prepared another transaction than the one asked for
 ├── PhaseClosed                 the phase that an action belongs to is over or has not begun
 └── AuditMismatch               what the chain says is not what recomputing gives
 """
@@ -154,6 +164,54 @@ class TransactionLost(ChainError):
 
 class ChainTimeout(ChainError):
     """A transaction was not mined, or not confirmed, in the time allowed."""
+
+
+class NotFound(FedmarketError):
+    """The service has nothing of that name."""
+
+
+class NotSignedIn(FedmarketError):
+    """A request that takes a sign-in came without one, or with one that is over."""
+
+
+class SignInRefused(NotSignedIn):
+    """A message that this service did not ask to be signed, or a signature that is not its account's."""
+
+
+class NotAllowed(FedmarketError):
+    """The request concerns another account than the one that signed in."""
+
+
+class TooLarge(FedmarketError):
+    """More bytes than the service takes in one request."""
+
+
+class OverQuota(TooLarge):
+    """More bytes than the service keeps for one account that are in no job yet."""
+
+
+class ServiceError(FedmarketError):
+    """A market's service, or the way to it, failed a client."""
+
+
+class ServiceUnreachable(ServiceError):
+    """Nothing answers at the address given, or what answers is no market."""
+
+
+class ServiceRefused(ServiceError):
+    """The service said no: its status, the problem's type, and for each field at fault what is wrong with it."""
+
+    def __init__(self, status: int, kind: str, detail: str, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        fields = "".join(f"; {field}: {problem}" for field, problem in errors)
+        super().__init__(f"the market refused ({status}): {detail}{fields}")
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+
+
+class FalseTransaction(ServiceError):
+    """The service prepared another transaction than the one that was asked for: it must not be signed."""
 
 
 class PhaseClosed(FedmarketError):

@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO, cast
 
 from market.protocol.errors import BlockNotFound, InvalidContent
 from market.storage.cid import Cid
 from market.storage.durable_file import disk_errors, locked, make_folder, sync_folder, write_file
-from market.storage.file_dag import build_file, file_size, read_file, walk_blocks
+from market.storage.file_dag import build_file, file_size, read_file, read_range, walk_blocks
 from market.storage.flat_blocks import FlatBlocks
 from market.storage.pin_files import PinFiles
 
@@ -56,6 +57,26 @@ class EmbeddedStore:
         """Keep some bytes and return their CID; durable when this returns."""
         return self.add(io.BytesIO(data))
 
+    def add_as(self, cid: Cid, stream: BinaryIO) -> int:
+        """Keep a stream's content if it has this CID, and return its length in bytes; durable when this returns.
+
+        The content waits in a file without a name, which is gone with its writer: nothing of what has another CID, or
+        of a stream that breaks off, is ever among the blocks.
+
+        Raises:
+            InvalidContent: it has another CID; nothing of it is kept.
+        """
+        self._prepare()
+        with disk_errors(self.root), TemporaryFile(dir=self.root) as spool:
+            found = build_file(cast("BinaryIO", _Copied(stream, spool)), lambda block_cid, block: None)
+            if found != cid:
+                raise InvalidContent(str(cid), f"the bytes sent are {found}")
+            size_bytes = spool.tell()
+            spool.seek(0)
+            with self._writing() as batch:
+                build_file(spool, batch.put)
+        return size_bytes
+
     def put_blocks(self, unverified_blocks: Iterable[tuple[Cid, bytes]]) -> int:
         """Keep single blocks and return how many came; durable when this returns.
 
@@ -81,6 +102,10 @@ class EmbeddedStore:
     def open(self, cid: Cid) -> Iterator[bytes]:
         """The content in order, in verified pieces."""
         return read_file(cid, self.get_block)
+
+    def open_range(self, cid: Cid, first: int, last: int) -> Iterator[bytes]:
+        """The content's bytes from `first` to `last`, both included, in verified pieces; no other leaf is read."""
+        return read_range(cid, self.get_block, first, last)
 
     def read(self, cid: Cid, limit_bytes: int) -> bytes:
         """The whole content in memory.
@@ -143,6 +168,17 @@ class EmbeddedStore:
     def pins(self) -> Mapping[Cid, frozenset[str]]:
         """Every pinned root with its reasons."""
         return self._pins.all()
+
+    def check_writable(self) -> None:
+        """See that something can be kept.
+
+        Raises:
+            StorageError: nothing can.
+        """
+        self._prepare()
+        with disk_errors(self.root), TemporaryFile(dir=self.root) as probe:
+            probe.write(bytes(1))
+            probe.flush()
 
     def collect_garbage(self, grace_s: float = GRACE_S) -> Collected:
         """Remove blocks that no pin reaches and that were last added at least `grace_s` seconds ago.
@@ -222,3 +258,16 @@ class _Batch:
         # Also folders that another writer created a moment ago and has yet to sync.
         for folder in [*sorted(self._folders), self._blocks.folder]:
             sync_folder(folder)
+
+
+class _Copied:
+    """A stream that is written down as it is read; nothing else is asked of it."""
+
+    def __init__(self, stream: BinaryIO, copy: IO[bytes]) -> None:
+        self._stream, self._copy = stream, copy
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most so many."""
+        data = self._stream.read(size)
+        self._copy.write(data)
+        return data

@@ -157,6 +157,40 @@ def read_file(root: Cid, get_block: GetBlock) -> Iterator[bytes]:
             yield node.data
 
 
+def read_range(root: Cid, get_block: GetBlock, first: int, last: int) -> Iterator[bytes]:
+    """The file's bytes from `first` to `last`, both included, block by block; parts outside are not fetched.
+
+    Checked as `read_file` checks it. What lies beyond the file's end is left out.
+    """
+    node = decode_block(root, get_block(root))
+    blocks_left = FREE_BLOCKS + node.size_bytes // PART_BYTES
+    start = 0
+    yield from _overlap(node.data, start, first, last)
+    pending = [(start + len(node.data), iter(node.subtrees))]
+    while pending:
+        start, subtrees = pending.pop()
+        subtree = next(subtrees, None)
+        if subtree is None:
+            continue
+        pending.append((start + subtree.size_bytes, subtrees))
+        if start > last or start + subtree.size_bytes <= first:
+            continue
+        _check_depth(root, len(pending))
+        blocks_left -= 1
+        if blocks_left < 0:
+            raise InvalidContent(str(root), f"it is cut into parts of far less than {PART_BYTES} bytes each")
+        node = _fetch(subtree, get_block)
+        yield from _overlap(node.data, start, first, last)
+        pending.append((start + len(node.data), iter(node.subtrees)))
+
+
+def _overlap(data: bytes, start: int, first: int, last: int) -> Iterator[bytes]:
+    """What of these bytes, which begin at `start`, is between `first` and `last`."""
+    part = data[max(0, first - start) : max(0, last + 1 - start)]
+    if part:
+        yield part
+
+
 def file_size(root: Cid, get_block: GetBlock) -> int:
     """Length of the file in bytes by its root's account, which `read_file` then holds it to."""
     return decode_block(root, get_block(root)).size_bytes

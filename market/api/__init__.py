@@ -1,0 +1,1 @@
+"""The market over HTTP: one module a noun, each with its router."""

@@ -1,0 +1,44 @@
+"""What paths and queries name: numbers that a database can hold, and accounts as the chain writes them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from eth_utils.address import to_checksum_address
+from fastapi import Path, Query
+from pydantic import AfterValidator
+
+from market.protocol.errors import NotFound
+
+LARGEST = (1 << 53) - 1
+"""The largest integer that every reader of JSON has."""
+
+ADDRESS = "^0x[0-9a-fA-F]{40}$"
+SAMPLE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+
+JobPath = Annotated[int, Path(ge=0, le=LARGEST, description="The job's number.", examples=[0])]
+AttemptPath = Annotated[int, Path(ge=0, le=LARGEST, description="The attempt's number.", examples=[0])]
+VersionPath = Annotated[int, Path(ge=0, le=LARGEST, description="Counted from the initial model, 0.", examples=[0])]
+AddressPath = Annotated[str, Path(pattern=ADDRESS, examples=[SAMPLE]), AfterValidator(to_checksum_address)]
+
+JobQuery = Annotated[int | None, Query(ge=0, le=LARGEST, description="Of this job only.")]
+AttemptQuery = Annotated[int | None, Query(ge=0, le=LARGEST, description="Of this attempt only.")]
+
+
+def _checksummed(address: str | None) -> str | None:
+    return None if address is None else to_checksum_address(address)
+
+
+AddressQuery = Annotated[
+    str | None, Query(pattern=ADDRESS, description="Of this account only.", examples=[SAMPLE]), AfterValidator(_checksummed)
+]
+
+
+def found(thing: object, what: str) -> None:
+    """See that something is there.
+
+    Raises:
+        NotFound: it is not.
+    """
+    if thing is None:
+        raise NotFound(what)

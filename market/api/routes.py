@@ -1,0 +1,10 @@
+"""All routers, in the order in which the API describes them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from market.api import health
+
+ROUTERS: tuple[APIRouter, ...] = (health.router,)
+"""Each has its whole path in itself: what is counted and logged of a request is its route's path."""

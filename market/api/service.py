@@ -1,0 +1,50 @@
+"""What a request works with: one of each, made by `market.app` and shared by all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from market.api.metrics import Metrics
+from market.chain.connection import Chain
+from market.chain.deployment import Deployment
+from market.chain.job_market import JobMarket
+from market.settings import Settings
+from market.storage import EmbeddedStore
+
+CHAIN_PATIENCE_S = 5.0
+"""How long a request waits for the node."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service's parts.
+
+    Attributes:
+        settings: what it was told.
+        engine: of the database.
+        store: where contents are.
+        deployment: which contracts.
+        market: the contract, for what rows do not say.
+        metrics: what is counted.
+        stopping: set when the service is asked to end: streams close then.
+        now: the wall clock in whole seconds.
+    """
+
+    settings: Settings
+    engine: Engine
+    store: EmbeddedStore
+    deployment: Deployment
+    market: JobMarket
+    metrics: Metrics
+    stopping: threading.Event = field(default_factory=threading.Event)
+    now: Callable[[], int] = lambda: int(time.time())
+
+    @property
+    def chain(self) -> Chain:
+        """The connection to the node."""
+        return self.market.chain
