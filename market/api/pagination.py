@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
 
 from market.protocol.errors import InvalidInput
+from market.queries.paging import MOST, Order, Part
+from market.views import Page
 
 DEFAULT_LIMIT = 50
-MAX_LIMIT = 200
 MAX_CURSOR = 400
 MAX_PARTS = 8
-INTEGER_LIMIT = 1 << 63
 
 Item = TypeVar("Item")
-Row = TypeVar("Row")
+
 Key = tuple[int | str, ...]
-
-
-class Page(BaseModel, Generic[Item]):
-    """A part of a list, and where it goes on."""
-
-    model_config = ConfigDict(frozen=True)
-
-    items: list[Item]
-    next: Annotated[str | None, Field(description="Pass it as `cursor` for the next page; null on the last one.")]
 
 
 @dataclass(frozen=True)
@@ -45,28 +34,20 @@ class PageQuery:
     limit: int
     after: Key | None
 
-    def key(self, *kinds: type[int] | type[str]) -> Any:
-        """The key after which to go on, its parts of these types; None for the beginning.
+    def part(self, order: Order) -> Part:
+        """What the database is asked for, of a list in this order.
 
         Raises:
             InvalidInput: the cursor is another list's.
         """
-        if self.after is None:
-            return None
-        if tuple(map(type, self.after)) != kinds:
+        if self.after is not None and not order.has(self.after):
             raise InvalidInput("cursor: it is another list's: pass on what this list's `next` said")
-        return self.after
+        return Part(self.limit, self.after)
 
-    def page(self, rows: Sequence[Row], key: Callable[[Row], Key], shown: Callable[[Row], Item]) -> Page[Item]:
-        """Make a page of rows.
 
-        Args:
-            rows: one more than `limit` where there are so many: that is how it is known that the list goes on.
-            key: of a row.
-            shown: what is answered of a row.
-        """
-        items = [shown(row) for row in rows[: self.limit]]
-        return Page(items=items, next=encode_cursor(key(rows[self.limit - 1])) if len(rows) > self.limit else None)
+def page_of(items: list[Item], next_key: Key | None) -> Page[Item]:
+    """The page of these entries, and the cursor of the one after it."""
+    return Page(items=items, next=None if next_key is None else encode_cursor(next_key))
 
 
 def encode_cursor(key: Key) -> str:
@@ -92,13 +73,13 @@ def decode_cursor(unverified_cursor: str) -> Key:
 
 def _is_part(value: object) -> bool:
     if type(value) is int:
-        return abs(value) < INTEGER_LIMIT
+        return True
     # No database keeps a zero character, and PostgreSQL refuses one; lone surrogates are no text.
     return type(value) is str and "\0" not in value and value.isprintable()
 
 
 def _page_query(
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Entries a page.")] = DEFAULT_LIMIT,
+    limit: Annotated[int, Query(ge=1, le=MOST, description="Entries a page.")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before.")] = None,
 ) -> PageQuery:
     return PageQuery(limit, None if cursor is None else decode_cursor(cursor))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from eth_utils.address import to_checksum_address
 from fastapi import Path, Query
 from pydantic import AfterValidator
 
 from market.protocol.errors import NotFound
+
+T = TypeVar("T")
 
 LARGEST = (1 << 53) - 1
 """The largest integer that every reader of JSON has."""
@@ -30,15 +32,18 @@ def _checksummed(address: str | None) -> str | None:
 
 
 AddressQuery = Annotated[
-    str | None, Query(pattern=ADDRESS, description="Of this account only.", examples=[SAMPLE]), AfterValidator(_checksummed)
+    str | None,
+    Query(pattern=ADDRESS, description="Of this account only.", examples=[SAMPLE]),
+    AfterValidator(_checksummed),
 ]
 
 
-def found(thing: object, what: str) -> None:
-    """See that something is there.
+def there(thing: T | None, what: str) -> T:
+    """The thing that was asked for.
 
     Raises:
-        NotFound: it is not.
+        NotFound: there is none.
     """
     if thing is None:
-        raise NotFound(what)
+        raise NotFound(f"there is no {what}")
+    return thing

@@ -12,15 +12,14 @@ from market.queries.jobs import bond_view
 from market.queries.paging import Key, Order, Part
 from market.views import AggregatorSummary, Bond
 
+BY_ADDRESS = Order((BondRow.aggregator,))
 BY_JOB = Order((BondRow.job,), descending=True)
 ENDED = ("settled", "skipped", "expired", "undone")
 
 
 def aggregators(session: Session, part: Part) -> tuple[list[AggregatorSummary], Key | None]:
     """Everybody who ever bonded, by address, and where the next part begins."""
-    some = select(BondRow.aggregator).group_by(BondRow.aggregator).order_by(BondRow.aggregator).limit(part.limit + 1)
-    if part.after is not None:
-        some = some.where(BondRow.aggregator > part.after[0])
+    some = BY_ADDRESS.apply(select(BondRow.aggregator).group_by(BondRow.aggregator), part)
     addresses: Sequence[str] = session.scalars(some).all()
     shown = addresses[: part.limit]
     return _summaries(session, shown), ((shown[-1],) if len(addresses) > part.limit else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from market.db.event_codec import exact
@@ -78,11 +78,14 @@ def events(session: Session, wanted: EventFilter, part: Part) -> tuple[list[Chai
     return found, IN_ORDER.next_key(rows, part, lambda row: row[0])
 
 
-def last_key(session: Session) -> Key:
-    """The place of the last event; before all of them where there is none."""
-    columns = (EventRow.block_number, EventRow.log_index, EventRow.part)
-    row = session.execute(select(*columns).order_by(*(column.desc() for column in columns)).limit(1)).first()
-    return (-1, -1, -1) if row is None else tuple(row)
+def last_event(session: Session, up_to: Key | None = None) -> EventPlace | None:
+    """The place of the last event, of those up to a place where one is given; None where there is none."""
+    columns = IN_ORDER.columns
+    statement = select(*columns, BlockRow.hash).join(BlockRow, BlockRow.number == EventRow.block_number)
+    if up_to is not None:
+        statement = statement.where(tuple_(*columns) <= tuple_(*up_to, types=[column.type for column in columns]))
+    row = session.execute(statement.order_by(*(column.desc() for column in columns)).limit(1)).first()
+    return None if row is None else EventPlace(row[0], row[3][:HASH_BYTES], row[1], row[2])
 
 
 def kept_block(session: Session, place: EventPlace) -> int | None:

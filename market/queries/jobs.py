@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from market.db.event_codec import exact, terms_from_text
 from market.db.service_tables import DocumentRow
 from market.db.tables import AttemptRow, BondRow, JobRow
-from market.protocol.terms import JobTerms
 from market.queries.attempts import attempt_view
 from market.queries.network import now_s
 from market.queries.paging import Key, Order, Part
@@ -119,10 +118,9 @@ def job(session: Session, number: int) -> Job | None:
     )
 
 
-def terms_of(session: Session, number: int) -> JobTerms | None:
-    """A job's terms as it was opened with; None where there is no such job."""
-    text = session.scalar(select(JobRow.terms).where(JobRow.job == number))
-    return None if text is None else terms_from_text(text)
+def exists(session: Session, number: int) -> bool:
+    """Whether there is a job of this number."""
+    return session.scalar(select(JobRow.job).where(JobRow.job == number)) is not None
 
 
 def bond_view(row: BondRow) -> Bond:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from market.db.tables import CreditRow, MovementRow
 from market.queries.paging import Key, Order, Part
 from market.views import Credit, Movement
+
+
+class Flow(StrEnum):
+    """Which way money went."""
+
+    DEPOSITED = "deposited"
+    PAID = "paid"
+    REFUNDED = "refunded"
+    BURNED = "burned"
+
 
 BY_SEAT = Order((CreditRow.attempt, CreditRow.seat))
 BY_PLACE = Order((MovementRow.block_number, MovementRow.log_index))
@@ -35,7 +47,7 @@ def credits(
 
 
 def movements(
-    session: Session, part: Part, job: int | None = None, account: str | None = None, flow: str | None = None
+    session: Session, part: Part, job: int | None = None, account: str | None = None, flow: Flow | None = None
 ) -> tuple[list[Movement], Key | None]:
     """What moved, in the order of the chain, and where the next part begins. Arguments narrow it down."""
     statement = select(MovementRow)
@@ -44,7 +56,7 @@ def movements(
     if account is not None:
         statement = statement.where(MovementRow.account == account)
     if flow is not None:
-        statement = statement.where(MovementRow.flow == flow)
+        statement = statement.where(MovementRow.flow == flow.value)
     rows = session.scalars(BY_PLACE.apply(statement, part)).all()
     return [_movement(row) for row in rows[: part.limit]], BY_PLACE.next_key(rows, part)
 

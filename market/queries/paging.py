@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, SmallInteger, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
+
+from market.db.base import Amount
 
 R = TypeVar("R")
 Columns = TypeVarTuple("Columns")
@@ -43,6 +45,11 @@ class Order:
     columns: tuple[InstrumentedAttribute[Any], ...]
     descending: bool = False
 
+    def has(self, unverified_key: Key) -> bool:
+        """Whether a key can be one of this list: as many parts, each of which its column can hold."""
+        columns = self.columns
+        return len(unverified_key) == len(columns) and all(map(_can_hold, columns, unverified_key))
+
     def apply(self, statement: Select[*Columns], part: Part) -> Select[*Columns]:
         """The statement for this part, and one entry more, which tells whether there is another."""
         if part.after is not None:
@@ -62,3 +69,14 @@ class Order:
         values = tuple_(*after, types=[column.type for column in self.columns])
         place = tuple_(*self.columns)
         return place < values if self.descending else place > values
+
+
+def _can_hold(column: InstrumentedAttribute[Any], value: object) -> bool:
+    # PostgreSQL refuses a number that its column cannot hold even where it is only compared.
+    kind = column.type
+    if isinstance(kind, Amount):
+        return type(value) is int and 0 <= value < 1 << 128
+    if isinstance(kind, Integer):
+        bits = 15 if isinstance(kind, SmallInteger) else 63 if isinstance(kind, BigInteger) else 31
+        return type(value) is int and abs(value) < 1 << bits
+    return type(value) is str

@@ -16,6 +16,7 @@ from market.views import Q32, Sitting, TrainerSummary, Waiting
 PART_DIGITS = 13
 """Amounts are added up in parts of so many digits: their sums fit a database's integers, and no digit is lost."""
 
+BY_ADDRESS = Order((SittingRow.trainer,))
 BY_SITTING = Order((SittingRow.job, SittingRow.seat, SittingRow.ordinal), descending=True)
 
 
@@ -36,9 +37,7 @@ def waiting(session: Session, job: int) -> list[Waiting]:
 
 def trainers(session: Session, part: Part) -> tuple[list[TrainerSummary], Key | None]:
     """Everybody who ever had a seat, by address, and where the next part begins."""
-    some = select(SittingRow.trainer).group_by(SittingRow.trainer).order_by(SittingRow.trainer).limit(part.limit + 1)
-    if part.after is not None:
-        some = some.where(SittingRow.trainer > part.after[0])
+    some = BY_ADDRESS.apply(select(SittingRow.trainer).group_by(SittingRow.trainer), part)
     addresses: Sequence[str] = session.scalars(some).all()
     shown = addresses[: part.limit]
     return _summaries(session, shown), ((shown[-1],) if len(addresses) > part.limit else None)
