@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from market.api import health
+from market.api import content, health, posting, sign_in
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (content.router, posting.router, sign_in.router, health.router)
 """Each has its whole path in itself: what is counted and logged of a request is its route's path."""
