@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "aggregator": LazyCommand("fedmarket.commands.aggregator", "aggregator", "Settle rounds (aggregators)."),
     "attestor": LazyCommand("fedmarket.commands.attestor", "attestor", "Answer disputes of fact (attestors)."),
     "dispute": LazyCommand("fedmarket.commands.dispute", "dispute", "Dispute what no proof shows (trainers, owners)."),
+    "market": LazyCommand("fedmarket.commands.market", "market", "Serve the market over HTTP (anyone)."),
     "model": LazyCommand("fedmarket.commands.model", "model", "Check models against the chain (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
     "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),

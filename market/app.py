@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -48,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         deployment=deployment,
         market=deployment.connect(chain),
         metrics=Metrics(),
+        upload_threads=CapacityLimiter(settings.uploads_at_once),
     )
     service.metrics.watch_lag(lambda: lag_or_none(service))
     return application(service)

@@ -19,18 +19,12 @@ from market.chain.events import JobOpened
 from market.chain.transactions import Finality, Receipt
 from market.protocol.errors import ChainError, InvalidInput
 from market.protocol.identifiers import Digest
-from market.protocol.job_spec import JobSpec, load_spec
+from market.protocol.job_spec import ANY_NORM, ANY_ROOT, JobSpec, load_spec
 from market.protocol.terms import NO_ROOT, JobTerms
 from trainer_client.data import Dataset
 from trainer_client.exam import load_slice
 from trainer_client.job_model import JobModel
 from trainer_client.training import Progress
-
-ANY_ROOT = bytes([1]) * 32
-"""Stands for the exam's root while the other terms are looked at."""
-
-ANY_NORM = 10
-"""Stands for the norm of one training meanwhile."""
 
 
 @click.command()

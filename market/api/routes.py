@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from market.api import aggregators, events, health, jobs, trainers
+from market.api import aggregators, content, events, health, jobs, posting, sign_in, trainers
 
 ROUTERS: tuple[APIRouter, ...] = (
     jobs.router,
     trainers.router,
     aggregators.router,
     events.router,
+    content.router,
+    posting.router,
+    sign_in.router,
     health.router,
 )
 """Each has its whole path in itself: what is counted and logged of a request is its route's path."""

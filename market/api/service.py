@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
 from market.api.metrics import Metrics
@@ -31,6 +32,7 @@ class Service:
         deployment: which contracts.
         market: the contract, for what rows do not say.
         metrics: what is counted.
+        upload_threads: uploads have threads of their own: slow ones must not keep readers waiting.
         stopping: set when the service is asked to end: streams close then.
         now: the wall clock in whole seconds.
     """
@@ -41,6 +43,7 @@ class Service:
     deployment: Deployment
     market: JobMarket
     metrics: Metrics
+    upload_threads: CapacityLimiter
     stopping: threading.Event = field(default_factory=threading.Event)
     now: Callable[[], int] = lambda: int(time.time())
 

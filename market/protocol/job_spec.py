@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from market.protocol.dispute_spec import DisputesSection
 from market.protocol.entry_spec import NO_ENTRY, EntrySection
-from market.protocol.errors import InvalidExam, InvalidJobSpec, InvalidModel
+from market.protocol.errors import FedmarketError, InvalidExam, InvalidJobSpec, InvalidModel
 from market.protocol.exam import MAX_SECRET_SLICES
 from market.protocol.exam_spec import ExamDocument, ExamSection
 from market.protocol.identifiers import Wei
@@ -23,6 +25,11 @@ from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, NO_ROOT, JobTerm
 
 MAX_SPEC_BYTES = 256 * 1024
 """A published spec is one block of storage, so that its digest alone names it."""
+
+ANY_DIMENSION = 1_000
+ANY_ROOT = bytes([1]) * 32
+ANY_NORM = 10
+"""Stand for the model's length, the exam's root and the norm of one training while the other terms are looked at."""
 
 FORMAT: Literal["fedmarket/job/1"] = "fedmarket/job/1"
 
@@ -163,6 +170,15 @@ class JobSpec(Section):
         terms.check()
         return terms
 
+    def draft_terms(self, now_s: int) -> JobTerms:
+        """The terms as far as they can be told without model and exam, for a job posted at this block timestamp.
+
+        Raises:
+            InvalidTerms: values that are well formed but cannot hold together.
+        """
+        draft = self.with_norm(ANY_NORM) if self.rules.needs_norm or self.exam is not None else self
+        return draft.to_terms(ANY_DIMENSION, now_s, NO_ROOT if self.exam is None else ANY_ROOT)
+
     def with_norm(self, norm: int) -> JobSpec:
         """The same job, with what its rules leave open about norms chosen for updates of about this norm."""
         return self.model_copy(update={"rules": self.rules.with_norm(norm)})
@@ -191,6 +207,33 @@ def parse_spec(unverified_spec: Any) -> JobSpec:
     return spec
 
 
+def spec_problems(unverified_spec: Any, now_s: int) -> list[FedmarketError]:
+    """All that is wrong with a spec, as far as that can be seen without its model: none where it can be posted.
+
+    Args:
+        unverified_spec: parsed YAML or JSON.
+        now_s: the block timestamp at which it would be posted.
+    """
+    try:
+        spec = JobSpec.model_validate(unverified_spec)
+    except ValidationError as error:
+        return [_problem(problem) for problem in error.errors()]
+    found: list[FedmarketError] = []
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: _check_exam(spec),
+        lambda: _check_trainers(spec),
+        lambda: spec.entry.check(spec.periods.enrol_s, spec.periods.block_time_s),
+        (lambda: None) if spec.disputes is None else spec.disputes.check,
+        lambda: spec.draft_terms(now_s),
+    )
+    for check in checks:
+        try:
+            check()
+        except FedmarketError as error:
+            found.append(error)
+    return found
+
+
 def load_spec(path: Path) -> JobSpec:
     """Read a spec from a YAML file.
 
@@ -209,7 +252,10 @@ def load_spec(path: Path) -> JobSpec:
 
 
 def _first_problem(error: ValidationError) -> InvalidJobSpec:
-    problem = error.errors()[0]
+    return _problem(error.errors()[0])
+
+
+def _problem(problem: ErrorDetails) -> InvalidJobSpec:
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":

@@ -1,0 +1,217 @@
+"""Contents by name: taken in as a stream, and only under the name that their bytes have; given out in ranges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, BinaryIO, cast
+
+import anyio
+from anyio import from_thread, to_thread
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from market.api.dependencies import AccountDep, ServiceDep, StoreDep
+from market.api.openapi import problems
+from market.api.service import Service
+from market.api.shapes import HeldContent
+from market.protocol.errors import BlockNotFound, InvalidInput, TooLarge
+from market.storage import Cid, EmbeddedStore
+from market.uploads import Uploads
+
+PREFIX = "/api/v1/content"
+OCTETS = "application/octet-stream"
+IDLE_S = 30.0
+"""How long an upload may stand still."""
+
+CACHE_CONTROL = "public, max-age=31536000, immutable"
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+EXAMPLE = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+
+router = APIRouter(prefix=PREFIX, tags=["content"])
+
+
+def _cid(
+    cid: Annotated[
+        str, Path(pattern="^b[a-z2-7]{58}$", description="A CID of version 1 in base32.", examples=[EXAMPLE])
+    ],
+) -> Cid:
+    return Cid.parse(cid)
+
+
+CidDep = Annotated[Cid, Depends(_cid)]
+
+BYTES_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+BYTES_ANSWER: dict[int | str, dict[str, object]] = {
+    200: {"description": "All of it.", "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "The range.", "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "It is what you have: content under a CID never changes."},
+}
+
+
+@router.put(
+    "/{cid}",
+    status_code=201,
+    response_model=HeldContent,
+    openapi_extra=BYTES_BODY,
+    responses=problems(401, 408, 411, 415, 503, 507),
+)
+async def put_content(cid: CidDep, account: AccountDep, service: ServiceDep, request: Request) -> Response:
+    """Upload content. It is kept if its bytes have this CID (`ipfs add --cid-version=1`), and nothing of it else."""
+    _check_announced(request, service)
+    uploads = uploads_of(service)
+    body = _Body(request.stream(), service.settings.upload_limit_bytes)
+    try:
+        await to_thread.run_sync(uploads.check_room, account, int(request.headers.get("content-length", "0")))
+        size_bytes = await to_thread.run_sync(
+            service.store.add_as, cid, cast("BinaryIO", body), limiter=service.upload_threads
+        )
+        await to_thread.run_sync(uploads.claim, account, {cid: size_bytes}, service.now())
+    except BaseException:
+        service.metrics.refused_uploads.inc()
+        raise
+    service.metrics.uploads.inc()
+    service.metrics.uploaded_bytes.inc(size_bytes)
+    held = HeldContent(cid=str(cid), size_bytes=size_bytes)
+    return JSONResponse(held.model_dump(), 201, {"Location": f"{PREFIX}/{cid}"})
+
+
+@router.get("/{cid}", response_class=Response, responses={**BYTES_ANSWER, **problems(404, 416)})
+def get_content(cid: CidDep, store: StoreDep, request: Request) -> Response:
+    """Download content, or a range of it. Every block is checked against its hash before it is sent."""
+    return content_response(request, store, cid)
+
+
+@router.head("/{cid}", response_class=Response, responses={**BYTES_ANSWER, **problems(404, 416)})
+def head_content(cid: CidDep, store: StoreDep, request: Request) -> Response:
+    """Whether content is held, and how long it is."""
+    return content_response(request, store, cid)
+
+
+def uploads_of(service: Service) -> Uploads:
+    """What takes uploads in."""
+    return Uploads(service.engine, service.store, service.settings.upload_quota_bytes)
+
+
+def content_response(request: Request, store: EmbeddedStore, cid: Cid, name: str | None = None) -> Response:
+    """The bytes that a request asks for.
+
+    Args:
+        request: its method, `Range`, `If-Range` and `If-None-Match` are looked at.
+        store: where the content is.
+        cid: which.
+        name: what a browser calls the file; the CID by default.
+
+    Raises:
+        BlockNotFound: not all of it is held.
+        HTTPException: the range is beyond its end.
+    """
+    if not store.has(cid):
+        raise BlockNotFound(str(cid), "this store")
+    size_bytes = store.size(cid)
+    headers = _headers(cid, name)
+    if headers["ETag"] in _tags(request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    asked = _asked_range(request, headers["ETag"], size_bytes)
+    first, last = asked or (0, size_bytes - 1)
+    headers["Content-Length"] = str(last + 1 - first)
+    if asked:
+        headers["Content-Range"] = f"bytes {first}-{last}/{size_bytes}"
+    status = 206 if asked else 200
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=OCTETS)
+    return StreamingResponse(store.open_range(cid, first, last), status, headers, OCTETS)
+
+
+def _headers(cid: Cid, name: str | None) -> dict[str, str]:
+    return {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": CACHE_CONTROL,
+        "Content-Disposition": f'attachment; filename="{name or cid}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+        "ETag": f'"{cid}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _tags(listed: str) -> set[str]:
+    return {tag.strip().removeprefix("W/") for tag in listed.split(",")}
+
+
+def _asked_range(request: Request, etag: str, size_bytes: int) -> tuple[int, int] | None:
+    """First and last byte asked for; None for all of them, also where the header is none that is known here."""
+    asked = _RANGE.fullmatch(request.headers.get("range", ""))
+    if asked is None or asked[0] == "bytes=-" or request.headers.get("if-range", etag) != etag:
+        return None
+    if asked[1] == "":
+        first, last = max(0, size_bytes - int(asked[2])), size_bytes - 1
+    else:
+        first, last = int(asked[1]), min(size_bytes - 1, int(asked[2] or size_bytes))
+        if asked[2] and int(asked[2]) < first:
+            return None
+    if first > last:
+        raise HTTPException(416, f"there are {size_bytes} bytes", {"Content-Range": f"bytes */{size_bytes}"})
+    return first, last
+
+
+def _check_announced(request: Request, service: Service) -> None:
+    """See what can be seen before the first byte has come.
+
+    Raises:
+        TooLarge: it says that it is longer than the limit.
+        HTTPException: it says that it is of another type, or compressed.
+    """
+    if request.headers.get("content-type", OCTETS).partition(";")[0].strip().lower() != OCTETS:
+        raise HTTPException(415, f"expected Content-Type: {OCTETS}", {"Accept": OCTETS})
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise HTTPException(415, "expected no Content-Encoding: a CID names the bytes as they are")
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal():
+        raise InvalidInput("Content-Length is no number")
+    if int(length) > service.settings.upload_limit_bytes:
+        raise _too_large(service.settings.upload_limit_bytes)
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(f"at most {limit_bytes} bytes are taken in one upload")
+
+
+class _Body:
+    """A request's body as a file: read in a worker thread, fetched by the event loop, a piece of it in memory."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], limit_bytes: int) -> None:
+        self._chunks, self._limit_bytes = chunks, limit_bytes
+        self._piece, self._received = b"", 0
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end.
+
+        Raises:
+            TooLarge: more came than are taken.
+            HTTPException: nothing came for a while.
+        """
+        if not self._piece:
+            self._piece = from_thread.run(self._next)
+        taken, self._piece = self._piece[:size], self._piece[size:]
+        return taken
+
+    async def _next(self) -> bytes:
+        try:
+            with anyio.fail_after(IDLE_S):
+                piece = b""
+                while not piece:  # an empty piece is no end
+                    piece = await anext(self._chunks)
+        except StopAsyncIteration:
+            return b""
+        except TimeoutError as error:
+            raise HTTPException(408, f"nothing came for {IDLE_S:g} s", {"Connection": "close"}) from error
+        self._received += len(piece)
+        if self._received > self._limit_bytes:
+            raise _too_large(self._limit_bytes)
+        return piece

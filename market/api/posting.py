@@ -1,0 +1,137 @@
+"""Posting a job: what the owner uploaded is checked and pinned, and the owner's own wallet opens the job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from anyio import to_thread
+from eth_utils.address import to_checksum_address
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+
+from market.api.content import uploads_of
+from market.api.dependencies import JSON_BODY, AccountDep, ServiceDep
+from market.api.openapi import problems
+from market.api.service import Service
+from market.api.shapes import FieldProblem, PostingRequest, PreparedPosting, SpecReport, UnsignedTransaction
+from market.posting import Opening, Unsigned, check_opening, prepare
+from market.protocol.errors import FedmarketError, InvalidJobSpec, NotAllowed
+from market.protocol.job_spec import parse_spec, spec_problems
+from market.protocol.json_text import MAX_DEPTH, parse_json
+from market.storage import Cid
+
+JSON = "application/json"
+YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+
+SPEC_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {"schema": {"type": "object"}},
+            YAML[0]: {"schema": {"type": "string"}, "example": "name: digits\nrounds: 8\nseats: 7\n"},
+        },
+    }
+}
+
+router = APIRouter(prefix="/api/v1", tags=["posting"])
+
+
+@router.post(
+    "/jobs", status_code=201, dependencies=[JSON_BODY], responses=problems(401, 403, 404, 415, 500, 502, 503, 507)
+)
+def prepare_job(asked: PostingRequest, account: AccountDep, service: ServiceDep) -> PreparedPosting:
+    """Check and pin a job's contents, and make the transaction that opens it. Nothing is sent: the owner signs."""
+    owner = to_checksum_address(asked.owner)
+    if owner != account:
+        raise NotAllowed(f"owner is {owner}, but {account} is signed in")
+    opening = Opening(
+        Cid.parse(asked.spec_cid),
+        Cid.parse(asked.initial_model_cid),
+        bytes.fromhex(asked.initial_commitment[2:]),
+        bytes.fromhex(asked.srs_id[2:]),
+    )
+    checked = check_opening(opening, service.store, service.deployment.srs_id)
+    prepared = prepare(service.market, checked, owner)
+    uploads_of(service).claim(account, checked.contents, service.now())
+    terms = prepared.terms
+    return PreparedPosting(
+        posted_s=terms.enrol_until_s - checked.document.spec.periods.enrol_s,
+        token=terms.token,
+        deposit_wei=str(terms.deposit_wei),
+        approval=None if prepared.approval is None else _unsigned(prepared.approval, service),
+        transaction=_unsigned(prepared.opening, service),
+    )
+
+
+@router.post("/specs/check", openapi_extra=SPEC_BODY, responses=problems(415, 502, 503))
+async def check_spec(request: Request, service: ServiceDep) -> SpecReport:
+    """Say all that is wrong with a job's spec, in YAML or JSON. Takes no sign-in."""
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sent not in (JSON, *YAML):
+        raise HTTPException(415, f"expected Content-Type: {JSON} or {YAML[0]}", {"Accept": f"{JSON}, {YAML[0]}"})
+    body = await request.body()
+    return await to_thread.run_sync(_report, body, sent == JSON, service)
+
+
+def _report(unverified_body: bytes, is_json: bool, service: Service) -> SpecReport:
+    now_s = service.chain.timestamp()
+    try:
+        unverified_spec = parse_json(unverified_body) if is_json else _parse_yaml(unverified_body)
+    except ValueError as error:
+        return SpecReport(valid=False, errors=[_field(InvalidJobSpec("the body", str(error)))], deposit_wei=None)
+    found = spec_problems(unverified_spec, now_s)
+    if found:
+        return SpecReport(valid=False, errors=[_field(error) for error in found], deposit_wei=None)
+    terms = parse_spec(unverified_spec).draft_terms(now_s)
+    return SpecReport(valid=True, errors=[], deposit_wei=str(terms.deposit_wei))
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without aliases: a few lines of them unfold to more than fits any memory."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases are not taken here: write it out")
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} levels deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _parse_yaml(unverified_body: bytes) -> Any:
+    """Parse YAML of a stranger.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return yaml.load(unverified_body, _PlainLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"is not YAML: {where}{getattr(error, 'problem', None) or error}"[:300]) from error
+    except (RecursionError, AttributeError, TypeError, OverflowError) as error:
+        raise ValueError("is not YAML that this service reads") from error
+
+
+def _field(error: FedmarketError) -> FieldProblem:
+    if isinstance(error, InvalidJobSpec):
+        return FieldProblem(field=error.field[:200], detail=error.problem[:500])
+    return FieldProblem(field="", detail=str(error)[:500])
+
+
+def _unsigned(made: Unsigned, service: Service) -> UnsignedTransaction:
+    return UnsignedTransaction(
+        to=made.call.to or "",
+        data="0x" + made.call.data.hex(),
+        value_wei=str(made.call.value_wei),
+        chain_id=service.deployment.chain_id,
+        gas=made.gas,
+        max_fee_per_gas_wei=str(made.fees.cap_wei),
+        max_priority_fee_per_gas_wei=str(made.fees.tip_wei),
+    )

@@ -1,0 +1,137 @@
+"""What accounts uploaded: counted against their quota until a job names it, pinned for as long, and then forgotten.
+
+The store keeps content; the rows say for whom. What a job names is the market's own from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Engine, delete, func, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from market.db.service_tables import UploadRow
+from market.db.tables import JobRow, ModelRow
+from market.protocol.errors import FedmarketError, OverQuota
+from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
+from market.storage import Cid, EmbeddedStore
+
+SMALLEST_BYTES = 4_096
+"""What an upload counts at least: a file takes a block of the disk, however short it is."""
+
+BATCH = 500
+
+
+def used_bytes(session: Session, account: str) -> int:
+    """How much of its quota an account has used."""
+    used = session.scalar(select(func.sum(UploadRow.size_bytes)).where(UploadRow.account == account))
+    return int(used or 0)
+
+
+def upload_reason(account: str) -> str:
+    """For what reason an upload is pinned."""
+    return f"upload of {account}"
+
+
+def job_reason(cid: Cid) -> str:
+    """For what reason content is pinned that a job names."""
+    return f"job's {cid}"
+
+
+class Uploads:
+    """Takes uploads in."""
+
+    def __init__(self, engine: Engine, store: EmbeddedStore, quota_bytes: int) -> None:
+        self._engine, self._store, self._quota_bytes = engine, store, quota_bytes
+
+    def check_room(self, account: str, size_bytes: int) -> None:
+        """See that an account may upload so much more.
+
+        Raises:
+            OverQuota: it may not.
+        """
+        with Session(self._engine) as session:
+            used = used_bytes(session, account)
+        if used + size_bytes > self._quota_bytes:
+            self.settle(account)
+            with Session(self._engine) as session:
+                self._check(session, account, size_bytes)
+
+    def claim(self, account: str, sizes_bytes: dict[Cid, int], now_s: int) -> None:
+        """Count contents that are held as this account's, and pin them.
+
+        Raises:
+            OverQuota: they are more than it may have; nothing is counted or pinned.
+            BlockNotFound: a block of one is missing.
+        """
+        with Session(self._engine) as session, session.begin():
+            self._alone(session, account)
+            for cid, size_bytes in sizes_bytes.items():
+                row = UploadRow(
+                    account=account, cid=str(cid), size_bytes=max(size_bytes, SMALLEST_BYTES), uploaded_s=now_s
+                )
+                session.merge(row)
+            session.flush()
+            self._check(session, account, 0)
+            for cid in sizes_bytes:
+                self._store.pin(cid, upload_reason(account))
+
+    def settle(self, account: str | None = None) -> None:
+        """Take off the quota what jobs name by now; of everybody, or of one account."""
+        with Session(self._engine) as session, session.begin():
+            asked = select(UploadRow)
+            rows = session.scalars(asked if account is None else asked.where(UploadRow.account == account)).all()
+            named = self._named_by_jobs(session, {Cid.parse(row.cid).digest for row in rows})
+        self._let_go((row for row in rows if Cid.parse(row.cid).digest in named), is_named=True)
+
+    def forget_unused(self, before_s: int) -> None:
+        """Let go of what was uploaded before this moment and is in no job."""
+        self.settle()
+        with Session(self._engine) as session:
+            rows = session.scalars(select(UploadRow).where(UploadRow.uploaded_s < before_s)).all()
+        self._let_go(rows, is_named=False)
+
+    def _let_go(self, rows: Iterable[UploadRow], is_named: bool) -> None:
+        for row in rows:
+            cid = Cid.parse(row.cid)
+            if is_named:
+                self._store.pin(cid, job_reason(cid))
+            self._store.unpin(cid, upload_reason(row.account))
+            with Session(self._engine) as session, session.begin():
+                session.execute(delete(UploadRow).where(UploadRow.account == row.account, UploadRow.cid == row.cid))
+
+    def _check(self, session: Session, account: str, more_bytes: int) -> None:
+        used = used_bytes(session, account)
+        if used + more_bytes > self._quota_bytes:
+            raise OverQuota(
+                f"{used + more_bytes} bytes would be kept for {account} that no job names yet, at most "
+                f"{self._quota_bytes} are: post the jobs that they are for, or wait until they are forgotten"
+            )
+
+    @staticmethod
+    def _alone(session: Session, account: str) -> None:
+        """Let one claim of an account at a time count; on SQLite all writes are one at a time."""
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:account))"), {"account": account})
+        else:
+            session.execute(delete(UploadRow).where(UploadRow.account == ""))
+
+    def _named_by_jobs(self, session: Session, digests: set[bytes]) -> set[bytes]:
+        specs = _among(session, JobRow.spec, digests)
+        models = _among(session, JobRow.initial_model, digests) | _among(session, ModelRow.content, digests)
+        return specs | models | {digest for spec in specs for digest in self._named_in(spec)}
+
+    def _named_in(self, spec: bytes) -> set[bytes]:
+        """What a job's document names beside the models: its exam's public slice."""
+        try:
+            document = JobDocument.from_bytes(self._store.read(Cid.from_digest(spec, 0), MAX_SPEC_BYTES))
+        except FedmarketError:
+            return set()
+        return set() if document.exam is None else {Cid.parse(document.exam.public.samples).digest}
+
+
+def _among(session: Session, column: InstrumentedAttribute[bytes], digests: set[bytes]) -> set[bytes]:
+    """Which of the digests a column has, a few hundred at a time: databases take so many parameters and not more."""
+    wanted = sorted(digests)
+    parts = [wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH)]
+    return {digest for part in parts for digest in session.scalars(select(column).where(column.in_(part)))}
