@@ -116,15 +116,16 @@ class Chain:
         """
         return self.read(lambda: self.web3.eth.get_block(block))
 
-    def header(self, number: int) -> Header | None:
+    def header(self, block: BlockIdentifier) -> Header | None:
         """The block that has this height now; None where the chain is shorter."""
 
         def canonical() -> Header | None:
             try:
-                block = self.web3.eth.get_block(number)
+                found = self.web3.eth.get_block(block)
             except BlockNotFound:
                 return None
-            return Header(number, bytes(block["hash"]), bytes(block["parentHash"]), int(block["timestamp"]))
+            number, moment_s = int(found["number"]), int(found["timestamp"])
+            return Header(number, bytes(found["hash"]), bytes(found["parentHash"]), moment_s)
 
         return self.read(canonical)
 
