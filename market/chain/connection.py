@@ -6,12 +6,21 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import requests
+from hexbytes import HexBytes
 from web3 import HTTPProvider, Web3
-from web3.exceptions import BadResponseFormat, BlockNotFound, ContractLogicError, Web3Exception, Web3RPCError
+from web3.exceptions import (
+    BadResponseFormat,
+    BlockNotFound,
+    ContractLogicError,
+    TransactionNotFound,
+    Web3Exception,
+    Web3RPCError,
+)
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import BlockData, BlockIdentifier, RPCEndpoint
 
@@ -25,6 +34,16 @@ FIRST_PAUSE_S = 0.1
 DEVELOPMENT_CHAIN_IDS = frozenset({1337, 31337})
 DEVELOPMENT_CLIENTS = ("anvil", "ganache", "hardhat")
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Header:
+    """What identifies a block, and when it was made."""
+
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp_s: int
 
 
 class Chain:
@@ -97,16 +116,35 @@ class Chain:
         """
         return self.read(lambda: self.web3.eth.get_block(block))
 
-    def has_block(self, number: int, block_hash: bytes) -> bool:
-        """Whether the block of this height is, now, the one with this hash: false after a reorganisation."""
+    def header(self, block: BlockIdentifier) -> Header | None:
+        """The block that has this height now; None where the chain is shorter."""
 
-        def canonical_hash() -> bytes | None:
+        def canonical() -> Header | None:
             try:
-                return bytes(self.web3.eth.get_block(number)["hash"])
+                found = self.web3.eth.get_block(block)
             except BlockNotFound:
                 return None
+            number, moment_s = int(found["number"]), int(found["timestamp"])
+            return Header(number, bytes(found["hash"]), bytes(found["parentHash"]), moment_s)
 
-        return self.read(canonical_hash) == block_hash
+        return self.read(canonical)
+
+    def has_block(self, number: int, block_hash: bytes) -> bool:
+        """Whether the block of this height is, now, the one with this hash: false after a reorganisation."""
+        header = self.header(number)
+        return header is not None and header.hash == block_hash
+
+    def gas_used(self, transaction: bytes, block_hash: bytes) -> int | None:
+        """What a transaction of this block used; None where it is not in it, or no more."""
+
+        def receipt() -> int | None:
+            try:
+                found = self.web3.eth.get_transaction_receipt(HexBytes(transaction))
+            except TransactionNotFound:
+                return None
+            return int(found["gasUsed"]) if bytes(found["blockHash"]) == block_hash else None
+
+        return self.read(receipt)
 
     def block_number(self) -> int:
         """The latest block's number."""

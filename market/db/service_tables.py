@@ -42,10 +42,14 @@ class UploadRow(Base):
 
 
 class DocumentRow(Base):
-    """A job's document as storage has it: what its owner calls the job. Fetched again where it is missing."""
+    """A job's document as storage has it, once it was held against the job's terms; fetched again where it is missing.
+
+    Not one a spec: anybody may open a job of other terms with somebody else's document.
+    """
 
     __tablename__ = "documents"
 
+    job: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     spec: Mapped[bytes] = mapped_column(digest(), primary_key=True)
     name: Mapped[str] = mapped_column(String(256))
     architecture: Mapped[str] = mapped_column(String(64))

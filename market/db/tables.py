@@ -26,6 +26,7 @@ class SyncRow(Base):
     block_number: Mapped[int] = mapped_column(BigInteger)
     block_hash: Mapped[bytes] = mapped_column(digest())
     timestamp_s: Mapped[int] = mapped_column(BigInteger)
+    rebuilding: Mapped[bool] = mapped_column(Boolean)  # a reindex was begun, and has not come to the end
 
 
 class BlockRow(Base):
@@ -54,6 +55,7 @@ class EventRow(Base):
     attempt: Mapped[int | None] = mapped_column(BigInteger)
     account: Mapped[str | None] = mapped_column(address())  # whose doing it is, where the event says so
     body: Mapped[str] = mapped_column(Text)  # its arguments, as market.db.event_codec writes them
+    gas_used: Mapped[int | None] = mapped_column(BigInteger)  # by its transaction; of a settlement only
 
     __table_args__ = (
         Index(None, "job", "block_number", "log_index"),
@@ -133,8 +135,9 @@ class AttemptRow(Base):
     pays_wei: Mapped[int] = mapped_column(Amount())  # credited to all seats together
     returned_wei: Mapped[int] = mapped_column(Amount())
     burned_wei: Mapped[int] = mapped_column(Amount())
-    vests_s: Mapped[int | None] = mapped_column(BigInteger)
+    vests_s: Mapped[int | None] = mapped_column(BigInteger)  # of its pays; rounds.FROZEN_S while that is disputed
     fee_claimed: Mapped[bool] = mapped_column(Boolean)
+    # Of one that was undone: of its settlement. The undoing is among the events.
     ended_block: Mapped[int | None] = mapped_column(BigInteger)
     ended_s: Mapped[int | None] = mapped_column(BigInteger)
     ended_transaction: Mapped[bytes | None] = mapped_column(digest())
@@ -193,14 +196,15 @@ class CreditRow(Base):
 
 
 class MovementRow(Base):
-    """Money that crossed the contract's border, or was burned inside it: one entry an event that moved some."""
+    """Money that crossed the contract's border, or was burned inside it."""
 
     __tablename__ = "movements"
 
     block_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     log_index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    part: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)  # an event may have two
     job: Mapped[int] = mapped_column(ForeignKey(JobRow.job, ondelete="CASCADE"))
-    flow: Mapped[str] = mapped_column(String(NAME))  # deposited, paid, refunded, burned
+    flow: Mapped[str] = mapped_column(String(NAME))  # deposited, paid, refunded, burned; restored: no longer burned
     kind: Mapped[str] = mapped_column(String(NAME))  # reward, stake, bond, dispute_bond, pay, fee, exam_deposit, …
     account: Mapped[str | None] = mapped_column(address())  # whose it was or is
     to: Mapped[str | None] = mapped_column(address())  # whom it was sent to
@@ -261,6 +265,7 @@ class BondRow(Base):
     aggregator: Mapped[str] = mapped_column(address(), primary_key=True)
     bonded_wei: Mapped[int] = mapped_column(Amount())  # put in, over all times
     withdrawn_wei: Mapped[int] = mapped_column(Amount())
+    broken_wei: Mapped[int] = mapped_column(Amount())  # as compensation, or burned; what is left is in place
     sealing_key: Mapped[bytes] = mapped_column(Hex())
     bonded_block: Mapped[int] = mapped_column(BigInteger)  # the last time
 

@@ -6,7 +6,8 @@ FedmarketError
 │   ├── InvalidTerms            terms that the contract would refuse, or a rule's precondition
 │   ├── InvalidData             a trainer's data folder or file
 │   ├── InvalidModel            unknown architecture, wrong arguments, wrong parameters
-│   └── InvalidKeystore         missing file, wrong password, unsafe permissions
+│   ├── InvalidKeystore         missing file, wrong password, unsafe permissions
+│   └── DatabaseInUse           another process makes its rows
 ├── InvalidUpdate               NaN or infinite entries, wrong length, values out of range
 ├── InvalidGram                 a matrix that no integer vectors can have
 ├── InvalidExam                 a slice, a book or a reference that is malformed, or not what was committed to
@@ -63,6 +64,10 @@ class InvalidJobSpec(InvalidInput):
 
 class InvalidTerms(InvalidInput):
     """Terms that cannot hold together, or a rule whose precondition they break."""
+
+
+class DatabaseInUse(InvalidInput):
+    """Another process follows the chain into this database."""
 
 
 class InvalidData(InvalidInput):

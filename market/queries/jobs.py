@@ -140,7 +140,7 @@ def _joined() -> Select[JobRow, DocumentRow | None, AttemptRow | None]:
     running = and_(AttemptRow.job == JobRow.job, AttemptRow.attempt == JobRow.attempt)
     return (
         select(JobRow, DocumentRow, AttemptRow)
-        .outerjoin(DocumentRow, DocumentRow.spec == JobRow.spec)
+        .outerjoin(DocumentRow, and_(DocumentRow.job == JobRow.job, DocumentRow.spec == JobRow.spec))
         .outerjoin(AttemptRow, running)
     )
 

@@ -22,7 +22,7 @@ class Flow(StrEnum):
 
 
 BY_SEAT = Order((CreditRow.attempt, CreditRow.seat))
-BY_PLACE = Order((MovementRow.block_number, MovementRow.log_index))
+BY_PLACE = Order((MovementRow.block_number, MovementRow.log_index, MovementRow.part))
 
 
 def credits(

@@ -23,11 +23,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "documents",
+        sa.Column("job", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("spec", sa.String(length=66), nullable=False),
         sa.Column("name", sa.String(length=256), nullable=False),
         sa.Column("architecture", sa.String(length=64), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("spec", name=op.f("pk_documents")),
+        sa.PrimaryKeyConstraint("job", "spec", name=op.f("pk_documents")),
     )
     op.create_table(
         "jobs",
@@ -111,6 +112,7 @@ def upgrade() -> None:
         sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.Column("block_hash", sa.String(length=66), nullable=False),
         sa.Column("timestamp_s", sa.BigInteger(), nullable=False),
+        sa.Column("rebuilding", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sync")),
     )
     op.create_table(
@@ -164,6 +166,7 @@ def upgrade() -> None:
         sa.Column("aggregator", sa.String(length=42), nullable=False),
         sa.Column("bonded_wei", sa.String(length=39), nullable=False),
         sa.Column("withdrawn_wei", sa.String(length=39), nullable=False),
+        sa.Column("broken_wei", sa.String(length=39), nullable=False),
         sa.Column("sealing_key", sa.String(), nullable=False),
         sa.Column("bonded_block", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["job"], ["jobs.job"], name=op.f("fk_bonds_job"), ondelete="CASCADE"),
@@ -219,6 +222,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.BigInteger(), nullable=True),
         sa.Column("account", sa.String(length=42), nullable=True),
         sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("gas_used", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["block_number"], ["blocks.number"], name=op.f("fk_events_block_number"), ondelete="CASCADE"
         ),
@@ -256,6 +260,7 @@ def upgrade() -> None:
         "movements",
         sa.Column("block_number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("log_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("part", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("job", sa.BigInteger(), nullable=False),
         sa.Column("flow", sa.String(length=32), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
@@ -267,7 +272,7 @@ def upgrade() -> None:
         sa.Column("timestamp_s", sa.BigInteger(), nullable=False),
         sa.Column("transaction", sa.String(length=66), nullable=False),
         sa.ForeignKeyConstraint(["job"], ["jobs.job"], name=op.f("fk_movements_job"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("block_number", "log_index", name=op.f("pk_movements")),
+        sa.PrimaryKeyConstraint("block_number", "log_index", "part", name=op.f("pk_movements")),
     )
     with op.batch_alter_table("movements", schema=None) as batch_op:
         batch_op.create_index(
