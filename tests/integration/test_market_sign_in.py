@@ -164,7 +164,9 @@ def test_signature_of_other_text_is_refused(running: Running) -> None:
     refused(running.client.post("/api/v1/sign-in", json=body), "the signature is not that of")
 
 
-@pytest.mark.parametrize("sent", ["0x00", "0x" + "00" * 65, "0x" + "ff" * 65, "0x" + "11" * 64 + "05", "0x" + "11" * 200])
+@pytest.mark.parametrize(
+    "sent", ["0x00", "0x" + "00" * 65, "0x" + "ff" * 65, "0x" + "11" * 64 + "05", "0x" + "11" * 200]
+)
 def test_bytes_that_are_no_signature_are_refused(running: Running, sent: str) -> None:
     body = {"message": running.offer(OWNER)["message"], "signature": sent}
 
@@ -202,9 +204,7 @@ def test_what_is_over_is_forgotten(running: Running, clock: Callable[[int], None
         assert session.scalars(select(SessionRow)).all() == []
 
 
-@pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer x", "Basic eDp5", "Bearer " + "x" * 5_000], ids=repr
-)
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic eDp5", "Bearer " + "x" * 5_000], ids=repr)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
