@@ -44,18 +44,19 @@ class Uploads:
     def __init__(self, engine: Engine, store: EmbeddedStore, quota_bytes: int) -> None:
         self._engine, self._store, self._quota_bytes = engine, store, quota_bytes
 
-    def check_room(self, account: str, size_bytes: int) -> None:
-        """See that an account may upload so much more.
+    def room_bytes(self, account: str, cid: Cid, wanted_bytes: int) -> int:
+        """How long an upload of this content may be; what jobs name by now is taken off the quota first where needed.
 
         Raises:
-            OverQuota: it may not.
+            OverQuota: shorter than what is wanted.
         """
-        with Session(self._engine) as session:
-            used = used_bytes(session, account)
-        if used + size_bytes > self._quota_bytes:
+        room_bytes = self._room_bytes(account, cid)
+        if room_bytes < max(wanted_bytes, SMALLEST_BYTES):
             self.settle(account)
-            with Session(self._engine) as session:
-                self._check(session, account, size_bytes)
+            room_bytes = self._room_bytes(account, cid)
+        if room_bytes < max(wanted_bytes, SMALLEST_BYTES):
+            raise self._over(account)
+        return room_bytes
 
     def claim(self, account: str, sizes_bytes: dict[Cid, int], now_s: int) -> None:
         """Count contents that are held as this account's, and pin them.
@@ -72,17 +73,18 @@ class Uploads:
                 )
                 session.merge(row)
             session.flush()
-            self._check(session, account, 0)
+            if used_bytes(session, account) > self._quota_bytes:
+                raise self._over(account)
             for cid in sizes_bytes:
                 self._store.pin(cid, upload_reason(account))
 
     def settle(self, account: str | None = None) -> None:
         """Take off the quota what jobs name by now; of everybody, or of one account."""
-        with Session(self._engine) as session, session.begin():
+        with Session(self._engine) as session:
             asked = select(UploadRow)
             rows = session.scalars(asked if account is None else asked.where(UploadRow.account == account)).all()
             named = self._named_by_jobs(session, {Cid.parse(row.cid).digest for row in rows})
-        self._let_go((row for row in rows if Cid.parse(row.cid).digest in named), is_named=True)
+        self._let_go([row for row in rows if Cid.parse(row.cid).digest in named], is_named=True)
 
     def forget_unused(self, before_s: int) -> None:
         """Let go of what was uploaded before this moment and is in no job."""
@@ -100,13 +102,17 @@ class Uploads:
             with Session(self._engine) as session, session.begin():
                 session.execute(delete(UploadRow).where(UploadRow.account == row.account, UploadRow.cid == row.cid))
 
-    def _check(self, session: Session, account: str, more_bytes: int) -> None:
-        used = used_bytes(session, account)
-        if used + more_bytes > self._quota_bytes:
-            raise OverQuota(
-                f"{used + more_bytes} bytes would be kept for {account} that no job names yet, at most "
-                f"{self._quota_bytes} are: post the jobs that they are for, or wait until they are forgotten"
-            )
+    def _room_bytes(self, account: str, cid: Cid) -> int:
+        mine = UploadRow.account == account
+        with Session(self._engine) as session:
+            used = session.scalar(select(func.sum(UploadRow.size_bytes)).where(mine, UploadRow.cid != str(cid)))
+        return self._quota_bytes - int(used or 0)
+
+    def _over(self, account: str) -> OverQuota:
+        return OverQuota(
+            f"at most {self._quota_bytes} bytes are kept for {account} that no job names yet: post the jobs that they "
+            "are for, or wait until they are forgotten"
+        )
 
     @staticmethod
     def _alone(session: Session, account: str) -> None:

@@ -11,12 +11,21 @@ from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import FILE
 
 
+def _both(setting: str, option: str) -> list[str]:
+    """The variable of the service alone, and that of all commands; the first that is set is taken."""
+    return [f"FEDMARKET_MARKET_{setting.upper()}", f"FEDMARKET_{option.upper()}"]
+
+
 @click.command()
-@click.option("--rpc", metavar="URL", envvar="FEDMARKET_RPC", help="Address of a node.")
+@click.option("--rpc", metavar="URL", envvar=_both("rpc_url", "rpc"), help="Address of a node.")
 @click.option(
-    "--deployment", type=FILE, metavar="FILE", envvar="FEDMARKET_DEPLOYMENT", help="The file that names the contracts."
+    "--deployment",
+    type=FILE,
+    metavar="FILE",
+    envvar=_both("deployment", "deployment"),
+    help="The file that names the contracts.",
 )
-@click.option("--store", type=FILE, metavar="DIR", envvar="FEDMARKET_STORE", help="Folder of the content store.")
+@click.option("--store", type=FILE, metavar="DIR", envvar=_both("store", "store"), help="Folder of the content store.")
 @click.option("--database", metavar="URL", help="sqlite:///PATH or postgresql://…")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; 0 takes any that is free.")

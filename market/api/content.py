@@ -16,7 +16,7 @@ from market.api.dependencies import AccountDep, ServiceDep, StoreDep
 from market.api.openapi import problems
 from market.api.service import Service
 from market.api.shapes import HeldContent
-from market.protocol.errors import BlockNotFound, InvalidInput, TooLarge
+from market.protocol.errors import BlockNotFound, InvalidInput, OverQuota, TooLarge
 from market.storage import Cid, EmbeddedStore
 from market.uploads import Uploads
 
@@ -64,11 +64,11 @@ BYTES_ANSWER: dict[int | str, dict[str, object]] = {
 )
 async def put_content(cid: CidDep, account: AccountDep, service: ServiceDep, request: Request) -> Response:
     """Upload content. It is kept if its bytes have this CID (`ipfs add --cid-version=1`), and nothing of it else."""
-    _check_announced(request, service)
+    announced_bytes = _announced_bytes(request, service)
     uploads = uploads_of(service)
-    body = _Body(request.stream(), service.settings.upload_limit_bytes)
     try:
-        await to_thread.run_sync(uploads.check_room, account, int(request.headers.get("content-length", "0")))
+        room_bytes = await to_thread.run_sync(uploads.room_bytes, account, cid, announced_bytes)
+        body = _Body(request.stream(), service.settings.upload_limit_bytes, room_bytes)
         size_bytes = await to_thread.run_sync(
             service.store.add_as, cid, cast("BinaryIO", body), limiter=service.upload_threads
         )
@@ -160,8 +160,8 @@ def _asked_range(request: Request, etag: str, size_bytes: int) -> tuple[int, int
     return first, last
 
 
-def _check_announced(request: Request, service: Service) -> None:
-    """See what can be seen before the first byte has come.
+def _announced_bytes(request: Request, service: Service) -> int:
+    """How long the upload says that it is, 0 where it does not; what can be seen before the first byte is seen here.
 
     Raises:
         TooLarge: it says that it is longer than the limit.
@@ -176,6 +176,7 @@ def _check_announced(request: Request, service: Service) -> None:
         raise InvalidInput("Content-Length is no number")
     if int(length) > service.settings.upload_limit_bytes:
         raise _too_large(service.settings.upload_limit_bytes)
+    return int(length)
 
 
 def _too_large(limit_bytes: int) -> TooLarge:
@@ -185,8 +186,8 @@ def _too_large(limit_bytes: int) -> TooLarge:
 class _Body:
     """A request's body as a file: read in a worker thread, fetched by the event loop, a piece of it in memory."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], limit_bytes: int) -> None:
-        self._chunks, self._limit_bytes = chunks, limit_bytes
+    def __init__(self, chunks: AsyncIterator[bytes], limit_bytes: int, room_bytes: int) -> None:
+        self._chunks, self._limit_bytes, self._room_bytes = chunks, limit_bytes, room_bytes
         self._piece, self._received = b"", 0
 
     def read(self, size: int) -> bytes:
@@ -214,4 +215,6 @@ class _Body:
         self._received += len(piece)
         if self._received > self._limit_bytes:
             raise _too_large(self._limit_bytes)
+        if self._received > self._room_bytes:
+            raise OverQuota(f"only {self._room_bytes} bytes of the account's quota are left")
         return piece

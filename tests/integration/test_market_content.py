@@ -1,0 +1,331 @@
+"""Contents over HTTP: in only under the name that their bytes have, out in any range, and nothing half."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedmarket.devnet import REPOSITORY, Devnet
+from market.chain.deployment import Deployment
+from market.db.service_tables import UploadRow
+from market.storage import CHUNK_BYTES, Cid, EmbeddedStore, content_cid
+from market.uploads import SMALLEST_BYTES, upload_reason
+from tests.integration.conftest import account
+from tests.integration.marketplace import ON_ANVIL
+from tests.integration.service import Running, serving, settings_for
+
+pytestmark = ON_ANVIL
+
+OWNER = account("uploads")
+LIMIT_BYTES = 4 << 20
+QUOTA_BYTES = 6 << 20
+
+
+def content(size_bytes: int, seed: str = "") -> bytes:
+    """Bytes that no other content has."""
+    return hashlib.shake_256(f"{seed}/{size_bytes}".encode()).digest(size_bytes)
+
+
+@pytest.fixture
+def running(tmp_path: Path, devnet: Devnet, deployment: Deployment) -> Iterator[Running]:
+    limits = {"upload_limit_bytes": LIMIT_BYTES, "upload_quota_bytes": QUOTA_BYTES}
+    with serving(settings_for(tmp_path, devnet, deployment, **limits)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def session(running: Running) -> dict[str, str]:
+    return running.sign_in(OWNER)
+
+
+def put(running: Running, session: dict[str, str], data: bytes, cid: Cid | None = None) -> httpx.Response:
+    return running.client.put(f"/api/v1/content/{cid or content_cid(data)}", content=data, headers=session)
+
+
+def kept(running: Running) -> list[Path]:
+    """Every file that the store has, hidden ones too."""
+    blocks = running.settings.store / "blocks"
+    return [path for path in running.settings.store.rglob("*") if path.is_file() and path != blocks / "SHARDING"]
+
+
+def blocks(running: Running) -> list[Path]:
+    return [path for path in kept(running) if path.suffix == ".data"]
+
+
+def refused(answer: httpx.Response, status: int, kind: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["type"] == f"urn:fedmarket:problem:{kind}"
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3_000_000])
+def test_upload_comes_back(running: Running, session: dict[str, str], size_bytes: int) -> None:
+    data = content(size_bytes)
+    cid = content_cid(data)
+
+    answer = put(running, session, data)
+    assert answer.status_code == 201
+    assert answer.json() == {"cid": str(cid), "size_bytes": size_bytes}
+    read = running.client.get(answer.headers["Location"])
+    assert read.status_code == 200
+    assert read.content == data
+    assert read.headers["Content-Length"] == str(size_bytes)
+
+
+def test_download_is_for_keeping_and_not_for_showing(running: Running, session: dict[str, str]) -> None:
+    cid = content_cid(b"<script>")
+    put(running, session, b"<script>")
+    headers = running.client.head(f"/api/v1/content/{cid}").headers
+
+    assert headers["ETag"] == f'"{cid}"'
+    assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert headers["Content-Disposition"].startswith("attachment")
+    assert headers["Content-Type"] == "application/octet-stream"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in headers["Content-Security-Policy"]
+    assert headers["Content-Length"] == "8"
+    again = running.client.get(f"/api/v1/content/{cid}", headers={"If-None-Match": headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=10-", 10, 699_999),
+        ("bytes=-7", 699_993, 699_999),
+        ("bytes=-9999999", 0, 699_999),
+        (f"bytes={CHUNK_BYTES - 1}-{CHUNK_BYTES}", CHUNK_BYTES - 1, CHUNK_BYTES),
+        ("bytes=5-99999999999", 5, 699_999),
+        (f"bytes={2 * CHUNK_BYTES}-{2 * CHUNK_BYTES + 9}", 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 9),
+    ],
+)
+def test_range_is_answered_alone(running: Running, session: dict[str, str], asked: str, first: int, last: int) -> None:
+    data = content(700_000)
+    put(running, session, data)
+    answer = running.client.get(f"/api/v1/content/{content_cid(data)}", headers={"Range": asked})
+
+    assert answer.status_code == 206
+    assert answer.content == data[first : last + 1]
+    assert answer.headers["Content-Range"] == f"bytes {first}-{last}/700000"
+    head = running.client.head(f"/api/v1/content/{content_cid(data)}", headers={"Range": asked})
+    assert head.headers["Content-Length"] == str(last + 1 - first)
+
+
+@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0"])
+def test_range_beyond_the_end_is_refused(running: Running, session: dict[str, str], asked: str) -> None:
+    put(running, session, content(100))
+    answer = running.client.get(f"/api/v1/content/{content_cid(content(100))}", headers={"Range": asked})
+
+    refused(answer, 416, "requested-range-not-satisfiable")
+    assert answer.headers["Content-Range"] == "bytes */100"
+
+
+@pytest.mark.parametrize("asked", ["bytes=-", "bytes=5-2", "bytes=0-1,3-4", "items=0-1", "bytes=a-b"])
+def test_range_that_is_none_is_passed_over(running: Running, session: dict[str, str], asked: str) -> None:
+    put(running, session, content(100))
+    answer = running.client.get(f"/api/v1/content/{content_cid(content(100))}", headers={"Range": asked})
+
+    assert (answer.status_code, answer.content) == (200, content(100))
+
+
+def test_bytes_with_another_name_are_refused_and_not_kept(running: Running, session: dict[str, str]) -> None:
+    for data, named in ((b"one", b"other"), (content(3_000_000), content(3_000_000, "other")), (b"", content(600_000))):
+        refused(put(running, session, data, content_cid(named)), 422, "invalid-content")
+    assert kept(running) == [running.settings.store / "lock"]
+
+
+def test_name_of_another_codec_is_refused(running: Running, session: dict[str, str]) -> None:
+    cid = content_cid(b"some")
+
+    refused(put(running, session, b"some", Cid(1, 0x70, cid.digest)), 422, "invalid-content")
+
+
+def test_upload_that_says_it_is_too_long_is_refused_at_once(running: Running, session: dict[str, str]) -> None:
+    with raw(running, session, LIMIT_BYTES + 1) as connection:
+        assert b" 413 " in connection.recv(100)
+    assert blocks(running) == []
+
+
+def test_upload_that_becomes_too_long_is_refused_on_the_way(running: Running, session: dict[str, str]) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 64 * LIMIT_BYTES:
+            sent += CHUNK_BYTES
+            yield bytes(CHUNK_BYTES)
+
+    answer = running.client.put(f"/api/v1/content/{content_cid(b'')}", content=endless(), headers=session)
+    refused(answer, 413, "too-large")
+    assert kept(running) == [running.settings.store / "lock"]
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_upload_over_the_accounts_quota_is_refused(
+    running: Running, session: dict[str, str], is_announced: bool
+) -> None:
+    assert put(running, session, content(LIMIT_BYTES)).status_code == 201
+    before = len(blocks(running))
+    more = content(LIMIT_BYTES, "more")
+    sent = more if is_announced else iter([more])
+    answer = running.client.put(f"/api/v1/content/{content_cid(more)}", content=sent, headers=session)
+
+    refused(answer, 413, "over-quota")
+    assert len(blocks(running)) == before
+    assert put(running, session, content(LIMIT_BYTES)).status_code == 201, "what is held already takes no more room"
+    other = running.sign_in(account("another quota"))
+    assert put(running, other, more).status_code == 201
+
+
+def test_short_uploads_are_counted_as_what_they_take(running: Running, session: dict[str, str]) -> None:
+    put(running, session, b"")
+
+    assert running.client.get("/api/v1/account", headers=session).json()["uploaded_bytes"] == SMALLEST_BYTES
+
+
+def test_upload_is_pinned_for_its_account(running: Running, session: dict[str, str]) -> None:
+    put(running, session, b"some")
+    running.service.store.collect_garbage(grace_s=0)
+
+    assert running.service.store.pins() == {content_cid(b"some"): frozenset({upload_reason(OWNER.address)})}
+    assert running.client.get(f"/api/v1/content/{content_cid(b'some')}").status_code == 200
+
+
+def test_upload_that_breaks_off_leaves_nothing(running: Running, session: dict[str, str]) -> None:
+    with raw(running, session, LIMIT_BYTES) as connection:
+        connection.sendall(content(LIMIT_BYTES // 2))
+    wait_until(lambda: "fedmarket_refused_uploads_total 1.0" in running.client.get("/metrics").text)
+    assert kept(running) == [running.settings.store / "lock"]
+    assert put(running, session, content(100)).status_code == 201
+
+
+def test_full_disk_is_said(running: Running, session: dict[str, str]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        refused(put(running, session, content(LIMIT_BYTES)), 507, "storage-full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert blocks(running) == []
+    assert put(running, session, content(LIMIT_BYTES)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("..", "%2e%2e%2flock", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "lock", "%00", "b%00"),
+        *("QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWKPbdG", "b" + "a" * 58, "b" + "A" * 58, "b" * 400),
+    ],
+)
+def test_name_that_is_none_reaches_no_file(running: Running, session: dict[str, str], name: str) -> None:
+    running.service.store.check_writable()
+    for method in ("GET", "HEAD", "PUT"):
+        answer = running.client.request(method, f"/api/v1/content/{name}", headers=session)
+        assert answer.status_code in (404, 405, 422), (method, answer.status_code)
+
+
+def test_content_that_is_not_held_is_not_found(running: Running) -> None:
+    refused(running.client.get(f"/api/v1/content/{content_cid(b'nowhere')}"), 404, "content-not-held")
+
+
+def test_other_types_are_refused(running: Running, session: dict[str, str]) -> None:
+    for header in ({"Content-Type": "application/json"}, {"Content-Encoding": "gzip"}):
+        answer = running.client.put(
+            f"/api/v1/content/{content_cid(b'some')}", content=b"some", headers={**session, **header}
+        )
+        refused(answer, 415, "unsupported-media-type")
+
+
+def test_what_nobody_used_is_forgotten(running: Running, session: dict[str, str]) -> None:
+    from market.api.content import uploads_of
+
+    put(running, session, b"some")
+    uploads_of(running.service).forget_unused(before_s=running.service.now() + 1)
+
+    assert running.service.store.pins() == {}
+    with Session(running.service.engine) as opened:
+        assert opened.scalars(select(UploadRow)).all() == []
+
+
+def test_service_that_is_killed_during_an_upload_keeps_nothing_half(
+    tmp_path: Path, devnet: Devnet, deployment: Deployment
+) -> None:
+    deployment.save(tmp_path / "deployment.json")
+    data = content(3 << 20)
+    for round_number in range(2):
+        with in_a_process(tmp_path, devnet) as (process, url), httpx.Client(base_url=url, trust_env=False) as client:
+            running = Running(url, None, client)  # type: ignore[arg-type]
+            session = running.sign_in(OWNER)
+            with raw(running, session, len(data), content_cid(data)) as connection:
+                connection.sendall(data[: len(data) // 2])
+                time.sleep(0.3)
+                process.send_signal(signal.SIGKILL)
+                process.wait(10)
+        store = EmbeddedStore(tmp_path / "store")
+        assert not store.has(content_cid(data)), round_number
+        assert [path for path in (tmp_path / "store").rglob("*.data") if path.is_file()] == []
+        assert store.pins() == {}
+    with in_a_process(tmp_path, devnet) as (_, url), httpx.Client(base_url=url, trust_env=False) as client:
+        running = Running(url, None, client)  # type: ignore[arg-type]
+        assert put(running, running.sign_in(OWNER), data).status_code == 201
+        assert client.get(f"/api/v1/content/{content_cid(data)}").content == data
+
+
+class in_a_process:  # noqa: N801
+    """`fedmarket market run` in a process of its own, that can be killed."""
+
+    def __init__(self, folder: Path, devnet: Devnet) -> None:
+        options = ["--rpc", devnet.url, "--deployment", "deployment.json", "--store", "store", "--port", "0"]
+        command = [sys.executable, "-m", "fedmarket", "market", "run", *options, "--database", "sqlite:///market.db"]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        self._errors = (folder / "errors.txt").open("wb")
+        self._process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
+
+    def __enter__(self) -> tuple[subprocess.Popen[str], str]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line.startswith("market: http://127.0.0.1:"), line
+        return self._process, line.removeprefix("market: ").strip()
+
+    def __exit__(self, *error: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        assert self._process.wait(20) in (0, -signal.SIGKILL)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.close()
+
+
+def raw(running: Running, session: dict[str, str], length: int, cid: Cid | None = None) -> socket.socket:
+    """A connection on which the head of an upload was sent."""
+    address = urlsplit(running.url)
+    connection = socket.create_connection((address.hostname or "", address.port or 0), timeout=10)
+    head = f"PUT /api/v1/content/{cid or content_cid(b'')} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+    head += f"Authorization: {session['Authorization']}\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode())
+    return connection
+
+
+def wait_until(holds: object) -> None:
+    assert callable(holds)
+    give_up_s = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < give_up_s
+        time.sleep(0.05)
