@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -111,7 +111,7 @@ def job(session: Session, number: int) -> Job | None:
         transaction=entry.opened_transaction,
         exam_published=entry.exam_published,
         closed_s=entry.closed_s,
-        current=None if attempt is None else attempt_view(attempt, terms),
+        current=None if attempt is None else attempt_view(attempt, terms, is_proven=attempt.proof is not None),
         bonds=[bond_view(bond) for bond in bonds],
         terms=exact(json.loads(entry.terms)),
         document=None if document is None else json.loads(document.body),
