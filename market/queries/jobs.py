@@ -123,6 +123,21 @@ def exists(session: Session, number: int) -> bool:
     return session.scalar(select(JobRow.job).where(JobRow.job == number)) is not None
 
 
+@dataclass(frozen=True)
+class JobLabel:
+    """What lists of other things say of a job: its owner's name for it, and the token that it pays in."""
+
+    name: str | None
+    token: str
+
+
+def labels(session: Session, numbers: Collection[int]) -> dict[int, JobLabel]:
+    """What these jobs are called."""
+    shown = (JobRow.job, DocumentRow.name, JobRow.token)
+    statement = _joined().with_only_columns(*shown, maintain_column_froms=True).where(JobRow.job.in_(numbers))
+    return {job: JobLabel(name, token) for job, name, token in session.execute(statement)}
+
+
 def bond_view(row: BondRow) -> Bond:
     """An aggregator's bond."""
     return Bond(
