@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import sqrt
 
-from sqlalchemy import and_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy.orm import Session, defer
 
 from market.db.event_codec import terms_from_text
 from market.db.tables import AttemptRow, CreditRow, JobRow, UpdateRow
@@ -21,24 +21,30 @@ from market.views import Q16, Q32, Attempt, GramMatrix, Proof, Schedule, Update
 PUBLIC_ROWS = ("last aggregate", "aggregate before", "aggregate before that", "current model", "initial model", "exam")
 
 BY_ATTEMPT = Order((AttemptRow.attempt,))
+LATEST_FIRST = Order((AttemptRow.attempt,), descending=True)
+OF_AGGREGATOR = Order((AttemptRow.job, AttemptRow.attempt), descending=True)
 BY_SEAT = Order((UpdateRow.attempt, UpdateRow.seat))
 
 
 def attempts(session: Session, job: int, part: Part) -> tuple[list[Attempt], Key | None]:
     """A job's attempts in order, and where the next part begins."""
-    statement = select(AttemptRow, JobRow.terms).join(JobRow, JobRow.job == AttemptRow.job)
-    rows = session.execute(BY_ATTEMPT.apply(statement.where(AttemptRow.job == job), part)).all()
-    if not rows:
-        return [], None
-    terms = terms_from_text(rows[0][1])
-    found = [attempt_view(row, terms) for row, _ in rows[: part.limit]]
-    return found, BY_ATTEMPT.next_key(rows, part, lambda row: row[0])
+    return _listed(session, BY_ATTEMPT, part, AttemptRow.job == job)
+
+
+def latest_attempts(session: Session, job: int, part: Part) -> tuple[list[Attempt], Key | None]:
+    """A job's attempts, the latest first, and where the next part begins."""
+    return _listed(session, LATEST_FIRST, part, AttemptRow.job == job)
+
+
+def attempts_of(session: Session, aggregator: str, part: Part) -> tuple[list[Attempt], Key | None]:
+    """The attempts that were an aggregator's to settle, the latest of the newest job first."""
+    return _listed(session, OF_AGGREGATOR, part, AttemptRow.aggregator == aggregator)
 
 
 def attempt(session: Session, job: int, number: int) -> Attempt | None:
     """One attempt; None where there is none."""
     found = _one(session, job, number)
-    return found and attempt_view(*found)
+    return found and attempt_view(*found, is_proven=found[0].proof is not None)
 
 
 def updates(
@@ -111,8 +117,8 @@ def proof(session: Session, job: int, number: int) -> Proof | None:
     )
 
 
-def attempt_view(row: AttemptRow, terms: JobTerms) -> Attempt:
-    """An attempt as it is told."""
+def attempt_view(row: AttemptRow, terms: JobTerms, *, is_proven: bool) -> Attempt:
+    """An attempt as it is told. Its proof is not looked at: matrix and proof are most of what a row has."""
     schedule = schedule_of(terms, row)
     return Attempt(
         job=row.job,
@@ -144,8 +150,22 @@ def attempt_view(row: AttemptRow, terms: JobTerms) -> Attempt:
         ended_block=row.ended_block,
         transaction=row.ended_transaction,
         gas_used=row.gas_used,
-        proven=row.proof is not None,
+        proven=is_proven,
     )
+
+
+def _listed(
+    session: Session, order: Order, part: Part, condition: ColumnElement[bool]
+) -> tuple[list[Attempt], Key | None]:
+    statement = (
+        select(AttemptRow, JobRow.terms, AttemptRow.proof.is_not(None))
+        .join(JobRow, JobRow.job == AttemptRow.job)
+        .options(defer(AttemptRow.gram, raiseload=True), defer(AttemptRow.proof, raiseload=True))
+    )
+    rows = session.execute(order.apply(statement.where(condition), part)).all()
+    terms = {row.job: terms_from_text(text) for row, text, _ in rows}
+    found = [attempt_view(row, terms[row.job], is_proven=is_proven) for row, _, is_proven in rows[: part.limit]]
+    return found, order.next_key(rows, part, lambda row: row[0])
 
 
 def _one(session: Session, job: int, number: int) -> tuple[AttemptRow, JobTerms] | None:

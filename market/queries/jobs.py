@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -111,7 +111,7 @@ def job(session: Session, number: int) -> Job | None:
         transaction=entry.opened_transaction,
         exam_published=entry.exam_published,
         closed_s=entry.closed_s,
-        current=None if attempt is None else attempt_view(attempt, terms),
+        current=None if attempt is None else attempt_view(attempt, terms, is_proven=attempt.proof is not None),
         bonds=[bond_view(bond) for bond in bonds],
         terms=exact(json.loads(entry.terms)),
         document=None if document is None else json.loads(document.body),
@@ -121,6 +121,21 @@ def job(session: Session, number: int) -> Job | None:
 def exists(session: Session, number: int) -> bool:
     """Whether there is a job of this number."""
     return session.scalar(select(JobRow.job).where(JobRow.job == number)) is not None
+
+
+@dataclass(frozen=True)
+class JobLabel:
+    """What lists of other things say of a job: its owner's name for it, and the token that it pays in."""
+
+    name: str | None
+    token: str
+
+
+def labels(session: Session, numbers: Collection[int]) -> dict[int, JobLabel]:
+    """What these jobs are called."""
+    shown = (JobRow.job, DocumentRow.name, JobRow.token)
+    statement = _joined().with_only_columns(*shown, maintain_column_froms=True).where(JobRow.job.in_(numbers))
+    return {job: JobLabel(name, token) for job, name, token in session.execute(statement)}
 
 
 def bond_view(row: BondRow) -> Bond:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, String, cast, distinct, func, select, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from market.db.base import AMOUNT_DIGITS
-from market.db.tables import SittingRow, WaitingRow
+from market.db.tables import JobRow, SittingRow, WaitingRow
 from market.queries.paging import Key, Order, Part
 from market.views import Q32, Sitting, TrainerSummary, Waiting
 
@@ -47,6 +48,33 @@ def trainer(session: Session, address: str) -> TrainerSummary | None:
     """One trainer over all jobs; None where it never had a seat."""
     found = _summaries(session, [address])
     return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Earnings:
+    """What a trainer earned in all jobs that pay in one token, in its smallest unit."""
+
+    token: str
+    jobs: int
+    earned_wei: int
+    claimed_wei: int
+
+
+def earnings(session: Session, address: str) -> list[Earnings]:
+    """What a trainer earned, by token: amounts of different ones do not add up."""
+    rows = session.execute(
+        select(
+            JobRow.token,
+            func.count(distinct(SittingRow.job)),
+            *_sum_in_parts(SittingRow.earned_wei),
+            *_sum_in_parts(SittingRow.claimed_wei),
+        )
+        .join(JobRow, JobRow.job == SittingRow.job)
+        .where(SittingRow.trainer == address)
+        .group_by(JobRow.token)
+        .order_by(JobRow.token)
+    )
+    return [Earnings(token, jobs, _whole(parts[:3]), _whole(parts[3:])) for token, jobs, *parts in rows]
 
 
 def history(session: Session, address: str, part: Part) -> tuple[list[Sitting], Key | None]:
