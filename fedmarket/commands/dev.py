@@ -11,6 +11,7 @@ from eth_account import Account
 from web3.types import RPCEndpoint
 
 from fedmarket.commands.amounts import money
+from fedmarket.commands.dev_network import status, up
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import Amount, deployment_option, network_options
 from fedmarket.connection import NetworkOptions, address_of
@@ -27,7 +28,11 @@ LOOK_AFTER_S = 5.0
 
 @click.group()
 def dev() -> None:
-    """Run a development chain of one's own."""
+    """Run a network or a development chain of one's own."""
+
+
+dev.add_command(up)
+dev.add_command(status)
 
 
 @dev.command()
