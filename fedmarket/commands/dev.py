@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -93,10 +95,19 @@ def _deploy(net: Devnet) -> Deployment:
     """Deploy with a key that nobody has seen and nobody keeps, and with powers of tau whose secret everybody knows."""
     account = Account.create()
     net.fund(account.address, GIFT_WEI)
-    with TemporaryDirectory() as journal:
-        policy = SendPolicy(poll_s=0.05)
+    with TemporaryDirectory() as journal, _mining_at_once(net):
+        policy = SendPolicy(poll_s=0.02)
         with TransactionSender(Chain.connect(net.url, net.chain_id), account, Path(journal), policy) as sender:
             return deploy(sender, DEVELOPMENT_POWERS_OF_TAU)
+
+
+@contextmanager
+def _mining_at_once(net: Devnet) -> Iterator[None]:
+    """Nobody waits for the blocks of a chain that nobody knows yet; afterwards they come in their time."""
+    net.set_mining(True)
+    yield
+    net.set_mining(False)
+    net.request("evm_setIntervalMining", net.options.block_time_s)
 
 
 def _announce(net: Devnet, market: Deployment, file: Path) -> None:

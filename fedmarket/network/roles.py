@@ -17,7 +17,7 @@ class Role:
         name: what its lines in the log begin with.
         commands: run one after the other, each when the one before it ended well.
         after: the roles that have to be ready before it starts, and that stop after it.
-        ready: a pattern; the first line that has it says that the role is ready. None: it is when its commands are done.
+        ready: a pattern; the first line that has it says that it is ready. None: it is when its commands are done.
         probe: an address that has to answer 200 as well.
         vital: whether the network ends with it.
         quiet: whether its lines are shown only if it fails.

@@ -27,6 +27,8 @@ GRACE_S = 6.0
 READY_TIMEOUT_S = 90.0
 """For a role that the network cannot do without to be ready."""
 LOOK_S = 0.1
+ENDS_WHEN_ASKED = frozenset({0, -signal.SIGTERM, 128 + signal.SIGTERM, -signal.SIGKILL})
+"""Exit statuses of a role that was stopped, in good time or not."""
 HEARD_LINES = 10_000
 """Lines that wait to be written: more, and who speaks waits for who reads."""
 
@@ -232,15 +234,19 @@ class Supervisor:
         self._start_due()
 
     def _report_loss(self, member: Member) -> None:
-        assert member.child is not None
-        self._log.note(f"{member.role.name} {ending(member.status)}; its last lines:", is_bad=True)
-        for text in member.child.last_lines:
-            self._log.note(f"    {clean(text)}", is_bad=True)
+        self._show_last_lines(member)
         if member.role.vital:
             self._vital_loss = True
             self._log.note(f"without {member.role.name} there is no network: stopping", is_bad=True)
         else:
             self._log.note("the others go on without it")
+
+    def _show_last_lines(self, member: Member) -> None:
+        lines = [] if member.child is None else [clean(text) for text in member.child.last_lines]
+        rest = "; its last lines:" if lines else ", and said nothing"
+        self._log.note(f"{member.role.name} {ending(member.status)}{rest}", is_bad=True)
+        for line in lines:
+            self._log.note(f"    {line}", is_bad=True)
 
     def _check_patience(self) -> None:
         """A network that does not come up says so."""
@@ -274,16 +280,18 @@ class Supervisor:
         return [member for member in members if member.is_alive]
 
     def _note_stops(self) -> None:
+        """Take what happens while all is being stopped; last words are shown of those alone that end in another way."""
         try:
             event = self._events.get(timeout=LOOK_S)
         except queue.Empty:
             return
+        if not isinstance(event, Ended):
+            return
         member = self.members[event.name]
-        if isinstance(event, Heard) and not member.role.quiet:
-            self._log.line(member.role.name, event.text)
-        elif isinstance(event, Ended):
-            member.state, member.status = RoleState.STOPPED, event.status
-            self._tell_change()
+        member.state, member.status = RoleState.STOPPED, event.status
+        if event.status not in ENDS_WHEN_ASKED:
+            self._show_last_lines(member)
+        self._tell_change()
 
 
 def answers(url: str, timeout_s: float = 2.0) -> bool:
