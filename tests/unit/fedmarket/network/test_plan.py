@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
 import pytest
 
-from fedmarket.cli import COMMANDS, main
 from fedmarket.devnet import REPOSITORY
 from fedmarket.network.folder import NetworkFolder, example_fields
 from fedmarket.network.plan import ATTESTOR, NetworkPlan, acting_names
 from fedmarket.network.roles import depths
 from market.protocol.job_spec import load_spec, parse_spec
+from tests.unit.fedmarket.command_lines import parses
 
 ADDRESS = "0x" + "12" * 20
 
@@ -69,21 +68,8 @@ def test_trainers_stop_before_the_owner_and_the_chain_last(tmp_path: Path) -> No
 def test_every_command_of_every_role_is_one_that_there_is(tmp_path: Path) -> None:
     for role in plan(tmp_path).roles():
         for command in role.commands:
-            if command[2:4] == ("-m", "fedmarket") and command[4] in COMMANDS:
+            if command[2:4] == ("-m", "fedmarket"):
                 parses(command[4:])
-
-
-def parses(arguments: tuple[str, ...]) -> None:
-    """Let click read a command line, down to the command's own options, without running it."""
-    command: click.Command = main
-    rest = list(arguments)
-    context = click.Context(main)
-    while isinstance(command, click.Group):
-        name = rest.pop(0)
-        found = command.get_command(context, name)
-        assert found is not None, f"no command {name!r} in {arguments}"
-        command = found
-    command.make_context(command.name, rest)
 
 
 def test_secrets_are_in_files_and_not_in_commands(tmp_path: Path) -> None:
