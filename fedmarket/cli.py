@@ -47,7 +47,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "bench": LazyCommand("fedmarket.commands.bench", "bench", "Measure what the proofs cost here."),
     "keys": LazyCommand("fedmarket.commands.keys", "keys", "Make and read keystore files."),
     "data": LazyCommand("fedmarket.commands.data", "data", "Prepare example data."),
-    "dev": LazyCommand("fedmarket.commands.dev", "dev", "Run a development chain of one's own."),
+    "dev": LazyCommand("fedmarket.commands.dev", "dev", "Run a network or a development chain of one's own."),
 }
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from web3.types import RPCEndpoint
 
 from fedmarket.commands.amounts import money
+from fedmarket.commands.dev_network import status, up
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import Amount, deployment_option, network_options
 from fedmarket.connection import NetworkOptions, address_of
@@ -19,7 +23,7 @@ from market.chain.connection import Chain
 from market.chain.contract import checked_address
 from market.chain.deployment import Deployment, deploy
 from market.chain.transactions import SendPolicy, TransactionSender
-from market.protocol.errors import InvalidInput
+from market.protocol.errors import ChainError, InvalidInput
 
 GIFT_WEI = 1_000 * 10**18
 LOOK_AFTER_S = 5.0
@@ -27,7 +31,11 @@ LOOK_AFTER_S = 5.0
 
 @click.group()
 def dev() -> None:
-    """Run a development chain of one's own."""
+    """Run a network or a development chain of one's own."""
+
+
+dev.add_command(up)
+dev.add_command(status)
 
 
 @dev.command()
@@ -68,12 +76,51 @@ def fund(accounts: tuple[str, ...], amount: int, options: NetworkOptions) -> Non
         raise InvalidInput(
             f"the node at {node.place} is no development chain (chain {node.chain_id}): it gives no coins"
         )
-    method = "evm_setAccountBalance" if node.client.lower().startswith("ganache") else "anvil_setBalance"
     for address in addresses:
-        balance_wei = node.balance_wei(address) + amount
-        request = (RPCEndpoint(method), [address, hex(balance_wei)])
-        node.read(lambda request=request: node.web3.manager.request_blocking(*request))  # type: ignore[misc]
-        click.echo(f"{address} has {money(balance_wei)}")
+        click.echo(f"{address} has {money(_give(node, address, amount))}")
+
+
+@dev.command("deploy")
+@click.option("--fund", multiple=True, metavar="FILE_OR_ADDRESS", help="Give 1000 ETH; may be repeated.")
+@network_options
+def deploy_there(fund: tuple[str, ...], options: NetworkOptions) -> None:
+    """Put a marketplace on a development chain that runs already, once.
+
+    Where the deployment file names one that is on the chain, nothing is done: it can be run at every start.
+    """
+    addresses = [_address(text) for text in fund]
+    node = Chain.connect(options.rpc_url, options.chain_id)
+    if not node.is_development_chain:
+        raise InvalidInput(f"the node at {node.place} is no development chain (chain {node.chain_id}): deploy by hand")
+    if _is_there(node, options.deployment):
+        click.echo(f"the marketplace of {options.deployment} is on the chain already")
+        return
+    deployer = Account.create()
+    for address in (deployer.address, *addresses):
+        _give(node, address, GIFT_WEI)
+    market = _deploy_on(node, deployer)
+    market.save(options.deployment)
+    click.echo(f"JobMarket {market.job_market}, written to {options.deployment}")
+
+
+def _is_there(node: Chain, file: Path) -> bool:
+    """Whether a deployment file names a marketplace of this very chain."""
+    if not file.exists():
+        return False
+    try:
+        Deployment.load(file).connect(node)
+    except ChainError:
+        return False  # of a chain that is gone: development chains start anew with the same number
+    return True
+
+
+def _give(node: Chain, address: str, amount_wei: int) -> int:
+    """Add to a balance; returns what it is now."""
+    method = "evm_setAccountBalance" if node.client.lower().startswith("ganache") else "anvil_setBalance"
+    balance_wei = node.balance_wei(address) + amount_wei
+    request = (RPCEndpoint(method), [address, hex(balance_wei)])
+    node.read(lambda: node.web3.manager.request_blocking(*request))
+    return balance_wei
 
 
 def _address(file_or_address: str) -> str:
@@ -88,10 +135,25 @@ def _deploy(net: Devnet) -> Deployment:
     """Deploy with a key that nobody has seen and nobody keeps, and with powers of tau whose secret everybody knows."""
     account = Account.create()
     net.fund(account.address, GIFT_WEI)
-    with TemporaryDirectory() as journal:
-        policy = SendPolicy(poll_s=0.05)
-        with TransactionSender(Chain.connect(net.url, net.chain_id), account, Path(journal), policy) as sender:
-            return deploy(sender, DEVELOPMENT_POWERS_OF_TAU)
+    with _mining_at_once(net):
+        return _deploy_on(Chain.connect(net.url, net.chain_id), account)
+
+
+def _deploy_on(node: Chain, account: LocalAccount) -> Deployment:
+    with (
+        TemporaryDirectory() as journal,
+        TransactionSender(node, account, Path(journal), SendPolicy(poll_s=0.02)) as sender,
+    ):
+        return deploy(sender, DEVELOPMENT_POWERS_OF_TAU)
+
+
+@contextmanager
+def _mining_at_once(net: Devnet) -> Iterator[None]:
+    """Nobody waits for the blocks of a chain that nobody knows yet; afterwards they come in their time."""
+    net.set_mining(True)
+    yield
+    net.set_mining(False)
+    net.request("evm_setIntervalMining", net.options.block_time_s)
 
 
 def _announce(net: Devnet, market: Deployment, file: Path) -> None:

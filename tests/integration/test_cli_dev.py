@@ -143,3 +143,41 @@ def test_a_keystore_to_fund_that_is_none_is_refused_before_the_chain_starts(tmp_
     assert refused.exit_code == 2
     assert "keystore nowhere.json cannot be read" in refused.stderr
     assert not (tmp_path / "deployment.json").exists()
+
+
+def test_a_marketplace_is_put_on_a_running_chain_once(tmp_path: Path, start: Start, owner: Path) -> None:
+    _, url = start()
+    (tmp_path / "deployment.json").rename(tmp_path / "first.json")
+
+    first = run(tmp_path, url, "dev", "deploy", "--fund", owner)
+    written = (tmp_path / "deployment.json").read_bytes()
+    second = run(tmp_path, url, "dev", "deploy", "--fund", owner)
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
+    assert "JobMarket 0x" in first.stdout
+    assert "is on the chain already" in second.stdout
+    assert (tmp_path / "deployment.json").read_bytes() == written != (tmp_path / "first.json").read_bytes()
+    assert "has 1005 ETH" in run(tmp_path, url, "dev", "fund", owner, "--amount", "5 ether").stdout
+
+
+def test_a_marketplace_of_a_chain_that_is_gone_is_put_there_anew(tmp_path: Path, start: Start) -> None:
+    first, _ = start()
+    stale = (tmp_path / "deployment.json").read_bytes()
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=30)
+    _, url = start()
+    (tmp_path / "deployment.json").write_bytes(stale.replace(b'"block": ', b'"block": 1'))
+
+    again = run(tmp_path, url, "dev", "deploy")
+
+    assert again.exit_code == 0, again.stderr
+    assert "JobMarket 0x" in again.stdout
+
+
+def test_no_marketplace_is_put_on_a_chain_of_value(tmp_path: Path, start: Start) -> None:
+    _, url = start("--chain-id", "5")
+
+    refused = run(tmp_path, url, "dev", "deploy")
+
+    assert refused.exit_code == 2
+    assert "is no development chain (chain 5): deploy by hand" in refused.stderr
