@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,8 +24,12 @@ from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.db.engine import connect
 from market.db.migrate import upgrade
+from market.indexer import Indexer
+from market.protocol.errors import FedmarketError
 from market.settings import Settings
 from market.storage import EmbeddedStore
+
+LOGGER = logging.getLogger("market.indexer")
 
 API = "/api/v1"
 JOIN_S = 10.0
@@ -116,4 +121,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _threads(service: Service) -> list[threading.Thread]:
     """What goes on beside the requests; each ends soon after `service.stopping` is set."""
-    return []
+    settings = service.settings
+    indexer = Indexer(
+        service.engine,
+        service.market,
+        service.store,
+        confirmations=settings.confirmations,
+        poll_s=settings.poll_s,
+        report=LOGGER.warning,
+    )
+
+    def follow() -> None:
+        try:
+            indexer.run(service.stopping.is_set)
+        except FedmarketError as failure:
+            service.fail(failure)
+
+    return [threading.Thread(target=follow, name="indexer")]

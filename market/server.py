@@ -37,6 +37,20 @@ class Server(uvicorn.Server):
         if self.started:
             self._on_serving()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: when told to, and when the service cannot go on."""
+        return await super().on_tick(counter) or self._service.stopping.is_set()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end.
+
+        Raises:
+            FedmarketError: why the service could not go on.
+        """
+        super().run(sockets)
+        for failure in self._service.failures:
+            raise failure
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
         self._service.stopping.set()

@@ -14,6 +14,7 @@ from market.api.metrics import Metrics
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.chain.job_market import JobMarket
+from market.protocol.errors import FedmarketError
 from market.settings import Settings
 from market.storage import EmbeddedStore
 
@@ -34,6 +35,7 @@ class Service:
         metrics: what is counted.
         upload_threads: uploads have threads of their own: slow ones must not keep readers waiting.
         stopping: set when the service is asked to end: streams close then.
+        failures: why it ends by itself, where it does.
         now: the wall clock in whole seconds.
     """
 
@@ -45,7 +47,13 @@ class Service:
     metrics: Metrics
     upload_threads: CapacityLimiter
     stopping: threading.Event = field(default_factory=threading.Event)
+    failures: list[FedmarketError] = field(default_factory=list)
     now: Callable[[], int] = lambda: int(time.time())
+
+    def fail(self, failure: FedmarketError) -> None:
+        """End the service, since something that it needs cannot go on."""
+        self.failures.append(failure)
+        self.stopping.set()
 
     @property
     def chain(self) -> Chain:
