@@ -25,7 +25,7 @@ from market.chain.deployment import Deployment
 from market.db.engine import connect
 from market.db.migrate import upgrade
 from market.indexer import Indexer
-from market.protocol.errors import FedmarketError
+from market.protocol.errors import FedmarketError, ServiceError
 from market.settings import Settings
 from market.storage import EmbeddedStore
 
@@ -136,5 +136,10 @@ def _threads(service: Service) -> list[threading.Thread]:
             indexer.run(service.stopping.is_set)
         except FedmarketError as failure:
             service.fail(failure)
+        finally:
+            if (
+                not service.stopping.is_set()
+            ):  # whatever nobody foresaw is in the log: who runs the service starts it again
+                service.fail(ServiceError("the indexer ended, and the service with it: the log says why"))
 
     return [threading.Thread(target=follow, name="indexer")]
