@@ -15,6 +15,7 @@ from fedmarket.connection import Actor
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.owner import WARM_EPOCHS, PreparedJob, initial_model, publish, training_norm
 from fedmarket.posted_exam import opening_key, prepare_exam
+from fedmarket.service_posting import posted_by_service
 from market.chain.events import JobOpened
 from market.chain.transactions import Finality, Receipt
 from market.protocol.errors import ChainError, InvalidInput
@@ -34,6 +35,9 @@ from trainer_client.training import Progress
 @click.option("--warm-start", type=FILE, metavar="DATA", help="To train the first model on, where there is no exam.")
 @click.option("--epochs", default=WARM_EPOCHS, show_default=True, type=click.IntRange(1, 10_000), help="Over them.")
 @click.option("--again", is_flag=True, help="Post once more what this account has posted before.")
+@click.option(
+    "--market", "market_url", metavar="URL", envvar="FEDMARKET_MARKET", help="Publish by this market's service."
+)
 @actor_options
 def post(
     spec_file: Path,
@@ -42,6 +46,7 @@ def post(
     warm_start: Path | None,
     epochs: int,
     again: bool,
+    market_url: str | None,
     actor: Actor,
 ) -> None:
     """Publish the job that SPEC.yaml describes, and lock its reward in the contract.
@@ -49,6 +54,9 @@ def post(
     A job with an exam is cut from --reference: slice 0 is published and trains the first model; the other slices are
     kept in a folder, secret until `fedmarket owner run` has set them all. Keep a copy of it: without it every round
     costs a deposit. What the rules of such a job leave open about norms follows from a training on its last slice.
+
+    With --market, what everybody has to read is uploaded to that service, which prepares the transaction; it is signed
+    here, and only if it is the one that this command would have made.
 
     Killed and started again, it opens the job once: the same spec with the same data is the same job.
     """
@@ -70,7 +78,7 @@ def post(
     prepared = publish(spec if norm is None else spec.with_norm(norm), model, actor.network.store, srs, exam)
     if exam is not None:
         exam.note_posted(prepared.document_cid.digest)
-    opened, is_new = _open(actor, prepared, again)
+    opened, is_new = _open(actor, prepared, again, market_url)
     _tell(prepared, opened, is_new, exam, norm)
     if dataset is None:
         click.echo("note: no --warm-start: from a random model, rules that look for agreement may accept nobody")
@@ -107,14 +115,17 @@ def _norm(spec: JobSpec, built: JobModel, model: NDArray[np.int64], exam: ExamFo
     return training_norm(spec, model, load_slice(exam.slice_path(last), built))
 
 
-def _open(actor: Actor, prepared: PreparedJob, again: bool) -> tuple[JobOpened, bool]:
+def _open(actor: Actor, prepared: PreparedJob, again: bool, market_url: str | None) -> tuple[JobOpened, bool]:
     """Open the job, once; returns what came of it, and whether that was now."""
     terms = prepared.terms(actor.network.chain.timestamp())
     key = _key(actor, prepared, again)
     is_new = not actor.sender.knows(key)
     if is_new:
         actor.allow_deposit(terms.token, terms.deposit_wei)
-    call = actor.network.market.open_job(terms, *_digests(prepared), prepared.commitment, prepared.srs_id)
+    if is_new and market_url is not None:
+        call = posted_by_service(actor, prepared, market_url)
+    else:
+        call = actor.network.market.open_job(terms, *_digests(prepared), prepared.commitment, prepared.srs_id)
     receipt = actor.sender.send(key, call, Finality(blocks=1 + prepared.spec.periods.confirmations))
     return _opening(actor, receipt), is_new
 

@@ -24,6 +24,9 @@ from market.storage import Cid
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 
+MAX_NUMBER = 100
+"""Characters of a number in YAML; an amount has 39 digits."""
+
 SPEC_BODY = {
     "requestBody": {
         "required": True,
@@ -101,6 +104,16 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """A whole number that can be written down again."""
+    if len(node.value) > MAX_NUMBER:
+        raise yaml.YAMLError(f"a number of {len(node.value)} characters, expected at most {MAX_NUMBER}")
+    return int(loader.construct_yaml_int(node))
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 def _parse_yaml(unverified_body: bytes) -> Any:

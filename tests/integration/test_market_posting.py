@@ -1,0 +1,470 @@
+"""Posting by the service: what it checks, what it prepares, and that a service that lies gets nothing signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+from sqlalchemy.orm import Session
+
+from fedmarket import service_posting
+from fedmarket.devnet import Devnet
+from fedmarket.owner import PreparedJob, initial_model, publish
+from market.api.content import uploads_of
+from market.api.shapes import PostingRequest, PreparedPosting, UnsignedTransaction
+from market.chain.calls import PreparedCall
+from market.chain.deployment import Deployment
+from market.chain.erc20 import Erc20
+from market.chain.events import JobOpened
+from market.chain.job_market import JobMarket
+from market.client import MarketClient
+from market.db.tables import BlockRow, JobRow
+from market.protocol.errors import FalseTransaction, ServiceRefused, ServiceUnreachable
+from market.protocol.identifiers import JobId
+from market.protocol.job_spec import JobDocument, load_spec
+from market.storage import Cid, EmbeddedStore, content_cid
+from market.uploads import job_reason, upload_reason
+from tests.integration.conftest import BALANCE_WEI, Actors
+from tests.integration.marketplace import ON_ANVIL, development_srs, spec
+from tests.integration.service import Running, serving, settings_for
+from tests.integration.terminal import Terminal, refuses, transactions
+
+pytestmark = ON_ANVIL
+
+
+@pytest.fixture
+def running(tmp_path: Path, devnet: Devnet, deployment: Deployment) -> Iterator[Running]:
+    with serving(settings_for(tmp_path, devnet, deployment)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(running: Running, actors: Actors) -> Iterator[MarketClient]:
+    """A client that the owner signed in with."""
+    with MarketClient(running.url) as opened:
+        opened.sign_in(actors["owner"].account, running.service.deployment.chain_id)
+        yield opened
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> EmbeddedStore:
+    return EmbeddedStore(tmp_path / "local")
+
+
+@pytest.fixture
+def prepared(local: EmbeddedStore) -> PreparedJob:
+    parsed = spec(4)
+    return publish(parsed, initial_model(parsed, None), local, development_srs())
+
+
+def upload(client: MarketClient, local: EmbeddedStore, *cids: Cid) -> None:
+    for cid in cids:
+        assert client.upload(local.read(cid, 1 << 30)) == cid
+
+
+def request(prepared: PreparedJob, actors: Actors, **changes: str) -> PostingRequest:
+    asked = PostingRequest(
+        spec_cid=str(prepared.document_cid),
+        initial_model_cid=str(prepared.model_cid),
+        initial_commitment="0x" + prepared.commitment.hex(),
+        srs_id="0x" + prepared.srs_id.hex(),
+        owner=actors["owner"].address,
+    )
+    return asked.model_copy(update=changes)
+
+
+def call_of(unsigned: UnsignedTransaction) -> PreparedCall:
+    return PreparedCall(unsigned.to, bytes.fromhex(unsigned.data[2:]), int(unsigned.value_wei), "signed")
+
+
+def test_transaction_that_the_service_prepares_opens_the_job(
+    client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors, deployed: JobMarket
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    answer = client.prepare_job(request(prepared, actors))
+
+    assert answer.approval is None
+    assert answer.transaction.to == deployed.address
+    assert answer.transaction.chain_id == deployed.chain.chain_id
+    assert answer.transaction.value_wei == answer.deposit_wei == str(prepared.terms(0).deposit_wei)
+    receipt = actors["owner"].send("open", call_of(answer.transaction))
+    assert answer.transaction.gas is not None
+    assert receipt.gas_used <= answer.transaction.gas
+    [opened] = [event for event in deployed.events_in(receipt.logs) if isinstance(event, JobOpened)]
+    assert opened.owner == actors["owner"].address
+    assert opened.terms == prepared.terms(answer.posted_s)
+
+
+def test_contents_stay_until_a_job_names_them_and_then_off_the_quota(
+    running: Running, client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    client.prepare_job(request(prepared, actors))
+    owner, store = actors["owner"].address, running.service.store
+    assert set(store.pins()) == {prepared.document_cid, prepared.model_cid}
+    assert client.account().uploaded_bytes > 0
+
+    note_job(running, prepared, owner)
+    uploads_of(running.service).settle()
+    assert store.pins() == {cid: frozenset({job_reason(cid)}) for cid in (prepared.document_cid, prepared.model_cid)}
+    assert client.account().uploaded_bytes == 0
+    assert upload_reason(owner) not in {reason for reasons in store.pins().values() for reason in reasons}
+
+
+def note_job(running: Running, prepared: PreparedJob, owner: str) -> None:
+    """A job's row, as whoever follows the chain writes it."""
+    terms = prepared.terms(running.service.now())
+    row = JobRow(job=JobId(0), owner=owner, spec=prepared.document_cid.digest)
+    row.initial_model = row.model = prepared.model_cid.digest
+    row.opened_block = row.updated_block = row.round = row.attempt = row.seats_taken = row.settled_rounds = 0
+    row.opened_s = row.enrol_until_s = row.deadline_s = 1
+    row.opened_transaction, row.srs_id = bytes(32), prepared.srs_id
+    row.token, row.terms, row.rounds, row.seats = terms.token, "{}", terms.rounds, terms.seats
+    row.round_reward_wei, row.dimension, row.has_exam = terms.round_reward_wei, terms.rules.dimension, False
+    row.disputed = row.exam_published = False
+    row.deposited_wei = row.paid_wei = row.refunded_wei = row.burned_wei = 0
+    with Session(running.service.engine) as session, session.begin():
+        session.add(BlockRow(number=1, hash=bytes(32), timestamp_s=1))
+        session.add(row)
+
+
+def refused(error: pytest.ExceptionInfo[ServiceRefused], status: int, kind: str, words: str) -> None:
+    assert (error.value.status, error.value.kind) == (status, f"urn:fedmarket:problem:{kind}"), str(error.value)
+    assert words in str(error.value)
+
+
+def test_contents_have_to_be_uploaded_first(
+    client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors
+) -> None:
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors))
+    refused(error, 404, "content-not-held", str(prepared.document_cid))
+    upload(client, local, prepared.document_cid)
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors))
+    refused(error, 404, "content-not-held", "upload it first")
+
+
+def test_only_the_owner_posts(client: MarketClient, prepared: PreparedJob, actors: Actors) -> None:
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors, owner=actors["thief"].address))
+    refused(error, 403, "not-allowed", "is signed in")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"srs_id": "0x" + "11" * 32}, "expected this market's"),
+        ({"initial_commitment": "0x" + "00" * 128}, "has 128 bytes, expected 64"),
+        ({"initial_model_cid": str(content_cid(b"another"))}, "the document says"),
+        ({"spec_cid": str(Cid(1, 0x70, bytes(32)))}, "the name of one raw block"),
+        ({"spec_cid": "b" + "a" * 58}, "CID"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_does_not_fit_together_is_refused(
+    client: MarketClient,
+    prepared: PreparedJob,
+    local: EmbeddedStore,
+    actors: Actors,
+    changes: dict[str, str],
+    words: str,
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors, **changes))
+    assert error.value.status == 422
+    assert words in str(error.value)
+
+
+def other_document(client: MarketClient, prepared: PreparedJob, change: Callable[[dict[str, Any]], None]) -> str:
+    """The document with a change, uploaded."""
+    fields = json.loads(prepared.document.to_bytes())
+    change(fields)
+    return str(client.upload(json.dumps(fields).encode()))
+
+
+def _long_model(fields: dict[str, Any]) -> None:
+    fields["initial_model"] = str(content_cid(np.zeros(16, "<i8").tobytes()))
+
+
+def _wild_model(fields: dict[str, Any]) -> None:
+    fields["initial_model"] = str(content_cid(np.full(15, 1 << 60, "<i8").tobytes()))
+
+
+MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
+    "unknown field": (lambda fields: fields["spec"].update(colour="red"), "invalid-job-spec", "spec.colour"),
+    "no rounds": (lambda fields: fields["spec"].update(rounds=0), "invalid-job-spec", "spec.rounds"),
+    "poor stake": (
+        lambda fields: fields["spec"]["money"].update(trainer_stake=1),
+        "invalid-terms",
+        "trainer_stake_wei",
+    ),
+    "deadline": (lambda fields: fields["spec"]["periods"].update(deadline_s=1), "invalid-terms", "deadline"),
+    "no token": (lambda fields: fields["spec"]["money"].update(token="0x" + "11" * 20), "invalid-input", "ERC-20"),
+    "dear": (lambda fields: fields["spec"]["money"].update(aggregator_fee=BALANCE_WEI), "invalid-input", "wei"),
+    "long model": (_long_model, "invalid-model", "has 128 bytes, expected 120"),
+    "wild model": (_wild_model, "invalid-model", "entry 0"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_document_that_cannot_be_a_job_is_refused(
+    client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors, mistake: str
+) -> None:
+    change, kind, words = MISTAKES[mistake]
+    upload(client, local, prepared.model_cid)
+    models = [client.upload(np.zeros(16, "<i8").tobytes()), client.upload(np.full(15, 1 << 60, "<i8").tobytes())]
+    document_cid = other_document(client, prepared, change)
+    named = next((str(cid) for cid in models if "model" in mistake and mistake[0] == "lw"[models.index(cid)]), None)
+
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(
+            request(prepared, actors, spec_cid=document_cid, initial_model_cid=named or str(prepared.model_cid))
+        )
+    refused(error, 422, kind, words)
+
+
+@pytest.mark.parametrize("document", [b"", b"{}", b"[" * 1000, b"\xff", b'{"format": "fedmarket/job/2"}'])
+def test_bytes_that_are_no_document_are_refused(
+    client: MarketClient, prepared: PreparedJob, actors: Actors, document: bytes
+) -> None:
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors, spec_cid=str(client.upload(document))))
+    refused(error, 422, "invalid-job-spec", "")
+
+
+def test_what_the_contract_would_refuse_is_refused_in_its_words(
+    client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors, initial_commitment="0x" + "11" * 64))
+    assert (error.value.status, error.value.kind) == (422, "urn:fedmarket:problem:contract-refuses"), str(error.value)
+
+
+def test_job_in_a_token_comes_with_the_approval_that_it_takes(
+    client: MarketClient,
+    local: EmbeddedStore,
+    actors: Actors,
+    deployed: JobMarket,
+    compile_solidity: Callable[[str], bytes],
+) -> None:
+    owner = actors["owner"]
+    token = owner.send("coin", PreparedCall(None, compile_solidity("Token"))).contract
+    assert token is not None
+    parsed = spec(
+        4,
+        money={
+            "token": token,
+            "round_reward": 100,
+            "aggregator_fee": 0,
+            "compensation": 0,
+            "trainer_stake": 300,
+            "aggregator_bond": 300,
+        },
+    )
+    prepared = publish(parsed, initial_model(parsed, None), local, development_srs())
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+
+    first = client.prepare_job(request(prepared, actors))
+    assert first.approval is not None
+    assert (first.approval.to, first.transaction.gas) == (token, None)
+    owner.send("approve", call_of(first.approval))
+    assert Erc20(owner.chain, token).allowance(owner.address, deployed.address) == int(first.deposit_wei)
+    second = client.prepare_job(request(prepared, actors))
+    assert second.approval is None
+    assert second.transaction.gas
+    assert deployed.events_in(owner.send("open", call_of(second.transaction)).logs)
+
+
+# ------------------------------------------------------------------ specs
+
+
+def test_good_spec_is_called_good(running: Running, client: MarketClient) -> None:
+    for example in ("digits.yaml", "digits-median.yaml"):
+        path = Path(service_posting.__file__).parent / "examples" / example
+        report = client.check_spec(path.read_text("utf-8"))
+        assert report.valid, report
+        assert int(report.deposit_wei or 0) > 0
+        load_spec(path)
+
+
+def test_all_that_is_wrong_is_said_at_once(client: MarketClient) -> None:
+    wrong = yaml.safe_dump({"name": "", "rounds": "many", "seats": 2, "colour": "red"})
+    report = client.check_spec(wrong)
+
+    assert not report.valid
+    assert report.deposit_wei is None
+    fields = {error.field for error in report.errors}
+    assert {"name", "rounds", "seats", "colour", "model", "periods", "money"} <= fields
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe",
+        b"a: [",
+        b"- " * 10_000,
+        b"[" * 30_000,
+        b"{a: " * 10_000,
+        b"a: &a [b, b]\nc: *a\n",
+        b"? {a: b}\n: c\n",
+        b"2001-99-99",
+        b"rounds: 2001-99-99",
+        b"rounds: " + b"9" * 10_000,
+        b"rounds: 0x" + b"9" * 10_000,
+        b"rounds: 1" + b":1" * 10_000,
+        b"rounds: .inf",
+        b"!!python/object:os.system {}",
+        b"!!binary /",
+        b"name: !!set {a, b}",
+        b"name: \xf0\x9f\xa6\x84\x00",
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+@pytest.mark.parametrize("media_type", ["application/json", "application/yaml"])
+def test_text_that_is_no_spec_is_never_a_failure(running: Running, body: bytes, media_type: str) -> None:
+    answer = running.client.post("/api/v1/specs/check", content=body, headers={"Content-Type": media_type})
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["valid"] is False
+    assert answer.json()["errors"]
+    assert len(answer.content) < 100_000
+
+
+def test_spec_of_another_type_is_refused(running: Running) -> None:
+    assert running.client.post("/api/v1/specs/check", content=b"x").status_code == 415
+
+
+# ------------------------------------------------------------------ a service that lies
+
+
+@pytest.fixture
+def served_terminal(terminal: Terminal, devnet: Devnet, deployment: Deployment, tmp_path: Path) -> Iterator[str]:
+    """The address of a service with a store of its own."""
+    folder = tmp_path / "service"
+    folder.mkdir()
+    with serving(settings_for(folder, devnet, deployment)) as opened:
+        yield opened.url
+
+
+def test_job_is_posted_by_a_service(
+    terminal: Terminal, served_terminal: str, deployed: JobMarket, tmp_path: Path
+) -> None:
+    arguments = ("job", "post", terminal.folder / "job.yaml", "--market", served_terminal)
+
+    assert "Job 0" in terminal.told(*arguments, who="owner")
+    assert "Job 0 was posted already" in terminal.told(*arguments, who="owner")
+    [opened] = deployed.events(kinds=[JobOpened])
+    assert isinstance(opened, JobOpened)
+    held = EmbeddedStore(tmp_path / "service" / "store")
+    document = JobDocument.from_bytes(held.read(Cid.from_digest(opened.spec, 0), 1 << 20))
+    assert held.has(Cid.parse(document.initial_model))
+
+
+LIES: dict[str, tuple[Callable[[PreparedPosting], PreparedPosting], str]] = {}
+
+
+def lie(words: str) -> Callable[[Callable[[UnsignedTransaction], dict[str, Any]]], None]:
+    def note(change: Callable[[UnsignedTransaction], dict[str, Any]]) -> None:
+        def told(answer: PreparedPosting) -> PreparedPosting:
+            return answer.model_copy(
+                update={"transaction": answer.transaction.model_copy(update=change(answer.transaction))}
+            )
+
+        LIES[words] = (told, words)
+
+    return note
+
+
+lie("its recipient is")(lambda transaction: {"to": "0x" + "11" * 20})
+lie("its chain is")(lambda transaction: {"chain_id": 1})
+lie("its value is")(lambda transaction: {"value_wei": str(int(transaction.value_wei) + 1)})
+lie("its data is")(lambda transaction: {"data": transaction.data[:-2] + "01"})
+LIES["counts the job's periods from"] = (
+    lambda answer: answer.model_copy(update={"posted_s": answer.posted_s + 100_000}),
+    "counts the job's periods from",
+)
+LIES["its data is 0x"] = (lambda answer: answer.model_copy(update={"posted_s": answer.posted_s + 1}), "its data is")
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_nothing_is_signed_for_a_service_that_prepares_another_transaction(
+    terminal: Terminal, served_terminal: str, devnet: Devnet, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    told, words = LIES[name]
+    honest = MarketClient.prepare_job
+    monkeypatch.setattr(MarketClient, "prepare_job", lambda client, asked: told(honest(client, asked)))
+    result = terminal.run("job", "post", terminal.folder / "job.yaml", "--market", served_terminal, who="owner")
+
+    refuses(result, 1, words, name)
+    assert transactions(devnet, terminal.address("owner")) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("URI: http://127.0.0.1", "URI: http://127.0.0.2"),
+        ("127.0.0.1", "bank.example"),
+        ("Chain ID: 31337", "Chain ID: 1"),
+    ],
+)
+def test_client_signs_in_nowhere_else(running: Running, actors: Actors, old: str, new: str) -> None:
+    def proxy(asked: httpx.Request) -> httpx.Response:
+        answer = httpx.request(asked.method, asked.url, content=asked.read(), headers=asked.headers, trust_env=False)
+        return httpx.Response(answer.status_code, text=answer.text.replace(old, new, 1))
+
+    with (
+        MarketClient(running.url, httpx.MockTransport(proxy)) as client,
+        pytest.raises(FalseTransaction, match="wants a sign-in signed"),
+    ):
+        client.sign_in(actors["owner"].account, running.service.deployment.chain_id)
+
+
+# ------------------------------------------------------------------ the client
+
+
+def test_client_takes_no_other_server_for_a_market(devnet: Devnet) -> None:
+    with MarketClient(devnet.url) as client, pytest.raises((ServiceUnreachable, ServiceRefused)):
+        client.account()
+
+
+def test_client_tells_how_far_an_upload_is(client: MarketClient, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(300_000))
+    told: list[tuple[int, int]] = []
+
+    assert client.upload(path, lambda sent, total: told.append((sent, total))) == content_cid(bytes(300_000))
+    assert told[-1] == (300_000, 300_000)
+    assert [sent for sent, _ in told] == sorted(sent for sent, _ in told)
+    assert len(told) > 3
+    told.clear()
+    client.upload(path, lambda sent, total: told.append((sent, total)))
+    assert told == [(300_000, 300_000)], "what is held is not sent again"
+
+
+def test_client_hears_of_a_limit(tmp_path: Path, devnet: Devnet, deployment: Deployment, actors: Actors) -> None:
+    settings = settings_for(tmp_path, devnet, deployment, upload_limit_bytes=1_000)
+    with serving(settings) as running, MarketClient(running.url) as client:
+        client.sign_in(actors["owner"].account, deployment.chain_id)
+        with pytest.raises(ServiceRefused) as error:
+            client.upload(bytes(20_000_000))
+    refused(error, 413, "too-large", "at most 1000 bytes")
+
+
+def test_who_signed_out_is_told_so(client: MarketClient) -> None:
+    client.sign_out()
+
+    with pytest.raises(ServiceRefused) as error:
+        client.account()
+    refused(error, 401, "not-signed-in", "")
