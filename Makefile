@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help set-up demo test test-contracts test-python test-ganache bench invariants prove slither lint format contracts snapshots clean
+.PHONY: help set-up demo test test-contracts test-python test-api test-ganache bench invariants prove slither lint format contracts snapshots clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,9 @@ test-contracts: $(NODE_READY) ## forge: unit, fuzz, invariants, gas snapshots
 
 test-python: set-up ## pytest: unit, integration, end to end
 	$(BIN)/python -m pytest $(ARGS)
+
+test-api: set-up ## the service against its own description: thousands of cases by schemathesis
+	$(BIN)/python -m pytest -m fuzz -s tests/integration/test_api_fuzz.py $(ARGS)
 
 test-ganache: set-up ## the end-to-end tests on Ganache in Anvil's place
 	$(BIN)/python -m pytest -m ganache $(ARGS)

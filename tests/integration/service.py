@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,13 @@ class Running:
     @property
     def settings(self) -> Settings:
         return self.service.settings
+
+    def wait_until_read(self) -> None:
+        """Wait until the rows are those of the latest block."""
+        deadline_s = time.monotonic() + SERVING_S
+        while self.client.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline_s, self.client.get("/readyz").text
+            time.sleep(0.02)
 
     def offer(self, account: LocalAccount) -> dict[str, Any]:
         answer = self.client.post("/api/v1/sign-in/nonce", json={"address": account.address})
