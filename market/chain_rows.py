@@ -254,7 +254,7 @@ class ChainRows:
             .order_by(EventRow.block_number, EventRow.log_index, EventRow.part)
         )
         for row in rows.mappings():
-            place = {name: row[name] for name in ("block_number", "transaction", "log_index", "job")}
+            place = {name: row[name] for name in ("block_number", "transaction", "log_index")}
             place["block_hash"] = row["hash"]
             yield from_text(row["kind"], place, row["body"]), row["timestamp_s"], row["gas_used"]
 
