@@ -51,6 +51,9 @@ Rows = Mapping[type[Base], Sequence[Values]]
 PUBLIC_ROWS = 5
 """Rows of a matrix beside the updates: three aggregates, the current and the initial model; an exam's r is one more."""
 
+SUMS = ("committed", "revealed", "accepted", "score_q32", "earned_wei", "claimed_wei")
+"""Of a sitting: columns that add up what came of it."""
+
 
 def rows_of(events: Sequence[Event], moments_s: Mapping[int, int], gas_used: Mapping[bytes, int]) -> Rows:
     """A job's rows.
@@ -86,14 +89,15 @@ class _Projection:
 
     def rows(self) -> Rows:
         """All of them."""
-        moved = list(self._movements())
+        moved, credits = list(self._movements()), list(self._credits())
+        updates = [row for attempt in self.history.attempts.values() for row in self._updates(attempt)]
         return {
             JobRow: [self._job(moved)],
             AttemptRow: [self._attempt(attempt) for attempt in self.history.attempts.values()],
-            UpdateRow: [row for attempt in self.history.attempts.values() for row in self._updates(attempt)],
-            CreditRow: list(self._credits()),
+            UpdateRow: updates,
+            CreditRow: credits,
             MovementRow: moved,
-            SittingRow: list(self._sittings()),
+            SittingRow: list(self._sittings(updates, credits)),
             WaitingRow: list(self._waiting()),
             BondRow: self._bonds(),
             ModelRow: list(self._models()),
@@ -282,7 +286,8 @@ class _Projection:
 
     # ------------------------------------------------------------------ who takes part
 
-    def _sittings(self) -> Iterator[Values]:
+    def _sittings(self, updates: Sequence[Values], credits: Sequence[Values]) -> Iterator[Values]:
+        sums = self._sums(updates, credits)
         for seat, sittings in self.seating.seats.items():
             for ordinal, sitting in enumerate(sittings):
                 yield {
@@ -293,7 +298,29 @@ class _Projection:
                     "since": sitting.since,
                     "until": sitting.until,
                     "staked_wei": sitting.stake_wei,
+                    **{name: sums[seat, ordinal, name] for name in SUMS},
                 }
+
+    def _sums(self, updates: Sequence[Values], credits: Sequence[Values]) -> Counter[tuple[int, int, str]]:
+        """What came of each sitting; what was undone is not among it."""
+        sums = Counter[tuple[int, int, str]]()
+        for row in updates:
+            place = self._sitting(row["seat"], row["attempt"])
+            settled = self.history.attempt(row["attempt"]).settled is not None
+            sums[*place, "committed"] += 1
+            sums[*place, "revealed"] += row["content"] is not None
+            sums[*place, "accepted"] += settled and bool(row["accepted"])
+            sums[*place, "score_q32"] += settled and (row["score_q32"] or 0)
+        for row in credits:
+            place = self._sitting(row["seat"], row["attempt"])
+            sums[*place, "earned_wei"] += row["amount_wei"]
+            sums[*place, "claimed_wei"] += 0 if row["claimed_block"] is None else row["amount_wei"]
+        return sums
+
+    def _sitting(self, seat: Seat, attempt: int) -> tuple[int, int]:
+        """Seat and ordinal of whose it is what a seat does and earns in an attempt."""
+        had = [ordinal for ordinal, sitting in enumerate(self.seating.seats[seat]) if sitting.since <= attempt]
+        return seat, had[-1]
 
     def _waiting(self) -> Iterator[Values]:
         for trainer, entry in self.seating.waiting.items():
