@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from fedmarket.devnet import Devnet
 from market.chain.deployment import Deployment
@@ -82,6 +83,7 @@ def _ask(
             path.update({name: 0 for name in ("job", "attempt", "version") if name in path})
         answer = case.call(headers=headers)
         statuses[answer.status_code] += 1
-        case.validate_response(answer)
+        # Not every text is a cursor, a content id or a signature: that is refused with 422, as the description says.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
 
     ask()
