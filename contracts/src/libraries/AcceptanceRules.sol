@@ -13,6 +13,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// |G_ij| <= 2^60, |R_ij| < 2^67, at most 64 rows.
 library AcceptanceRules {
     using BoundedHeap for uint256[];
+    using Gram for Row;
 
     /// @dev A row under `multiKrum`.
     struct Neighbourhood {
@@ -90,7 +91,7 @@ library AcceptanceRules {
             uint256 audible = rows & gram.audible;
             Row[] memory all = gram.rows;
             for (uint256 i = 0; i < all.length; ++i) {
-                if (has(audible, i) && count(all[i].agreeing & audible) >= half) kept |= uint256(1) << i;
+                if (has(audible, i) && count(all[i].agreeing() & audible) >= half) kept |= uint256(1) << i;
             }
         }
     }

@@ -12,12 +12,12 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice An accepted update among the accepted. All zero for a row that is not: it then drops out of every sum.
 struct Standing {
+    int256 pull; // Q16: inner product of its residual with what the others say that it does not
+    uint256 weight; // its integer weight in the average
     uint256 norm; // Q16
     uint256 residual; // its square once the public rows are projected out
     uint256 damping; // Q16: small updates earn and weigh little
     uint256 crowding; // Q16: how many times the same thing was said, itself included
-    uint256 weight; // its integer weight in the average
-    int256 pull; // Q16: inner product of its residual with what the others say that it does not
 }
 
 /// @notice Weights and scores of the accepted updates.
@@ -27,6 +27,7 @@ struct Standing {
 library Contribution {
     using AcceptanceRules for uint256;
     using BoundedHeap for uint256[];
+    using Gram for Row;
     using PackedArray for bytes;
 
     uint256 internal constant ONE = 1 << 16;
@@ -56,7 +57,7 @@ library Contribution {
     }
 
     /// @notice Scores the weighed rows, Q32. Scorings that ask for an exam need one that counts.
-    /// @param gram as `weigh` took it; its novelties are overwritten
+    /// @param gram as `weigh` took it
     function score(RuleTerms calldata terms, GramMatrix memory gram, Standing[] memory standings, uint256 accepted)
         internal
         pure
@@ -70,8 +71,7 @@ library Contribution {
             if (scoring == Scoring.Shapley) return _scoreByShapley(scores, gram, standings, accepted);
             length = _pullByExam(standings, gram.exam);
         } else if (scoring != Scoring.Equal) {
-            if (scoring == Scoring.CosineToMean) _countInFull(standings, gram.novelties);
-            int256 square = _pull(standings, gram.residuals, gram.novelties, accepted);
+            int256 square = _pull(standings, gram.pairs, accepted, scoring != Scoring.CosineToMean);
             // forge-lint: disable-next-line(unsafe-typecast)
             if (square > 0) length = SquareRoot.floor(uint256(square) << 32);
         }
@@ -110,11 +110,11 @@ library Contribution {
                 s.norm = row.length != 0 ? row.length : SquareRoot.floor(row.square << 32);
                 uint256 residual = row.residual;
                 s.residual = residual;
-                s.crowding = ONE + row.likeness;
+                s.crowding = ONE + row.likenesses();
             }
             uint256 rejected = ((uint256(1) << n) - 1) & ~accepted;
             for (uint256 i = 0; rejected >> i != 0; ++i) {
-                if (rejected.has(i)) _discount(standings, gram.novelties, accepted, i);
+                if (rejected.has(i)) _discount(standings, gram.pairs, accepted, i);
             }
         }
     }
@@ -135,7 +135,7 @@ library Contribution {
     }
 
     /// @dev Crowding counts the accepted only: takes out again what they share with a row that is not.
-    function _discount(Standing[] memory standings, int256[] memory novelties, uint256 accepted, uint256 rejected)
+    function _discount(Standing[] memory standings, int256[] memory pairs, uint256 accepted, uint256 rejected)
         private
         pure
     {
@@ -145,8 +145,7 @@ library Contribution {
                 if (!accepted.has(i)) continue;
                 (uint256 low, uint256 high) = i < rejected ? (i, rejected) : (rejected, i);
                 uint256 pair = low * (2 * n - low - 1) / 2 + high - low - 1; // row by row
-                // forge-lint: disable-next-line(unsafe-typecast)
-                standings[i].crowding -= ONE - uint256(novelties[pair]);
+                standings[i].crowding -= Gram.likeness(pairs[pair]);
             }
         }
     }
@@ -223,21 +222,6 @@ library Contribution {
         }
     }
 
-    /// @dev For the cosine to the mean nothing is discounted: every pair is new, and a row's own part counts.
-    function _countInFull(Standing[] memory standings, int256[] memory novelties) private pure {
-        unchecked {
-            for (uint256 pair = 0; pair < novelties.length; ++pair) {
-                // forge-lint: disable-next-line(unsafe-typecast)
-                novelties[pair] = int256(ONE);
-            }
-            for (uint256 i = 0; i < standings.length; ++i) {
-                Standing memory s = standings[i];
-                // forge-lint: disable-next-line(unsafe-typecast)
-                s.pull = int256((s.weight * s.residual) << 16);
-            }
-        }
-    }
-
     /// @dev The exam alone pulls. Returns the length of what is left of r, Q16.
     function _pullByExam(Standing[] memory standings, ExamRow memory exam) private pure returns (uint256 length) {
         unchecked {
@@ -255,8 +239,7 @@ library Contribution {
         pure
         returns (bytes memory)
     {
-        _countInFull(standings, gram.novelties);
-        int256 square = _pull(standings, gram.residuals, gram.novelties, accepted);
+        int256 square = _pull(standings, gram.pairs, accepted, false);
         int256 along = 0; // N_r
         int256[] memory asked = gram.exam.products;
         unchecked {
@@ -278,57 +261,52 @@ library Contribution {
         }
     }
 
-    /// @dev Adds N_i = Σ_{j≠i} w_j·(1 − κ_ij)·R_ij, Q16, to every accepted row's pull, and returns the square
-    /// V = Σ_ij w_i·w_j·R_ij of everybody's weighted sum.
-    function _pull(Standing[] memory standings, int256[] memory residuals, int256[] memory novelties, uint256 accepted)
+    /// @dev Sets every accepted row's pull, and returns the square V = Σ_ij w_i·w_j·R_ij of everybody's weighted sum.
+    /// @param discounted whether a pull is N_i = Σ_{j≠i} w_j·(1 − κ_ij)·R_ij, or all of the row's product with that sum: then
+    /// every pair is new, and a row's own part counts
+    function _pull(Standing[] memory standings, int256[] memory pairs, uint256 accepted, bool discounted)
         private
         pure
         returns (int256 square)
     {
         unchecked {
             uint256 n = standings.length;
-            uint256 cursor = Gram.start(residuals);
-            uint256 gap = Gram.start(novelties) - cursor;
+            uint256 cursor = Gram.start(pairs);
             for (uint256 i = 0; i < n; ++i) {
                 if (accepted.has(i)) {
                     Standing memory a = standings[i];
+                    (int256 along, int256 fresh) = Gram.split(_addUp(standings, i, a, cursor));
                     // forge-lint: disable-next-line(unsafe-typecast)
-                    (int256 weight, int256 own) = (int256(a.weight), int256(a.weight * a.residual));
-                    square += weight * (own + 2 * _pullWithLater(standings, i, cursor, gap));
+                    along += int256(a.weight * a.residual);
+                    // forge-lint: disable-next-line(unsafe-typecast)
+                    square += int256(a.weight) * along;
+                    a.pull = discounted ? fresh : along << 16;
                 }
                 cursor += 0x20 * (n - 1 - i);
             }
         }
     }
 
-    /// @dev Completes row i's pull, gives its part to the later ones, and returns Σ_{j>i} w_j·R_ij.
-    function _pullWithLater(Standing[] memory standings, uint256 i, uint256 cursor, uint256 gap)
+    /// @dev Σ_{j≠i} w_j times row i's pair with row j. Those with earlier rows are in its pull by then, and the later ones' pulls
+    /// get theirs.
+    /// @param a row i's standing
+    /// @param cursor where row i's pairs with the later ones begin in memory
+    function _addUp(Standing[] memory standings, uint256 i, Standing memory a, uint256 cursor)
         private
         pure
-        returns (int256 undiscounted)
+        returns (int256 sum)
     {
-        unchecked {
-            Standing memory a = standings[i];
-            Standing memory b = a;
-            // forge-lint: disable-next-line(unsafe-typecast)
-            (int256 weight, int256 pull) = (int256(a.weight), a.pull);
-            (uint256 slot, uint256 end) = _slotsAfter(standings, i);
-            uint256 offset = cursor - slot;
-            for (; slot < end; slot += 0x20) {
-                int256 shared;
-                int256 fresh;
-                assembly ("memory-safe") {
-                    b := mload(slot)
-                    shared := mload(add(slot, offset))
-                    fresh := mul(shared, mload(add(add(slot, offset), gap)))
-                }
-                // forge-lint: disable-next-line(unsafe-typecast)
-                int256 other = int256(b.weight);
-                undiscounted += other * shared;
-                pull += other * fresh;
-                b.pull += weight * fresh;
+        (uint256 slot, uint256 end) = _slotsAfter(standings, i);
+        uint256 weight = a.weight;
+        sum = a.pull;
+        assembly ("memory-safe") {
+            let offset := sub(cursor, slot)
+            for {} lt(slot, end) { slot := add(slot, 0x20) } {
+                let b := mload(slot) // its pull, and behind it its weight
+                let pair := mload(add(slot, offset))
+                sum := add(sum, mul(mload(add(b, 0x20)), pair))
+                mstore(b, add(mload(b), mul(weight, pair)))
             }
-            a.pull = pull;
         }
     }
 

@@ -7,12 +7,11 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @notice An update's row of the matrix.
 struct Row {
+    uint256 company; // below bit 32 its likenesses, from there on who agrees with it: a pair adds to both at once
     uint256 square; // G_ii
     uint256 residual; // R_ii: the same once the public rows are projected out
     uint256 bar; // T·G_ii, Q64
-    uint256 agreeing; // bit j: with row j it shares more than chance, provided that both are audible
     uint256 norm; // √R_ii, Q16
-    uint256 likeness; // sum of its partial cosines with all other rows, Q16, negative ones as zero
     // Inner products with the five orthonormal public directions, Q16: the row of the Cholesky factor. They are there twice,
     // two to a word, so that one multiplication of lanes by mirrored ones makes two products:
     // (a + b·2^128)·(d + c·2^128) = (a·c + b·d)·2^128 + a·d, as the machine drops what lies above bit 256.
@@ -37,8 +36,9 @@ struct ExamRow {
 /// @notice The matrix of a round, checked, and what is left of it once the public rows are projected out.
 struct GramMatrix {
     Row[] rows; // the updates
-    int256[] residuals; // R_ij for i < j, row by row
-    int256[] novelties; // 1 - partial cosine of the same pairs, Q16, at most one
+    // For i < j, row by row: R_ij·2^128 + (1 - partial cosine)·R_ij, Q16, which is what the two share and, below it, how much
+    // of that is new. A multiple of a pair is that of both, and so is a sum of pairs, until it is split.
+    int256[] pairs;
     uint256 audible; // bit i: R_ii is above zero
     uint256 products; // where the packed G_ij begin in the calldata: int64, row by row, diagonal included
     uint256 publicRows; // how many there are: int128 of every update with each of them follow, then theirs with each other
@@ -59,19 +59,23 @@ library Gram {
         int256[5][6] along; // the Cholesky factor, lower triangle, Q16; the pivots are its diagonal, r has none
     }
 
-    // Where the fields of a `Row` lie in memory.
-    uint256 private constant RESIDUAL = 0x20;
-    uint256 private constant BAR = 0x40;
-    uint256 private constant AGREEING = 0x60;
+    // Where the fields of a `Row` lie in memory: `company` first.
+    uint256 private constant SQUARE = 0x20;
+    uint256 private constant RESIDUAL = 0x40;
+    uint256 private constant BAR = 0x60;
     uint256 private constant NORM = 0x80;
-    uint256 private constant LIKENESS = 0xa0;
-    uint256 private constant LANES = 0xc0;
-    uint256 private constant LANES_2 = 0xe0;
-    uint256 private constant LANES_3 = 0x100;
-    uint256 private constant MIRRORED = 0x120;
-    uint256 private constant MIRRORED_2 = 0x140;
-    uint256 private constant MIRRORED_3 = 0x160;
+    uint256 private constant LANES = 0xa0;
+    uint256 private constant LANES_2 = 0xc0;
+    uint256 private constant LANES_3 = 0xe0;
+    uint256 private constant MIRRORED = 0x100;
+    uint256 private constant MIRRORED_2 = 0x120;
+    uint256 private constant MIRRORED_3 = 0x140;
     uint256 private constant ONE = 0x10000; // Q16
+    uint256 private constant HALF = 0x80000000000000000000000000000000; // 2^127
+    uint256 private constant ALL_NEW = 0x100000000000000000000000000010000; // 2^128 + ONE: makes a pair of a residual
+    uint256 private constant LIKENESSES = 0xffffffff; // of a row's company: they sum to less than 2^22
+    uint256 private constant FIRST_AGREEING = 0x100000000; // the first row's bit there
+    uint256 private constant AGREEING_SHIFT = 32;
 
     uint256 internal constant MAX_ROWS = 64;
     uint256 internal constant PUBLIC_ROWS = 5;
@@ -140,6 +144,32 @@ library Gram {
         }
     }
 
+    /// @notice The two parts of a pair, or of a sum of multiples of pairs, of which the lower is below 2^127 in size.
+    function split(int256 pair) internal pure returns (int256 whole, int256 fresh) {
+        assembly ("memory-safe") {
+            fresh := signextend(15, pair)
+            whole := sar(128, sub(pair, fresh))
+        }
+    }
+
+    /// @notice The partial cosine of a pair, Q16, a negative one as zero.
+    function likeness(int256 pair) internal pure returns (uint256 value) {
+        (int256 whole, int256 fresh) = split(pair);
+        assembly ("memory-safe") {
+            value := sdiv(sub(shl(16, whole), fresh), whole) // exact; zero where nothing is shared
+        }
+    }
+
+    /// @notice The sum of a row's partial cosines with all others, Q16, negative ones as zero.
+    function likenesses(Row memory row) internal pure returns (uint256) {
+        return row.company & LIKENESSES;
+    }
+
+    /// @notice Bit j: with row j it shares more than chance, provided that both are audible.
+    function agreeing(Row memory row) internal pure returns (uint256) {
+        return row.company >> AGREEING_SHIFT;
+    }
+
     /// @notice The integer that the calldata holds there in sixteen bytes.
     function int128At(uint256 position) internal pure returns (int256 value) {
         assembly ("memory-safe") {
@@ -165,11 +195,10 @@ library Gram {
         }
     }
 
-    function _checkedSquare(int256 value, uint256 largest, uint256 row) private pure returns (uint256) {
+    function _checkedSquare(int256 value, uint256 largest, uint256 row) private pure returns (uint256 square) {
         // forge-lint: disable-next-line(unsafe-typecast)
-        if (value < 0 || uint256(value) > largest) revert IRoundRules.GramDiagonal(row, value);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint256(value);
+        square = uint256(value); // very large where the value is negative
+        if (square > largest) revert IRoundRules.GramDiagonal(row, value);
     }
 
     /// @dev Cholesky factorisation of the public rows, row by row. A zero or dependent row gets the pivot zero, and with it
@@ -346,54 +375,63 @@ library Gram {
         if (refused != 0) revert IRoundRules.GramCauchySchwarz(i, n + Math.log2(refused & (~refused + 1)));
     }
 
-    /// @dev Forward substitution in place: inner products with the public rows become those with the directions, Q16.
-    /// A direction that is not there, or not yet, has the pivot zero and takes nothing.
+    /// @dev Forward substitution in place: inner products with the public rows become those with the directions, Q16. Each is
+    /// rounded towards zero and clamped. A direction that is not there, or not yet, has the pivot zero and takes nothing.
     function _solve(int256[5] memory x, Directions memory directions, int256 limit) private pure {
-        unchecked {
-            int256[5][6] memory factor = directions.along;
-            int256[5] memory d = factor[0];
-            int256 x0 = _quotient(x[0] << 32, d[0], limit);
-            d = factor[1];
-            int256 x1 = _quotient((x[1] << 32) - x0 * d[0], d[1], limit);
-            d = factor[2];
-            int256 x2 = _quotient((x[2] << 32) - x0 * d[0] - x1 * d[1], d[2], limit);
-            d = factor[3];
-            int256 x3 = _quotient((x[3] << 32) - x0 * d[0] - x1 * d[1] - x2 * d[2], d[3], limit);
-            d = factor[4];
-            x[4] = _quotient((x[4] << 32) - x0 * d[0] - x1 * d[1] - x2 * d[2] - x3 * d[3], d[4], limit);
-            (x[0], x[1], x[2], x[3]) = (x0, x1, x2, x3);
-        }
-    }
-
-    /// @dev Rounds towards zero; zero where the pivot is; clamped.
-    function _quotient(int256 numerator, int256 pivot, int256 limit) private pure returns (int256 value) {
+        int256[5][6] memory factor = directions.along;
         assembly ("memory-safe") {
-            value := sdiv(numerator, pivot)
-        }
-        unchecked {
             // One comparison for both sides: what is below -limit becomes a very large unsigned number.
-            // forge-lint: disable-next-line(unsafe-typecast)
-            if (uint256(value + limit) > uint256(2 * limit)) return value < 0 ? -limit : limit;
+            let span := add(limit, limit)
+            let d := mload(factor)
+            let x0 := sdiv(shl(32, mload(x)), mload(d))
+            if gt(add(x0, limit), span) { x0 := mul(limit, or(1, sar(255, x0))) }
+
+            d := mload(add(factor, 0x20))
+            let x1 := sub(shl(32, mload(add(x, 0x20))), mul(x0, mload(d)))
+            x1 := sdiv(x1, mload(add(d, 0x20)))
+            if gt(add(x1, limit), span) { x1 := mul(limit, or(1, sar(255, x1))) }
+
+            d := mload(add(factor, 0x40))
+            let x2 := sub(shl(32, mload(add(x, 0x40))), add(mul(x0, mload(d)), mul(x1, mload(add(d, 0x20)))))
+            x2 := sdiv(x2, mload(add(d, 0x40)))
+            if gt(add(x2, limit), span) { x2 := mul(limit, or(1, sar(255, x2))) }
+
+            d := mload(add(factor, 0x60))
+            let x3 := sub(shl(32, mload(add(x, 0x60))), add(mul(x0, mload(d)), mul(x1, mload(add(d, 0x20)))))
+            x3 := sdiv(sub(x3, mul(x2, mload(add(d, 0x40)))), mload(add(d, 0x60)))
+            if gt(add(x3, limit), span) { x3 := mul(limit, or(1, sar(255, x3))) }
+
+            d := mload(add(factor, 0x80))
+            let x4 := sub(shl(32, mload(add(x, 0x80))), add(mul(x0, mload(d)), mul(x1, mload(add(d, 0x20)))))
+            x4 := sub(x4, add(mul(x2, mload(add(d, 0x40))), mul(x3, mload(add(d, 0x60)))))
+            x4 := sdiv(x4, mload(add(d, 0x80)))
+            if gt(add(x4, limit), span) { x4 := mul(limit, or(1, sar(255, x4))) }
+
+            mstore(x, x0)
+            mstore(add(x, 0x20), x1)
+            mstore(add(x, 0x40), x2)
+            mstore(add(x, 0x60), x3)
+            mstore(add(x, 0x80), x4)
         }
     }
 
-    /// @dev The one pass over all pairs of updates: fills in the residuals, the novelties, and what rows have of each other.
+    /// @dev The one pass over all pairs of updates: fills in what they share, and what rows have of each other.
     function _compareAll(GramMatrix memory gram) private pure {
         unchecked {
             Row[] memory rows = gram.rows;
             uint256 n = rows.length;
-            gram.residuals = new int256[](n * (n - 1) / 2);
-            gram.novelties = new int256[](gram.residuals.length);
-            uint256 cursor = start(gram.residuals);
-            uint256 gap = start(gram.novelties) - cursor;
+            int256[] memory pairs = new int256[](n * (n - 1) / 2);
+            gram.pairs = pairs;
+            uint256 cursor = start(pairs);
             uint256 position = gram.products;
             (uint256 slot, uint256 end) = _slots(rows);
-            for (uint256 i = 0; i < n; ++i) {
-                position += 8;
-                uint256 refused = _compareWithLater(slot, end, position, cursor, gap, i);
-                if (refused != 0) revert IRoundRules.GramCauchySchwarz(i, n - (end - refused) / 0x20);
-                slot += 0x20;
+            for (uint256 own = FIRST_AGREEING; slot < end; own <<= 1) {
+                uint256 refused = _compareWithLater(end, position, cursor - slot - 0x20, slot, own);
+                if (refused != 0) {
+                    revert IRoundRules.GramCauchySchwarz(n - (end - slot) / 0x20, n - (end - refused) / 0x20);
+                }
                 position += (end - slot) / 4;
+                slot += 0x20;
                 cursor += end - slot;
             }
         }
@@ -409,57 +447,56 @@ library Gram {
 
     /// @dev Of the row at this slot with every later one: checks the pair, projects it, asks how alike the two are, and asks
     /// each of them whether it shares more than chance with the other. Squared residuals are below 2^134, so 2^198 in Q64; a
-    /// bar times a residual is below 2^207. Half of a decision's gas goes here: it is written in the machine's words.
-    /// @param gap from a pair's residual to its novelty in memory
+    /// bar times a residual is below 2^207. A third of a decision's gas goes here: it is written in the machine's words. What
+    /// the row has lies on the stack, which can hold no more, and in the scratch space; an answer is a bit, not a jump.
+    /// @param position where the row's own square lies in the calldata
+    /// @param offset from a later row's slot to its pair with this one in memory
+    /// @param own this row's bit in the company of others
     /// @return refused the slot of the row with which this one violates Cauchy-Schwarz, zero where there is none
-    function _compareWithLater(uint256 slot, uint256 end, uint256 position, uint256 cursor, uint256 gap, uint256 i)
+    function _compareWithLater(uint256 end, uint256 position, uint256 offset, uint256 slot, uint256 own)
         private
         pure
         returns (uint256 refused)
     {
         assembly ("memory-safe") {
             let a := mload(slot)
-            let own := shl(i, 1)
+            mstore(0x00, mload(add(a, LANES)))
+            mstore(0x20, mload(add(a, LANES_2)))
+            let lanes3 := mload(add(a, LANES_3))
+            let square := mload(add(a, SQUARE))
+            let residual := mload(add(a, RESIDUAL))
+            let bar := mload(add(a, BAR))
+            let norm := mload(add(a, NORM))
+            let company := mload(a)
             let bit := own
             for { slot := add(slot, 0x20) } lt(slot, end) { slot := add(slot, 0x20) } {
                 let b := mload(slot)
-                let shared := sar(192, calldataload(position))
                 position := add(position, 8)
-                if gt(mul(shared, shared), mul(mload(a), mload(b))) {
+                bit := shl(1, bit)
+                let shared := sar(192, calldataload(position))
+                if gt(mul(shared, shared), mul(square, mload(add(b, SQUARE)))) {
                     refused := slot
                     break
                 }
+                // The five products, added up above bit 128; below it a remainder, less than half of that in size.
                 {
-                    // The five products, added up above bit 128; below it a remainder, less than half of that in size.
-                    let along := mul(mload(add(a, LANES)), mload(add(b, MIRRORED)))
-                    along := add(along, mul(mload(add(a, LANES_2)), mload(add(b, MIRRORED_2))))
-                    along := add(along, mul(mload(add(a, LANES_3)), mload(add(b, MIRRORED_3))))
-                    shared := sub(shared, sar(160, add(along, shl(127, 1))))
+                    let along := add(mul(mload(0x00), mload(add(b, MIRRORED))), HALF)
+                    along := add(mul(mload(0x20), mload(add(b, MIRRORED_2))), along)
+                    shared := sub(shared, sar(160, add(mul(lanes3, mload(add(b, MIRRORED_3))), along)))
                 }
-                mstore(cursor, shared)
-                bit := shl(1, bit)
-                let likeness := 0
+                let novelty := ALL_NEW
                 if sgt(shared, 0) {
                     // Zero where a norm is: an update that is all public has nothing to share.
-                    likeness := div(shl(48, shared), mul(mload(add(a, NORM)), mload(add(b, NORM))))
-                    if gt(likeness, ONE) { likeness := ONE }
-                    let at := add(a, LIKENESS)
-                    mstore(at, add(mload(at), likeness))
-                    at := add(b, LIKENESS)
-                    mstore(at, add(mload(at), likeness))
+                    let alike := div(shl(48, shared), mul(norm, mload(add(b, NORM))))
+                    if gt(alike, ONE) { alike := ONE }
+                    novelty := sub(novelty, alike)
                     let evidence := shl(64, mul(shared, shared))
-                    if gt(evidence, mul(mload(add(a, BAR)), mload(add(b, RESIDUAL)))) {
-                        at := add(a, AGREEING)
-                        mstore(at, or(mload(at), bit))
-                    }
-                    if gt(evidence, mul(mload(add(b, BAR)), mload(add(a, RESIDUAL)))) {
-                        at := add(b, AGREEING)
-                        mstore(at, or(mload(at), own))
-                    }
+                    company := add(company, add(alike, mul(bit, gt(evidence, mul(bar, mload(add(b, RESIDUAL)))))))
+                    mstore(b, add(mload(b), add(alike, mul(own, gt(evidence, mul(mload(add(b, BAR)), residual))))))
                 }
-                mstore(add(cursor, gap), sub(ONE, likeness))
-                cursor := add(cursor, 0x20)
+                mstore(add(slot, offset), mul(shared, novelty))
             }
+            mstore(a, company)
         }
     }
 

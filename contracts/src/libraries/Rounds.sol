@@ -77,15 +77,15 @@ library Rounds {
     /// @param roundOver whether its round ends with it
     function conclude(JobState storage state, bool roundOver) internal {
         unchecked {
-            // Time bounds attempts far below 2^32, the terms bound rounds; and without checks a word is written once.
-            if (roundOver) {
-                state.round += 1;
-                state.hadMinimum = false;
-            }
+            uint16 rounds = roundOver ? 1 : 0;
+            bool hadMinimum = !roundOver && state.hadMinimum;
+            // Time bounds attempts far below 2^32, the terms bound rounds; and without checks each of two words is written once.
+            state.round += rounds;
             state.attempt += 1;
             state.attemptStart = 0;
             state.committed = 0;
             state.revealed = 0;
+            state.hadMinimum = hadMinimum;
         }
     }
 
