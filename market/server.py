@@ -68,7 +68,7 @@ def prepare_server(settings: Settings, on_serving: Callable[[str], None]) -> tup
         InvalidInput: the port is taken, or a setting is not safe on this chain.
         ChainError: no node answers, or the contracts are not there.
     """
-    listening = _bound(settings)
+    listening = bound(settings.host, settings.port)
     try:
         # Who took any port knows its own only now, and sign-ins name it.
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
@@ -131,14 +131,20 @@ class TextLines(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _bound(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes any that is free.
+
+    Raises:
+        InvalidInput: the address or the port cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP, or asyncio leaves Nagle's algorithm on: an answer's body then waits 40 ms for its head's receipt.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((settings.host, settings.port))
+        listening.bind((host, port))
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise InvalidInput(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+        raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listening

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from sqlalchemy import Engine
 from market.api.metrics import Metrics
 from market.api.service import Service
 from market.app import application
+from market.server import bound
 from market.settings import Settings
 from market.storage import EmbeddedStore
 
@@ -41,7 +41,7 @@ def reader(engine: Engine, folder: Path, **settings: object) -> FastAPI:
 @contextmanager
 def served(app: FastAPI, *, lifespan: bool = False) -> Iterator[str]:
     """Serve an application, and stop it; yields its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = bound("127.0.0.1", 0)
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, lifespan="on" if lifespan else "off", timeout_graceful_shutdown=5)
     )

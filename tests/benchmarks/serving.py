@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from market.db.engine import connect
+from market.server import bound
 from tests.served import reader
 
 
@@ -27,7 +27,7 @@ def bare() -> FastAPI:
 def main(database: str, folder: str) -> None:
     """Serve until killed; the port is the first line of the output."""
     app = bare() if database == "bare" else reader(connect(f"sqlite:///{database}"), Path(folder))
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = bound("127.0.0.1", 0)
     print(listening.getsockname()[1], flush=True)
     uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")).run([listening])
 

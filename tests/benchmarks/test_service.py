@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import subprocess
 import sys
 import time
@@ -69,7 +70,7 @@ def serving(*arguments: str) -> Iterator[int]:
 def _wait(port: int) -> None:
     for _ in range(400):
         try:
-            http.client.HTTPConnection("127.0.0.1", port, timeout=5).connect()
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
             return
         except OSError:
             time.sleep(0.05)
