@@ -149,7 +149,7 @@ class AttemptRow(Base):
     gram: Mapped[bytes | None] = mapped_column(LargeBinary)
     proof: Mapped[bytes | None] = mapped_column(LargeBinary)
 
-    __table_args__ = (Index(None, "aggregator", "outcome"),)
+    __table_args__ = (Index(None, "aggregator", "job", "attempt"), Index(None, "aggregator", "outcome"))
 
 
 class UpdateRow(Base):

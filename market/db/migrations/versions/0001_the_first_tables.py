@@ -156,6 +156,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job", "attempt", name=op.f("pk_attempts")),
     )
     with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_attempts_aggregator_job_attempt"), ["aggregator", "job", "attempt"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_attempts_aggregator_outcome"), ["aggregator", "outcome"], unique=False)
 
     op.create_table(
@@ -380,6 +383,7 @@ def downgrade() -> None:
     op.drop_table("bonds")
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_attempts_aggregator_outcome"))
+        batch_op.drop_index(batch_op.f("ix_attempts_aggregator_job_attempt"))
 
     op.drop_table("attempts")
     op.drop_table("uploads")
