@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from market.db.engine import connect
 from market.protocol.errors import InvalidInput
 from market.settings import PREFIX, Settings, load_settings
 
@@ -105,6 +106,14 @@ def test_databases_password_is_not_shown() -> None:
     settings = load_settings(database_url="postgresql://market:secret@db/market")
 
     assert "secret" not in f"{settings!r} {settings}"
+
+
+def test_databases_password_is_in_no_error() -> None:
+    engine = connect("postgresql://market:a-password@127.0.0.1:9/market")
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        engine.connect()
+    engine.dispose()
+    assert "a-password" not in f"{error.value} {engine!r}"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
