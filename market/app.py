@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from starlette.middleware.cors import CORSMiddleware
 
 from market.api.client_address import ClientAddresses
+from market.api.content import uploads_of
 from market.api.envelope import Envelope
 from market.api.health import lag_or_none
 from market.api.limits import BodyLimit, RateLimits
@@ -20,6 +23,7 @@ from market.api.openapi import TAGS, describe, operation_id
 from market.api.problems import add_problem_handlers
 from market.api.routes import ROUTERS
 from market.api.service import CHAIN_PATIENCE_S, Service
+from market.api.sign_in import forget_expired
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.db.engine import connect
@@ -29,9 +33,12 @@ from market.protocol.errors import FedmarketError, ServiceError
 from market.settings import Settings
 from market.storage import EmbeddedStore
 
-LOGGER = logging.getLogger("market.indexer")
+LOGGER = logging.getLogger("market.service")
 
 API = "/api/v1"
+HOUSEKEEPING_S = 600.0
+"""How often what is over is forgotten."""
+
 JOIN_S = 10.0
 """How long the end waits for a thread to finish what it is at."""
 
@@ -142,4 +149,23 @@ def _threads(service: Service) -> list[threading.Thread]:
             ):  # whatever nobody foresaw is in the log: who runs the service starts it again
                 service.fail(ServiceError("the indexer ended, and the service with it: the log says why"))
 
-    return [threading.Thread(target=follow, name="indexer")]
+    def keep_house() -> None:
+        while not service.stopping.wait(HOUSEKEEPING_S):
+            try:
+                tidy(service)
+            except (FedmarketError, SQLAlchemyError):
+                LOGGER.exception("what is over could not be forgotten; it is tried again")
+
+    return [threading.Thread(target=follow, name="indexer"), threading.Thread(target=keep_house, name="housekeeping")]
+
+
+def tidy(service: Service) -> None:
+    """Let go of sign-ins that are over and of uploads that nobody used; what jobs name comes off its account's quota.
+
+    Raises:
+        StorageError: a pin could not be taken back.
+    """
+    now_s = service.now()
+    with Session(service.engine) as session, session.begin():
+        forget_expired(session, now_s)
+    uploads_of(service).forget_unused(now_s - service.settings.unused_upload_s)

@@ -46,7 +46,9 @@ def describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = make()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault("Problem", Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        for name, schema in {**problem.pop("$defs"), "Problem": problem}.items():
+            schemas.setdefault(name, schema)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -11,29 +11,26 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from sqlalchemy.orm import Session
 
 from fedmarket import service_posting
 from fedmarket.devnet import Devnet
 from fedmarket.owner import PreparedJob, initial_model, publish
-from market.api.content import uploads_of
 from market.api.shapes import PostingRequest, PreparedPosting, UnsignedTransaction
+from market.app import tidy
 from market.chain.calls import PreparedCall
 from market.chain.deployment import Deployment
 from market.chain.erc20 import Erc20
 from market.chain.events import JobOpened
 from market.chain.job_market import JobMarket
 from market.client import MarketClient
-from market.db.tables import BlockRow, JobRow
 from market.protocol.errors import FalseTransaction, ServiceRefused, ServiceUnreachable
-from market.protocol.identifiers import JobId
 from market.protocol.job_spec import JobDocument, load_spec
 from market.storage import Cid, EmbeddedStore, content_cid
 from market.uploads import job_reason, upload_reason
 from tests.integration.conftest import BALANCE_WEI, Actors
 from tests.integration.marketplace import ON_ANVIL, development_srs, spec
 from tests.integration.service import Running, serving, settings_for
-from tests.integration.terminal import Terminal, refuses, transactions
+from tests.integration.terminal import Terminal, refuses, transactions, wait_until
 
 pytestmark = ON_ANVIL
 
@@ -105,33 +102,17 @@ def test_contents_stay_until_a_job_names_them_and_then_off_the_quota(
     running: Running, client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors
 ) -> None:
     upload(client, local, prepared.document_cid, prepared.model_cid)
-    client.prepare_job(request(prepared, actors))
-    owner, store = actors["owner"].address, running.service.store
-    assert set(store.pins()) == {prepared.document_cid, prepared.model_cid}
+    store = running.service.store
+    answer = client.prepare_job(request(prepared, actors))
+    pinned = frozenset({upload_reason(actors["owner"].address)})
+    assert store.pins() == {prepared.document_cid: pinned, prepared.model_cid: pinned}
     assert client.account().uploaded_bytes > 0
 
-    note_job(running, prepared, owner)
-    uploads_of(running.service).settle()
+    actors["owner"].send("open", call_of(answer.transaction))
+    wait_until(lambda: running.client.get("/api/v1/jobs/0").status_code == 200, "the job")
+    tidy(running.service)
     assert store.pins() == {cid: frozenset({job_reason(cid)}) for cid in (prepared.document_cid, prepared.model_cid)}
     assert client.account().uploaded_bytes == 0
-    assert upload_reason(owner) not in {reason for reasons in store.pins().values() for reason in reasons}
-
-
-def note_job(running: Running, prepared: PreparedJob, owner: str) -> None:
-    """A job's row, as whoever follows the chain writes it."""
-    terms = prepared.terms(running.service.now())
-    row = JobRow(job=JobId(0), owner=owner, spec=prepared.document_cid.digest)
-    row.initial_model = row.model = prepared.model_cid.digest
-    row.opened_block = row.updated_block = row.round = row.attempt = row.seats_taken = row.settled_rounds = 0
-    row.opened_s = row.enrol_until_s = row.deadline_s = 1
-    row.opened_transaction, row.srs_id = bytes(32), prepared.srs_id
-    row.token, row.terms, row.rounds, row.seats = terms.token, "{}", terms.rounds, terms.seats
-    row.round_reward_wei, row.dimension, row.has_exam = terms.round_reward_wei, terms.rules.dimension, False
-    row.disputed = row.exam_published = False
-    row.deposited_wei = row.paid_wei = row.refunded_wei = row.burned_wei = 0
-    with Session(running.service.engine) as session, session.begin():
-        session.add(BlockRow(number=1, hash=bytes(32), timestamp_s=1))
-        session.add(row)
 
 
 def refused(error: pytest.ExceptionInfo[ServiceRefused], status: int, kind: str, words: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, StorageError
-from market.storage import CHUNK_BYTES, Cid, ContentStore, EmbeddedStore
+from market.storage import CHUNK_BYTES, Cid, ContentStore, EmbeddedStore, content_cid
 from market.storage.cid import RAW
 from market.storage.content_store import MAX_BLOCK_BYTES
 from market.storage.durable_file import locked
@@ -272,3 +272,53 @@ def test_blocks_laid_out_by_another_rule_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="prefix/4"):
         EmbeddedStore(tmp_path / "store").add_bytes(b"x")
     assert list(rule.parent.iterdir()) == [rule]
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, THREE_BLOCKS])
+def test_content_is_added_under_its_own_name(store: EmbeddedStore, content: Content, size_bytes: int) -> None:
+    data = content(size_bytes)
+    cid = content_cid(data)
+
+    assert store.add_as(cid, io.BytesIO(data)) == size_bytes
+    assert store.read(cid, size_bytes) == data
+
+
+def test_nothing_is_kept_of_content_with_another_name(store: EmbeddedStore, content: Content) -> None:
+    data = content(THREE_BLOCKS)
+    for other in (content_cid(data[:-1]), content_cid(b""), Cid(1, RAW, content_cid(data).digest)):
+        with pytest.raises(InvalidContent, match=str(content_cid(data))):
+            store.add_as(other, io.BytesIO(data))
+    assert block_files(store) == leftovers(store.root) == []
+
+
+def test_nothing_is_kept_of_a_stream_that_breaks_off(store: EmbeddedStore, content: Content) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            if not data:
+                raise EOFError("gone")
+            return data
+
+    data = content(THREE_BLOCKS)
+    with pytest.raises(EOFError):
+        store.add_as(content_cid(data), Broken(data))
+    assert block_files(store) == leftovers(store.root) == []
+    assert sorted(path.name for path in store.root.iterdir()) == ["blocks", "lock"]
+
+
+def test_range_is_read_alone(store: EmbeddedStore, content: Content) -> None:
+    data = content(THREE_BLOCKS)
+    cid = store.add_bytes(data)
+    block_file(store, Cid.of_block(data[:CHUNK_BYTES], RAW)).unlink()
+
+    assert b"".join(store.open_range(cid, CHUNK_BYTES, CHUNK_BYTES + 9)) == data[CHUNK_BYTES : CHUNK_BYTES + 10]
+    with pytest.raises(BlockNotFound):
+        list(store.open_range(cid, CHUNK_BYTES - 1, CHUNK_BYTES))
+
+
+def test_store_that_cannot_be_written_says_so(store: EmbeddedStore) -> None:
+    store.check_writable()
+    assert sorted(path.name for path in store.root.iterdir()) == ["blocks", "lock"]
+    taken = EmbeddedStore(store.root / "lock")
+    with pytest.raises(StorageError):
+        taken.check_writable()

@@ -25,6 +25,7 @@ from market.storage.file_dag import (
     build_file,
     file_size,
     read_file,
+    read_range,
     walk_blocks,
 )
 from market.storage.unixfs import encode_inner
@@ -205,3 +206,55 @@ def test_a_files_blocks_come_parents_first_and_in_order() -> None:
     order = [blocks[cid] for cid in walk(root, blocks) if cid.codec == RAW]
     assert walk(root, blocks)[0] == root
     assert order == [b"ab", b"cd", b"ef"]
+
+
+SMALL_PROFILES = [Profile(4, 3, cid_version=1, raw_leaves=True), Profile(4, 3, cid_version=0, raw_leaves=False)]
+
+
+@given(
+    data=st.binary(max_size=200),
+    profile=st.sampled_from(SMALL_PROFILES),
+    first=st.integers(0, 210),
+    last=st.integers(0, 210),
+)
+def test_range_is_that_part_of_the_file(data: bytes, profile: Profile, first: int, last: int) -> None:
+    root, blocks = build(data, profile)
+
+    assert b"".join(read_range(root, blocks.__getitem__, first, last)) == data[first : last + 1]
+
+
+def test_range_fetches_its_own_leaves_alone() -> None:
+    root, blocks = build(bytes(range(200)), SMALL_PROFILES[0])
+    fetched: list[Cid] = []
+
+    def get_block(cid: Cid) -> bytes:
+        fetched.append(cid)
+        return blocks[cid]
+
+    assert b"".join(read_range(root, get_block, 100, 107)) == bytes(range(100, 108))
+    assert sum(cid.codec == RAW for cid in fetched) == 2
+
+
+def test_range_of_a_file_whose_lengths_are_false_is_refused() -> None:
+    leaf = Cid.of_block(b"abc", RAW)
+    root_block = encode_inner([DagPbLink(leaf, 3), DagPbLink(leaf, 3)], [3, 4])
+    root = Cid.of_block(root_block, DAG_PB)
+    blocks = {leaf: b"abc", root: root_block}
+
+    assert b"".join(read_range(root, blocks.__getitem__, 0, 2)) == b"abc"
+    with pytest.raises(InvalidContent, match="its parent declares 4 bytes, it has 3"):
+        list(read_range(root, blocks.__getitem__, 0, 3))
+
+
+def test_range_of_endless_small_parts_is_refused() -> None:
+    leaf = Cid.of_block(b"a", RAW)
+    node, size_bytes = leaf, 1
+    blocks = {leaf: b"a"}
+    for _ in range(2):
+        block = encode_inner([DagPbLink(node, size_bytes)] * 100, [size_bytes] * 100)
+        node, size_bytes = Cid.of_block(block, DAG_PB), 100 * size_bytes
+        blocks[node] = block
+
+    assert b"".join(read_range(node, blocks.__getitem__, 5_000, 5_009)) == b"a" * 10
+    with pytest.raises(InvalidContent, match="it is cut into parts of far less than"):
+        list(read_range(node, blocks.__getitem__, 0, size_bytes - 1))
