@@ -59,7 +59,7 @@ class PageRoute(APIRoute):
 def error_page(status: int, detail: str) -> HTMLResponse:
     """A refusal or failure, in words."""
     title = TITLES.get(status, HTTPStatus(status).phrase)
-    return page("error.html", status, status=status, title=title, detail=detail)
+    return page("error.html", status, code=status, title=title, detail=detail)
 
 
 def answer_browsers_with_pages(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -13,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import AfterValidator
 from sqlalchemy.orm import Session
 
+from market.chain.events import EVENTS
 from market.protocol.errors import InvalidInput, NotFound
 from market.queries import aggregators, attempts, jobs, models, rounds, trainers
 from market.queries.jobs import JobFilter, JobOrder, JobState
@@ -28,7 +30,7 @@ from market.web.heat_map import BUCKETS, heat_map
 from market.web.page_route import PageRoute, answer_browsers_with_pages
 from market.web.rendering import STATIC, STATIC_FOLDER, page
 from market.web.round_plot import participation_plot, record_plot
-from market.web.words import steps, what_next
+from market.web.words import steps, term_rows, what_next
 
 Sessions = Callable[[], Session]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -49,6 +51,9 @@ JobPath = Annotated[int, Path(ge=0, le=LARGEST)]
 AddressPath = Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$"), AfterValidator(to_checksum_address)]
 NumberQuery = Annotated[int | None, Query(ge=0, le=LARGEST)]
 PlaceQuery = Annotated[str, Query(max_length=100)]
+
+EVENT_KINDS = json.dumps([*EVENTS, "reorganised"])
+"""What the stream of a job's events may bring, which a page listens for by name."""
 
 ORDER_NAMES = {
     JobOrder.NEWEST: "newest first",
@@ -142,10 +147,12 @@ class _Pages:
         return page(
             "job.html",
             network=chain,
+            event_kinds=EVENT_KINDS,
             now_s=now_s,
             job=job,
             document=job.document or {},
             what_next=what_next(job),
+            terms_rows=term_rows(job.terms),
             steps=steps(job.current, now_s, job.opened_s) if job.current and job.phase_ends_s is not None else [],
             shares=shares(job.escrow),
             bar_width=BAR_WIDTH,

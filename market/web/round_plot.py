@@ -105,9 +105,7 @@ class _Scale:
         return round(TOP + room * (1 - (value - self.low) / (self.high - self.low)), 1)
 
 
-def _line(
-    name: str, values: Sequence[float | None], course: Sequence[RoundCounts], scale: _Scale, shown: str
-) -> Line:
+def _line(name: str, values: Sequence[float | None], course: Sequence[RoundCounts], scale: _Scale, shown: str) -> Line:
     points, path, is_on = [], [], False
     for place, (value, it) in enumerate(zip(values, course, strict=True)):
         if value is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from market.protocol.moments import duration, moment
 from market.protocol.money import format_amount
@@ -155,3 +156,17 @@ def what_next(job: Job) -> str:
 
 def _of_seats(job: Job) -> str:
     return f"{job.seats_taken} of {job.seats} are taken"
+
+
+def term_rows(terms: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """All terms by name, those of a part under the part's name."""
+    rows: list[tuple[str, str]] = []
+    for name, value in terms.items():
+        if isinstance(value, Mapping):
+            rows += term_rows(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            for place, entry in enumerate(value):
+                rows += term_rows(entry, f"{prefix}{name}[{place}].")
+        else:
+            rows.append((prefix + name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return rows
