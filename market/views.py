@@ -109,6 +109,7 @@ class Bond(View):
     aggregator: Address
     bonded_wei: Wei
     withdrawn_wei: Wei
+    broken_wei: Wei
     sealing_key: Hex
     bonded_block: int
 

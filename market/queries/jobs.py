@@ -145,6 +145,7 @@ def bond_view(row: BondRow) -> Bond:
         aggregator=row.aggregator,
         bonded_wei=row.bonded_wei,
         withdrawn_wei=row.withdrawn_wei,
+        broken_wei=row.broken_wei,
         sealing_key=row.sealing_key,
         bonded_block=row.bonded_block,
     )

@@ -12,14 +12,17 @@ from market.storage import Cid
 from market.views import Dispute, ModelVersion
 
 BY_VERSION = Order((ModelRow.version,))
+LATEST_FIRST = Order((ModelRow.version,), descending=True)
 
 
 def models(session: Session, job: int, part: Part) -> tuple[list[ModelVersion], Key | None]:
     """A job's models in order, the initial one first, and where the next part begins."""
-    statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job).where(ModelRow.job == job)
-    rows = session.execute(BY_VERSION.apply(statement, part)).all()
-    found = [_version(row, dimension) for row, dimension in rows[: part.limit]]
-    return found, BY_VERSION.next_key(rows, part, lambda row: row[0])
+    return _listed(session, job, BY_VERSION, part)
+
+
+def latest_models(session: Session, job: int, part: Part) -> tuple[list[ModelVersion], Key | None]:
+    """A job's models, the current one first, and where the next part begins."""
+    return _listed(session, job, LATEST_FIRST, part)
 
 
 def model(session: Session, job: int, version: int) -> ModelVersion | None:
@@ -50,6 +53,13 @@ def disputes(session: Session, job: int) -> list[Dispute]:
         )
         for row in rows
     ]
+
+
+def _listed(session: Session, job: int, order: Order, part: Part) -> tuple[list[ModelVersion], Key | None]:
+    statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job).where(ModelRow.job == job)
+    rows = session.execute(order.apply(statement, part)).all()
+    found = [_version(row, dimension) for row, dimension in rows[: part.limit]]
+    return found, order.next_key(rows, part, lambda row: row[0])
 
 
 def _version(row: ModelRow, dimension: int) -> ModelVersion:

@@ -1,0 +1,103 @@
+// Countdowns, the theme's button and live sections. Every page works without.
+"use strict";
+
+const SETTLE_MS = 800; // several events of one block make one reload
+
+function themeButton() {
+  const button = document.querySelector("[data-theme-toggle]");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const current = () => document.documentElement.dataset.theme ?? (system.matches ? "dark" : "light");
+  const label = () => {
+    button.textContent = current() === "dark" ? "Light theme" : "Dark theme";
+  };
+  button.addEventListener("click", () => {
+    const next = current() === "dark" ? "light" : "dark";
+    document.documentElement.dataset.theme = next;
+    try {
+      localStorage.setItem("theme", next);
+    } catch {
+      // Not remembered where storage is refused.
+    }
+    label();
+  });
+  system.addEventListener("change", label);
+  label();
+  button.hidden = false;
+}
+
+// The chain's clock: its last block's, going on since; where no block came for a while, the next one will have ours.
+let chainTime = Number(document.body.dataset.chainTime ?? 0);
+let readAt = performance.now();
+const now = () => Math.max(chainTime + (performance.now() - readAt) / 1000, Date.now() / 1000);
+
+function left(seconds) {
+  const units = [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+    ["s", 1],
+  ];
+  const first = units.findIndex(([, size]) => seconds >= size);
+  if (first < 0) return "0 s";
+  const [name, size] = units[first];
+  const whole = `${Math.floor(seconds / size)} ${name}`;
+  if (first === units.length - 1) return whole;
+  const [nextName, nextSize] = units[first + 1];
+  const rest = Math.floor((seconds % size) / nextSize);
+  return rest ? `${whole} ${rest} ${nextName}` : whole;
+}
+
+function tick() {
+  for (const countdown of document.querySelectorAll("[data-until]")) {
+    const seconds = Math.floor(Number(countdown.dataset.until) - now());
+    const text = seconds > 0 ? left(seconds) : "ends with the next block";
+    if (countdown.textContent !== text) countdown.textContent = text;
+  }
+}
+
+// Swaps what changed and leaves the rest: what is open stays open, what is scrolled stays, and so does the focus.
+function swap(fresh) {
+  let changed = false;
+  for (const section of document.querySelectorAll("[data-live]")) {
+    const other = fresh.getElementById(section.id);
+    if (!other || other.innerHTML === section.dataset.was || section.contains(document.activeElement)) continue;
+    const open = [...section.querySelectorAll("details")].map((details) => details.open);
+    const scrolled = [...section.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
+    section.dataset.was = other.innerHTML;
+    section.replaceChildren(...document.importNode(other, true).childNodes);
+    section.querySelectorAll("details").forEach((details, place) => (details.open = open[place] ?? false));
+    section.querySelectorAll(".scroll").forEach((box, place) => (box.scrollLeft = scrolled[place] ?? 0));
+    changed ||= section.id !== "chain";
+  }
+  return changed;
+}
+
+async function reload() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const time = Number(fresh.body.dataset.chainTime ?? 0);
+  if (time > chainTime) [chainTime, readAt] = [time, performance.now()];
+  if (swap(fresh)) document.getElementById("announcement").textContent = "The page was brought up to date.";
+  tick();
+}
+
+function follow(job) {
+  let waiting = 0;
+  const soon = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (document.hidden) document.addEventListener("visibilitychange", soon, { once: true });
+      else reload().catch(() => {}); // the next event tries again
+    }, SETTLE_MS);
+  };
+  const source = new EventSource(`/api/v1/events/stream?job=${encodeURIComponent(job)}`);
+  for (const kind of JSON.parse(document.body.dataset.kinds)) source.addEventListener(kind, soon);
+  addEventListener("pagehide", () => source.close());
+}
+
+themeButton();
+for (const section of document.querySelectorAll("[data-live]")) section.dataset.was = section.innerHTML;
+tick();
+setInterval(tick, 1000);
+if (document.body.dataset.job) follow(document.body.dataset.job);
