@@ -7,7 +7,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help set-up demo test test-contracts test-python test-api test-ganache bench invariants prove slither lint format contracts snapshots clean
+.PHONY: help set-up demo test test-contracts test-python test-api test-ganache test-brownie bench invariants prove slither
+.PHONY: brownie lint format contracts snapshots clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -26,8 +27,10 @@ NODE_READY := node_modules/.fedmarket-ready
 # Each needs other versions of packages that the project has, and so an environment of its own.
 SYMBOLIC_VENV := .venv-symbolic
 SLITHER_VENV := .venv-slither
+BROWNIE_VENV := .venv-brownie
 SYMBOLIC_READY := $(SYMBOLIC_VENV)/.fedmarket-ready
 SLITHER_READY := $(SLITHER_VENV)/.fedmarket-ready
+BROWNIE_READY := $(BROWNIE_VENV)/.fedmarket-ready
 FORGE := ../tools/forge
 
 help: ## list the targets
@@ -52,6 +55,9 @@ test-api: set-up ## the service against its own description: thousands of cases 
 test-ganache: set-up ## the end-to-end tests on Ganache in Anvil's place
 	$(BIN)/python -m pytest -m ganache $(ARGS)
 
+test-brownie: set-up $(BROWNIE_READY) ## the Brownie console, on a chain of its own
+	$(BIN)/python -m pytest tests/brownie $(ARGS)
+
 bench: set-up $(PEERS_READY) ## measure, and print the tables
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s --timeout=7200 $(ARGS)
 
@@ -69,6 +75,9 @@ slither: $(SLITHER_READY) ## static analysis: what it finds has a reason in cont
 		"$(CURDIR)/$(SLITHER_VENV)/bin/slither" . --filter-paths node_modules --fail-none \
 		--exclude-low --exclude-informational --exclude-optimization --json cache/slither/report.json 2>/dev/null
 	cd contracts && "$(CURDIR)/$(SLITHER_VENV)/bin/python" ../tools/triage slither.toml cache/slither/report.json
+
+brownie: $(BROWNIE_READY) ## a console with the deployed contracts, on the network that runs here
+	@$(BROWNIE_VENV)/bin/python tools/brownie/console.py $(ARGS)
 
 lint: set-up ## formats, types, direction of imports, stale artefacts
 	$(BIN)/ruff check .
@@ -116,7 +125,9 @@ $(PEERS_READY): $(PYTHON_READY)
 
 $(SYMBOLIC_READY): TOOL := halmos==0.3.3
 $(SLITHER_READY): TOOL := slither-analyzer==0.11.6
-$(SYMBOLIC_READY) $(SLITHER_READY): Makefile $(NODE_READY)
+$(BROWNIE_READY): TOOL := -r tools/brownie/requirements.txt
+$(BROWNIE_READY): tools/brownie/requirements.txt
+$(SYMBOLIC_READY) $(SLITHER_READY) $(BROWNIE_READY): Makefile $(NODE_READY)
 	@$(PYTHON) -c '$(RECENT)' >/dev/null 2>&1 || { echo "fedmarket needs Python 3.11 or newer: PYTHON=..." >&2; exit 1; }
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@echo "Installing $(TOOL) into $(@D) (once)"

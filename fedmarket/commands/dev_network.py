@@ -189,8 +189,11 @@ def _block(session: requests.Session, url: str) -> tuple[bool, str]:
 
 def _readiness(session: requests.Session, url: str) -> tuple[bool, str]:
     answer = session.get(url, timeout=ANSWER_S)
-    page = url.removesuffix("/readyz")
-    return answer.ok, f"ready at {page}" if answer.ok else f"not ready: {answer.text[:200]}"
+    if answer.ok:
+        return True, f"ready at {url.removesuffix('/readyz')}"
+    problem = answer.json()
+    parts = [f"{error['field']}: {error['detail']}" for error in problem.get("errors", [])]
+    return False, f"not ready: {'; '.join(parts) or problem['title']}"
 
 
 def _table(record: NetworkRecord, health: dict[str, tuple[bool, str]]) -> Table:

@@ -22,8 +22,8 @@ from fedmarket.network.merged_log import MergedLog, clean
 from fedmarket.network.roles import ALIVE, GONE, Role, RoleState, depths
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GRACE_S = 6.0
-"""For a role to end when it is asked to; then it is made to."""
+GRACE_S = 10.0
+"""For a role to end when it is asked to; then it is made to. Longer than it takes a chain to insist with its node."""
 READY_TIMEOUT_S = 90.0
 """For a role that the network cannot do without to be ready."""
 LOOK_S = 0.1
@@ -111,6 +111,7 @@ class Supervisor:
         self._environment = dict(os.environ if environment is None else environment)
         self._events: queue.Queue[Heard | Ended | Answered] = queue.Queue(HEARD_LINES)
         self._signals = 0
+        self._asked_by = signal.SIGINT
         self._vital_loss = False
 
     def run(self) -> int:
@@ -122,7 +123,7 @@ class Supervisor:
                     self._take_event()
                     self._check_patience()
                 if self._signals:
-                    self._log.note("stopping; once more Ctrl-C to kill")
+                    self._log.note(f"{self._asked_by.name}: stopping; once more to kill")
             finally:
                 self._stop_all()
         return 1 if self._vital_loss or self._log.is_closed else 0
@@ -133,6 +134,7 @@ class Supervisor:
 
         def note(number: int, frame: FrameType | None) -> None:
             self._signals += 1
+            self._asked_by = signal.Signals(number)
 
         handled = SIGNALS if threading.current_thread() is threading.main_thread() else ()
         before = {number: signal.signal(number, note) for number in handled}

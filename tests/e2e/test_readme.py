@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from fedmarket.devnet import REPOSITORY
+from tests.unit.fedmarket.command_lines import parses
 
 QUICKER = {
     "rounds: 8": "rounds: 1",
@@ -107,6 +108,18 @@ def test_every_file_that_the_readme_names_exists() -> None:
     named = re.findall(r"\]\((?!http)([^)#]+)\)", text)
     assert named
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
+
+
+def test_every_command_that_the_readme_shows_at_a_prompt_exists() -> None:
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    shown = re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE)
+    commands = [part.split() for line in shown for part in line.split(" && ")]
+    assert commands
+    for program, *arguments in commands:
+        if program == "fedmarket":
+            parses(arguments)
+        else:
+            assert program in ("docker", "make") or os.access(REPOSITORY / program, os.X_OK), program
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

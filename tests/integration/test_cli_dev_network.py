@@ -27,7 +27,7 @@ from market.chain.events import ROUNDS
 from market.job_history import JobHistory
 from market.protocol.identifiers import JobId
 
-START_S, ROUND_S, STOP_S = 45, 100, 25
+START_S, ROUND_S, STOP_S = 45, 100, 40
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -91,6 +91,8 @@ def everybody(process: subprocess.Popen[str], folder: Path) -> list[psutil.Proce
 
 
 def settlements(folder: Path) -> int:
+    if not (folder / NetworkOptions().deployment).exists():
+        return 0  # the chain has ended: whoever waits sees that its network has
     deployment = Deployment.load(folder / NetworkOptions().deployment)
     market = deployment.connect(Chain.connect(record(folder)["rpc_url"], deployment.chain_id))
     if not market.job_count():
