@@ -82,7 +82,9 @@ def _report(unverified_body: bytes, is_json: bool, service: Service) -> SpecRepo
     try:
         unverified_spec = parse_json(unverified_body) if is_json else _parse_yaml(unverified_body)
     except ValueError as error:
-        return SpecReport(valid=False, errors=[_field(InvalidJobSpec("the body", str(error)))], deposit_wei=None)
+        raise InvalidJobSpec("the body", str(error)) from error
+    if not isinstance(unverified_spec, dict):
+        raise InvalidJobSpec("the body", "expected a mapping of fields")
     found = spec_problems(unverified_spec, now_s)
     if found:
         return SpecReport(valid=False, errors=[_field(error) for error in found], deposit_wei=None)
