@@ -32,7 +32,7 @@ SPEC_BODY = {
         "required": True,
         "content": {
             JSON: {"schema": {"type": "object"}},
-            YAML[0]: {"schema": {"type": "string"}, "example": "name: digits\nrounds: 8\nseats: 7\n"},
+            YAML[0]: {"schema": {"type": "object"}, "example": {"name": "digits", "rounds": 8, "seats": 7}},
         },
     }
 }

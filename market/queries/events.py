@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, tuple_
@@ -17,6 +18,8 @@ from market.views import ChainEvent
 IN_ORDER = Order((EventRow.block_number, EventRow.log_index, EventRow.part))
 HASH_BYTES = 8
 """Of a block's hash, in an event's id: enough to tell the blocks of one height apart."""
+
+ID = re.compile(r"([0-9]{1,15})-([0-9a-f]{16})-([0-9]{1,9})-([01])")
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,11 @@ class EventPlace:
         Raises:
             ValueError: it is no id of an event.
         """
-        number, prefix, index, part = unverified_id.split("-")
-        if len(prefix) != 2 * HASH_BYTES or not all(
-            text.isascii() and text.isdigit() for text in (number, index, part)
-        ):
+        found = ID.fullmatch(unverified_id)
+        if found is None:
             raise ValueError(f"{unverified_id!r} is no id of an event")
-        place = cls(int(number), bytes.fromhex(prefix), int(index), int(part))
-        if max(place.key) >= 1 << 31:
-            raise ValueError(f"{unverified_id!r} is no id of an event")
-        return place
+        number, prefix, index, part = found.groups()
+        return cls(int(number), bytes.fromhex(prefix), int(index), int(part))
 
 
 def events(session: Session, wanted: EventFilter, part: Part) -> tuple[list[ChainEvent], Key | None]:

@@ -14,8 +14,8 @@ from market.views import ChainEvent
 AT_ONCE = 100
 """Events that are read at a time."""
 
-AFTER_ALL = 1 << 31
-"""Beyond every place within a block."""
+AFTER_ALL = (1 << 31) - 1
+"""Beyond every place within a block, and no more than a column holds."""
 
 
 @dataclass

@@ -59,7 +59,9 @@ class Tab:
             self.complaints.append(json.dumps(parameters["args"])[:500])
         if method == "Page.javascriptDialogOpening":
             self.complaints.append(f"a dialog opened: {parameters['message']}")
-            self._socket.send(json.dumps({"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}))
+            self._socket.send(
+                json.dumps({"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}})
+            )
 
     def open(self, url: str) -> None:
         """Go to an address, and wait until it is there whole."""

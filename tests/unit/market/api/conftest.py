@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,12 +15,14 @@ from tests.market_rows import seed_market
 from tests.served import reader, served
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Twenty-four jobs, of which each phase has some."""
-    made = connect(f"sqlite:///{tmp_path_factory.mktemp('rows')}/market.db")
-    upgrade(made)
-    seed_market(made, jobs=24, rounds=6, trainers=8)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Twenty-four jobs, of which each phase has some, in either database."""
+    if request.param == "postgresql":
+        address = request.getfixturevalue("postgresql_server").new_database()
+    else:
+        address = f"sqlite:///{tmp_path_factory.mktemp('rows')}/market.db"
+    made = filled(address, jobs=24, rounds=6, trainers=8)
     yield made
     made.dispose()
 
@@ -51,9 +52,9 @@ def statements(engine: Engine) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-def small_market(folder: Path, **size: int) -> Engine:
-    """Another made-up market of one's own size."""
-    made = connect(f"sqlite:///{folder}/market.db")
+def filled(address: str, **size: int) -> Engine:
+    """A made-up market of this size, in an empty database."""
+    made = connect(address)
     upgrade(made)
     seed_market(made, **size)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from market import views
 from market.db.tables import CreditRow, EventRow, JobRow, MovementRow, SittingRow, UpdateRow
 from tests.served import reader, served
-from tests.unit.market.api.conftest import small_market, statements
+from tests.unit.market.api.conftest import filled, statements
 
 API = "/api/v1"
 
@@ -206,13 +207,13 @@ QUESTIONS = (
 )
 
 
-def test_the_number_of_questions_to_the_database_does_not_grow_with_its_rows(tmp_path: Path) -> None:
+def test_the_number_of_questions_to_the_database_does_not_grow_with_its_rows(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
     counts = []
-    for size in ({"jobs": 3, "rounds": 2, "trainers": 4}, {"jobs": 30, "rounds": 20, "trainers": 24}):
-        folder = tmp_path / str(size["jobs"])
-        folder.mkdir()
-        engine = small_market(folder, **size)
-        with served(reader(engine, folder)) as address, httpx.Client(base_url=address) as asking:
+    for jobs, rounds, trainers in ((3, 2, 4), (30, 20, 24)):
+        engine = filled(new_database(), jobs=jobs, rounds=rounds, trainers=trainers)
+        with served(reader(engine, tmp_path)) as address, httpx.Client(base_url=address) as asking:
             counts.append({path: _questions(engine, asking, path) for path in QUESTIONS})
         engine.dispose()
     assert counts[0] == counts[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ from sqlalchemy.orm import Session
 from market.db.service_tables import OrphanRow
 from market.db.tables import BlockRow, EventRow
 from tests.served import reader, served
-from tests.unit.market.api.conftest import small_market
+from tests.unit.market.api.conftest import filled
 
 STREAM = "/api/v1/events/stream"
 WAIT_S = 20.0
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = small_market(tmp_path, jobs=2, rounds=2, trainers=3)
+def engine(new_database: Callable[[], str]) -> Iterator[Engine]:
+    made = filled(new_database(), jobs=2, rounds=2, trainers=3)
     yield made
     made.dispose()
 
