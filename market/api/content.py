@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, BinaryIO, cast
 
@@ -24,6 +25,9 @@ PREFIX = "/api/v1/content"
 OCTETS = "application/octet-stream"
 IDLE_S = 30.0
 """How long an upload may stand still."""
+
+SLOWEST_BYTES_A_S = 16 * 1024
+"""How slow one may be: there are few places for uploads, and others wait for them."""
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
@@ -188,15 +192,16 @@ class _Body:
 
     def __init__(self, chunks: AsyncIterator[bytes], limit_bytes: int, room_bytes: int) -> None:
         self._chunks, self._limit_bytes, self._room_bytes = chunks, limit_bytes, room_bytes
-        self._piece, self._received = b"", 0
+        self._piece, self._received, self._began_s = b"", 0, 0.0
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end.
 
         Raises:
             TooLarge: more came than are taken.
-            HTTPException: nothing came for a while.
+            HTTPException: nothing came for a while, or little.
         """
+        self._began_s = self._began_s or time.monotonic()
         if not self._piece:
             self._piece = from_thread.run(self._next)
         taken, self._piece = self._piece[:size], self._piece[size:]
@@ -213,8 +218,14 @@ class _Body:
         except TimeoutError as error:
             raise HTTPException(408, f"nothing came for {IDLE_S:g} s", {"Connection": "close"}) from error
         self._received += len(piece)
+        self._check()
+        return piece
+
+    def _check(self) -> None:
+        taken_s = time.monotonic() - self._began_s
+        if taken_s > IDLE_S and self._received < taken_s * SLOWEST_BYTES_A_S:
+            raise HTTPException(408, f"slower than {SLOWEST_BYTES_A_S} bytes a second", {"Connection": "close"})
         if self._received > self._limit_bytes:
             raise _too_large(self._limit_bytes)
         if self._received > self._room_bytes:
             raise OverQuota(f"only {self._room_bytes} bytes of the account's quota are left")
-        return piece

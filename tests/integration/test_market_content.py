@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -9,8 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,8 +43,10 @@ def content(size_bytes: int, seed: str = "") -> bytes:
 
 
 @pytest.fixture
-def running(tmp_path: Path, devnet: Devnet, deployment: Deployment) -> Iterator[Running]:
-    limits = {"upload_limit_bytes": LIMIT_BYTES, "upload_quota_bytes": QUOTA_BYTES}
+def running(
+    tmp_path: Path, devnet: Devnet, deployment: Deployment, new_database: Callable[[], str]
+) -> Iterator[Running]:
+    limits = {"database_url": new_database(), "upload_limit_bytes": LIMIT_BYTES, "upload_quota_bytes": QUOTA_BYTES}
     with serving(settings_for(tmp_path, devnet, deployment, **limits)) as opened:
         yield opened
 
@@ -212,6 +216,42 @@ def test_upload_that_breaks_off_leaves_nothing(running: Running, session: dict[s
     wait_until(lambda: "fedmarket_refused_uploads_total 1.0" in running.client.get("/metrics").text)
     assert kept(running) == [running.settings.store / "lock"]
     assert put(running, session, content(100)).status_code == 201
+
+
+def test_upload_that_stands_still_is_given_up(
+    running: Running, session: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market.api.content.IDLE_S", 0.3)
+    with raw(running, session, LIMIT_BYTES) as connection:
+        connection.sendall(content(100))
+        assert b" 408 " in connection.recv(100)
+    with raw(running, session, LIMIT_BYTES) as connection:
+        for _ in range(12):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is given up on the way
+                connection.sendall(b"x")
+            time.sleep(0.05)
+        assert b" 408 " in connection.recv(100)
+    assert kept(running) == [running.settings.store / "lock"]
+
+
+def test_uploads_at_once_share_one_quota(running: Running, session: dict[str, str]) -> None:
+    statuses: list[int] = []
+    together = threading.Barrier(3)
+
+    def upload(number: int) -> None:
+        data = content(LIMIT_BYTES - CHUNK_BYTES, f"at once {number}")
+        with httpx.Client(base_url=running.url, timeout=60, trust_env=False) as client:
+            together.wait()
+            answer = client.put(f"/api/v1/content/{content_cid(data)}", content=data, headers=session)
+            statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=upload, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [201, 413, 413]
+    assert len(running.service.store.pins()) == 1
 
 
 def test_full_disk_is_said(running: Running, session: dict[str, str]) -> None:

@@ -32,8 +32,10 @@ OTHER = account("somebody else")
 
 
 @pytest.fixture
-def running(tmp_path: Path, devnet: Devnet, deployment: Deployment) -> Iterator[Running]:
-    with serving(settings_for(tmp_path, devnet, deployment)) as opened:
+def running(
+    tmp_path: Path, devnet: Devnet, deployment: Deployment, new_database: Callable[[], str]
+) -> Iterator[Running]:
+    with serving(settings_for(tmp_path, devnet, deployment, database_url=new_database())) as opened:
         yield opened
 
 
