@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from market.api.client_address import ClientAddresses
 from market.api.content import uploads_of
+from market.api.dependencies import reading
 from market.api.envelope import Envelope
 from market.api.health import lag_or_none
 from market.api.limits import BodyLimit, RateLimits
@@ -32,6 +34,7 @@ from market.indexer import Indexer
 from market.protocol.errors import FedmarketError, ServiceError
 from market.settings import Settings
 from market.storage import EmbeddedStore
+from market.web.pages import mount
 
 LOGGER = logging.getLogger("market.service")
 
@@ -84,6 +87,7 @@ def application(service: Service) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
+    mount(app, partial(Session, reading(service.engine), expire_on_commit=False))
     describe(app)
     _surround(app, service)
     return app

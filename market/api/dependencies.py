@@ -41,11 +41,12 @@ def _read_session(service: ServiceDep) -> Iterator[Session]:
 
     It ends before the answer is sent: a stream must not hold a connection.
     """
-    with Session(_reading(service.engine), expire_on_commit=False) as session:
+    with Session(reading(service.engine), expire_on_commit=False) as session:
         yield session
 
 
-def _reading(engine: Engine) -> Engine:
+def reading(engine: Engine) -> Engine:
+    """The same engine for sessions that each see one state of the database, and change none."""
     if engine.dialect.name != "postgresql":
         return engine
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

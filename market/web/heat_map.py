@@ -72,7 +72,7 @@ class Column:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """The drawing, and what the table beside it says."""
+    """The drawing, and what the table beside it says. `scale` is how much larger than its units it is shown."""
 
     attempt: int
     width: int
@@ -80,13 +80,14 @@ class HeatMap:
     columns: list[Column]
     rows: list[Row]
     outliers: list[int]
+    scale: float
 
 
 def heat_map(gram: GramMatrix) -> HeatMap:
     """A matrix as a drawing."""
     count = len(gram.seats)
     names = [
-        *((str(seat), f"seat {seat}", accepted) for seat, accepted in zip(gram.seats, gram.accepted, strict=True)),
+        *((str(seat), str(seat), accepted) for seat, accepted in zip(gram.seats, gram.accepted, strict=True)),
         *((_initials(name), name, True) for name in gram.public_rows),
     ]
     places = [LABELS + CELL * i + (GAP if i >= count else 0) for i in range(len(names))]
@@ -103,7 +104,8 @@ def heat_map(gram: GramMatrix) -> HeatMap:
     ]
     outliers = [seat for seat, accepted in zip(gram.seats, gram.accepted, strict=True) if not accepted]
     width = LABELS + CELL * len(names) + GAP + 2
-    return HeatMap(gram.attempt, width, LABELS + CELL * count + 2, columns, rows, outliers)
+    scale = 1.8 if count <= 12 else 1.3 if count <= 32 else 1.0
+    return HeatMap(gram.attempt, width, LABELS + CELL * count + 2, columns, rows, outliers, scale)
 
 
 def text(cosine: float | None) -> str:
@@ -112,7 +114,7 @@ def text(cosine: float | None) -> str:
 
 
 def _square(seat: int, column: Column, cosine: float | None) -> Square:
-    return Square(column.x, _shade(cosine), f"seat {seat} and {column.title}: {text(cosine)}")
+    return Square(column.x, _shade(cosine), f"{seat}, {column.title}: {text(cosine)}")
 
 
 def _shade(cosine: float | None) -> str:

@@ -144,6 +144,7 @@ class _Pages:
             versions, more_models = models.latest_models(session, number, Part(MODELS_SHOWN))
             disputes, queue = models.disputes(session, number), trainers.waiting(session, number)
         now_s = chain.timestamp_s if chain else 0
+        ended = [it for it in course if it.outcome != "running"]
         return page(
             "job.html",
             network=chain,
@@ -161,8 +162,8 @@ class _Pages:
             is_latest=before is None and (attempt is None or _is_last(in_order, course[-1].attempt if course else 0)),
             course=course,
             plotted=PLOTTED,
-            plot=participation_plot(course, job.seats) if course else None,
-            records=record_plot(course) if course else None,
+            plot=participation_plot(ended, job.seats) if ended else None,
+            records=record_plot(ended),
             lines=contribution_lines(sittings, in_order, parts, job.token),
             legend=LEGEND,
             sittings=sittings,

@@ -67,7 +67,7 @@ class Plot:
 def participation_plot(course: Sequence[RoundCounts], seats: int) -> Plot:
     """Committed, revealed and accepted updates over attempts."""
     scale = _Scale(len(course), 0.0, float(max(seats, 1)), HEIGHT)
-    series = {
+    series: dict[str, list[float | None]] = {
         "committed": [float(it.committed) for it in course],
         "revealed": [float(it.revealed) for it in course],
         "accepted": [None if it.accepted is None else float(it.accepted) for it in course],
@@ -121,9 +121,9 @@ def _line(name: str, values: Sequence[float | None], course: Sequence[RoundCount
 def _spread(lines: list[Line]) -> list[Line]:
     """The same lines with their names apart from one another; those without a point have none."""
     placed: list[Line] = []
-    last_y = -LABEL_GAP
+    last_y = float(-LABEL_GAP)
     for line in sorted((line for line in lines if line.points), key=lambda line: line.label_y):
-        last_y = max(line.label_y, last_y + LABEL_GAP)  # type: ignore[assignment]
+        last_y = max(line.label_y, last_y + LABEL_GAP)
         placed.append(Line(line.name, line.path, line.points, last_y))
     return placed
 

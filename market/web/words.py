@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from market.protocol.moments import duration, moment
@@ -73,7 +74,8 @@ def money_title(amount_wei: int, token: str = NATIVE) -> str:
 def money_short(amount_wei: int, token: str = NATIVE) -> str:
     """An amount in four significant digits, without its unit: for columns whose title names it."""
     value = amount_wei / ETHER if token == NATIVE else amount_wei
-    return f"{value:.{SHORT_DIGITS}g}"
+    digits = f"{value:.{SHORT_DIGITS}g}"
+    return digits if value >= 10**SHORT_DIGITS else f"{Decimal(digits):f}"
 
 
 def unit(token: str = NATIVE) -> str:
