@@ -1,0 +1,180 @@
+"""The indexer as a process: killed, stopped, alone, before another chain, and from the command line."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from fedmarket.devnet import Devnet, DevnetOptions
+from market.chain.connection import Chain
+from market.chain.deployment import Deployment
+from market.chain.job_market import JobMarket
+from market.chain_rows import ChainRows
+from market.db.service_tables import DocumentRow
+from market.db.tables import SyncRow
+from market.indexer import Indexer
+from market.protocol.errors import DatabaseInUse, InvalidInput
+from tests.integration.indexed import dump, follow
+from tests.integration.marketplace import ON_ANVIL, Marketplace
+
+pytestmark = [ON_ANVIL, pytest.mark.timeout(300)]
+
+SLOW_INDEXER = """
+import sys
+from market.chain.connection import Chain
+from market.chain.job_market import JobMarket
+from market.db.engine import connect
+import market.indexer as indexer
+indexer.FIRST_WINDOW_BLOCKS, indexer.MOST_WINDOW_BLOCKS = 1, 1
+url, address, first, database, how = sys.argv[1:]
+market = JobMarket(Chain.connect(url), address, first_block=int(first))
+follower = indexer.Indexer(connect(database), market)
+print("begins", flush=True)
+getattr(follower, how)()
+print("is done", flush=True)
+"""
+
+
+@pytest.fixture
+def place(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> Marketplace:
+    """A job of which one round was played."""
+    opened = Marketplace(devnet, deployed, actors, tmp_path).post().join(4)
+    opened.play_round()
+    return opened
+
+
+def run_until_killed(place: Marketplace, engine: Engine, how: str, after_s: float) -> bool:
+    """An indexer in a process of its own, killed after some time; returns whether it was done."""
+    market, database = place.market, engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    arguments = (place.devnet.url, market.address, str(market.first_block), database, how)
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_INDEXER, *arguments], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begins\n"
+        time.sleep(after_s)
+        process.kill()
+        return "is done" in process.stdout.read()
+
+
+@pytest.mark.parametrize("how", ["catch_up", "reindex"])
+def test_killed_at_any_moment_it_goes_on_and_counts_nothing_twice(
+    place: Marketplace, new_engine: Callable[[], Engine], how: str
+) -> None:
+    engine, whole, moments = new_engine(), new_engine(), random.Random(how)
+    Indexer(whole, place.market).reindex()
+    places = []
+    for _ in range(40):
+        done = run_until_killed(place, engine, how, moments.uniform(0, 0.4))
+        with engine.connect() as connection:
+            places.append(connection.scalar(select(SyncRow.block_number)) or 0)
+        if done:
+            break
+    assert places == sorted(places), "what was read was read again"
+    assert len(set(places)) > 2, "it was never killed half-way"
+    getattr(Indexer(engine, place.market), how)()
+    assert dump(engine) == dump(whole)
+
+
+def test_gaps_are_read_in_windows_smaller_than_they_are(
+    place: Marketplace, new_engine: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, whole = new_engine(), new_engine()
+    follow(engine, place.market)
+    place.devnet.mine(40)
+    place.play_round()
+    monkeypatch.setattr("market.indexer.FIRST_WINDOW_BLOCKS", 7)
+    monkeypatch.setattr("market.indexer.MOST_WINDOW_BLOCKS", 7)
+    follow(engine, place.market)
+    monkeypatch.undo()
+    Indexer(whole, place.market).reindex()
+    assert dump(engine) == dump(whole)
+    assert dump(engine)["sync"][0]["block_number"] == place.market.chain.block_number()
+
+
+def test_it_stays_behind_by_the_confirmations(place: Marketplace, database: Engine) -> None:
+    indexer = Indexer(database, place.market, confirmations=5)
+    assert indexer.lag() is None
+    position = indexer.catch_up()
+    lag = indexer.lag()
+    assert lag is not None
+    assert (position.number, lag.blocks) == (place.market.chain.block_number() - 5, 5)
+
+
+def test_two_do_not_write_into_one_database(place: Marketplace, database: Engine) -> None:
+    with ChainRows.open(database), pytest.raises(DatabaseInUse):
+        Indexer(database, place.market).catch_up()
+    Indexer(database, place.market).catch_up()
+    told: list[str] = []
+    looks = iter([False, False, True, True, True])
+    with ChainRows.open(database):
+        Indexer(database, place.market, poll_s=0.01, report=told.append).run(lambda: next(looks))
+    assert len(told) == 1
+    assert "another process" in told[0]
+
+
+def test_rows_of_another_chain_are_refused_until_they_are_made_anew(place: Marketplace, database: Engine) -> None:
+    Indexer(database, place.market).catch_up()
+    with Devnet(DevnetOptions()) as other:
+        other.mine(3)
+        elsewhere = JobMarket(Chain.connect(other.url), place.market.address)
+        with pytest.raises(InvalidInput, match="started anew: run `fedmarket market reindex`"):
+            Indexer(database, elsewhere).catch_up()
+        Indexer(database, elsewhere).reindex()
+        assert dump(database)["jobs"] == []
+    with pytest.raises(InvalidInput, match="reindex"):
+        Indexer(database, place.market).catch_up()
+
+
+def test_a_node_that_is_away_is_told_once_and_waited_for(place: Marketplace, database: Engine) -> None:
+    with Devnet(DevnetOptions()) as other:
+        market = JobMarket(Chain.connect(other.url, timeout_s=1), place.market.address)
+    told: list[str] = []
+    until_s = time.monotonic() + 4
+    Indexer(database, market, poll_s=0.01, report=told.append).run(lambda: time.monotonic() > until_s)
+    assert len(told) == 1
+    assert "no node answers" in told[0]
+
+
+def test_documents_are_kept_once_they_are_there_and_agree(place: Marketplace, database: Engine, tmp_path: Path) -> None:
+    Indexer(database, place.market, place.store).catch_up()
+    with database.connect() as connection:
+        [row] = connection.execute(select(DocumentRow.job, DocumentRow.name, DocumentRow.architecture)).all()
+    assert tuple(row) == (place.id, "tiny", "logistic_regression")
+    first = place.id
+    # The same document, opened with other terms by somebody else.
+    terms = place.prepared.terms(place.devnet.timestamp())
+    place.terms = replace(terms, round_reward_wei=terms.round_reward_wei // 2)
+    place.send("passer-by", "copy", place.opening_call(place.prepared))
+    Indexer(database, place.market, place.store).catch_up()
+    assert len(dump(database)["jobs"]) == 2
+    with database.connect() as connection:
+        assert connection.scalars(select(DocumentRow.job)).all() == [first]
+
+
+def test_reindex_from_the_command_line_gives_the_identical_database(
+    place: Marketplace, deployment: Deployment, new_engine: Callable[[], Engine], tmp_path: Path
+) -> None:
+    engine = new_engine()
+    follow(engine, place.market)
+    before = dump(engine)
+    deployment.save(tmp_path / "deployment.json")
+    database = engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    options = ["--rpc", place.devnet.url, "--deployment", str(tmp_path / "deployment.json")]
+    options += ["--store", str(tmp_path / "store"), "--database", database]
+    command = [sys.executable, "-m", "fedmarket", "market", "reindex", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rows made up to block" in done.stdout
+    after = dump(engine)
+    assert {**after, "sync": []} == {**before, "sync": []}
+    assert after["sync"][0]["rebuilding"] is False
