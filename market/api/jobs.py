@@ -11,10 +11,10 @@ from market.api.dependencies import SessionDep
 from market.api.openapi import problems
 from market.api.pagination import PageDep, page_of
 from market.api.parameters import AddressQuery, AttemptPath, AttemptQuery, JobPath, VersionPath, there
+from market.movements import Flow
 from market.protocol.errors import NotFound
 from market.queries import attempts, jobs, models, money, trainers
 from market.queries.jobs import JobFilter, JobOrder, JobState
-from market.queries.money import Flow
 from market.views import Page
 
 router = APIRouter(prefix="/api/v1/jobs", responses=problems(404))

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from market.db.tables import CreditRow, MovementRow
+from market.movements import Flow
 from market.queries.paging import Key, Order, Part
 from market.views import Credit, Movement
-
-
-class Flow(StrEnum):
-    """Which way money went."""
-
-    DEPOSITED = "deposited"
-    PAID = "paid"
-    REFUNDED = "refunded"
-    BURNED = "burned"
-
 
 BY_SEAT = Order((CreditRow.attempt, CreditRow.seat))
 BY_PLACE = Order((MovementRow.block_number, MovementRow.log_index, MovementRow.part))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from market.chain.job_market import JobMarket
 from market.chain.packed import pack_pays, pay_hash
@@ -28,6 +29,7 @@ from market.indexer import Indexer
 from market.job_history import JobHistory
 from market.protocol.identifiers import JobId, Seat
 from market.protocol.rounds import Phase
+from market.queries import jobs
 
 Dump = dict[str, list[dict[str, Any]]]
 NOBODY = "0x" + "00" * 20
@@ -74,6 +76,7 @@ class Agreement:
     def check(self) -> None:
         """All of it."""
         self.check_state()
+        self.check_view()
         self.check_money()
         self.check_outcomes()
         self.check_people()
@@ -99,6 +102,14 @@ class Agreement:
                 state.committed.bit_count(),
                 state.revealed.bit_count(),
             )
+
+    def check_view(self) -> None:
+        """What readers are told, above all what may be done now: the contract says so at the same block."""
+        with Session(self._engine) as session:
+            told = jobs.job(session, self.job)
+        assert told is not None
+        assert told.phase == self.view.phase(self.job).name.lower()
+        assert told.escrow.locked_wei == self.ledger.locked_wei
 
     def check_money(self) -> None:
         """The four sums, by the movements, too; and what is locked, part by part."""
