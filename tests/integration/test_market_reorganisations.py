@@ -34,6 +34,8 @@ pytestmark = [ON_ANVIL, pytest.mark.timeout(400)]
 
 DEEPEST = 30
 PATIENCE_S = 60.0
+EVERYBODY_CAME = 10
+"""Blocks of the story after which its trainers and aggregators are there."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,13 @@ class Branch:
             self.snapshots.append((self.devnet.snapshot(), self.told))
             chance = self.random.random()
             if chance < 0.15 or self.told >= len(self.story):
-                self.send(self.newcomer())
-            elif chance < 0.17 and self.told > len(self.story) // 2:
+                # Before the story's own have come, nobody takes their places.
+                if self.told > EVERYBODY_CAME:
+                    self.send(self.newcomer())
+                else:
+                    self.at(0)
+                    self.devnet.mine()
+            elif chance < 0.17 and self.told > 3 * len(self.story) // 4:
                 self.told += 1  # it never comes
                 self.send(self.newcomer())
             else:
