@@ -40,7 +40,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "aggregator": LazyCommand("fedmarket.commands.aggregator", "aggregator", "Settle rounds (aggregators)."),
     "attestor": LazyCommand("fedmarket.commands.attestor", "attestor", "Answer disputes of fact (attestors)."),
     "dispute": LazyCommand("fedmarket.commands.dispute", "dispute", "Dispute what no proof shows (trainers, owners)."),
-    "model": LazyCommand("fedmarket.commands.model", "model", "Check models against the chain (anyone)."),
+    "model": LazyCommand("fedmarket.commands.model", "model", "Check and measure models (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
     "market": LazyCommand("fedmarket.commands.market", "group", "Serve jobs to browsers and programs (services)."),
     "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),

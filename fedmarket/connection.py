@@ -152,12 +152,7 @@ class Actor:
             InvalidInput: no keystore was named, or the journal is in use.
             InvalidKeystore: it does not open, or is one for development chains and this is none.
         """
-        path = _named(options.keystore)
-        if not network.chain.is_development_chain and is_light(path):
-            raise InvalidKeystore(
-                f"keystore {path} is a light one, for development chains only: its password is too cheap to guess"
-            )
-        account = keystore.load(path, keystore.read_password(options.password_file, lambda: ask_password(path)))
+        account = account_of(network, options, ask_password)
         return cls(network, account, options.work or DEFAULT_WORK / str(account.address))
 
     @property
@@ -187,6 +182,21 @@ class Actor:
             # Leave for the same amount, given twice, is leave given once: the key need not survive a crash.
             key = f"approve/{token}/{self.network.chain.block_number()}"
             self.sender.send(key, erc20.approve(spender, amount_wei))
+
+
+def account_of(network: Network, options: AccountOptions, ask_password: Callable[[Path], str]) -> LocalAccount:
+    """Open the keystore.
+
+    Raises:
+        InvalidInput: no keystore was named.
+        InvalidKeystore: it does not open, or is one for development chains and this is none.
+    """
+    path = _named(options.keystore)
+    if not network.chain.is_development_chain and is_light(path):
+        raise InvalidKeystore(
+            f"keystore {path} is a light one, for development chains only: its password is too cheap to guess"
+        )
+    return keystore.load(path, keystore.read_password(options.password_file, lambda: ask_password(path)))
 
 
 def is_light(path: Path) -> bool:

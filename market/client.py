@@ -15,9 +15,11 @@ from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 from pydantic import BaseModel, ValidationError
 
+from market import views
 from market.api.shapes import (
     AccountState,
     HeldContent,
+    Measured,
     PostingRequest,
     PreparedPosting,
     Problem,
@@ -156,7 +158,63 @@ class MarketClient:
         """Have a job's contents checked and pinned, and the transaction made that opens it."""
         return self._post("/jobs", asked.model_dump(), PreparedPosting)
 
+    def report_evaluation(self, job: int, version: int, measured: Measured) -> None:
+        """Say how well a model of one's own job does."""
+        self._ask("PUT", f"/jobs/{job}/models/{version}/evaluation", json=measured.model_dump())
+
     # ------------------------------------------------------------------ reading
+
+    def network(self) -> views.Network:
+        """Which chain the service reads, and how far it is."""
+        return self.get("/network", views.Network)
+
+    def jobs(self, **wanted: str | bool | None) -> Iterator[views.JobSummary]:
+        """Jobs; `state`, `owner`, `token`, `has_exam`, `text` and `sort` as the API describes them."""
+        return self.pages("/jobs", views.JobSummary, wanted)
+
+    def job(self, number: int) -> views.Job:
+        """One job."""
+        return self.get(f"/jobs/{number}", views.Job)
+
+    def attempts(self, job: int) -> Iterator[views.Attempt]:
+        """A job's attempts in order."""
+        return self.pages(f"/jobs/{job}/attempts", views.Attempt)
+
+    def updates(self, job: int, attempt: int | None = None, trainer: str | None = None) -> Iterator[views.Update]:
+        """What was submitted, with what came of it."""
+        return self.pages(f"/jobs/{job}/updates", views.Update, {"attempt": attempt, "trainer": trainer})
+
+    def gram(self, job: int, attempt: int) -> views.GramMatrix:
+        """A settled attempt's matrix."""
+        return self.get(f"/jobs/{job}/attempts/{attempt}/gram", views.GramMatrix)
+
+    def proof(self, job: int, attempt: int) -> views.Proof:
+        """What proved it."""
+        return self.get(f"/jobs/{job}/attempts/{attempt}/proof", views.Proof)
+
+    def payouts(self, job: int, trainer: str | None = None, claimed: bool | None = None) -> Iterator[views.Credit]:
+        """What seats earned."""
+        return self.pages(f"/jobs/{job}/payouts", views.Credit, {"trainer": trainer, "claimed": claimed})
+
+    def movements(self, job: int, account: str | None = None) -> Iterator[views.Movement]:
+        """Every wei that came in, went out or was burned."""
+        return self.pages(f"/jobs/{job}/movements", views.Movement, {"account": account})
+
+    def models(self, job: int) -> Iterator[views.ModelVersion]:
+        """A job's models, the initial one first."""
+        return self.pages(f"/jobs/{job}/models", views.ModelVersion)
+
+    def trainer(self, address: str) -> views.TrainerSummary:
+        """One trainer over all jobs."""
+        return self.get(f"/trainers/{address}", views.TrainerSummary)
+
+    def aggregator(self, address: str) -> views.AggregatorSummary:
+        """One aggregator over all jobs."""
+        return self.get(f"/aggregators/{address}", views.AggregatorSummary)
+
+    def events(self, job: int | None = None, kind: str | None = None) -> Iterator[views.ChainEvent]:
+        """The contract's events in order."""
+        return self.pages("/events", views.ChainEvent, {"job": job, "kind": kind})
 
     def get(self, path: str, shape: type[Shape], query: Mapping[str, Any] | None = None) -> Shape:
         """Read one thing.

@@ -317,6 +317,19 @@ class ModelVersion(View):
     commitment: Hex
 
 
+class Evaluation(View):
+    """What an owner measured of a model of its job: its word, which nothing proves."""
+
+    job: int
+    version: int
+    round: int | None
+    account: Address
+    accuracy: Annotated[float | None, Field(ge=0, le=1)]
+    loss: float
+    samples: int
+    measured_s: int
+
+
 class Dispute(View):
     """A dispute of what no proof shows."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedmarket.commands.closing import check_published, close_job, take_refund
 from fedmarket.commands.job_overview import JobOverview
-from fedmarket.commands.job_tables import job_list, job_report
+from fedmarket.commands.job_tables import JobLine, job_list, job_report
 from fedmarket.commands.options import FILE, actor_options, console, job_argument, network_options, to_option
 from fedmarket.connection import Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
@@ -24,6 +24,7 @@ from market.protocol.identifiers import Digest, JobId
 from market.protocol.integer_model import Integers
 from market.published_job import PublishedJob
 
+STATES = ("open", "seats", "running", "disputed", "closed")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -70,15 +71,34 @@ def example(without_exam: bool, attestors: tuple[str, ...], draw: bool) -> None:
 
 
 @job.command("list")
+@click.option("--market", "market_url", metavar="URL", envvar="FEDMARKET_MARKET", help="Ask this market's service.")
+@click.option("--state", type=click.Choice(STATES), help="With --market: only jobs that stand so.")
+@click.option("--text", metavar="TEXT", help="With --market: only jobs with this in their name or architecture.")
 @network_options
-def list_jobs(options: NetworkOptions) -> None:
-    """List the market's jobs."""
+def list_jobs(options: NetworkOptions, market_url: str | None, state: str | None, text: str | None) -> None:
+    """List the market's jobs: from the chain, or faster and by what they are about from a service that reads it."""
+    if market_url is not None:
+        _list_by_service(market_url, state, text)
+        return
+    if state is not None or text is not None:
+        raise InvalidInput("--state and --text are for a service to answer: name it with --market URL")
     network = Network.connect(options)
     count = network.market.job_count()
     if not count:
         click.echo("no job has been posted yet")
         return
-    console().print(job_list(JobOverview.read(network, number) for number in range(count)))
+    console().print(job_list(JobLine.of_overview(JobOverview.read(network, number)) for number in range(count)))
+
+
+def _list_by_service(url: str, state: str | None, text: str | None) -> None:
+    from market.client import MarketClient
+
+    with MarketClient(url) as client:
+        found = [JobLine.of_summary(told) for told in client.jobs(state=state, text=text)]
+    if not found:
+        click.echo("the market has no such job")
+        return
+    console().print(job_list(found))
 
 
 @job.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -19,6 +20,7 @@ from market.protocol.rule_terms import RuleKind
 from market.protocol.seat_draw import MAX_TICKETS
 from market.protocol.terms import NATIVE, NO_ROOT, JobTerms, PayMode
 from market.storage import Cid
+from market.views import JobSummary
 
 WIDE_COLUMNS = 110
 """From this width on addresses are shown whole."""
@@ -61,20 +63,65 @@ def job_report(overview: JobOverview, console: Console) -> RenderableType:
     return Group(*parts)
 
 
-def job_list(overviews: Iterable[JobOverview]) -> Table:
+@dataclass(frozen=True)
+class JobLine:
+    """One job in a list, as the chain has it or as a market's service tells it."""
+
+    job: int
+    name: str
+    phase: str
+    rounds_done: int
+    rounds: int
+    seats_taken: int
+    seats: int
+    reward_wei: int
+    token: str
+
+    @classmethod
+    def of_overview(cls, overview: JobOverview) -> JobLine:
+        """From the chain."""
+        terms, state = overview.terms, overview.state
+        return cls(
+            job=overview.id,
+            name=overview.name,
+            phase=overview.moment.phase.name.lower(),
+            rounds_done=min(state.round, terms.rounds),
+            rounds=terms.rounds,
+            seats_taken=state.seats_taken,
+            seats=terms.seats,
+            reward_wei=terms.round_reward_wei * terms.rounds,
+            token=terms.token,
+        )
+
+    @classmethod
+    def of_summary(cls, told: JobSummary) -> JobLine:
+        """From a service."""
+        return cls(
+            job=told.job,
+            name=told.name or "(its document is not in the market's store)",
+            phase=told.phase,
+            rounds_done=min(told.round, told.rounds),
+            rounds=told.rounds,
+            seats_taken=told.seats_taken,
+            seats=told.seats,
+            reward_wei=told.round_reward_wei * told.rounds,
+            token=told.token,
+        )
+
+
+def job_list(lines: Iterable[JobLine]) -> Table:
     """One line a job."""
     table = _table(
         ("job", "right"), "name", "phase", ("rounds done", "right"), ("trainers", "right"), ("reward", "right")
     )
-    for overview in overviews:
-        terms, state = overview.terms, overview.state
+    for line in lines:
         table.add_row(
-            str(overview.id),
-            Text(overview.name),
-            overview.moment.phase.name.lower().replace("_", " "),
-            f"{min(state.round, terms.rounds)} of {terms.rounds}",
-            f"{state.seats_taken}/{terms.seats}",
-            money(terms.round_reward_wei * terms.rounds, terms.token),
+            str(line.job),
+            Text(line.name),
+            line.phase.replace("_", " "),
+            f"{line.rounds_done} of {line.rounds}",
+            f"{line.seats_taken}/{line.seats}",
+            money(line.reward_wei, line.token),
         )
     return table
 

@@ -16,9 +16,34 @@ from market.protocol.integer_model import Integers
 from market.published_job import PublishedJob
 
 
-@click.group()
+class ModelGroup(click.Group):
+    """Measuring alone needs PyTorch, which takes seconds to load: it is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands."""
+        return ["verify", "evaluate"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One command."""
+        if cmd_name == "evaluate":
+            from fedmarket.commands.model_evaluate import evaluate_models
+
+            return evaluate_models
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, `evaluate` without importing it."""
+        rows = [
+            ("verify", self.commands["verify"].get_short_help_str(80)),
+            ("evaluate", "Measure JOB's models on DATA, which nobody trained on."),
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=ModelGroup)
 def model() -> None:
-    """Check models against the chain (anyone)."""
+    """Check models against the chain, and measure them (anyone)."""
 
 
 @model.command()

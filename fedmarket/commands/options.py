@@ -99,6 +99,16 @@ def actor_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with(network_options(run), _ACCOUNT)
 
 
+def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `account: AccountOptions`, of whoever signs something that is no transaction."""
+
+    @functools.wraps(command)
+    def run(*, keystore: Path | None, password_file: Path | None, **rest: Any) -> Any:
+        return command(account=AccountOptions(keystore, password_file), **rest)
+
+    return _with(run, _ACCOUNT[:2])
+
+
 def address_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `options` and `address`, the one that the keystore states: reading needs no password."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from market.api import aggregators, content, events, health, jobs, posting, sign_in, trainers
+from market.api import aggregators, content, evaluations, events, health, jobs, posting, sign_in, trainers
 
 ROUTERS: tuple[APIRouter, ...] = (
     jobs.router,
     trainers.router,
     aggregators.router,
     events.router,
+    evaluations.router,
     content.router,
     posting.router,
     sign_in.router,

@@ -16,6 +16,14 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Measured(Shape):
+    """What was measured of a model on samples that it was not trained on."""
+
+    accuracy: Annotated[float | None, Field(ge=0, le=1, description="Null where answers are not right or wrong.")]
+    loss: Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
+    samples: Annotated[int, Field(ge=1, le=(1 << 31) - 1)]
+
+
 class FieldProblem(Shape):
     """One field that is wrong, and how."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Double, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from market.db.base import Base, address, digest
@@ -56,6 +56,20 @@ class DocumentRow(Base):
     body: Mapped[str] = mapped_column(Text)  # the document's JSON
 
 
+class EvaluationRow(Base):
+    """What an owner measured of a model of its job. Nobody proves it: it is told as the owner's word."""
+
+    __tablename__ = "evaluations"
+
+    job: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    content: Mapped[bytes] = mapped_column(digest(), primary_key=True)  # the model's
+    account: Mapped[str] = mapped_column(address(), primary_key=True)
+    accuracy: Mapped[float | None] = mapped_column(Double)  # none: the model's answers are not right or wrong
+    loss: Mapped[float] = mapped_column(Double)
+    samples: Mapped[int] = mapped_column(Integer)
+    measured_s: Mapped[int] = mapped_column(BigInteger)
+
+
 class OrphanRow(Base):
     """A block with events that a reorganisation took away: whoever was told of it is told so when it comes back."""
 
@@ -69,5 +83,5 @@ class OrphanRow(Base):
     __table_args__ = (Index(None, "ordinal", "kept_block"),)
 
 
-SERVICE_TABLES: tuple[type[Base], ...] = (NonceRow, SessionRow, UploadRow, DocumentRow, OrphanRow)
+SERVICE_TABLES: tuple[type[Base], ...] = (NonceRow, SessionRow, UploadRow, DocumentRow, EvaluationRow, OrphanRow)
 """What a reindex leaves alone."""

@@ -31,6 +31,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job", "spec", name=op.f("pk_documents")),
     )
     op.create_table(
+        "evaluations",
+        sa.Column("job", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.String(length=66), nullable=False),
+        sa.Column("account", sa.String(length=42), nullable=False),
+        sa.Column("accuracy", sa.Double(), nullable=True),
+        sa.Column("loss", sa.Double(), nullable=False),
+        sa.Column("samples", sa.Integer(), nullable=False),
+        sa.Column("measured_s", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("job", "content", "account", name=op.f("pk_evaluations")),
+    )
+    op.create_table(
         "jobs",
         sa.Column("job", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("owner", sa.String(length=42), nullable=False),
@@ -409,5 +420,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_jobs_closed_s_job"))
 
     op.drop_table("jobs")
+    op.drop_table("evaluations")
     op.drop_table("documents")
     op.drop_table("blocks")
