@@ -26,7 +26,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     plain = {int: st.integers(-(1 << 31), (1 << 256) - 1), bool: st.booleans(), str: st.text(), bytes: st.binary()}
     if hint in plain:
         return plain[hint]
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return st.builds(hint, **_fields(hint))
     parts = get_args(hint)
     if get_origin(hint) is tuple:
