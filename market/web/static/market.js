@@ -55,15 +55,17 @@ function tick() {
   }
 }
 
+const served = new Map(); // each live section as the server last sent it
+
 // Swaps what changed and leaves the rest: what is open stays open, what is scrolled stays, and so does the focus.
 function swap(fresh) {
   let changed = false;
   for (const section of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(section.id);
-    if (!other || other.innerHTML === section.dataset.was || section.contains(document.activeElement)) continue;
+    if (!other || other.innerHTML === served.get(section.id) || section.contains(document.activeElement)) continue;
     const open = [...section.querySelectorAll("details")].map((details) => details.open);
     const scrolled = [...section.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
-    section.dataset.was = other.innerHTML;
+    served.set(section.id, other.innerHTML);
     section.replaceChildren(...document.importNode(other, true).childNodes);
     section.querySelectorAll("details").forEach((details, place) => (details.open = open[place] ?? false));
     section.querySelectorAll(".scroll").forEach((box, place) => (box.scrollLeft = scrolled[place] ?? 0));
@@ -97,7 +99,7 @@ function follow(job) {
 }
 
 themeButton();
-for (const section of document.querySelectorAll("[data-live]")) section.dataset.was = section.innerHTML;
+for (const section of document.querySelectorAll("[data-live]")) served.set(section.id, section.innerHTML);
 tick();
 setInterval(tick, 1000);
 if (document.body.dataset.job) follow(document.body.dataset.job);
