@@ -323,6 +323,7 @@ class Evaluation(View):
     job: int
     version: int
     round: int | None
+    attempt: int | None
     account: Address
     accuracy: Annotated[float | None, Field(ge=0, le=1)]
     loss: float

@@ -18,7 +18,8 @@ JOB = 0
 """The first of a chain that has just begun."""
 
 CHAIN, MARKET, KERNELS, DATA = "chain", "market", "kernels", "data"
-OWNER, AGGREGATOR, ATTESTOR = "owner", "aggregator", "attestor"
+OWNER, AGGREGATOR, ATTESTOR, EVALUATOR = "owner", "aggregator", "attestor", "evaluator"
+TEST = "test"
 KEPT_VARIABLES = ("FEDMARKET_ANVIL",)
 
 
@@ -83,6 +84,8 @@ class NetworkPlan:
         watching = [self._acting(AGGREGATOR, ("aggregator", "run", str(JOB)))]
         if self._attests(self.spec):
             watching.append(self._acting(ATTESTOR, ("attestor", "run", str(JOB))))
+        if self.data is None or self._samples(TEST).exists():
+            watching.append(self._evaluator())
         return [*base, *made, owner, *watching, *map(self._trainer, range(self.trainers))]
 
     def _chain(self) -> Role:
@@ -121,6 +124,13 @@ class NetworkPlan:
 
     def _attests(self, spec: JobSpec) -> bool:
         return spec.disputes is not None and self.accounts[ATTESTOR] in spec.disputes.attestors
+
+    def _evaluator(self) -> Role:
+        """In the owner's name, for whom the page keeps what it measures."""
+        measure = fedmarket("model", "evaluate", JOB, self._samples(TEST), "--follow", "--market", self.page_url)
+        return Role(
+            EVALUATOR, (measure,), after=(OWNER, MARKET), environment=self.folder.environment(self.rpc_url, OWNER)
+        )
 
     def _trainer(self, number: int) -> Role:
         name = trainer_name(number)

@@ -15,7 +15,7 @@ def evaluations(session: Session, job: int) -> list[Evaluation]:
     of_model = and_(EvaluationRow.job == ModelRow.job, EvaluationRow.content == ModelRow.content)
     by_owner = and_(JobRow.job == EvaluationRow.job, JobRow.owner == EvaluationRow.account)
     rows = session.execute(
-        select(EvaluationRow, ModelRow.version, ModelRow.round)
+        select(EvaluationRow, ModelRow.version, ModelRow.round, ModelRow.attempt)
         .join(ModelRow, of_model)
         .join(JobRow, by_owner)
         .where(EvaluationRow.job == job)
@@ -26,13 +26,14 @@ def evaluations(session: Session, job: int) -> list[Evaluation]:
             job=row.job,
             version=version,
             round=round_number,
+            attempt=attempt,
             account=row.account,
             accuracy=row.accuracy,
             loss=row.loss,
             samples=row.samples,
             measured_s=row.measured_s,
         )
-        for row, version, round_number in rows
+        for row, version, round_number, attempt in rows
     ]
 
 

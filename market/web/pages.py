@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from market.chain.events import EVENTS
 from market.protocol.errors import InvalidInput, NotFound
-from market.queries import aggregators, attempts, jobs, models, rounds, trainers
+from market.queries import aggregators, attempts, evaluations, jobs, models, rounds, trainers
 from market.queries.jobs import JobFilter, JobOrder, JobState
 from market.queries.network import network
 from market.queries.paging import Key, Part
@@ -29,7 +29,7 @@ from market.web.escrow_bar import shares
 from market.web.heat_map import BUCKETS, heat_map
 from market.web.page_route import PageRoute, answer_browsers_with_pages
 from market.web.rendering import STATIC, STATIC_FOLDER, page
-from market.web.round_plot import participation_plot, record_plot
+from market.web.round_plot import accuracy_plot, participation_plot, record_plot
 from market.web.words import steps, term_rows, what_next
 
 Sessions = Callable[[], Session]
@@ -141,6 +141,7 @@ class _Pages:
             sittings = trainers.sittings(session, number)
             matrix = _matrix(session, number, attempt, shown)
             course = rounds.course(session, number, PLOTTED)
+            told = evaluations.evaluations(session, number)
             versions, more_models = models.latest_models(session, number, Part(MODELS_SHOWN))
             disputes, queue = models.disputes(session, number), trainers.waiting(session, number)
         now_s = chain.timestamp_s if chain else 0
@@ -164,6 +165,8 @@ class _Pages:
             plotted=PLOTTED,
             plot=participation_plot(ended, job.seats) if ended else None,
             records=record_plot(ended),
+            accuracy=accuracy_plot(ended, told),
+            evaluations=told,
             lines=contribution_lines(sittings, in_order, parts, job.token),
             legend=LEGEND,
             sittings=sittings,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from market.queries.rounds import RoundCounts
+from market.views import Evaluation
 
 WIDTH, HEIGHT = 720, 210
 LEFT, RIGHT, TOP, BOTTOM = 40, 104, 12, 30
@@ -87,6 +88,17 @@ def record_plot(course: Sequence[RoundCounts]) -> Plot | None:
     line = _line("record", values, course, scale, "{:+.3f}")
     ticks = [Tick(scale.y(value), f"{value:+.2f}" if value else "0") for value in sorted({low, 0.0, high / 2, high})]
     return _plot([line], course, scale, ticks, zero_y=scale.y(0.0))
+
+
+def accuracy_plot(course: Sequence[RoundCounts], told: Sequence[Evaluation]) -> Plot | None:
+    """The accuracy that the owner tells of each attempt's model; None where it tells of none."""
+    by_attempt = {it.attempt: it.accuracy for it in told}
+    values = [by_attempt.get(it.attempt) for it in course]
+    if all(value is None for value in values):
+        return None
+    scale = _Scale(len(course), 0.0, 1.0, RECORD_HEIGHT)
+    line = _line("accuracy", values, course, scale, "{:.1%}")
+    return _plot([line], course, scale, [Tick(scale.y(value), f"{value:.0%}") for value in (0.0, 0.5, 1.0)])
 
 
 @dataclass(frozen=True)

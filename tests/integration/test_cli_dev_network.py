@@ -100,6 +100,13 @@ def settlements(folder: Path) -> int:
     return len(list(JobHistory(market.events(JobId(0), deployment.block, kinds=ROUNDS)).settlements()))
 
 
+def evaluations(folder: Path) -> list[dict[str, Any]]:
+    """What the page has of the models' accuracy: of the initial one, and of the first round's."""
+    answer = requests.get(f"{record(folder)['page_url']}/api/v1/jobs/0/evaluations", timeout=5)
+    told: list[dict[str, Any]] = answer.json() if answer.ok else []
+    return told
+
+
 def test_a_network_settles_its_first_round_and_ends_with_ctrl_c(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +114,7 @@ def test_a_network_settles_its_first_round_and_ends_with_ctrl_c(
     wait_for(lambda: the_page_is_up(tmp_path), process, tmp_path, START_S)
 
     wait_for(lambda: settlements(tmp_path), process, tmp_path, ROUND_S)
+    wait_for(lambda: len(evaluations(tmp_path)) > 1, process, tmp_path, ROUND_S)
     shown = run(tmp_path, monkeypatch, "dev", "status")
     told = json.loads(run(tmp_path, monkeypatch, "dev", "status", "--json").stdout)
     second = run(tmp_path, monkeypatch, "dev", "up")

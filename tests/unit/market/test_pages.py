@@ -272,7 +272,7 @@ def test_outliers_are_marked_in_drawing_table_and_words(client: Client) -> None:
 
 
 def test_a_page_claims_no_accuracy_and_an_audit_page_no_verdict(client: Client) -> None:
-    assert "this service evaluates no model" in client.get("/jobs/0").text
+    assert "the chain does not know it, and the owner has told none" in client.get("/jobs/0").text
     text = client.get("/audit/0").text
     assert "This page gives no verdict." in text
     assert "fedmarket audit 0" in text

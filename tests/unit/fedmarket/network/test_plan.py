@@ -30,7 +30,7 @@ def test_everybody_whom_the_example_takes_is_there(tmp_path: Path) -> None:
     names = [role.name for role in plan(tmp_path).roles()]
 
     assert names == [
-        *("chain", "market", "kernels", "data", "owner", "aggregator", "attestor"),
+        *("chain", "market", "kernels", "data", "owner", "aggregator", "attestor", "evaluator"),
         *("trainer-0", "trainer-1", "trainer-2"),
     ]
 
