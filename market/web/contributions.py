@@ -44,7 +44,7 @@ class Line:
 
 
 LEGEND: Sequence[tuple[str, str, str]] = (
-    ("accepted", "0.12", "accepted: its score, shaded by it, and its pay below"),
+    ("accepted", "0.123", "accepted: its score, shaded by it, and its pay below"),
     ("rejected", "×", "rejected by the round's rules: unpaid, not punished"),
     ("excluded", "⊘", "left out by the aggregator, with a reason on the chain"),
     ("forfeited", "!", "committed and not revealed: stake forfeited"),
@@ -94,7 +94,7 @@ def _told(part: Participation, attempt: Attempt) -> tuple[str, str, str]:
     if part.exclusion is not None:
         return "excluded", "⊘", f"excluded as {part.exclusion}"
     if part.accepted:
-        return "accepted", f"{part.score or 0.0:.2f}", f"accepted, score {part.score or 0.0:.4f}"
+        return "accepted", f"{part.score or 0.0:.3f}", f"accepted, score {part.score or 0.0:.4f}"
     if part.accepted is False:
         return "rejected", "×", "rejected by the rules"
     if attempt.outcome == "running":

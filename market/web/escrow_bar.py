@@ -55,4 +55,4 @@ def _percent(amount_wei: int, whole: int) -> str:
     if not whole or not amount_wei:
         return "0 %"
     percent = 100 * amount_wei / whole
-    return "under 0.1 %" if percent < 0.1 else f"{percent:.1f} %"
+    return "under 0.1 %" if percent < 0.1 else f"{percent:.1f} %".replace(".0 %", " %")

@@ -145,7 +145,7 @@ def what_next(job: Job) -> str:
         "enrolment": f"Trainers take seats{until}, when round {job.round} begins: {_of_seats(job)} so far.",
         "commit": f"Trainers train and seal their updates{until}: {committed} have, and {minimum} are needed.",
         "reveal": f"Trainers open their seals{until}: {revealed} of {committed} have.",
-        "exam": f"The owner opens the exam{until}; without it the round falls back, and costs the owner a deposit.",
+        "exam": _of_exam(current.exam if current else None, until),
         "settle": f"The aggregator proves and settles round {job.round}{until}; then credits vest.",
         "starved": f"Only {committed} of at least {minimum} committed: anybody may skip this round.",
         "overdue": "The aggregator is late: anybody may expire the attempt, which costs the aggregator its bond.",
@@ -154,6 +154,12 @@ def what_next(job: Job) -> str:
         "closed": "The job is closed; what was credited and not claimed stays claimable.",
     }
     return sentences[job.phase]
+
+
+def _of_exam(state: str | None, until: str) -> str:
+    if state == "opened":
+        return f"The owner has opened the exam; the aggregator settles after this phase, which lasts{until}."
+    return f"The owner opens the exam{until}; without it the round falls back, and costs the owner a deposit."
 
 
 def _of_seats(job: Job) -> str:

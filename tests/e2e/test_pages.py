@@ -140,6 +140,16 @@ def test_a_countdown_that_is_over_says_so(tab: Tab, address: str) -> None:
     tab.until(lambda: tab.evaluate(shown) == "ends with the next block", "the countdown's end", 5)
 
 
+def test_a_phase_that_ended_without_an_event_is_looked_after(tab: Tab, address: str, engine: Engine) -> None:
+    tab.open(f"{address}/jobs/1")
+    assert tab.evaluate("document.querySelector('.badge').textContent") == "Reveal"
+    with Session(engine) as session, session.begin():
+        job = session.get_one(JobRow, 1)
+        job.attempt_start_s = (job.attempt_start_s or 0) - 400  # as if so much time had passed: it is settled now
+    tab.evaluate("document.querySelector('.now [data-until]').dataset.until = '1'")
+    tab.until(lambda: tab.evaluate("document.querySelector('.badge').textContent") == "Settle", "the next phase", 10)
+
+
 def test_the_theme_is_the_systems_until_one_is_chosen_and_then_stays(tab: Tab, address: str) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     tab.open(address + "/")

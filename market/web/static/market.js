@@ -2,6 +2,8 @@
 "use strict";
 
 const SETTLE_MS = 800; // several events of one block make one reload
+const FIRST_LOOK_MS = 2_000; // a phase that ends by itself is no event: the page looks after it, less and less often
+const LAST_LOOK_MS = 60_000;
 
 function themeButton() {
   const button = document.querySelector("[data-theme-toggle]");
@@ -74,13 +76,32 @@ function swap(fresh) {
   return changed;
 }
 
+let patience = FIRST_LOOK_MS;
+let lookAt = 0;
+
+function lookAfterPhase() {
+  const countdown = document.querySelector(".now [data-until]");
+  if (!countdown || document.hidden || Number(countdown.dataset.until) > now()) {
+    lookAt = 0;
+  } else if (lookAt === 0) {
+    lookAt = performance.now() + patience;
+  } else if (performance.now() > lookAt) {
+    lookAt = 0;
+    patience = Math.min(2 * patience, LAST_LOOK_MS);
+    reload().catch(() => {}); // it looks again
+  }
+}
+
 async function reload() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const time = Number(fresh.body.dataset.chainTime ?? 0);
   if (time > chainTime) [chainTime, readAt] = [time, performance.now()];
-  if (swap(fresh)) document.getElementById("announcement").textContent = "The page was brought up to date.";
+  if (swap(fresh)) {
+    patience = FIRST_LOOK_MS;
+    document.getElementById("announcement").textContent = "The page was brought up to date.";
+  }
   tick();
 }
 
@@ -102,4 +123,7 @@ themeButton();
 for (const section of document.querySelectorAll("[data-live]")) served.set(section.id, section.innerHTML);
 tick();
 setInterval(tick, 1000);
-if (document.body.dataset.job) follow(document.body.dataset.job);
+if (document.body.dataset.job) {
+  follow(document.body.dataset.job);
+  setInterval(lookAfterPhase, 1000);
+}
