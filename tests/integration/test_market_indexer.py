@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -29,17 +30,26 @@ from tests.integration.marketplace import ON_ANVIL, Marketplace
 pytestmark = [ON_ANVIL, pytest.mark.timeout(300)]
 
 SLOW_INDEXER = """
-import sys
+import os, signal, sys
+from sqlalchemy import event
 from market.chain.connection import Chain
 from market.chain.job_market import JobMarket
 from market.db.engine import connect
 import market.indexer as indexer
 indexer.FIRST_WINDOW_BLOCKS, indexer.MOST_WINDOW_BLOCKS = 1, 1
-url, address, first, database, how = sys.argv[1:]
-market = JobMarket(Chain.connect(url), address, first_block=int(first))
-follower = indexer.Indexer(connect(database), market)
-print("begins", flush=True)
-getattr(follower, how)()
+url, address, first, database, how, moments = sys.argv[1:]
+market, engine = JobMarket(Chain.connect(url), address, first_block=int(first)), connect(database)
+left = int(moments)
+
+def count(*arguments):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    event.listen(engine, name, count)
+getattr(indexer.Indexer(engine, market), how)()
 print("is done", flush=True)
 """
 
@@ -52,18 +62,18 @@ def place(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> M
     return opened
 
 
-def run_until_killed(place: Marketplace, engine: Engine, how: str, after_s: float) -> bool:
-    """An indexer in a process of its own, killed after some time; returns whether it was done."""
+def run_until_killed(place: Marketplace, engine: Engine, how: str, moments: int) -> bool:
+    """An indexer in a process of its own, killed at the so manieth moment; returns whether it was done.
+
+    Moments are counted and not timed: before, after and between its statements, on any machine.
+    """
     market, database = place.market, engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
-    arguments = (place.devnet.url, market.address, str(market.first_block), database, how)
-    with subprocess.Popen(
-        [sys.executable, "-c", SLOW_INDEXER, *arguments], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begins\n"
-        time.sleep(after_s)
-        process.kill()
-        return "is done" in process.stdout.read()
+    arguments = (place.devnet.url, market.address, str(market.first_block), database, how, str(moments))
+    ended = subprocess.run(
+        [sys.executable, "-c", SLOW_INDEXER, *arguments], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert ended.returncode in (0, -signal.SIGKILL)
+    return "is done" in ended.stdout
 
 
 @pytest.mark.parametrize("how", ["catch_up", "reindex"])
@@ -74,7 +84,7 @@ def test_killed_at_any_moment_it_goes_on_and_counts_nothing_twice(
     Indexer(whole, place.market).reindex()
     places = []
     for _ in range(40):
-        done = run_until_killed(place, engine, how, moments.uniform(0, 0.4))
+        done = run_until_killed(place, engine, how, moments.randint(1, 150))
         with engine.connect() as connection:
             places.append(connection.scalar(select(SyncRow.block_number)) or 0)
         if done:
