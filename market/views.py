@@ -282,6 +282,15 @@ class Waiting(View):
     since_s: int
 
 
+class Earnings(View):
+    """What somebody earned in one token."""
+
+    token: Address
+    jobs: int
+    earned_wei: Wei
+    claimed_wei: Wei
+
+
 class TrainerSummary(View):
     """A trainer over all jobs."""
 
@@ -290,8 +299,7 @@ class TrainerSummary(View):
     committed: int
     revealed: int
     accepted: int
-    earned_wei: Wei
-    claimed_wei: Wei
+    earnings: list[Earnings]
 
 
 class AggregatorSummary(View):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from sqlalchemy import BigInteger, String, cast, distinct, func, select, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -12,7 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from market.db.base import AMOUNT_DIGITS
 from market.db.tables import JobRow, SittingRow, WaitingRow
 from market.queries.paging import Key, Order, Part
-from market.views import Q32, Sitting, TrainerSummary, Waiting
+from market.views import Q32, Earnings, Sitting, TrainerSummary, Waiting
 
 PART_DIGITS = 13
 """Amounts are added up in parts of so many digits: their sums fit a database's integers, and no digit is lost."""
@@ -50,33 +51,6 @@ def trainer(session: Session, address: str) -> TrainerSummary | None:
     return found[0] if found else None
 
 
-@dataclass(frozen=True)
-class Earnings:
-    """What a trainer earned in all jobs that pay in one token, in its smallest unit."""
-
-    token: str
-    jobs: int
-    earned_wei: int
-    claimed_wei: int
-
-
-def earnings(session: Session, address: str) -> list[Earnings]:
-    """What a trainer earned, by token: amounts of different ones do not add up."""
-    rows = session.execute(
-        select(
-            JobRow.token,
-            func.count(distinct(SittingRow.job)),
-            *_sum_in_parts(SittingRow.earned_wei),
-            *_sum_in_parts(SittingRow.claimed_wei),
-        )
-        .join(JobRow, JobRow.job == SittingRow.job)
-        .where(SittingRow.trainer == address)
-        .group_by(JobRow.token)
-        .order_by(JobRow.token)
-    )
-    return [Earnings(token, jobs, _whole(parts[:3]), _whole(parts[3:])) for token, jobs, *parts in rows]
-
-
 def history(session: Session, address: str, part: Part) -> tuple[list[Sitting], Key | None]:
     """The seats that a trainer has or had, of the newest job first, and where the next part begins."""
     rows = session.scalars(BY_SITTING.apply(select(SittingRow).where(SittingRow.trainer == address), part)).all()
@@ -84,31 +58,38 @@ def history(session: Session, address: str, part: Part) -> tuple[list[Sitting], 
 
 
 def _summaries(session: Session, addresses: Sequence[str]) -> list[TrainerSummary]:
+    """By address; what was earned by token, since amounts of different ones do not add up."""
     counted = (SittingRow.committed, SittingRow.revealed, SittingRow.accepted)
     rows = session.execute(
         select(
             SittingRow.trainer,
+            JobRow.token,
             func.count(distinct(SittingRow.job)),
             *(func.sum(column) for column in counted),
             *_sum_in_parts(SittingRow.earned_wei),
             *_sum_in_parts(SittingRow.claimed_wei),
         )
+        .join(JobRow, JobRow.job == SittingRow.job)
         .where(SittingRow.trainer.in_(addresses))
-        .group_by(SittingRow.trainer)
-        .order_by(SittingRow.trainer)
+        .group_by(SittingRow.trainer, JobRow.token)
+        .order_by(SittingRow.trainer, JobRow.token)
     )
-    return [
-        TrainerSummary(
-            trainer=address,
-            jobs=jobs,
-            committed=committed,
-            revealed=revealed,
-            accepted=accepted,
-            earned_wei=_whole(parts[:3]),
-            claimed_wei=_whole(parts[3:]),
-        )
-        for address, jobs, committed, revealed, accepted, *parts in rows
-    ]
+    return [_summary(address, [tuple(row[1:]) for row in its]) for address, its in groupby(rows, lambda row: row[0])]
+
+
+def _summary(address: str, by_token: Sequence[tuple[Any, ...]]) -> TrainerSummary:
+    jobs, committed, revealed, accepted = (sum(row[place] for row in by_token) for place in range(1, 5))
+    return TrainerSummary(
+        trainer=address,
+        jobs=jobs,
+        committed=committed,
+        revealed=revealed,
+        accepted=accepted,
+        earnings=[
+            Earnings(token=token, jobs=count, earned_wei=_whole(parts[:3]), claimed_wei=_whole(parts[3:]))
+            for token, count, _, _, _, *parts in by_token
+        ],
+    )
 
 
 def _sum_in_parts(amount: InstrumentedAttribute[int]) -> list[ColumnElement[int]]:

@@ -206,13 +206,11 @@ class _Pages:
             if summary is None:
                 raise NotFound(f"{address} never had a seat in a job")
             sittings, key = trainers.history(session, address, part)
-            earnings = trainers.earnings(session, address)
             labels = jobs.labels(session, {sitting.job for sitting in sittings})
         return page(
             "trainer.html",
             network=chain,
             summary=summary,
-            earnings=earnings,
             sittings=sittings,
             labels=labels,
             next=places.to_text(key),

@@ -123,7 +123,8 @@ def test_a_trainers_totals_are_the_sums_of_its_seats(client: httpx.Client) -> No
     for trainer in everything(client, "/trainers", 200)[:10]:
         seats = everything(client, f"/trainers/{trainer['trainer']}/seats", 3)
         for amount in ("earned_wei", "claimed_wei"):
-            assert int(trainer[amount]) == sum(int(seat[amount]) for seat in seats)
+            assert sum(int(it[amount]) for it in trainer["earnings"]) == sum(int(seat[amount]) for seat in seats)
+        assert len({it["token"] for it in trainer["earnings"]}) == len(trainer["earnings"])
         assert trainer["accepted"] == sum(seat["accepted"] for seat in seats)
         assert client.get(f"{API}/trainers/{trainer['trainer'].lower()}").json() == trainer
 
