@@ -28,8 +28,9 @@ BEGINNING = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
 
 ENDING = """
 attestor=$(jobs -p '%?attestor run')  # stays until the job is closed
+market=$(jobs -p '%?market run')  # and this one for ever
 for process in $(jobs -p | tail -n +2); do  # owner, trainers; the first is the chain
-    [ $process = $attestor ] || wait $process
+    [ $process = $attestor ] || [ $process = $market ] || wait $process
 done
 sleep 8
 fedmarket job close 0 --keystore keys/owner.json
@@ -46,7 +47,7 @@ def role_pages() -> str:
     text = (REPOSITORY / "README.md").read_text("utf-8")
     pages = text[text.index("## A network of one's own") : text.index("## What holds")]
     blocks = re.findall(r"^```sh\n(.*?)^```", pages, flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6, "a page of the README gained or lost its commands"
+    assert len(blocks) == 7, "a page of the README gained or lost its commands"
     return "".join(blocks).replace("make set-up && source .venv/bin/activate\n", "")
 
 
@@ -71,10 +72,13 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProc
     launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" -m fedmarket "$@"\n', "utf-8")
     launcher.chmod(0o755)
     script = quickened(role_pages()).replace("fedmarket dev chain ", f"fedmarket dev chain --port {port} ")
+    market_port = free_port()
+    script = script.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{market_port}")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("FEDMARKET_")},
         "PATH": f"{launcher.parent}:{os.environ['PATH']}",
         "FEDMARKET_RPC": f"http://127.0.0.1:{port}",
+        "FEDMARKET_MARKET_PORT": str(market_port),
     }
     return subprocess.run(
         ["bash", "-e", "-c", BEGINNING + script + ENDING],
