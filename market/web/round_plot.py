@@ -91,9 +91,12 @@ def record_plot(course: Sequence[RoundCounts]) -> Plot | None:
 
 
 def accuracy_plot(course: Sequence[RoundCounts], told: Sequence[Evaluation]) -> Plot | None:
-    """The accuracy that the owner tells of each attempt's model; None where it tells of none."""
+    """The accuracy that the owner tells of the model after each attempt; None where it tells of none."""
     by_attempt = {it.attempt: it.accuracy for it in told}
-    values = [by_attempt.get(it.attempt) for it in course]
+    values, latest = [], by_attempt.get(None)  # the initial model's
+    for it in course:
+        latest = by_attempt.get(it.attempt) if it.accepted else latest  # with nobody accepted the model stays
+        values.append(latest)
     if all(value is None for value in values):
         return None
     scale = _Scale(len(course), 0.0, 1.0, RECORD_HEIGHT)
