@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from threading import BoundedSemaphore
 from typing import Annotated
 
 from anyio import sleep, to_thread
@@ -10,6 +11,8 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator
 from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from market.api.dependencies import ServiceDep, SessionDep
 from market.api.openapi import problems
@@ -61,7 +64,25 @@ def list_events(
     return page_of(*events.events(session, EventFilter(job, account, kind), page.part(events.IN_ORDER)))
 
 
-@router.get("/events/stream", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
+class EventStream(StreamingResponse):
+    """A stream that gives its place back when it ends, however it does."""
+
+    def __init__(self, lines: AsyncIterator[str], places: BoundedSemaphore) -> None:
+        super().__init__(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._places = places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._places.release()
+
+
+@router.get(
+    "/events/stream",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}, **problems(503)},
+)
 def stream_events(
     service: ServiceDep,
     job: JobQuery = None,
@@ -78,8 +99,9 @@ def stream_events(
     place = _place(last_event_id or after)
     with Session(service.engine) as session:
         cursor = EventCursor.begin(session, EventFilter(job, account, kind), place)
-    lines = _lines(service, cursor)
-    return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    if not service.streams.acquire(blocking=False):
+        raise HTTPException(503, "as many listen as the service serves: come again later", {"Retry-After": "30"})
+    return EventStream(_lines(service, cursor), service.streams)
 
 
 def _place(unverified_id: str | None) -> EventPlace | None:

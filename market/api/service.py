@@ -21,6 +21,9 @@ from market.storage import EmbeddedStore
 CHAIN_PATIENCE_S = 5.0
 """How long a request waits for the node."""
 
+MOST_STREAMS = 256
+"""Who listens asks the database twice a second."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -34,6 +37,7 @@ class Service:
         market: the contract, for what rows do not say.
         metrics: what is counted.
         upload_threads: uploads have threads of their own: slow ones must not keep readers waiting.
+        streams: places for those who listen to events.
         stopping: set when the service is asked to end: streams close then.
         failures: why it ends by itself, where it does.
         now: the wall clock in whole seconds.
@@ -46,6 +50,7 @@ class Service:
     market: JobMarket
     metrics: Metrics
     upload_threads: CapacityLimiter
+    streams: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_STREAMS))
     stopping: threading.Event = field(default_factory=threading.Event)
     failures: list[FedmarketError] = field(default_factory=list)
     now: Callable[[], int] = lambda: int(time.time())

@@ -168,3 +168,15 @@ def test_the_end_of_the_service_ends_its_streams(engine: Engine, tmp_path: Path)
     ):
         app.state.service.stopping.set()
         assert list(messages) == []
+
+
+def test_no_more_listen_than_are_served_and_who_goes_gives_the_place_back(engine: Engine, tmp_path: Path) -> None:
+    app = reader(engine, tmp_path)
+    places = app.state.service.streams
+    with served(app) as address, httpx.Client(base_url=address, timeout=WAIT_S) as asking:
+        with listening(asking):
+            while places.acquire(blocking=False):
+                pass
+            refused = asking.get(STREAM)
+            assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+        assert places.acquire(timeout=WAIT_S)
