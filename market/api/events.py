@@ -72,6 +72,7 @@ class EventStream(StreamingResponse):
         self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until either side ends."""
         try:
             await super().__call__(scope, receive, send)
         finally:
