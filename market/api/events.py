@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from threading import BoundedSemaphore
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated
 
 from anyio import sleep, to_thread
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator
 from sqlalchemy.orm import Session
-from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from market.api.dependencies import ServiceDep, SessionDep
+from market.api.client_address import ClientAddresses, counted_as
+from market.api.dependencies import ServiceDep, SessionDep, reading
+from market.api.listening import Beat
 from market.api.openapi import problems
 from market.api.pagination import PageDep, page_of
 from market.api.parameters import AddressQuery, JobQuery, there
@@ -26,11 +27,9 @@ from market.queries.events import EventFilter, EventPlace
 from market.queries.following import EventCursor
 from market.views import ChainEvent, Network, Page
 
-POLL_S = 0.5
-"""How long after a block was read its events are sent at the latest."""
-
-HEARTBEATS = 30
-"""After so many looks at nothing new a comment is sent: proxies end what is silent."""
+POLL_S = 0.25
+HEARTBEAT_S = 15.0
+"""After so long without news a comment is sent: proxies end what is silent."""
 
 RETRY_MS = 2_000
 
@@ -67,16 +66,16 @@ def list_events(
 class EventStream(StreamingResponse):
     """A stream that gives its place back when it ends, however it does."""
 
-    def __init__(self, lines: AsyncIterator[str], places: BoundedSemaphore) -> None:
+    def __init__(self, lines: AsyncIterator[str], leave: Callable[[], None]) -> None:
         super().__init__(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._places = places
+        self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until either side ends."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._places.release()
+            self._leave()
 
 
 @router.get(
@@ -85,6 +84,7 @@ class EventStream(StreamingResponse):
     responses={200: {"content": {"text/event-stream": {}}}, **problems(503)},
 )
 def stream_events(
+    request: Request,
     service: ServiceDep,
     job: JobQuery = None,
     account: AddressQuery = None,
@@ -98,11 +98,12 @@ def stream_events(
     `kept_block`, the last block that stayed, and what came in its place follows.
     """
     place = _place(last_event_id or after)
-    with Session(service.engine) as session:
+    with Session(reading(service.engine)) as session:
         cursor = EventCursor.begin(session, EventFilter(job, account, kind), place)
-    if not service.streams.acquire(blocking=False):
-        raise HTTPException(503, "as many listen as the service serves: come again later", {"Retry-After": "30"})
-    return EventStream(_lines(service, cursor), service.streams)
+        begins_at = cursor.event_id(session)
+    address = counted_as(ClientAddresses(service.settings.trusted_proxies).of(request.scope))
+    service.listeners.admit(address)
+    return EventStream(_lines(service, cursor, begins_at), lambda: service.listeners.leave(address))
 
 
 def _place(unverified_id: str | None) -> EventPlace | None:
@@ -114,24 +115,28 @@ def _place(unverified_id: str | None) -> EventPlace | None:
         raise InvalidInput(f"Last-Event-ID: {error}") from error
 
 
-async def _lines(service: Service, cursor: EventCursor) -> AsyncIterator[str]:
-    yield f"retry: {RETRY_MS}\n\n"
-    silent = 0
+async def _lines(service: Service, cursor: EventCursor, begins_at: str) -> AsyncIterator[str]:
+    # The id at once: whoever loses the connection before the first event goes on from here.
+    yield f"retry: {RETRY_MS}\nid: {begins_at}\n\n"
+    known: Beat | None = None
+    silent_s = time.monotonic()
     while not service.stopping.is_set():
-        sent = False
-        for text in await to_thread.run_sync(_news, service, cursor):
-            sent = True
+        beat = await service.pulse.beat(service.engine)
+        texts = [] if beat == known else await to_thread.run_sync(_news, service, cursor)
+        for text in texts:
             yield text
-        silent = 0 if sent else silent + 1
-        if silent >= HEARTBEATS:
-            silent = 0
+        if texts:
+            silent_s = time.monotonic()
+            continue  # there may be more
+        known = beat
+        if time.monotonic() - silent_s >= HEARTBEAT_S:
+            silent_s = time.monotonic()
             yield ": nothing new\n\n"
-        if not sent:
-            await sleep(POLL_S)
+        await sleep(POLL_S)
 
 
 def _news(service: Service, cursor: EventCursor) -> list[str]:
-    with Session(service.engine) as session:
+    with Session(reading(service.engine)) as session:
         return list(_texts(session, cursor))
 
 

@@ -10,7 +10,7 @@ from market import views
 from market.api.dependencies import SessionDep
 from market.api.openapi import problems
 from market.api.pagination import PageDep, page_of
-from market.api.parameters import AddressQuery, AttemptPath, AttemptQuery, JobPath, VersionPath, there
+from market.api.parameters import AddressQuery, AttemptPath, AttemptQuery, JobPath, TextQuery, VersionPath, there
 from market.movements import Flow
 from market.protocol.errors import NotFound
 from market.queries import attempts, jobs, models, money, trainers
@@ -28,7 +28,7 @@ def list_jobs(
     owner: AddressQuery = None,
     token: AddressQuery = None,
     has_exam: Annotated[bool | None, Query(description="With an exam, or without one.")] = None,
-    text: Annotated[str | None, Query(max_length=100, description="Part of its name or architecture.")] = None,
+    text: TextQuery = None,
     sort: Annotated[JobOrder, Query(description="Which comes first.")] = JobOrder.NEWEST,
 ) -> Page[views.JobSummary]:
     """Jobs, in the order asked for."""

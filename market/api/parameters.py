@@ -38,6 +38,21 @@ AddressQuery = Annotated[
 ]
 
 
+def _without_zeros(text: str | None) -> str | None:
+    if text is not None and "\0" in text:
+        raise ValueError("no database keeps a zero character")
+    return text
+
+
+TextQuery = Annotated[
+    str | None,
+    Query(
+        max_length=100, description="Part of its name or architecture.", json_schema_extra={"pattern": "^[^\\x00]*$"}
+    ),
+    AfterValidator(_without_zeros),
+]
+
+
 def there(thing: T | None, what: str) -> T:
     """The thing that was asked for.
 

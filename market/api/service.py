@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
+from market.api.listening import Listeners, Pulse
 from market.api.metrics import Metrics
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
@@ -20,9 +21,6 @@ from market.storage import EmbeddedStore
 
 CHAIN_PATIENCE_S = 5.0
 """How long a request waits for the node."""
-
-MOST_STREAMS = 256
-"""Who listens asks the database twice a second."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ class Service:
         market: the contract, for what rows do not say.
         metrics: what is counted.
         upload_threads: uploads have threads of their own: slow ones must not keep readers waiting.
-        streams: places for those who listen to events.
+        listeners: those who listen to events.
+        pulse: whether there are any that are new.
         stopping: set when the service is asked to end: streams close then.
         failures: why it ends by itself, where it does.
         now: the wall clock in whole seconds.
@@ -50,7 +49,8 @@ class Service:
     market: JobMarket
     metrics: Metrics
     upload_threads: CapacityLimiter
-    streams: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_STREAMS))
+    listeners: Listeners = field(default_factory=Listeners)
+    pulse: Pulse = field(default_factory=Pulse)
     stopping: threading.Event = field(default_factory=threading.Event)
     failures: list[FedmarketError] = field(default_factory=list)
     now: Callable[[], int] = lambda: int(time.time())

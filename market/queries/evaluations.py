@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from market.db.service_tables import EvaluationRow
@@ -39,13 +40,12 @@ def evaluations(session: Session, job: int) -> list[Evaluation]:
 
 def record(session: Session, measured: EvaluationRow) -> None:
     """Keep what was measured, in the place of what the same account said of the same model before."""
-    same = and_(
-        EvaluationRow.job == measured.job,
-        EvaluationRow.content == measured.content,
-        EvaluationRow.account == measured.account,
-    )
-    session.execute(delete(EvaluationRow).where(same))
-    session.add(measured)
+    key = ("job", "content", "account")
+    values = {column.key: getattr(measured, column.key) for column in EvaluationRow.__table__.columns}
+    news = {name: value for name, value in values.items() if name not in key}
+    # In one statement: of two that come at once one would find the other's row.
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(EvaluationRow).values(values).on_conflict_do_update(index_elements=key, set_=news))
 
 
 def model_content(session: Session, job: int, version: int) -> bytes | None:

@@ -7,12 +7,25 @@ from typing import Self
 
 from sqlalchemy.orm import Session
 
-from market.queries.events import EventFilter, EventPlace, events, kept_block, kept_since, last_event, last_orphan
+from market.queries.events import (
+    HASH_BYTES,
+    EventFilter,
+    EventPlace,
+    events,
+    kept_block,
+    kept_since,
+    last_event,
+    last_orphan,
+)
 from market.queries.paging import Key, Part
 from market.views import ChainEvent
 
 AT_ONCE = 100
 """Events that are read at a time."""
+
+BEFORE_ALL: Key = (-1, -1, -1)
+START = EventPlace(0, bytes(HASH_BYTES), 0, 0)
+"""Stands for the beginning: an empty id would have browsers forget where they were."""
 
 AFTER_ALL = (1 << 31) - 1
 """Beyond every place within a block, and no more than a column holds."""
@@ -40,7 +53,9 @@ class EventCursor:
         orphan = last_orphan(session)
         if place is None:
             last = last_event(session)
-            return cls(wanted, (-1, -1, -1) if last is None else last.key, orphan)
+            return cls(wanted, BEFORE_ALL if last is None else last.key, orphan)
+        if place == START:
+            return cls(wanted, BEFORE_ALL, orphan)
         kept = kept_block(session, place)
         return cls(wanted, place.key if kept is None else (kept, AFTER_ALL, 0), orphan, kept)
 
@@ -63,6 +78,5 @@ class EventCursor:
         return found
 
     def event_id(self, session: Session) -> str:
-        """The id of the last event of all up to the cursor; empty before the first."""
-        last = last_event(session, self.key)
-        return "" if last is None else str(last)
+        """The id of the last event of all up to the cursor; before the first one that stands for the beginning."""
+        return str(last_event(session, self.key) or START)

@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from market.chain.events import EVENTS
 from market.protocol.errors import InvalidInput, NotFound
 from market.queries import aggregators, attempts, evaluations, jobs, models, rounds, trainers
+from market.queries.events import last_event
+from market.queries.following import START
 from market.queries.jobs import JobFilter, JobOrder, JobState
 from market.queries.network import network
 from market.queries.paging import Key, Part
@@ -142,6 +144,7 @@ class _Pages:
             matrix = _matrix(session, number, attempt, shown)
             course = rounds.course(session, number, PLOTTED)
             told = evaluations.evaluations(session, number)
+            shows_up_to = last_event(session) or START
             versions, more_models = models.latest_models(session, number, Part(MODELS_SHOWN))
             disputes, queue = models.disputes(session, number), trainers.waiting(session, number)
         now_s = chain.timestamp_s if chain else 0
@@ -150,6 +153,7 @@ class _Pages:
             "job.html",
             network=chain,
             event_kinds=EVENT_KINDS,
+            shows_up_to=str(shows_up_to),
             now_s=now_s,
             job=job,
             document=job.document or {},

@@ -6,7 +6,7 @@ Run by `make test-api`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,18 @@ ENDLESS = "/api/v1/events/stream"
 
 @pytest.fixture
 def running(
-    devnet: Devnet, deployment: Deployment, deployed: JobMarket, actors: Actors, tmp_path: Path
+    devnet: Devnet,
+    deployment: Deployment,
+    deployed: JobMarket,
+    actors: Actors,
+    tmp_path: Path,
+    new_database: Callable[[], str],
 ) -> Iterator[Running]:
-    """A service over a chain on which a round was settled."""
+    """A service over a chain on which a round was settled, on either database."""
     market = Marketplace(devnet, deployed, actors, tmp_path, 20)
     market.post(rounds=2, seats=4).join(4)
     market.play_round(names(4))
-    with serving(settings_for(tmp_path, devnet, deployment)) as opened:
+    with serving(settings_for(tmp_path, devnet, deployment, database_url=new_database())) as opened:
         opened.wait_until_read()
         yield opened
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,18 @@ MEASURED = {"accuracy": 0.75, "loss": 0.5, "samples": 120}
 
 @pytest.fixture
 def running(
-    devnet: Devnet, deployment: Deployment, deployed: JobMarket, actors: Actors, tmp_path: Path
+    devnet: Devnet,
+    deployment: Deployment,
+    deployed: JobMarket,
+    actors: Actors,
+    tmp_path: Path,
+    new_database: Callable[[], str],
 ) -> Iterator[Running]:
-    """A service over a job with two models."""
+    """A service over a job with two models, on either database."""
     place = Marketplace(devnet, deployed, actors, tmp_path, 20)
     place.post(rounds=2, seats=4).join(4)
     assert place.play_round(names(4)).settled
-    with serving(settings_for(tmp_path, devnet, deployment)) as opened:
+    with serving(settings_for(tmp_path, devnet, deployment, database_url=new_database())) as opened:
         opened.wait_until_read()
         yield opened
 
@@ -53,6 +59,16 @@ def test_a_second_measurement_takes_the_place_of_the_first(running: Running, own
         answer = running.client.put(PLACE, json={**MEASURED, "accuracy": accuracy}, headers=owner)
         assert answer.status_code == 204, answer.text
         assert [told["accuracy"] for told in running.client.get(TOLD).json()] == [accuracy]
+
+
+def test_measurements_that_come_at_once_are_all_taken_and_one_is_kept(running: Running, owner: dict[str, str]) -> None:
+    def report(samples: int) -> int:
+        return running.client.put(PLACE, json={**MEASURED, "samples": samples}, headers=owner).status_code
+
+    with ThreadPoolExecutor(12) as threads:
+        statuses = list(threads.map(report, range(1, 73)))
+    assert set(statuses) == {204}
+    assert len(running.client.get(TOLD).json()) == 1
 
 
 def test_nobody_else_is_listened_to(running: Running) -> None:

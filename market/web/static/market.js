@@ -114,7 +114,9 @@ function follow(job) {
       else reload().catch(() => {}); // the next event tries again
     }, SETTLE_MS);
   };
-  const source = new EventSource(`/api/v1/events/stream?job=${encodeURIComponent(job)}`);
+  // After what this page already shows: nothing that happens while it loads is missed.
+  const after = encodeURIComponent(document.body.dataset.after);
+  const source = new EventSource(`/api/v1/events/stream?job=${encodeURIComponent(job)}&after=${after}`);
   for (const kind of JSON.parse(document.body.dataset.kinds)) source.addEventListener(kind, soon);
   addEventListener("pagehide", () => source.close());
 }

@@ -184,6 +184,7 @@ def test_what_is_not_there_is_said_to_be_missing(client: httpx.Client, path: str
         *(
             "/jobs?cursor=WzFd&sort=reward",
             "/jobs?sort=best",
+            "/jobs?text=a%00b",
             "/trainers/0x12",
             "/jobs?owner=me",
             "/events?kind=Nothing",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ import pytest
 from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.orm import Session
 
+from market.api.dependencies import reading
+from market.api.listening import LOOK_S, MOST_OF_ONE
 from market.db.service_tables import OrphanRow
 from market.db.tables import BlockRow, EventRow
+from market.queries import following
+from market.queries.events import EventFilter
+from market.queries.following import EventCursor
 from tests.served import reader, served
-from tests.unit.market.api.conftest import filled
+from tests.unit.market.api.conftest import filled, statements
 
 STREAM = "/api/v1/events/stream"
 WAIT_S = 20.0
@@ -44,6 +50,7 @@ def listening(client: httpx.Client, after: str | None = None, **query: Any) -> I
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
         assert next(lines) == "retry: 2000"
+        assert next(lines).startswith("id: ")
         yield _messages(lines)
 
 
@@ -172,11 +179,88 @@ def test_the_end_of_the_service_ends_its_streams(engine: Engine, tmp_path: Path)
 
 def test_no_more_listen_than_are_served_and_who_goes_gives_the_place_back(engine: Engine, tmp_path: Path) -> None:
     app = reader(engine, tmp_path)
-    places = app.state.service.streams
+    listeners = app.state.service.listeners
     with served(app) as address, httpx.Client(base_url=address, timeout=WAIT_S) as asking:
-        with listening(asking):
-            while places.acquire(blocking=False):
-                pass
+        with ExitStack() as open_streams:
+            for _ in range(MOST_OF_ONE):
+                open_streams.enter_context(listening(asking))
             refused = asking.get(STREAM)
             assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
-        assert places.acquire(timeout=WAIT_S)
+            assert refused.headers["Retry-After"]
+        deadline_s = time.monotonic() + WAIT_S
+        while len(listeners) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert len(listeners) == 0
+        with listening(asking):
+            assert len(listeners) == 1
+
+
+def test_however_many_listen_the_database_is_asked_no_more_often(engine: Engine, tmp_path: Path) -> None:
+    with served(reader(engine, tmp_path)) as address, httpx.Client(base_url=address, timeout=WAIT_S) as asking:
+        counts = []
+        for listeners in (1, 10):
+            with ExitStack() as open_streams:
+                for _ in range(listeners):
+                    open_streams.enter_context(listening(asking))
+                time.sleep(2 * LOOK_S)  # each has looked once
+                with statements(engine) as asked:
+                    time.sleep(4 * LOOK_S)
+                counts.append(len(asked))
+        assert counts[1] <= counts[0] + 4, counts
+
+
+def test_who_loses_a_stream_before_its_first_event_goes_on_from_where_it_began(
+    engine: Engine, client: httpx.Client
+) -> None:
+    last = head(engine)
+    with client.stream("GET", STREAM) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        begun = next(lines).removeprefix("id: ")
+    mine(engine, last + 1)
+    with listening(client, after=begun) as messages:
+        assert [place(next(messages)) for _ in range(2)] == [(last + 1, 0), (last + 1, 1)]
+
+
+def test_before_the_first_event_a_stream_has_an_id_too(new_database: Callable[[], str], tmp_path: Path) -> None:
+    empty, full = (
+        filled(new_database(), jobs=0, rounds=0, trainers=3),
+        filled(new_database(), jobs=1, rounds=1, trainers=3),
+    )
+    with (
+        served(reader(empty, tmp_path)) as address,
+        httpx.Client(base_url=address) as asking,
+        asking.stream("GET", STREAM) as answer,
+    ):
+        lines = answer.iter_lines()
+        next(lines)
+        begun = next(lines).removeprefix("id: ")
+    with served(reader(full, tmp_path)) as address, httpx.Client(base_url=address, timeout=WAIT_S) as asking:
+        first = asking.get("/api/v1/events?limit=1").json()["items"][0]
+        with listening(asking, after=begun) as messages:
+            assert next(messages)["data"] == first
+    empty.dispose()
+    full.dispose()
+
+
+def test_what_is_taken_back_while_somebody_looks_is_told_at_the_next_look(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = head(engine)
+    for number in (1, 2, 3):
+        mine(engine, last + number)
+    with Session(reading(engine)) as session:
+        cursor = EventCursor.begin(session, EventFilter(), None)
+    reorganise(engine, last + 2)
+    asked = following.last_orphan
+
+    def deeper(session: Session) -> int:
+        reorganise(engine, last + 1)  # between two of its statements
+        return asked(session)
+
+    monkeypatch.setattr(following, "last_orphan", deeper)
+    with Session(reading(engine)) as session:
+        assert cursor.take_back(session) == last + 2
+    monkeypatch.setattr(following, "last_orphan", asked)
+    with Session(reading(engine)) as session:
+        assert cursor.take_back(session) == last + 1
