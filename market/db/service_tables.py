@@ -84,4 +84,4 @@ class OrphanRow(Base):
 
 
 SERVICE_TABLES: tuple[type[Base], ...] = (NonceRow, SessionRow, UploadRow, DocumentRow, EvaluationRow, OrphanRow)
-"""What a reindex leaves alone."""
+"""What no chain has. A reindex leaves it, but for documents, which are read again, and another chain's orphans."""
