@@ -43,7 +43,7 @@ class ModelGroup(click.Group):
 
 @click.group(cls=ModelGroup)
 def model() -> None:
-    """Check models against the chain, and measure them (anyone)."""
+    """Check and measure models (anyone)."""
 
 
 @model.command()

@@ -7,30 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from market.api import events, jobs
-from market.api.envelope import Envelope
-from market.api.metrics import Metrics
-from market.api.problems import add_problem_handlers
 from market.db.engine import connect
 from market.db.migrate import upgrade
 from market.db.tables import BlockRow, BondRow, EventRow, JobRow, SittingRow, SyncRow
-from market.web.pages import mount
 from tests.e2e.chromium import CHROMIUM, Tab, browser
 from tests.market_rows import STAGES, hex_hash, seed_market
+from tests.served import reader, served
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the pages were not looked at in a browser")
 
@@ -51,28 +42,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def address(engine: Engine) -> Iterator[str]:
-    """Of the pages and the stream of events, served with the application's own headers."""
-    app = FastAPI(docs_url=None, redoc_url=None)
-    service = SimpleNamespace(engine=engine, stopping=threading.Event())
-    app.state.service = service
-    app.include_router(events.router)
-    app.include_router(jobs.router)
-    add_problem_handlers(app)
-    mount(app, lambda: Session(engine))
-    app.add_middleware(Envelope, metrics=Metrics(), is_https=False)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        ends = time.monotonic() + START_S
-        while not server.started and time.monotonic() < ends:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        service.stopping.set()
-        server.should_exit = True
-        thread.join(START_S)
+def address(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of the whole application over them."""
+    with served(reader(engine, tmp_path_factory.mktemp("service"))) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

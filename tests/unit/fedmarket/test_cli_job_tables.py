@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fedmarket.commands.job_tables import job_list
+from fedmarket.commands.job_tables import JobLine, job_list
 from market.protocol.rounds import Phase
 from market.protocol.terms import NATIVE
 
@@ -18,5 +18,5 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is() -> None:
     )
     screen = Console(width=200)
     with screen.capture() as captured:
-        screen.print(job_list([overview]))
+        screen.print(job_list([JobLine.of_overview(overview)]))
     assert "[/red] [bold]digits" in captured.get()
