@@ -74,9 +74,8 @@ async def put_content(cid: CidDep, account: AccountDep, service: ServiceDep, req
         room_bytes = await to_thread.run_sync(uploads.room_bytes, account, cid, announced_bytes)
         body = _Body(request.stream(), service.settings.upload_limit_bytes, room_bytes)
         size_bytes = await to_thread.run_sync(
-            service.store.add_as, cid, cast("BinaryIO", body), limiter=service.upload_threads
+            uploads.take, account, cid, cast("BinaryIO", body), service.now(), limiter=service.upload_threads
         )
-        await to_thread.run_sync(uploads.claim, account, {cid: size_bytes}, service.now())
     except BaseException:
         service.metrics.refused_uploads.inc()
         raise

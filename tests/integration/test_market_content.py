@@ -18,13 +18,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedmarket.devnet import REPOSITORY, Devnet
+from market.app import tidy
 from market.chain.deployment import Deployment
 from market.db.service_tables import UploadRow
-from market.storage import CHUNK_BYTES, Cid, EmbeddedStore, content_cid
+from market.protocol.errors import StorageFull
+from market.storage import CHUNK_BYTES, GRACE_S, Cid, EmbeddedStore, content_cid
 from market.uploads import SMALLEST_BYTES, upload_reason
 from tests.integration.conftest import account
 from tests.integration.marketplace import ON_ANVIL
@@ -54,6 +56,17 @@ def running(
 @pytest.fixture
 def session(running: Running) -> dict[str, str]:
     return running.sign_in(OWNER)
+
+
+@pytest.fixture
+def clock(running: Running) -> Callable[[int], None]:
+    """Moves the service's clock on."""
+    began = running.service.now
+
+    def move(seconds: int) -> None:
+        object.__setattr__(running.service, "now", lambda: began() + seconds)
+
+    return move
 
 
 def put(running: Running, session: dict[str, str], data: bytes, cid: Cid | None = None) -> httpx.Response:
@@ -254,6 +267,30 @@ def test_uploads_at_once_share_one_quota(running: Running, session: dict[str, st
     assert len(running.service.store.pins()) == 1
 
 
+def test_what_is_refused_for_the_quota_is_never_kept_nor_served(
+    tmp_path: Path, devnet: Devnet, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mib = 1 << 20
+    limits = {"upload_limit_bytes": mib, "upload_quota_bytes": mib, "uploads_at_once": 64}
+    with serving(settings_for(tmp_path, devnet, deployment, **limits)) as running, contextlib.ExitStack() as opened:
+        sent = []
+        for owner in range(3):
+            session = running.sign_in(account(f"greedy {owner}"))
+            for number in range(8):
+                data = content(mib, f"{owner} {number}")
+                connection = opened.enter_context(raw(running, session, mib, content_cid(data)))
+                connection.sendall(data[:-1])
+                sent.append((connection, data))
+        for connection, data in sent:
+            connection.sendall(data[-1:])
+        statuses = [int(connection.recv(100).split()[1]) for connection, _ in sent]
+        served = [running.client.get(f"/api/v1/content/{content_cid(data)}").status_code == 200 for _, data in sent]
+
+        assert sorted(statuses) == [201] * 3 + [413] * 21
+        assert served == [status == 201 for status in statuses]
+        assert len(blocks(running)) == 3 * (mib // CHUNK_BYTES + 1)
+
+
 def test_full_disk_is_said(running: Running, session: dict[str, str]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
@@ -300,6 +337,79 @@ def test_what_nobody_used_is_forgotten(running: Running, session: dict[str, str]
     assert running.service.store.pins() == {}
     with Session(running.service.engine) as opened:
         assert opened.scalars(select(UploadRow)).all() == []
+
+
+def make_old(running: Running) -> None:
+    """Let all that the store has be as old as what is collected."""
+    past_s = time.time() - GRACE_S - 1
+    for path in kept(running):
+        os.utime(path, (past_s, past_s))
+
+
+def test_blocks_of_what_is_forgotten_go_and_those_of_others_stay(
+    running: Running, session: dict[str, str], clock: Callable[[int], None]
+) -> None:
+    store = running.service.store
+    theirs = store.add_bytes(content(2 * CHUNK_BYTES, "not pinned yet"))
+    running.wait_until_read()
+    put(running, session, content(2 * CHUNK_BYTES, "mine"))
+    put(running, session, content(2 * CHUNK_BYTES, "not pinned yet"))
+    make_old(running)
+
+    tidy(running.service)
+    assert len(blocks(running)) == 6
+    clock(running.settings.unused_upload_s + 1)
+    tidy(running.service)
+    assert store.pins() == {}
+    assert len(blocks(running)) == 3
+    assert store.has(theirs)
+    assert running.client.get(f"/api/v1/content/{content_cid(content(2 * CHUNK_BYTES, 'mine'))}").status_code == 404
+
+
+def test_row_of_an_upload_that_was_killed_is_forgotten_with_what_came(
+    running: Running, session: dict[str, str], clock: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: EmbeddedStore, cid: Cid, reason: str) -> None:
+        raise StorageFull("as if it ended here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddedStore, "pin", die)
+        refused(put(running, session, content(CHUNK_BYTES)), 507, "storage-full")
+    assert running.client.get("/api/v1/account", headers=session).json()["uploaded_bytes"] == CHUNK_BYTES
+    running.wait_until_read()
+    make_old(running)
+    clock(running.settings.unused_upload_s + 1)
+    tidy(running.service)
+
+    with Session(running.service.engine) as opened:
+        assert opened.scalars(select(UploadRow)).all() == []
+    assert blocks(running) == []
+
+
+def test_what_is_pinned_by_no_row_is_counted_again_and_then_forgotten(
+    running: Running, session: dict[str, str], clock: Callable[[int], None]
+) -> None:
+    put(running, session, b"some")
+    with Session(running.service.engine) as opened, opened.begin():
+        opened.execute(delete(UploadRow))
+    running.wait_until_read()
+    tidy(running.service)
+
+    assert running.client.get("/api/v1/account", headers=session).json()["uploaded_bytes"] == SMALLEST_BYTES
+    assert len(running.service.store.pins()) == 1, "the jobs that name it may be yet to be read"
+    clock(running.settings.unused_upload_s + 1)
+    tidy(running.service)
+    assert running.service.store.pins() == {}
+
+
+def test_what_seems_unused_is_kept_while_the_chain_is_not_read(
+    running: Running, session: dict[str, str], clock: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(running, session, b"some")
+    clock(running.settings.unused_upload_s + 1)
+    monkeypatch.setattr("market.app.lag_or_none", lambda service: 1_000)
+    tidy(running.service)
+    assert len(running.service.store.pins()) == 1
 
 
 def test_service_that_is_killed_during_an_upload_keeps_nothing_half(

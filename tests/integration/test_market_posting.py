@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from market.chain.erc20 import Erc20
 from market.chain.events import JobOpened
 from market.chain.job_market import JobMarket
 from market.client import MarketClient
-from market.protocol.errors import FalseTransaction, ServiceRefused, ServiceUnreachable
+from market.protocol.errors import BlockNotFound, FalseTransaction, ServiceRefused, ServiceUnreachable
 from market.protocol.job_spec import JobDocument, load_spec
 from market.storage import Cid, EmbeddedStore, content_cid
 from market.uploads import job_reason, upload_reason
@@ -113,6 +114,22 @@ def test_contents_stay_until_a_job_names_them_and_then_off_the_quota(
     tidy(running.service)
     assert store.pins() == {cid: frozenset({job_reason(cid)}) for cid in (prepared.document_cid, prepared.model_cid)}
     assert client.account().uploaded_bytes == 0
+
+
+def test_one_damaged_upload_that_a_job_names_keeps_no_other_on_the_quota(
+    running: Running, client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    store = running.service.store
+    answer = client.prepare_job(request(prepared, actors))
+    actors["owner"].send("open", call_of(answer.transaction))
+    wait_until(lambda: running.client.get("/api/v1/jobs/0").status_code == 200, "the job")
+    first, second = sorted((prepared.document_cid, prepared.model_cid), key=str)
+    store._blocks.path(first).unlink()
+    with contextlib.suppress(BlockNotFound):  # of the collection: a pin reaches what is gone
+        tidy(running.service)
+
+    assert store.pins()[second] == frozenset({job_reason(second)})
 
 
 def refused(error: pytest.ExceptionInfo[ServiceRefused], status: int, kind: str, words: str) -> None:
