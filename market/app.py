@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -26,6 +26,7 @@ from market.api.problems import add_problem_handlers
 from market.api.routes import ROUTERS
 from market.api.service import CHAIN_PATIENCE_S, Service
 from market.api.sign_in import forget_expired
+from market.api.upload_places import UploadPlaces
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.db.engine import connect
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         deployment=deployment,
         market=deployment.connect(chain),
         metrics=Metrics(),
-        upload_threads=CapacityLimiter(settings.uploads_at_once),
+        upload_places=UploadPlaces(settings.uploads_at_once),
     )
     service.metrics.watch_lag(lambda: lag_or_none(service))
     return application(service)

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
 from market.api.listening import Listeners, Pulse
 from market.api.metrics import Metrics
+from market.api.upload_places import UploadPlaces
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.chain.job_market import JobMarket
@@ -34,7 +34,7 @@ class Service:
         deployment: which contracts.
         market: the contract, for what rows do not say.
         metrics: what is counted.
-        upload_threads: uploads have threads of their own: slow ones must not keep readers waiting.
+        upload_places: how many uploads are taken in at once.
         listeners: those who listen to events.
         pulse: whether there are any that are new.
         stopping: set when the service is asked to end: streams close then.
@@ -48,7 +48,7 @@ class Service:
     deployment: Deployment
     market: JobMarket
     metrics: Metrics
-    upload_threads: CapacityLimiter
+    upload_places: UploadPlaces
     listeners: Listeners = field(default_factory=Listeners)
     pulse: Pulse = field(default_factory=Pulse)
     stopping: threading.Event = field(default_factory=threading.Event)

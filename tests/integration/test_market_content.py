@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from select import select as select_ready
 from urllib.parse import urlsplit
 
 import httpx
@@ -247,6 +248,68 @@ def test_upload_that_stands_still_is_given_up(
     assert kept(running) == [running.settings.store / "lock"]
 
 
+def test_slow_uploads_of_one_account_leave_places_for_others(
+    running: Running, session: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market.api.upload_places.WAIT_S", 0.5)
+    with contextlib.ExitStack() as opened:
+        slow = [
+            opened.enter_context(raw(running, session, LIMIT_BYTES, content_cid(content(9, f"{number}"))))
+            for number in range(8)
+        ]
+        for connection in slow:
+            connection.sendall(b"x")
+        shut_out = [connection for connection in slow if answers(connection)]
+
+        assert len(shut_out) == 6
+        for connection in shut_out:
+            head = connection.recv(4_000)
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: 15" in head.lower()
+        assert put(running, running.sign_in(account("somebody quick")), content(CHUNK_BYTES)).status_code == 201
+        assert running.client.get(f"/api/v1/content/{content_cid(content(CHUNK_BYTES))}").status_code == 200
+    wait_until(lambda: running.service.upload_places.threads.borrowed_tokens == 0)
+    assert put(running, session, content(9)).status_code == 201
+
+
+def test_places_of_one_address_are_a_half(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.api.upload_places.WAIT_S", 0.5)
+    with contextlib.ExitStack() as opened:
+        slow = [
+            opened.enter_context(raw(running, running.sign_in(account(f"one of many {number}")), LIMIT_BYTES))
+            for number in range(6)
+        ]
+        for connection in slow:
+            connection.sendall(b"x")
+        assert [answers(connection) for connection in slow].count(False) == running.settings.uploads_at_once // 2
+
+
+@pytest.mark.parametrize("length", [None, LIMIT_BYTES])
+def test_upload_has_the_time_that_its_length_takes_at_the_least_rate(
+    running: Running, session: dict[str, str], monkeypatch: pytest.MonkeyPatch, length: int | None
+) -> None:
+    monkeypatch.setattr("market.api.content.IDLE_S", 0.5)
+    monkeypatch.setattr("market.api.content.SLOWEST_BYTES_A_S", 64)
+    began_s = time.monotonic()
+    with raw(running, session, length) as connection:
+        for _ in range(80):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(b"x" if length else b"1\r\nx\r\n")
+            if answers(connection, 0.05):
+                break
+        assert b" 408 " in connection.recv(100)
+    assert 0.5 <= time.monotonic() - began_s < 3
+    data = content(96)
+
+    def steady() -> Iterator[bytes]:
+        for at in range(0, 96, 8):
+            time.sleep(0.08)
+            yield data[at : at + 8]
+
+    answer = running.client.put(f"/api/v1/content/{content_cid(data)}", content=steady(), headers=session)
+    assert answer.status_code == 201, "it takes longer than it may stand still"
+
+
 def test_uploads_at_once_share_one_quota(running: Running, session: dict[str, str]) -> None:
     statuses: list[int] = []
     together = threading.Barrier(3)
@@ -270,6 +333,7 @@ def test_uploads_at_once_share_one_quota(running: Running, session: dict[str, st
 def test_what_is_refused_for_the_quota_is_never_kept_nor_served(
     tmp_path: Path, devnet: Devnet, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("market.api.upload_places.ACCOUNT_PLACES", 8)
     mib = 1 << 20
     limits = {"upload_limit_bytes": mib, "upload_quota_bytes": mib, "uploads_at_once": 64}
     with serving(settings_for(tmp_path, devnet, deployment, **limits)) as running, contextlib.ExitStack() as opened:
@@ -463,12 +527,17 @@ class in_a_process:  # noqa: N801
         self._errors.close()
 
 
-def raw(running: Running, session: dict[str, str], length: int, cid: Cid | None = None) -> socket.socket:
+def answers(connection: socket.socket, within_s: float = 1.5) -> bool:
+    return bool(select_ready([connection], [], [], within_s)[0])
+
+
+def raw(running: Running, session: dict[str, str], length: int | None, cid: Cid | None = None) -> socket.socket:
     """A connection on which the head of an upload was sent."""
     address = urlsplit(running.url)
     connection = socket.create_connection((address.hostname or "", address.port or 0), timeout=10)
     head = f"PUT /api/v1/content/{cid or content_cid(b'')} HTTP/1.1\r\nHost: {address.netloc}\r\n"
-    head += f"Authorization: {session['Authorization']}\r\nContent-Length: {length}\r\n\r\n"
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    head += f"Authorization: {session['Authorization']}\r\n{framing}\r\n\r\n"
     connection.sendall(head.encode())
     return connection
 
