@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
 from market.api.listening import Listeners, Pulse
@@ -37,6 +38,8 @@ class Service:
         upload_places: how many uploads are taken in at once.
         listeners: those who listen to events.
         pulse: whether there are any that are new.
+        model_turns: models of jobs to be opened are read one at a time,
+        model_threads: and on a thread of their own.
         stopping: set when the service is asked to end: streams close then.
         failures: why it ends by itself, where it does.
         now: the wall clock in whole seconds.
@@ -51,6 +54,8 @@ class Service:
     upload_places: UploadPlaces
     listeners: Listeners = field(default_factory=Listeners)
     pulse: Pulse = field(default_factory=Pulse)
+    model_turns: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    model_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     stopping: threading.Event = field(default_factory=threading.Event)
     failures: list[FedmarketError] = field(default_factory=list)
     now: Callable[[], int] = lambda: int(time.time())

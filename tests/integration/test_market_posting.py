@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,69 @@ def test_what_the_contract_would_refuse_is_refused_in_its_words(
     with pytest.raises(ServiceRefused) as error:
         client.prepare_job(request(prepared, actors, initial_commitment="0x" + "11" * 64))
     assert (error.value.status, error.value.kind) == (422, "urn:fedmarket:problem:contract-refuses"), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "changes"),
+    [("dear", {}), (None, {"initial_commitment": "0x" + "00" * 128}), (None, {"srs_id": "0x" + "11" * 32})],
+)
+def test_model_of_a_job_that_cannot_be_opened_is_never_read(
+    client: MarketClient,
+    prepared: PreparedJob,
+    local: EmbeddedStore,
+    actors: Actors,
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: str | None,
+    changes: dict[str, str],
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    if mistake is not None:
+        changes = {"spec_cid": other_document(client, prepared, MISTAKES[mistake][0])}
+    read: list[object] = []
+    monkeypatch.setattr("market.api.posting.check_model", lambda *model: read.append(model))
+
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors, **changes))
+    assert error.value.status == 422
+    assert read == []
+    client.prepare_job(request(prepared, actors))
+    assert len(read) == 1
+
+
+def test_models_are_read_one_at_a_time_and_readers_do_not_wait(
+    running: Running,
+    client: MarketClient,
+    prepared: PreparedJob,
+    local: EmbeddedStore,
+    actors: Actors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    monkeypatch.setattr("market.api.posting.WAIT_S", 2.0)
+    reading, go_on = threading.Semaphore(0), threading.Event()
+
+    def read_slowly(*model: object) -> None:
+        reading.release()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr("market.api.posting.check_model", read_slowly)
+    with ThreadPoolExecutor(50) as pool:
+        asked = request(prepared, actors).model_dump()
+        headers = {"Authorization": client._http.headers["Authorization"]}
+        posts = [
+            pool.submit(httpx.post, f"{running.url}/api/v1/jobs", json=asked, headers=headers, timeout=30)
+            for _ in range(50)
+        ]
+        try:
+            assert reading.acquire(timeout=20)
+            wait_until(lambda: sum(post.done() for post in posts) == 49, "all but one to be told to come again")
+            assert running.client.get("/api/v1/jobs").status_code == 200
+            assert not reading.acquire(timeout=0.1)
+        finally:
+            go_on.set()
+        answers = [post.result() for post in posts]
+    assert sorted(answer.status_code for answer in answers) == [201] + [503] * 49
+    assert {answer.headers.get("Retry-After") for answer in answers} == {None, "15"}
 
 
 def test_job_in_a_token_comes_with_the_approval_that_it_takes(
