@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from itertools import chain, islice
 from typing import Annotated, BinaryIO, cast
 
 import anyio
@@ -114,13 +115,16 @@ def content_response(request: Request, store: EmbeddedStore, cid: Cid, name: str
         cid: which.
         name: what a browser calls the file; the CID by default.
 
+    Only what is sent is read: the length is the root's, and blocks that are missing further on end the answer early.
+    `HEAD` alone sees whether all of it is held, since that is what it is asked for.
+
     Raises:
-        BlockNotFound: not all of it is held.
+        BlockNotFound: it is not held.
         HTTPException: the range is beyond its end.
     """
-    if not store.has(cid):
-        raise BlockNotFound(str(cid), "this store")
     size_bytes = store.size(cid)
+    if request.method == "HEAD" and not store.has(cid):
+        raise BlockNotFound(str(cid), "this store")
     headers = _headers(cid, name)
     if headers["ETag"] in _tags(request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
@@ -132,7 +136,9 @@ def content_response(request: Request, store: EmbeddedStore, cid: Cid, name: str
     status = 206 if asked else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=OCTETS)
-    return StreamingResponse(store.open_range(cid, first, last), status, headers, OCTETS)
+    pieces = store.open_range(cid, first, last)
+    begun = list(islice(pieces, 1))  # while it can still be said that it is missing
+    return StreamingResponse(chain(begun, pieces), status, headers, OCTETS)
 
 
 def _headers(cid: Cid, name: str | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ from market.chain.deployment import Deployment
 from market.db.service_tables import UploadRow
 from market.protocol.errors import StorageFull
 from market.storage import CHUNK_BYTES, GRACE_S, Cid, EmbeddedStore, content_cid
+from market.storage.flat_blocks import FlatBlocks
 from market.uploads import SMALLEST_BYTES, upload_reason
 from tests.integration.conftest import account
 from tests.integration.marketplace import ON_ANVIL
@@ -142,6 +143,38 @@ def test_range_is_answered_alone(running: Running, session: dict[str, str], aske
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/700000"
     head = running.client.head(f"/api/v1/content/{content_cid(data)}", headers={"Range": asked})
     assert head.headers["Content-Length"] == str(last + 1 - first)
+
+
+def test_range_costs_what_is_sent_and_not_what_there_is(
+    running: Running, session: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = content(LIMIT_BYTES)
+    put(running, session, data)
+    touched: list[Cid] = []
+    for name in ("read", "holds"):
+        original = getattr(FlatBlocks, name)
+
+        def counted(self: FlatBlocks, cid: Cid, original: Callable[..., object] = original) -> object:
+            touched.append(cid)
+            return original(self, cid)
+
+        monkeypatch.setattr(FlatBlocks, name, counted)
+
+    answer = running.client.get(f"/api/v1/content/{content_cid(data)}", headers={"Range": "bytes=0-0"})
+    assert (answer.status_code, answer.content) == (206, data[:1])
+    assert len(touched) <= 3
+
+
+def test_content_whose_first_part_is_gone_is_not_found(running: Running, session: dict[str, str]) -> None:
+    data = content(2 * CHUNK_BYTES)
+    put(running, session, data)
+    running.service.store._blocks.path(content_cid(data[:CHUNK_BYTES])).unlink()
+    address = f"/api/v1/content/{content_cid(data)}"
+
+    refused(running.client.get(address), 404, "content-not-held")
+    assert running.client.head(address).status_code == 404
+    last = running.client.get(address, headers={"Range": "bytes=-9"})
+    assert (last.status_code, last.content) == (206, data[-9:])
 
 
 @pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0"])
