@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -26,6 +26,7 @@ from market.api.problems import add_problem_handlers
 from market.api.routes import ROUTERS
 from market.api.service import CHAIN_PATIENCE_S, Service
 from market.api.sign_in import forget_expired
+from market.api.upload_places import UploadPlaces
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.db.engine import connect
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         deployment=deployment,
         market=deployment.connect(chain),
         metrics=Metrics(),
-        upload_threads=CapacityLimiter(settings.uploads_at_once),
+        upload_places=UploadPlaces(settings.uploads_at_once),
     )
     service.metrics.watch_lag(lambda: lag_or_none(service))
     return application(service)
@@ -154,7 +155,9 @@ def _threads(service: Service) -> list[threading.Thread]:
                 service.fail(ServiceError("the indexer ended, and the service with it: the log says why"))
 
     def keep_house() -> None:
-        while not service.stopping.wait(HOUSEKEEPING_S):
+        pause_s = 0.0
+        while not service.stopping.wait(pause_s):
+            pause_s = HOUSEKEEPING_S
             try:
                 tidy(service)
             except (FedmarketError, SQLAlchemyError):
@@ -167,9 +170,16 @@ def tidy(service: Service) -> None:
     """Let go of sign-ins that are over and of uploads that nobody used; what jobs name comes off its account's quota.
 
     Raises:
-        StorageError: a pin could not be taken back.
+        StorageError: a pin could not be taken back, or what pins protect is damaged.
     """
-    now_s = service.now()
+    now_s, settings = service.now(), service.settings
     with Session(service.engine) as session, session.begin():
         forget_expired(session, now_s)
-    uploads_of(service).forget_unused(now_s - service.settings.unused_upload_s)
+    uploads = uploads_of(service)
+    uploads.adopt(now_s)
+    behind = lag_or_none(service)
+    if behind is None or behind > settings.ready_lag_blocks + settings.confirmations:
+        uploads.settle()  # what seems unused may be in a job that is yet to be read
+    else:
+        uploads.forget_unused(now_s - settings.unused_upload_s)
+    service.store.collect_taken()

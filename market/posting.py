@@ -51,7 +51,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class CheckedOpening:
-    """An opening that storage bears out.
+    """An opening that fits together; of its model only the length was looked at.
 
     Attributes:
         opening: as it was asked for.
@@ -83,7 +83,7 @@ class Prepared:
 
 
 def check_opening(opening: Opening, store: EmbeddedStore, srs_id: bytes) -> CheckedOpening:
-    """Hold what is to be opened against what storage has.
+    """Hold what is to be opened against what storage has: all but the model's entries, so that it takes a moment.
 
     Args:
         opening: as it was asked for.
@@ -93,7 +93,7 @@ def check_opening(opening: Opening, store: EmbeddedStore, srs_id: bytes) -> Chec
     Raises:
         BlockNotFound: content is not held.
         InvalidJobSpec: the document is none.
-        InvalidModel: the model is not one of this document.
+        InvalidModel: the model has not this document's length.
         InvalidInput: commitment, powers of tau or names do not fit.
     """
     if opening.srs_id != srs_id:
@@ -101,35 +101,37 @@ def check_opening(opening: Opening, store: EmbeddedStore, srs_id: bytes) -> Chec
     if opening.spec != Cid.from_digest(opening.spec.digest, 0):
         raise InvalidInput(f"spec_cid is {opening.spec}, expected the name of one raw block")
     document = JobDocument.from_bytes(store.read(opening.spec, MAX_SPEC_BYTES))
-    dimension = document.parameters.dimension
     if document.initial_model != str(opening.initial_model):
         raise InvalidInput(f"initial_model_cid is {opening.initial_model}, the document says {document.initial_model}")
-    check_model(store, opening.initial_model, dimension)
     chunks = document.spec.update.chunks or 1
     if len(opening.commitment) != POINT_BYTES * chunks:
         raise InvalidInput(
             f"initial_commitment has {len(opening.commitment)} bytes, expected {POINT_BYTES} for each of {chunks} parts"
         )
+    _check_length(store, opening.initial_model, document.parameters.dimension)
     named = [opening.spec, opening.initial_model]
     named += [] if document.exam is None else [_held(store, Cid.parse(document.exam.public.samples))]
     return CheckedOpening(opening, document, {cid: store.size(cid) for cid in named})
 
 
-def check_model(store: EmbeddedStore, cid: Cid, dimension: int) -> None:
-    """See that content is a model of this length, every entry in range, a block at a time.
+def check_model(checked: CheckedOpening, store: EmbeddedStore) -> None:
+    """See that every entry of the model is in range, a block at a time: it takes as long as reading all of it.
 
     Raises:
-        BlockNotFound: it is not held.
+        BlockNotFound: not all of it is held.
         InvalidModel: it is none.
     """
+    for piece in _whole_entries(store.open(checked.opening.initial_model)):
+        integer_model.checked(np.frombuffer(piece, dtype="<i8"))
+
+
+def _check_length(store: EmbeddedStore, cid: Cid, dimension: int) -> None:
     expected_bytes = ENTRY_BYTES * dimension
     if cid != Cid.from_digest(cid.digest, expected_bytes):
         raise InvalidModel(f"the model is named {cid}, which is not how {expected_bytes} bytes are named")
     size_bytes = store.size(_held(store, cid))
     if size_bytes != expected_bytes:
         raise InvalidModel(f"the model has {size_bytes} bytes, expected {expected_bytes} for {dimension} parameters")
-    for piece in _whole_entries(store.open(cid)):
-        integer_model.checked(np.frombuffer(piece, dtype="<i8"))
 
 
 def prepare(market: JobMarket, checked: CheckedOpening, owner: str) -> Prepared:

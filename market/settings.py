@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         trusted_proxies: addresses whose X-Forwarded-For is believed when requests are counted.
         upload_limit_bytes: length of the largest upload.
         upload_quota_bytes: what one account may have uploaded and not seen in a job.
-        uploads_at_once: how many are taken in at the same time; others wait.
+        uploads_at_once: how many are taken in at the same time; others wait a moment.
         unused_upload_s: after how long an upload that no job names is forgotten.
         reads_a_minute: requests that one address may make.
         writes_a_minute: uploads, sign-ins and posts that one address may make.

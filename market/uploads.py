@@ -1,18 +1,22 @@
 """What accounts uploaded: counted against their quota until a job names it, pinned for as long, and then forgotten.
 
-The store keeps content; the rows say for whom. What a job names is the market's own from then on.
+The store keeps content; the rows say for whom. What a job names is the market's own from then on. A row is there before
+the first block and the pin are, and gone after the pin is: whatever is cut off in between is counted, and forgotten.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterable
+from typing import BinaryIO
 
 from sqlalchemy import Engine, delete, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from market.db.service_tables import UploadRow
 from market.db.tables import JobRow, ModelRow
-from market.protocol.errors import FedmarketError, OverQuota
+from market.protocol.errors import BlockNotFound, CorruptBlock, FedmarketError, InvalidContent, OverQuota, StorageError
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.storage import Cid, EmbeddedStore
 
@@ -20,6 +24,9 @@ SMALLEST_BYTES = 4_096
 """What an upload counts at least: a file takes a block of the disk, however short it is."""
 
 BATCH = 500
+REASON = "upload of "
+
+LOGGER = logging.getLogger("market.service")
 
 
 def used_bytes(session: Session, account: str) -> int:
@@ -30,7 +37,7 @@ def used_bytes(session: Session, account: str) -> int:
 
 def upload_reason(account: str) -> str:
     """For what reason an upload is pinned."""
-    return f"upload of {account}"
+    return REASON + account
 
 
 def job_reason(cid: Cid) -> str:
@@ -58,6 +65,18 @@ class Uploads:
             raise self._over(account)
         return room_bytes
 
+    def take(self, account: str, cid: Cid, stream: BinaryIO, now_s: int) -> int:
+        """Take in content that has this CID, and return its length in bytes. None of it is kept before it is counted.
+
+        Raises:
+            InvalidContent: it has another CID.
+            OverQuota: it is more than the account may have.
+            StorageFull: there is no room; it stays counted until it is sent again or forgotten.
+        """
+        size_bytes = self._store.take(cid, stream, lambda size_bytes: self._count(account, {cid: size_bytes}, now_s))
+        self._store.pin(cid, upload_reason(account))
+        return size_bytes
+
     def claim(self, account: str, sizes_bytes: dict[Cid, int], now_s: int) -> None:
         """Count contents that are held as this account's, and pin them.
 
@@ -65,18 +84,41 @@ class Uploads:
             OverQuota: they are more than it may have; nothing is counted or pinned.
             BlockNotFound: a block of one is missing.
         """
+        self._count(account, sizes_bytes, now_s)
+        for cid in sizes_bytes:
+            self._store.pin(cid, upload_reason(account))
+
+    def adopt(self, now_s: int) -> None:
+        """Count what is pinned for an account by no row: the database was made anew. It is forgotten as if it came now.
+
+        Raises:
+            StorageError: a pin's file is damaged.
+        """
+        pinned = [
+            (reason.removeprefix(REASON), cid)
+            for cid, reasons in self._store.pins().items()
+            for reason in reasons
+            if reason.startswith(REASON)
+        ]
+        with Session(self._engine) as session:
+            known = {(row.account, row.cid) for row in session.scalars(select(UploadRow))}
+        for account, cid in pinned:
+            if (account, str(cid)) in known:
+                continue
+            size_bytes = 0
+            with contextlib.suppress(StorageError):  # what cannot be read is let go of like the rest
+                size_bytes = self._store.size(cid)
+            with Session(self._engine) as session, session.begin():
+                session.merge(_row(account, cid, size_bytes, now_s))
+
+    def _count(self, account: str, sizes_bytes: dict[Cid, int], now_s: int) -> None:
         with Session(self._engine) as session, session.begin():
             self._alone(session, account)
             for cid, size_bytes in sizes_bytes.items():
-                row = UploadRow(
-                    account=account, cid=str(cid), size_bytes=max(size_bytes, SMALLEST_BYTES), uploaded_s=now_s
-                )
-                session.merge(row)
+                session.merge(_row(account, cid, size_bytes, now_s))
             session.flush()
             if used_bytes(session, account) > self._quota_bytes:
                 raise self._over(account)
-            for cid in sizes_bytes:
-                self._store.pin(cid, upload_reason(account))
 
     def settle(self, account: str | None = None) -> None:
         """Take off the quota what jobs name by now; of everybody, or of one account."""
@@ -97,7 +139,11 @@ class Uploads:
         for row in rows:
             cid = Cid.parse(row.cid)
             if is_named:
-                self._store.pin(cid, job_reason(cid))
+                try:
+                    self._store.pin(cid, job_reason(cid))
+                except (BlockNotFound, CorruptBlock, InvalidContent):
+                    LOGGER.warning("a job names %s, which is not held whole: it stays on its account's quota", cid)
+                    continue
             self._store.unpin(cid, upload_reason(row.account))
             with Session(self._engine) as session, session.begin():
                 session.execute(delete(UploadRow).where(UploadRow.account == row.account, UploadRow.cid == row.cid))
@@ -134,6 +180,10 @@ class Uploads:
         except FedmarketError:
             return set()
         return set() if document.exam is None else {Cid.parse(document.exam.public.samples).digest}
+
+
+def _row(account: str, cid: Cid, size_bytes: int, now_s: int) -> UploadRow:
+    return UploadRow(account=account, cid=str(cid), size_bytes=max(size_bytes, SMALLEST_BYTES), uploaded_s=now_s)
 
 
 def _among(session: Session, column: InstrumentedAttribute[bytes], digests: set[bytes]) -> set[bytes]:

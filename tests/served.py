@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from market.api.metrics import Metrics
 from market.api.service import Service
+from market.api.upload_places import UploadPlaces
 from market.app import application
 from market.server import bound
 from market.settings import Settings
@@ -33,7 +33,7 @@ def reader(engine: Engine, folder: Path, **settings: object) -> FastAPI:
         deployment=None,  # type: ignore[arg-type]
         market=None,  # type: ignore[arg-type]
         metrics=Metrics(),
-        upload_threads=CapacityLimiter(4),
+        upload_places=UploadPlaces(4),
     )
     return application(service)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from itertools import chain, islice
 from typing import Annotated, BinaryIO, cast
 
 import anyio
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from market.api.client_address import ClientAddresses, counted_as
 from market.api.dependencies import AccountDep, ServiceDep, StoreDep
 from market.api.openapi import problems
 from market.api.service import Service
@@ -26,8 +28,8 @@ OCTETS = "application/octet-stream"
 IDLE_S = 30.0
 """How long an upload may stand still."""
 
-SLOWEST_BYTES_A_S = 16 * 1024
-"""How slow one may be: there are few places for uploads, and others wait for them."""
+SLOWEST_BYTES_A_S = 64 * 1024
+"""How slow one may be: there are few places for uploads, and others wait for them. What came buys time for the rest."""
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
@@ -71,12 +73,13 @@ async def put_content(cid: CidDep, account: AccountDep, service: ServiceDep, req
     announced_bytes = _announced_bytes(request, service)
     uploads = uploads_of(service)
     try:
-        room_bytes = await to_thread.run_sync(uploads.room_bytes, account, cid, announced_bytes)
-        body = _Body(request.stream(), service.settings.upload_limit_bytes, room_bytes)
-        size_bytes = await to_thread.run_sync(
-            service.store.add_as, cid, cast("BinaryIO", body), limiter=service.upload_threads
-        )
-        await to_thread.run_sync(uploads.claim, account, {cid: size_bytes}, service.now())
+        address = counted_as(ClientAddresses(service.settings.trusted_proxies).of(request.scope))
+        async with service.upload_places.take(account, address):
+            room_bytes = await to_thread.run_sync(uploads.room_bytes, account, cid, announced_bytes)
+            body = _Body(request.stream(), service.settings.upload_limit_bytes, room_bytes)
+            size_bytes = await to_thread.run_sync(
+                uploads.take, account, cid, cast("BinaryIO", body), service.now(), limiter=service.upload_places.threads
+            )
     except BaseException:
         service.metrics.refused_uploads.inc()
         raise
@@ -112,13 +115,16 @@ def content_response(request: Request, store: EmbeddedStore, cid: Cid, name: str
         cid: which.
         name: what a browser calls the file; the CID by default.
 
+    Only what is sent is read: the length is the root's, and blocks that are missing further on end the answer early.
+    `HEAD` alone sees whether all of it is held, since that is what it is asked for.
+
     Raises:
-        BlockNotFound: not all of it is held.
+        BlockNotFound: it is not held.
         HTTPException: the range is beyond its end.
     """
-    if not store.has(cid):
-        raise BlockNotFound(str(cid), "this store")
     size_bytes = store.size(cid)
+    if request.method == "HEAD" and not store.has(cid):
+        raise BlockNotFound(str(cid), "this store")
     headers = _headers(cid, name)
     if headers["ETag"] in _tags(request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
@@ -130,7 +136,9 @@ def content_response(request: Request, store: EmbeddedStore, cid: Cid, name: str
     status = 206 if asked else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=OCTETS)
-    return StreamingResponse(store.open_range(cid, first, last), status, headers, OCTETS)
+    pieces = store.open_range(cid, first, last)
+    begun = list(islice(pieces, 1))  # while it can still be said that it is missing
+    return StreamingResponse(chain(begun, pieces), status, headers, OCTETS)
 
 
 def _headers(cid: Cid, name: str | None) -> dict[str, str]:
@@ -208,23 +216,26 @@ class _Body:
         return taken
 
     async def _next(self) -> bytes:
+        slow_s = IDLE_S + self._received / SLOWEST_BYTES_A_S - (time.monotonic() - self._began_s)
         try:
-            with anyio.fail_after(IDLE_S):
+            with anyio.fail_after(max(0.0, min(IDLE_S, slow_s))):
                 piece = b""
                 while not piece:  # an empty piece is no end
                     piece = await anext(self._chunks)
         except StopAsyncIteration:
             return b""
         except TimeoutError as error:
-            raise HTTPException(408, f"nothing came for {IDLE_S:g} s", {"Connection": "close"}) from error
+            why = (
+                f"nothing came for {IDLE_S:g} s"
+                if slow_s >= IDLE_S
+                else f"slower than {SLOWEST_BYTES_A_S} bytes a second"
+            )
+            raise HTTPException(408, why, {"Connection": "close"}) from error
         self._received += len(piece)
         self._check()
         return piece
 
     def _check(self) -> None:
-        taken_s = time.monotonic() - self._began_s
-        if taken_s > IDLE_S and self._received < taken_s * SLOWEST_BYTES_A_S:
-            raise HTTPException(408, f"slower than {SLOWEST_BYTES_A_S} bytes a second", {"Connection": "close"})
         if self._received > self._limit_bytes:
             raise _too_large(self._limit_bytes)
         if self._received > self._room_bytes:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +16,9 @@ from market.api.problems import KINDS, plain_kind, problem
 from market.protocol.errors import TooLarge
 
 JSON_LIMIT_BYTES = 64 * 1024
+BODY_S = 30.0
+"""How long such a body may take to come."""
+
 MAX_ADDRESSES = 20_000
 """How many addresses are counted at a time; the one that asked longest ago is forgotten first."""
 
@@ -109,7 +113,7 @@ class RateLimits:
 
 
 class BodyLimit:
-    """Refuses with 413 bodies that no JSON of this API needs; uploads have a limit of their own."""
+    """Refuses bodies that no JSON of this API needs (413), or that do not come (408); uploads are limited elsewhere."""
 
     def __init__(self, app: ASGIApp, streamed_prefix: str) -> None:
         self._app, self._streamed_prefix = app, streamed_prefix
@@ -125,7 +129,13 @@ class BodyLimit:
         if _announced(scope) > JSON_LIMIT_BYTES:
             await self._refuse(scope, receive, send)
             return
-        body = await _whole_body(receive)
+        try:
+            with anyio.fail_after(BODY_S):
+                body = await _whole_body(receive)
+        except TimeoutError:
+            detail = f"the body did not come within {BODY_S:g} s"
+            await problem(scope, plain_kind(408), detail, headers={"Connection": "close"})(scope, receive, send)
+            return
         if body is None:
             await self._refuse(scope, receive, send)
             return

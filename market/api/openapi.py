@@ -12,8 +12,8 @@ from market.api.problems import KIND_PREFIX, MEDIA_TYPE
 from market.api.shapes import Problem
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
-EVERYWHERE = (400, 413, 422, 429, 500)
-"""Any request can be answered so: it cannot be read, is refused, comes too often, or the service fails."""
+EVERYWHERE = (400, 408, 413, 422, 429, 500)
+"""Any request can be answered so: unreadable, standing still, refused, coming too often, or the service fails."""
 
 TAGS = [
     {"name": "jobs", "description": "What owners asked for, and how far it is."},

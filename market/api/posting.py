@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import yaml
 from anyio import to_thread
 from eth_utils.address import to_checksum_address
@@ -15,7 +16,7 @@ from market.api.dependencies import JSON_BODY, AccountDep, ServiceDep
 from market.api.openapi import problems
 from market.api.service import Service
 from market.api.shapes import FieldProblem, PostingRequest, PreparedPosting, SpecReport, UnsignedTransaction
-from market.posting import Opening, Unsigned, check_opening, prepare
+from market.posting import CheckedOpening, Opening, Prepared, Unsigned, check_model, check_opening, prepare
 from market.protocol.errors import FedmarketError, InvalidJobSpec, NotAllowed
 from market.protocol.job_spec import parse_spec, spec_problems
 from market.protocol.json_text import MAX_DEPTH, parse_json
@@ -23,6 +24,12 @@ from market.storage import Cid
 
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+
+WAIT_S = 30.0
+"""How long a posting waits for its turn to have its model read."""
+
+RETRY_S = 15
+"""After how long it may come again."""
 
 MAX_NUMBER = 100
 """Characters of a number in YAML; an amount has 39 digits."""
@@ -43,7 +50,7 @@ router = APIRouter(prefix="/api/v1", tags=["posting"])
 @router.post(
     "/jobs", status_code=201, dependencies=[JSON_BODY], responses=problems(401, 403, 404, 415, 500, 502, 503, 507)
 )
-def prepare_job(asked: PostingRequest, account: AccountDep, service: ServiceDep) -> PreparedPosting:
+async def prepare_job(asked: PostingRequest, account: AccountDep, service: ServiceDep) -> PreparedPosting:
     """Check and pin a job's contents, and make the transaction that opens it. Nothing is sent: the owner signs."""
     owner = to_checksum_address(asked.owner)
     if owner != account:
@@ -54,9 +61,9 @@ def prepare_job(asked: PostingRequest, account: AccountDep, service: ServiceDep)
         bytes.fromhex(asked.initial_commitment[2:]),
         bytes.fromhex(asked.srs_id[2:]),
     )
-    checked = check_opening(opening, service.store, service.deployment.srs_id)
-    prepared = prepare(service.market, checked, owner)
-    uploads_of(service).claim(account, checked.contents, service.now())
+    checked, prepared = await to_thread.run_sync(_checked, opening, owner, service)
+    await _check_model(checked, service)
+    await to_thread.run_sync(uploads_of(service).claim, account, checked.contents, service.now())
     terms = prepared.terms
     return PreparedPosting(
         posted_s=terms.enrol_until_s - checked.document.spec.periods.enrol_s,
@@ -65,6 +72,25 @@ def prepare_job(asked: PostingRequest, account: AccountDep, service: ServiceDep)
         approval=None if prepared.approval is None else _unsigned(prepared.approval, service),
         transaction=_unsigned(prepared.opening, service),
     )
+
+
+def _checked(opening: Opening, owner: str, service: Service) -> tuple[CheckedOpening, Prepared]:
+    checked = check_opening(opening, service.store, service.deployment.srs_id)
+    return checked, prepare(service.market, checked, owner)
+
+
+async def _check_model(checked: CheckedOpening, service: Service) -> None:
+    """Read the whole model, last of all and one at a time: whoever reads pages must not wait for it."""
+    turn = object()
+    try:
+        with anyio.fail_after(WAIT_S):
+            await service.model_turns.acquire_on_behalf_of(turn)
+    except TimeoutError as error:
+        raise HTTPException(503, "other models are being read", {"Retry-After": str(RETRY_S)}) from error
+    try:
+        await to_thread.run_sync(check_model, checked, service.store, limiter=service.model_threads)
+    finally:
+        service.model_turns.release_on_behalf_of(turn)
 
 
 @router.post("/specs/check", openapi_extra=SPEC_BODY, responses=problems(415, 502, 503))

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from market.api.listening import Listeners, Pulse
 from market.api.metrics import Metrics
+from market.api.upload_places import UploadPlaces
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.chain.job_market import JobMarket
@@ -34,9 +35,11 @@ class Service:
         deployment: which contracts.
         market: the contract, for what rows do not say.
         metrics: what is counted.
-        upload_threads: uploads have threads of their own: slow ones must not keep readers waiting.
+        upload_places: how many uploads are taken in at once.
         listeners: those who listen to events.
         pulse: whether there are any that are new.
+        model_turns: models of jobs to be opened are read one at a time,
+        model_threads: and on a thread of their own.
         stopping: set when the service is asked to end: streams close then.
         failures: why it ends by itself, where it does.
         now: the wall clock in whole seconds.
@@ -48,9 +51,11 @@ class Service:
     deployment: Deployment
     market: JobMarket
     metrics: Metrics
-    upload_threads: CapacityLimiter
+    upload_places: UploadPlaces
     listeners: Listeners = field(default_factory=Listeners)
     pulse: Pulse = field(default_factory=Pulse)
+    model_turns: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    model_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     stopping: threading.Event = field(default_factory=threading.Event)
     failures: list[FedmarketError] = field(default_factory=list)
     now: Callable[[], int] = lambda: int(time.time())

@@ -14,7 +14,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 from fastapi import APIRouter
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -64,6 +64,7 @@ def sign_in(signed: SignInRequest, service: ServiceDep, response: Response) -> S
     """End a sign-in: a token for the account that signed the message."""
     message = SignInMessage.parse(signed.message)
     check_message(message, service)
+    check_nonce(message.nonce, service)
     check_signature(signed.message, message.address, bytes.fromhex(signed.signature[2:]), service)
     now_s = service.now()
     token, expires_s = secrets.token_urlsafe(32), now_s + service.settings.session_s
@@ -126,6 +127,18 @@ def check_message(message: SignInMessage, service: Service) -> None:
             raise SignInRefused(f"the sign-in message is refused: {wrong()}")
 
 
+def check_nonce(nonce: str, service: Service) -> None:
+    """See that a sign-in was begun with this nonce, before the chain is asked about whatever came with it.
+
+    Raises:
+        SignInRefused: none was, or it is over.
+    """
+    unspent = select(NonceRow.nonce).where(NonceRow.nonce == nonce, NonceRow.expires_s > service.now())
+    with Session(service.engine) as session:
+        if session.scalar(unspent) is None:
+            raise _spent()
+
+
 def check_signature(text: str, address: str, signature: bytes, service: Service) -> None:
     """See that the account signed the text: by its key, or by what its contract takes for a signature (EIP-1271).
 
@@ -154,4 +167,8 @@ def _spend(session: Session, nonce: str, now_s: int) -> None:
     """Use a nonce up: of two that come with it at once, one finds it gone."""
     unspent = delete(NonceRow).where(NonceRow.nonce == nonce, NonceRow.expires_s > now_s)
     if session.scalar(unspent.returning(NonceRow.nonce)) is None:
-        raise SignInRefused("the sign-in message is refused: its nonce is unknown, used or expired, ask for another")
+        raise _spent()
+
+
+def _spent() -> SignInRefused:
+    return SignInRefused("the sign-in message is refused: its nonce is unknown, used or expired, ask for another")

@@ -1,7 +1,7 @@
 """The embedded store: content in a folder of this machine, under true IPFS CIDs, for any number of processes at once.
 
-The folder holds `blocks/` (Kubo's flatfs layout), `pins/` and a lock. Writers share the lock for one block at a time;
-the garbage collection takes it alone. Readers take none: a block's file is whole or absent.
+The folder holds `blocks/` (Kubo's flatfs layout), `pins/`, `taken/` and a lock. Writers share the lock for one block at
+a time; the garbage collection takes it alone. Readers take none: a block's file is whole or absent.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO, cast
 
 from market.protocol.errors import BlockNotFound, InvalidContent
-from market.storage.cid import Cid
+from market.storage.cid import RAW, Cid
 from market.storage.durable_file import disk_errors, locked, make_folder, sync_folder, write_file
 from market.storage.file_dag import build_file, file_size, read_file, read_range, walk_blocks
 from market.storage.flat_blocks import FlatBlocks
 from market.storage.pin_files import PinFiles
+from market.storage.taken_blocks import TakenBlocks
 
 GRACE_S = 3600.0
 """Seconds for which a block added is safe unpinned: time enough to finish an upload and pin it."""
@@ -46,6 +47,7 @@ class EmbeddedStore:
         self.root = root
         self._blocks = FlatBlocks(root / "blocks")
         self._pins = PinFiles(root / "pins")
+        self._taken = TakenBlocks(root / "taken")
         self._prepared = False
 
     def add(self, stream: BinaryIO) -> Cid:
@@ -57,21 +59,31 @@ class EmbeddedStore:
         """Keep some bytes and return their CID; durable when this returns."""
         return self.add(io.BytesIO(data))
 
-    def add_as(self, cid: Cid, stream: BinaryIO) -> int:
-        """Keep a stream's content if it has this CID, and return its length in bytes; durable when this returns.
+    def take(self, cid: Cid, stream: BinaryIO, admit: Callable[[int], None]) -> int:
+        """Keep a stranger's content if it has this CID, and return its length in bytes; durable when this returns.
 
-        The content waits in a file without a name, which is gone with its writer: nothing of what has another CID, or
-        of a stream that breaks off, is ever among the blocks.
+        The content waits in a file without a name, which is gone with its writer: nothing of what has another CID, of
+        what is not admitted, or of a stream that breaks off, is ever among the blocks. `collect_taken` removes it
+        again when no pin reaches it, but not what was here before.
+
+        Args:
+            cid: what its bytes have to be named.
+            stream: them.
+            admit: called with their length before any is kept; whatever it raises refuses them.
 
         Raises:
             InvalidContent: it has another CID; nothing of it is kept.
         """
         self._prepare()
+        blocks: set[Cid] = set()
         with disk_errors(self.root), TemporaryFile(dir=self.root) as spool:
-            found = build_file(cast("BinaryIO", _Copied(stream, spool)), lambda block_cid, block: None)
+            found = build_file(cast("BinaryIO", _Copied(stream, spool)), lambda block_cid, block: blocks.add(block_cid))
             if found != cid:
                 raise InvalidContent(str(cid), f"the bytes sent are {found}")
             size_bytes = spool.tell()
+            admit(size_bytes)
+            with self._locked():
+                self._taken.add({block.digest for block in blocks if not self._blocks.holds(block)})
             spool.seek(0)
             with self._writing() as batch:
                 build_file(spool, batch.put)
@@ -194,10 +206,21 @@ class EmbeddedStore:
             self._sweep()
             return self._remove_unpinned(time.time() - grace_s)
 
+    def collect_taken(self, grace_s: float = GRACE_S) -> Collected:
+        """The same, of blocks that came by `take` alone: whoever shares the folder keeps theirs, pinned or not.
+
+        Raises:
+            BlockNotFound, CorruptBlock, InvalidContent: as of `collect_garbage`.
+        """
+        if not self.root.exists():
+            return Collected(0, 0)
+        self._prepare()
+        with self._locked(exclusive=True):
+            self._sweep()
+            return self._remove_taken(time.time() - grace_s)
+
     def _remove_unpinned(self, added_until_s: float) -> Collected:
-        needed = {
-            cid.digest for root in self._pins.all() for cid, _ in walk_blocks(root, self.get_block, raw_leaves=False)
-        }
+        needed = self._needed()
         removed = freed_bytes = 0
         with disk_errors(self.root):
             for held in self._blocks:
@@ -205,6 +228,33 @@ class EmbeddedStore:
                     held.path.unlink()
                     removed, freed_bytes = removed + 1, freed_bytes + held.size_bytes
         return Collected(removed, freed_bytes)
+
+    def _remove_taken(self, added_until_s: float) -> Collected:
+        needed: set[bytes] | None = None
+        removed = freed_bytes = 0
+        for taking in self._taken:
+            if taking.written_s > added_until_s:
+                continue  # it may still be being written
+            needed = self._needed() if needed is None else needed
+            kept = set(taking.digests & needed)
+            for digest in taking.digests - needed:
+                path = self._blocks.path(Cid(1, RAW, digest))
+                with disk_errors(path), contextlib.suppress(FileNotFoundError):
+                    status = path.stat()
+                    if status.st_mtime > added_until_s:
+                        kept.add(digest)
+                        continue
+                    path.unlink()
+                    removed, freed_bytes = removed + 1, freed_bytes + status.st_size
+            if len(kept) < len(taking.digests):
+                self._taken.keep_only(taking, kept)
+        return Collected(removed, freed_bytes)
+
+    def _needed(self) -> set[bytes]:
+        """The digest of every block that a pin reaches."""
+        return {
+            cid.digest for root in self._pins.all() for cid, _ in walk_blocks(root, self.get_block, raw_leaves=False)
+        }
 
     def _require(self, cid: Cid) -> None:
         for block_cid, block in walk_blocks(cid, self.get_block, raw_leaves=False):
@@ -233,6 +283,7 @@ class EmbeddedStore:
     def _sweep(self) -> None:
         self._blocks.sweep()
         self._pins.sweep()
+        self._taken.sweep()
 
     @property
     def _lock(self) -> Path:

@@ -14,17 +14,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from select import select as select_ready
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedmarket.devnet import REPOSITORY, Devnet
+from market.app import tidy
 from market.chain.deployment import Deployment
 from market.db.service_tables import UploadRow
-from market.storage import CHUNK_BYTES, Cid, EmbeddedStore, content_cid
+from market.protocol.errors import StorageFull
+from market.storage import CHUNK_BYTES, GRACE_S, Cid, EmbeddedStore, content_cid
+from market.storage.flat_blocks import FlatBlocks
 from market.uploads import SMALLEST_BYTES, upload_reason
 from tests.integration.conftest import account
 from tests.integration.marketplace import ON_ANVIL
@@ -54,6 +58,17 @@ def running(
 @pytest.fixture
 def session(running: Running) -> dict[str, str]:
     return running.sign_in(OWNER)
+
+
+@pytest.fixture
+def clock(running: Running) -> Callable[[int], None]:
+    """Moves the service's clock on."""
+    began = running.service.now
+
+    def move(seconds: int) -> None:
+        object.__setattr__(running.service, "now", lambda: began() + seconds)
+
+    return move
 
 
 def put(running: Running, session: dict[str, str], data: bytes, cid: Cid | None = None) -> httpx.Response:
@@ -128,6 +143,38 @@ def test_range_is_answered_alone(running: Running, session: dict[str, str], aske
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/700000"
     head = running.client.head(f"/api/v1/content/{content_cid(data)}", headers={"Range": asked})
     assert head.headers["Content-Length"] == str(last + 1 - first)
+
+
+def test_range_costs_what_is_sent_and_not_what_there_is(
+    running: Running, session: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = content(LIMIT_BYTES)
+    put(running, session, data)
+    touched: list[Cid] = []
+    for name in ("read", "holds"):
+        original = getattr(FlatBlocks, name)
+
+        def counted(self: FlatBlocks, cid: Cid, original: Callable[..., object] = original) -> object:
+            touched.append(cid)
+            return original(self, cid)
+
+        monkeypatch.setattr(FlatBlocks, name, counted)
+
+    answer = running.client.get(f"/api/v1/content/{content_cid(data)}", headers={"Range": "bytes=0-0"})
+    assert (answer.status_code, answer.content) == (206, data[:1])
+    assert len(touched) <= 3
+
+
+def test_content_whose_first_part_is_gone_is_not_found(running: Running, session: dict[str, str]) -> None:
+    data = content(2 * CHUNK_BYTES)
+    put(running, session, data)
+    running.service.store._blocks.path(content_cid(data[:CHUNK_BYTES])).unlink()
+    address = f"/api/v1/content/{content_cid(data)}"
+
+    refused(running.client.get(address), 404, "content-not-held")
+    assert running.client.head(address).status_code == 404
+    last = running.client.get(address, headers={"Range": "bytes=-9"})
+    assert (last.status_code, last.content) == (206, data[-9:])
 
 
 @pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0"])
@@ -234,6 +281,68 @@ def test_upload_that_stands_still_is_given_up(
     assert kept(running) == [running.settings.store / "lock"]
 
 
+def test_slow_uploads_of_one_account_leave_places_for_others(
+    running: Running, session: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market.api.upload_places.WAIT_S", 0.5)
+    with contextlib.ExitStack() as opened:
+        slow = [
+            opened.enter_context(raw(running, session, LIMIT_BYTES, content_cid(content(9, f"{number}"))))
+            for number in range(8)
+        ]
+        for connection in slow:
+            connection.sendall(b"x")
+        shut_out = [connection for connection in slow if answers(connection)]
+
+        assert len(shut_out) == 6
+        for connection in shut_out:
+            head = connection.recv(4_000)
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: 15" in head.lower()
+        assert put(running, running.sign_in(account("somebody quick")), content(CHUNK_BYTES)).status_code == 201
+        assert running.client.get(f"/api/v1/content/{content_cid(content(CHUNK_BYTES))}").status_code == 200
+    wait_until(lambda: running.service.upload_places.threads.borrowed_tokens == 0)
+    assert put(running, session, content(9)).status_code == 201
+
+
+def test_places_of_one_address_are_a_half(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.api.upload_places.WAIT_S", 0.5)
+    with contextlib.ExitStack() as opened:
+        slow = [
+            opened.enter_context(raw(running, running.sign_in(account(f"one of many {number}")), LIMIT_BYTES))
+            for number in range(6)
+        ]
+        for connection in slow:
+            connection.sendall(b"x")
+        assert [answers(connection) for connection in slow].count(False) == running.settings.uploads_at_once // 2
+
+
+@pytest.mark.parametrize("length", [None, LIMIT_BYTES])
+def test_upload_has_the_time_that_its_length_takes_at_the_least_rate(
+    running: Running, session: dict[str, str], monkeypatch: pytest.MonkeyPatch, length: int | None
+) -> None:
+    monkeypatch.setattr("market.api.content.IDLE_S", 0.5)
+    monkeypatch.setattr("market.api.content.SLOWEST_BYTES_A_S", 64)
+    began_s = time.monotonic()
+    with raw(running, session, length) as connection:
+        for _ in range(80):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(b"x" if length else b"1\r\nx\r\n")
+            if answers(connection, 0.05):
+                break
+        assert b" 408 " in connection.recv(100)
+    assert 0.5 <= time.monotonic() - began_s < 3
+    data = content(96)
+
+    def steady() -> Iterator[bytes]:
+        for at in range(0, 96, 8):
+            time.sleep(0.08)
+            yield data[at : at + 8]
+
+    answer = running.client.put(f"/api/v1/content/{content_cid(data)}", content=steady(), headers=session)
+    assert answer.status_code == 201, "it takes longer than it may stand still"
+
+
 def test_uploads_at_once_share_one_quota(running: Running, session: dict[str, str]) -> None:
     statuses: list[int] = []
     together = threading.Barrier(3)
@@ -252,6 +361,31 @@ def test_uploads_at_once_share_one_quota(running: Running, session: dict[str, st
         thread.join()
     assert sorted(statuses) == [201, 413, 413]
     assert len(running.service.store.pins()) == 1
+
+
+def test_what_is_refused_for_the_quota_is_never_kept_nor_served(
+    tmp_path: Path, devnet: Devnet, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market.api.upload_places.ACCOUNT_PLACES", 8)
+    mib = 1 << 20
+    limits = {"upload_limit_bytes": mib, "upload_quota_bytes": mib, "uploads_at_once": 64}
+    with serving(settings_for(tmp_path, devnet, deployment, **limits)) as running, contextlib.ExitStack() as opened:
+        sent = []
+        for owner in range(3):
+            session = running.sign_in(account(f"greedy {owner}"))
+            for number in range(8):
+                data = content(mib, f"{owner} {number}")
+                connection = opened.enter_context(raw(running, session, mib, content_cid(data)))
+                connection.sendall(data[:-1])
+                sent.append((connection, data))
+        for connection, data in sent:
+            connection.sendall(data[-1:])
+        statuses = [int(connection.recv(100).split()[1]) for connection, _ in sent]
+        served = [running.client.get(f"/api/v1/content/{content_cid(data)}").status_code == 200 for _, data in sent]
+
+        assert sorted(statuses) == [201] * 3 + [413] * 21
+        assert served == [status == 201 for status in statuses]
+        assert len(blocks(running)) == 3 * (mib // CHUNK_BYTES + 1)
 
 
 def test_full_disk_is_said(running: Running, session: dict[str, str]) -> None:
@@ -300,6 +434,79 @@ def test_what_nobody_used_is_forgotten(running: Running, session: dict[str, str]
     assert running.service.store.pins() == {}
     with Session(running.service.engine) as opened:
         assert opened.scalars(select(UploadRow)).all() == []
+
+
+def make_old(running: Running) -> None:
+    """Let all that the store has be as old as what is collected."""
+    past_s = time.time() - GRACE_S - 1
+    for path in kept(running):
+        os.utime(path, (past_s, past_s))
+
+
+def test_blocks_of_what_is_forgotten_go_and_those_of_others_stay(
+    running: Running, session: dict[str, str], clock: Callable[[int], None]
+) -> None:
+    store = running.service.store
+    theirs = store.add_bytes(content(2 * CHUNK_BYTES, "not pinned yet"))
+    running.wait_until_read()
+    put(running, session, content(2 * CHUNK_BYTES, "mine"))
+    put(running, session, content(2 * CHUNK_BYTES, "not pinned yet"))
+    make_old(running)
+
+    tidy(running.service)
+    assert len(blocks(running)) == 6
+    clock(running.settings.unused_upload_s + 1)
+    tidy(running.service)
+    assert store.pins() == {}
+    assert len(blocks(running)) == 3
+    assert store.has(theirs)
+    assert running.client.get(f"/api/v1/content/{content_cid(content(2 * CHUNK_BYTES, 'mine'))}").status_code == 404
+
+
+def test_row_of_an_upload_that_was_killed_is_forgotten_with_what_came(
+    running: Running, session: dict[str, str], clock: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: EmbeddedStore, cid: Cid, reason: str) -> None:
+        raise StorageFull("as if it ended here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddedStore, "pin", die)
+        refused(put(running, session, content(CHUNK_BYTES)), 507, "storage-full")
+    assert running.client.get("/api/v1/account", headers=session).json()["uploaded_bytes"] == CHUNK_BYTES
+    running.wait_until_read()
+    make_old(running)
+    clock(running.settings.unused_upload_s + 1)
+    tidy(running.service)
+
+    with Session(running.service.engine) as opened:
+        assert opened.scalars(select(UploadRow)).all() == []
+    assert blocks(running) == []
+
+
+def test_what_is_pinned_by_no_row_is_counted_again_and_then_forgotten(
+    running: Running, session: dict[str, str], clock: Callable[[int], None]
+) -> None:
+    put(running, session, b"some")
+    with Session(running.service.engine) as opened, opened.begin():
+        opened.execute(delete(UploadRow))
+    running.wait_until_read()
+    tidy(running.service)
+
+    assert running.client.get("/api/v1/account", headers=session).json()["uploaded_bytes"] == SMALLEST_BYTES
+    assert len(running.service.store.pins()) == 1, "the jobs that name it may be yet to be read"
+    clock(running.settings.unused_upload_s + 1)
+    tidy(running.service)
+    assert running.service.store.pins() == {}
+
+
+def test_what_seems_unused_is_kept_while_the_chain_is_not_read(
+    running: Running, session: dict[str, str], clock: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(running, session, b"some")
+    clock(running.settings.unused_upload_s + 1)
+    monkeypatch.setattr("market.app.lag_or_none", lambda service: 1_000)
+    tidy(running.service)
+    assert len(running.service.store.pins()) == 1
 
 
 def test_service_that_is_killed_during_an_upload_keeps_nothing_half(
@@ -353,12 +560,17 @@ class in_a_process:  # noqa: N801
         self._errors.close()
 
 
-def raw(running: Running, session: dict[str, str], length: int, cid: Cid | None = None) -> socket.socket:
+def answers(connection: socket.socket, within_s: float = 1.5) -> bool:
+    return bool(select_ready([connection], [], [], within_s)[0])
+
+
+def raw(running: Running, session: dict[str, str], length: int | None, cid: Cid | None = None) -> socket.socket:
     """A connection on which the head of an upload was sent."""
     address = urlsplit(running.url)
     connection = socket.create_connection((address.hostname or "", address.port or 0), timeout=10)
     head = f"PUT /api/v1/content/{cid or content_cid(b'')} HTTP/1.1\r\nHost: {address.netloc}\r\n"
-    head += f"Authorization: {session['Authorization']}\r\nContent-Length: {length}\r\n\r\n"
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    head += f"Authorization: {session['Authorization']}\r\n{framing}\r\n\r\n"
     connection.sendall(head.encode())
     return connection
 

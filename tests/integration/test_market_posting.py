@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from market.chain.erc20 import Erc20
 from market.chain.events import JobOpened
 from market.chain.job_market import JobMarket
 from market.client import MarketClient
-from market.protocol.errors import FalseTransaction, ServiceRefused, ServiceUnreachable
+from market.protocol.errors import BlockNotFound, FalseTransaction, ServiceRefused, ServiceUnreachable
 from market.protocol.job_spec import JobDocument, load_spec
 from market.storage import Cid, EmbeddedStore, content_cid
 from market.uploads import job_reason, upload_reason
@@ -113,6 +116,22 @@ def test_contents_stay_until_a_job_names_them_and_then_off_the_quota(
     tidy(running.service)
     assert store.pins() == {cid: frozenset({job_reason(cid)}) for cid in (prepared.document_cid, prepared.model_cid)}
     assert client.account().uploaded_bytes == 0
+
+
+def test_one_damaged_upload_that_a_job_names_keeps_no_other_on_the_quota(
+    running: Running, client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    store = running.service.store
+    answer = client.prepare_job(request(prepared, actors))
+    actors["owner"].send("open", call_of(answer.transaction))
+    wait_until(lambda: running.client.get("/api/v1/jobs/0").status_code == 200, "the job")
+    first, second = sorted((prepared.document_cid, prepared.model_cid), key=str)
+    store._blocks.path(first).unlink()
+    with contextlib.suppress(BlockNotFound):  # of the collection: a pin reaches what is gone
+        tidy(running.service)
+
+    assert store.pins()[second] == frozenset({job_reason(second)})
 
 
 def refused(error: pytest.ExceptionInfo[ServiceRefused], status: int, kind: str, words: str) -> None:
@@ -230,6 +249,69 @@ def test_what_the_contract_would_refuse_is_refused_in_its_words(
     with pytest.raises(ServiceRefused) as error:
         client.prepare_job(request(prepared, actors, initial_commitment="0x" + "11" * 64))
     assert (error.value.status, error.value.kind) == (422, "urn:fedmarket:problem:contract-refuses"), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "changes"),
+    [("dear", {}), (None, {"initial_commitment": "0x" + "00" * 128}), (None, {"srs_id": "0x" + "11" * 32})],
+)
+def test_model_of_a_job_that_cannot_be_opened_is_never_read(
+    client: MarketClient,
+    prepared: PreparedJob,
+    local: EmbeddedStore,
+    actors: Actors,
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: str | None,
+    changes: dict[str, str],
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    if mistake is not None:
+        changes = {"spec_cid": other_document(client, prepared, MISTAKES[mistake][0])}
+    read: list[object] = []
+    monkeypatch.setattr("market.api.posting.check_model", lambda *model: read.append(model))
+
+    with pytest.raises(ServiceRefused) as error:
+        client.prepare_job(request(prepared, actors, **changes))
+    assert error.value.status == 422
+    assert read == []
+    client.prepare_job(request(prepared, actors))
+    assert len(read) == 1
+
+
+def test_models_are_read_one_at_a_time_and_readers_do_not_wait(
+    running: Running,
+    client: MarketClient,
+    prepared: PreparedJob,
+    local: EmbeddedStore,
+    actors: Actors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    monkeypatch.setattr("market.api.posting.WAIT_S", 2.0)
+    reading, go_on = threading.Semaphore(0), threading.Event()
+
+    def read_slowly(*model: object) -> None:
+        reading.release()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr("market.api.posting.check_model", read_slowly)
+    with ThreadPoolExecutor(50) as pool:
+        asked = request(prepared, actors).model_dump()
+        headers = {"Authorization": client._http.headers["Authorization"]}
+        posts = [
+            pool.submit(httpx.post, f"{running.url}/api/v1/jobs", json=asked, headers=headers, timeout=30)
+            for _ in range(50)
+        ]
+        try:
+            assert reading.acquire(timeout=20)
+            wait_until(lambda: sum(post.done() for post in posts) == 49, "all but one to be told to come again")
+            assert running.client.get("/api/v1/jobs").status_code == 200
+            assert not reading.acquire(timeout=0.1)
+        finally:
+            go_on.set()
+        answers = [post.result() for post in posts]
+    assert sorted(answer.status_code for answer in answers) == [201] + [503] * 49
+    assert {answer.headers.get("Retry-After") for answer in answers} == {None, "15"}
 
 
 def test_job_in_a_token_comes_with_the_approval_that_it_takes(

@@ -242,3 +242,19 @@ def test_contract_account_signs_in_by_what_it_takes_for_a_signature(
     answer = running.hand_in(message, key)
     assert answer.status_code == 201
     assert answer.json()["account"] == address
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_chain_is_not_asked_about_a_message_without_a_nonce_that_holds(
+    running: Running, wallet: tuple[str, LocalAccount], monkeypatch: pytest.MonkeyPatch, is_used: bool
+) -> None:
+    address, key = wallet
+    message = changed(running, address=address, **({} if is_used else {"nonce": "n" * 32}))
+    if is_used:
+        assert running.hand_in(message, key).status_code == 201
+    asked: list[object] = []
+    monkeypatch.setattr("market.api.sign_in.accepts", lambda *about: asked.append(about))
+
+    for _ in range(3):
+        refused(running.hand_in(message, key), "nonce is unknown, used or expired")
+    assert asked == []

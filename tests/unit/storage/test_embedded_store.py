@@ -279,7 +279,9 @@ def test_content_is_added_under_its_own_name(store: EmbeddedStore, content: Cont
     data = content(size_bytes)
     cid = content_cid(data)
 
-    assert store.add_as(cid, io.BytesIO(data)) == size_bytes
+    admitted: list[int] = []
+    assert store.take(cid, io.BytesIO(data), admitted.append) == size_bytes
+    assert admitted == [size_bytes]
     assert store.read(cid, size_bytes) == data
 
 
@@ -287,7 +289,7 @@ def test_nothing_is_kept_of_content_with_another_name(store: EmbeddedStore, cont
     data = content(THREE_BLOCKS)
     for other in (content_cid(data[:-1]), content_cid(b""), Cid(1, RAW, content_cid(data).digest)):
         with pytest.raises(InvalidContent, match=str(content_cid(data))):
-            store.add_as(other, io.BytesIO(data))
+            store.take(other, io.BytesIO(data), lambda size_bytes: None)
     assert block_files(store) == leftovers(store.root) == []
 
 
@@ -301,7 +303,7 @@ def test_nothing_is_kept_of_a_stream_that_breaks_off(store: EmbeddedStore, conte
 
     data = content(THREE_BLOCKS)
     with pytest.raises(EOFError):
-        store.add_as(content_cid(data), Broken(data))
+        store.take(content_cid(data), Broken(data), lambda size_bytes: None)
     assert block_files(store) == leftovers(store.root) == []
     assert sorted(path.name for path in store.root.iterdir()) == ["blocks", "lock"]
 
