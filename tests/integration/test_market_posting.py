@@ -191,6 +191,17 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
     "deadline": (lambda fields: fields["spec"]["periods"].update(deadline_s=1), "invalid-terms", "deadline"),
     "no token": (lambda fields: fields["spec"]["money"].update(token="0x" + "11" * 20), "invalid-input", "ERC-20"),
     "dear": (lambda fields: fields["spec"]["money"].update(aggregator_fee=BALANCE_WEI), "invalid-input", "wei"),
+    "odd entry": (lambda fields: fields["manifest"][0].update(x="y"), "invalid-job-spec", "manifest"),
+    "half a character": (
+        lambda fields: fields["spec"]["model"]["arguments"].update(x="\ud800"),
+        "invalid-job-spec",
+        "half a character",
+    ),
+    "no number": (
+        lambda fields: fields["spec"]["model"]["arguments"].update(x=float("nan")),
+        "invalid-job-spec",
+        "NaN",
+    ),
     "long model": (_long_model, "invalid-model", "has 128 bytes, expected 120"),
     "wild model": (_wild_model, "invalid-model", "entry 0"),
 }
