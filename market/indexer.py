@@ -76,7 +76,7 @@ class Indexer:
             store: where jobs' documents are; None keeps none of them.
             confirmations: how many blocks to stay behind.
             poll_s: pause between two looks at a chain that stands still.
-            report: is told what is waited for, a line at a time.
+            report: is told what is waited for, and of a job that is not understood, a line at a time.
         """
         self._engine, self._market, self._chain = engine, market, market.chain
         self._documents = None if store is None else JobDocuments(store)
@@ -96,7 +96,7 @@ class Indexer:
         """
         while not should_stop():
             try:
-                with ChainRows.open(self._engine) as rows:
+                with ChainRows.open(self._engine, self._report) as rows:
                     self._follow(rows, should_stop)
             except (ChainError, OperationalError, DatabaseInUse) as problem:
                 self._wait_out(problem, should_stop)
@@ -112,7 +112,7 @@ class Indexer:
             InvalidInput: the rows are another chain's.
             ChainError: the node is away, or refuses.
         """
-        with ChainRows.open(self._engine) as rows:
+        with ChainRows.open(self._engine, self._report) as rows:
             return self._catch_up(rows, self._begin(rows), progress)
 
     def reindex(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Position:
@@ -120,7 +120,7 @@ class Indexer:
 
         Arguments and errors as `catch_up`, but for rows of another chain: they are dropped, too.
         """
-        with ChainRows.open(self._engine) as rows:
+        with ChainRows.open(self._engine, self._report) as rows:
             position = rows.interrupted(self._here())
             return self._catch_up(rows, position or self._begin_anew(rows), progress)
 

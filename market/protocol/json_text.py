@@ -40,7 +40,7 @@ def _finite(unverified_digits: str) -> float:
 
 
 def _check_texts(unverified_value: Any) -> None:
-    """Refuse half a character: `"\\ud800"` is read without complaint, and written by nobody. It is not deep any more."""
+    """Refuse half a character: as an escape it is read without complaint, and then nothing can write it."""
     match unverified_value:
         case str():
             if SURROGATE.search(unverified_value):
