@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
 from market.api.metrics import Metrics
+from market.api.readiness import Readiness
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
 from market.chain.job_market import JobMarket
@@ -37,6 +38,7 @@ class Service:
         market: the contract, for what rows do not say.
         metrics: what is counted.
         upload_threads: uploads have threads of their own: slow ones must not keep readers waiting.
+        readiness: what was last found of it.
         streams: places for those who listen to events.
         stopping: set when the service is asked to end: streams close then.
         failures: why it ends by itself, where it does.
@@ -50,6 +52,7 @@ class Service:
     market: JobMarket
     metrics: Metrics
     upload_threads: CapacityLimiter
+    readiness: Readiness = field(default_factory=Readiness)
     streams: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_STREAMS))
     stopping: threading.Event = field(default_factory=threading.Event)
     failures: list[FedmarketError] = field(default_factory=list)
