@@ -14,8 +14,9 @@ from market.protocol.errors import FalseTransaction
 from market.protocol.identifiers import Digest
 from market.storage import Cid
 
-CLOCKS_DIFFER_S = 300
-"""By how much the moment that a service counts a job's periods from may differ from this node's latest block."""
+LATE_S, LATE_PART = 60, 10
+"""A service may count a job's periods from so many seconds before this node's latest block, but from no more than such
+a part of the enrolment, which is the shorter for it."""
 
 
 def posted_by_service(actor: Actor, prepared: PreparedJob, url: str) -> PreparedCall:
@@ -45,8 +46,12 @@ def checked_call(actor: Actor, prepared: PreparedJob, unverified_answer: Prepare
     """
     network = actor.network
     posted_s, now_s = unverified_answer.posted_s, network.chain.timestamp()
-    if abs(posted_s - now_s) > CLOCKS_DIFFER_S:
-        raise FalseTransaction(f"the market counts the job's periods from {posted_s}, the chain is at {now_s}")
+    allowed_s = min(LATE_S, prepared.document.spec.periods.enrol_s // LATE_PART)
+    if not now_s - allowed_s <= posted_s <= now_s:
+        raise FalseTransaction(
+            f"the market counts the job's periods from {posted_s}, the chain is at {now_s}: expected at most "
+            f"{allowed_s} s before that, and not later"
+        )
     terms = prepared.terms(posted_s)
     digests = Digest(prepared.document_cid.digest), Digest(prepared.model_cid.digest)
     call = network.market.open_job(terms, *digests, prepared.commitment, prepared.srs_id)

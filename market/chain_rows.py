@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +17,10 @@ from market.chain.events import Event, JobOpened, RoundProven, RoundSettled
 from market.db.event_codec import from_text, to_text
 from market.db.service_tables import DocumentRow, OrphanRow
 from market.db.tables import CHAIN_TABLES, BlockRow, EventRow, SyncRow
-from market.projection import rows_of
+from market.job_rows import JobRows, job_rows
 from market.protocol.errors import DatabaseInUse, InvalidInput
 from market.protocol.identifiers import JobId
-from market.row_changes import Keyed, RowChanges, keyed, stored
+from market.row_changes import Keyed, RowChanges, stored
 from market.storage.durable_file import locked
 
 ADVISORY_LOCK = 0x66656D69
@@ -89,14 +89,19 @@ class _Job:
 class ChainRows:
     """Writes the rows, through a connection of its own. Make it with `ChainRows.open`."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection, report: Callable[[str], None]) -> None:
+        self.connection, self._report = connection, report
         self._jobs: dict[int, _Job] = {}
+        self._strange: set[int] = set()
 
     @classmethod
     @contextmanager
-    def open(cls, engine: Engine) -> Iterator[ChainRows]:
+    def open(cls, engine: Engine, report: Callable[[str], None] = lambda line: None) -> Iterator[ChainRows]:
         """Become the one writer.
+
+        Args:
+            engine: of the database.
+            report: is told of a job whose rows cannot be made to the end, once.
 
         Raises:
             DatabaseInUse: there is one.
@@ -105,7 +110,7 @@ class ChainRows:
             if engine.dialect.name == "postgresql":
                 connection.detach()  # the lock is the session's: it has to end with the connection
                 _lock(connection)
-            yield cls(connection)
+            yield cls(connection, report)
 
     # ------------------------------------------------------------------ where the rows are
 
@@ -242,9 +247,22 @@ class ChainRows:
         self._derive(job, loaded, stored(self.connection, job), changes)
 
     def _derive(self, job: int, known: _Job, before: Keyed, changes: RowChanges) -> None:
-        known.rows = keyed(rows_of(known.events, known.moments_s, known.gas_used))
+        made = job_rows(known.events, known.moments_s, known.gas_used)
+        self._tell_strange(job, made)
+        known.rows = made.rows
         changes.add(before, known.rows)
         self._jobs[job] = known  # the last one: what was not touched for longest is forgotten first
+
+    def _tell_strange(self, job: int, made: JobRows) -> None:
+        """Say of which job something is missing: its events are kept, and tried again with the next ones."""
+        if made.strange is None:
+            self._strange.discard(job)
+            return
+        if job not in self._strange:
+            where = "not shown" if made.block is None else f"shown as of block {made.block}"
+            problem = " ".join(f"{type(made.strange).__name__}: {made.strange}".split())
+            self._report(f"job {job} is {where}, since what came next is not understood: {problem:.300}")
+        self._strange.add(job)
 
     def _stored_events(self, job: int) -> Iterable[tuple[Event, int, int | None]]:
         rows = self.connection.execute(

@@ -29,13 +29,13 @@ from market.api.shapes import (
     UnsignedTransaction,
 )
 from market.chain.calls import PreparedCall
+from market.chain.connection import LOOPBACK_HOSTS
 from market.protocol.errors import FalseTransaction, InvalidInput, ServiceRefused, ServiceUnreachable
 from market.protocol.sign_in_message import SignInMessage
 from market.storage import Cid
 from market.storage.file_dag import build_file
 
 API = "/api/v1"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 PIECE_BYTES = 1 << 16
 TIMEOUT_S = 60.0
 
@@ -64,7 +64,7 @@ class MarketClient:
             InvalidInput: the address is none, or what is said there could be read on the way.
         """
         parts = urlsplit(url)
-        is_here = parts.hostname in LOOPBACK
+        is_here = parts.hostname in LOOPBACK_HOSTS
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput(f"{url!r} is no address of a market: expected https://HOST or http://127.0.0.1:PORT")
         if parts.scheme == "http" and not is_here and transport is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from sqlalchemy import Engine
@@ -30,21 +29,6 @@ DOCUMENTS_S = 2.0
 
 ANSWER_S = 0.2
 """How long whoever wants it to end waits at most."""
-
-
-@dataclass(frozen=True)
-class Lag:
-    """How far the rows are behind the chain, as of the last look at it.
-
-    Attributes:
-        blocks: how many; those that it stays behind on purpose are among them.
-        seconds: between the last block that was read and the latest there is, by their timestamps.
-        silent_s: since the node last answered.
-    """
-
-    blocks: int
-    seconds: int
-    silent_s: float
 
 
 class Step(Enum):
@@ -76,14 +60,14 @@ class Indexer:
             store: where jobs' documents are; None keeps none of them.
             confirmations: how many blocks to stay behind.
             poll_s: pause between two looks at a chain that stands still.
-            report: is told what is waited for, a line at a time.
+            report: is told what is waited for, and of a job that is not understood, a line at a time.
         """
         self._engine, self._market, self._chain = engine, market, market.chain
         self._documents = None if store is None else JobDocuments(store)
         self._confirmations, self._poll_s, self._report = confirmations, poll_s, report
         self._window_blocks, self._documents_due_s = FIRST_WINDOW_BLOCKS, 0.0
         self._told, self._pause_s = "", poll_s
-        self._looked: tuple[Header, Position, float] | None = None
+        self._head = 0
         self._source: Source | None = None
 
     # ------------------------------------------------------------------ how it runs
@@ -96,7 +80,7 @@ class Indexer:
         """
         while not should_stop():
             try:
-                with ChainRows.open(self._engine) as rows:
+                with ChainRows.open(self._engine, self._report) as rows:
                     self._follow(rows, should_stop)
             except (ChainError, OperationalError, DatabaseInUse) as problem:
                 self._wait_out(problem, should_stop)
@@ -112,7 +96,7 @@ class Indexer:
             InvalidInput: the rows are another chain's.
             ChainError: the node is away, or refuses.
         """
-        with ChainRows.open(self._engine) as rows:
+        with ChainRows.open(self._engine, self._report) as rows:
             return self._catch_up(rows, self._begin(rows), progress)
 
     def reindex(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Position:
@@ -120,17 +104,9 @@ class Indexer:
 
         Arguments and errors as `catch_up`, but for rows of another chain: they are dropped, too.
         """
-        with ChainRows.open(self._engine) as rows:
+        with ChainRows.open(self._engine, self._report) as rows:
             position = rows.interrupted(self._here())
             return self._catch_up(rows, position or self._begin_anew(rows), progress)
-
-    def lag(self) -> Lag | None:
-        """How far the rows are behind; None before the first look."""
-        if self._looked is None:
-            return None
-        head, position, looked_s = self._looked
-        behind = (max(0, head.number - position.number), max(0, head.timestamp_s - position.timestamp_s))
-        return Lag(*behind, time.monotonic() - looked_s)
 
     def _follow(self, rows: ChainRows, should_stop: Callable[[], bool]) -> None:
         position = self._begin(rows)
@@ -155,8 +131,7 @@ class Indexer:
         first, step = self._market.first_block, Step.MOVED
         while step is not Step.IDLE:
             step, position = self._step(rows, position)
-            head = position.number if self._looked is None else self._looked[0].number
-            progress(position.number + 1 - first, max(head, position.number) + 1 - first)
+            progress(position.number + 1 - first, max(self._head, position.number) + 1 - first)
             if step is Step.AGAIN:
                 time.sleep(ANSWER_S)
         if self._documents is not None:
@@ -201,7 +176,7 @@ class Indexer:
             step = Step.MOVED
         else:
             step, position = self._advance(rows, position, head.number - self._confirmations)
-        self._looked = head, position, time.monotonic()
+        self._head = head.number
         return step, position
 
     def _advance(self, rows: ChainRows, position: Position, target: int) -> tuple[Step, Position]:

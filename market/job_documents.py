@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select
+from sqlalchemy.exc import DataError
 
 from market.db.event_codec import terms_from_text
 from market.db.service_tables import DocumentRow
 from market.db.tables import JobRow
+from market.job_rows import STRANGE
 from market.protocol.errors import FedmarketError, InvalidJobSpec
 from market.protocol.identifiers import Digest
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
@@ -49,12 +53,19 @@ class JobDocuments:
         self._missing = {(job, spec): self._missing.get((job, spec), _Missing()) for job, spec, _, _ in wanted}
         due = [row for row in wanted if self._missing[row.job, row.spec].next_s <= time.monotonic()]
         found = [row for job, spec, terms, model in due[:AT_ONCE] if (row := self._read(job, spec, terms, model))]
-        if found:
-            with connection.begin():
-                connection.execute(insert(DocumentRow), found)
-        return len(found)
+        return sum(self._keep(connection, row) for row in found)
 
-    def _read(self, job: int, spec: bytes, terms: str, model: bytes) -> dict[str, object] | None:
+    def _keep(self, connection: Connection, row: dict[str, Any]) -> bool:
+        """Each by itself: what a database cannot hold of one must not keep the others out."""
+        try:
+            with connection.begin():
+                connection.execute(insert(DocumentRow), [row])
+        except (DataError, *STRANGE):
+            self._put_off(self._missing[row["job"], row["spec"]])
+            return False
+        return True
+
+    def _read(self, job: int, spec: bytes, terms: str, model: bytes) -> dict[str, Any] | None:
         try:
             # A document fits one block, whatever its length.
             unverified_data = self.store.read(Cid.from_digest(spec, 0), MAX_SPEC_BYTES)
@@ -63,10 +74,12 @@ class JobDocuments:
             architecture = document.spec.model.architecture
             if len(architecture) > DocumentRow.architecture.type.length or not architecture.isprintable():
                 raise InvalidJobSpec("model.architecture", "is none")
-        except FedmarketError:
+            text = unverified_data.decode("utf-8")
+            # Readers are told what it says: what cannot be said again is not kept, whoever let it through.
+            json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False).encode("utf-8")
+        except (FedmarketError, *STRANGE):
             self._put_off(self._missing[job, spec])
             return None
-        text = unverified_data.decode("utf-8")
         return {"job": job, "spec": spec, "name": document.spec.name, "architecture": architecture, "body": text}
 
     def _put_off(self, missing: _Missing) -> None:

@@ -18,8 +18,6 @@ PREFIX = "FEDMARKET_MARKET_"
 ANYWHERE = ("0.0.0.0", "::", "")
 """Hosts that stand for every address of the machine."""
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 Texts = Annotated[tuple[str, ...], NoDecode]
 """Several, with commas between them."""
 
@@ -103,6 +101,10 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(value)
             except ValueError as error:
                 raise ValueError(f"{value!r} is no address and no network: {error}") from error
+        if any(network.prefixlen == 0 for network in _together(values)):
+            raise ValueError(
+                "trusts every address there is, so that anybody could ask under any: name the proxies' own"
+            )
         return values
 
     @property
@@ -128,15 +130,14 @@ class Settings(BaseSettings):
     def _safeties(self) -> tuple[tuple[str, bool, str], ...]:
         is_postgresql = self.database_url.get_secret_value().startswith("postgresql")
         public = urlsplit(self.public_url or "")
-        is_elsewhere = self.host in LOOPBACK or bool(self.trusted_proxies)
         return (
             ("database_url", is_postgresql, "SQLite is for one machine's own use, expected postgresql://…"),
             ("public_url", public.scheme == "https", "expected the https:// address that people know the service by"),
             (
                 "trusted_proxies",
-                is_elsewhere,
-                f"expected the proxies' addresses, since the service listens on {self.host}: without TLS before it, "
-                "sessions could be read on the way",
+                bool(self.trusted_proxies),
+                "expected the addresses of the proxies that speak TLS for the service: all who ask would be counted as "
+                "one, and as this machine, where a proxy is not known as such",
             ),
             ("cors_origins", "*" not in self.cors_origins, "'*' lets any page act, expected the origins of yours"),
         )
@@ -154,6 +155,14 @@ def load_settings(**options: Any) -> Settings:
         wrong = error.errors()[0]
         name = PREFIX + str(wrong["loc"][0]).upper()
         raise InvalidInput(f"{name}: {wrong['msg'].removeprefix('Value error, ')}") from error
+
+
+def _together(values: tuple[str, ...]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The same addresses in as few networks as will do."""
+    networks = [ipaddress.ip_network(value) for value in values]
+    fourth = [network for network in networks if isinstance(network, ipaddress.IPv4Network)]
+    sixth = [network for network in networks if isinstance(network, ipaddress.IPv6Network)]
+    return [*ipaddress.collapse_addresses(fourth), *ipaddress.collapse_addresses(sixth)]
 
 
 def is_origin(text: str) -> bool:

@@ -13,10 +13,8 @@ from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
 from market.api.service import Service
-from market.chain.job_market import JobMarket
 from market.db.service_tables import SessionRow
 from market.protocol.errors import NotSignedIn
-from market.settings import Settings
 from market.storage import EmbeddedStore
 
 BEARER = HTTPBearer(
@@ -69,17 +67,7 @@ def _store(service: ServiceDep) -> EmbeddedStore:
     return service.store
 
 
-def _market(service: ServiceDep) -> JobMarket:
-    return service.market
-
-
-def _settings(service: ServiceDep) -> Settings:
-    return service.settings
-
-
 StoreDep = Annotated[EmbeddedStore, Depends(_store)]
-MarketDep = Annotated[JobMarket, Depends(_market)]
-SettingsDep = Annotated[Settings, Depends(_settings)]
 
 
 def token_hash(token: str) -> bytes:

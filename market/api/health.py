@@ -16,6 +16,7 @@ from market.api.client_address import ClientAddresses
 from market.api.dependencies import ServiceDep
 from market.api.openapi import problems
 from market.api.problems import Kind, problem
+from market.api.readiness import Wrong
 from market.api.service import Service
 from market.db.migrate import is_current
 from market.db.tables import SyncRow
@@ -39,9 +40,9 @@ def healthz() -> Health:
 
 
 @router.get("/readyz", response_model=Health, responses=problems(503))
-def readyz(service: ServiceDep, request: Request) -> Health | Response:
-    """Whether the chain is reached and followed, the database current, and the storage writable."""
-    wrong = [(name, said) for name, check in CHECKS.items() if (said := check(service)) is not None]
+async def readyz(service: ServiceDep, request: Request) -> Health | Response:
+    """Whether the chain is reached and followed, the database current, and the storage writable, within a second."""
+    wrong = await service.readiness.wrong(lambda: _look(service))
     if wrong:
         names = ", ".join(name for name, _ in wrong)
         return problem(request.scope, NOT_READY, f"not ready: {names}", wrong)
@@ -79,6 +80,10 @@ def lag_or_none(service: Service) -> int | None:
         return blocks_behind(service)
     except ChainError:
         return None
+
+
+def _look(service: Service) -> Wrong:
+    return [(name, said) for name, check in CHECKS.items() if (said := check(service)) is not None]
 
 
 def _chain(service: Service) -> str | None:

@@ -8,20 +8,15 @@ from eth_utils.address import to_checksum_address
 from fastapi import Path, Query
 from pydantic import AfterValidator
 
+from market.parameters import ADDRESS, LARGEST, SAMPLE, AddressPath, JobPath
 from market.protocol.errors import NotFound
+
+__all__ = ["AddressPath", "AddressQuery", "AttemptPath", "AttemptQuery", "JobPath", "JobQuery", "VersionPath", "there"]
 
 T = TypeVar("T")
 
-LARGEST = (1 << 53) - 1
-"""The largest integer that every reader of JSON has."""
-
-ADDRESS = "^0x[0-9a-fA-F]{40}$"
-SAMPLE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
-
-JobPath = Annotated[int, Path(ge=0, le=LARGEST, description="The job's number.", examples=[0])]
 AttemptPath = Annotated[int, Path(ge=0, le=LARGEST, description="The attempt's number.", examples=[0])]
 VersionPath = Annotated[int, Path(ge=0, le=LARGEST, description="Counted from the initial model, 0.", examples=[0])]
-AddressPath = Annotated[str, Path(pattern=ADDRESS, examples=[SAMPLE]), AfterValidator(to_checksum_address)]
 
 JobQuery = Annotated[int | None, Query(ge=0, le=LARGEST, description="Of this job only.")]
 AttemptQuery = Annotated[int | None, Query(ge=0, le=LARGEST, description="Of this attempt only.")]

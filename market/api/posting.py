@@ -19,7 +19,7 @@ from market.api.shapes import FieldProblem, PostingRequest, PreparedPosting, Spe
 from market.posting import CheckedOpening, Opening, Prepared, Unsigned, check_model, check_opening, prepare
 from market.protocol.errors import FedmarketError, InvalidJobSpec, NotAllowed
 from market.protocol.job_spec import parse_spec, spec_problems
-from market.protocol.json_text import MAX_DEPTH, parse_json
+from market.protocol.json_text import MAX_DEPTH, SURROGATE, parse_json
 from market.storage import Cid
 
 JSON = "application/json"
@@ -131,6 +131,8 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} levels deep")
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if isinstance(node, yaml.ScalarNode) and SURROGATE.search(node.value):
+            raise yaml.YAMLError(f"half a character, in {node.value!r:.100}: no answer could say it")
         return node
 
 
@@ -156,7 +158,8 @@ def _parse_yaml(unverified_body: bytes) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ValueError(f"is not YAML: {where}{getattr(error, 'problem', None) or error}"[:300]) from error
-    except (RecursionError, AttributeError, TypeError, OverflowError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        # What the constructors of scalars raise where the text is none of what its tag says.
         raise ValueError("is not YAML that this service reads") from error
 
 

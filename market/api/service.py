@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from market.api.listening import Listeners, Pulse
 from market.api.metrics import Metrics
+from market.api.readiness import Readiness
 from market.api.upload_places import UploadPlaces
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
@@ -40,6 +41,7 @@ class Service:
         pulse: whether there are any that are new.
         model_turns: models of jobs to be opened are read one at a time,
         model_threads: and on a thread of their own.
+        readiness: what was last found of it.
         stopping: set when the service is asked to end: streams close then.
         failures: why it ends by itself, where it does.
         now: the wall clock in whole seconds.
@@ -56,6 +58,7 @@ class Service:
     pulse: Pulse = field(default_factory=Pulse)
     model_turns: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     model_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    readiness: Readiness = field(default_factory=Readiness)
     stopping: threading.Event = field(default_factory=threading.Event)
     failures: list[FedmarketError] = field(default_factory=list)
     now: Callable[[], int] = lambda: int(time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 
 from alembic import command
@@ -38,15 +39,26 @@ def upgrade(engine: Engine) -> None:
 def is_current(engine: Engine) -> bool:
     """Whether the tables are those of this program."""
     with engine.connect() as connection:
-        return _version(connection) == ScriptDirectory.from_config(_configuration(connection)).get_current_head()
+        return _version(connection) == _newest()
 
 
 def _version(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
+def _newest() -> str | None:
+    """This program's version; the modules that say so do not change while it runs."""
+    return ScriptDirectory.from_config(_scripts()).get_current_head()
+
+
 def _configuration(connection: Connection) -> Config:
+    configuration = _scripts()
+    configuration.attributes["connection"] = connection
+    return configuration
+
+
+def _scripts() -> Config:
     configuration = Config()
     configuration.set_main_option("script_location", str(resources.files("market.db") / "migrations"))
-    configuration.attributes["connection"] = connection
     return configuration

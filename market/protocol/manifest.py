@@ -38,11 +38,14 @@ class ParameterManifest:
         """Lay out tensors by sorted name.
 
         Raises:
-            InvalidModel: there is no tensor, one is empty, or the vector would be longer than 2^30.
+            InvalidModel: there is no tensor, one is empty or has a name that cannot be shown, or the vector would be
+                longer than 2^30.
         """
         entries: list[ParameterEntry] = []
         offset = 0
         for name in sorted(shapes):
+            if not name.isprintable():
+                raise InvalidModel(f"manifest: {name!r:.200} has a character that cannot be shown")
             shape = tuple(int(side) for side in shapes[name])
             if any(side < 1 for side in shape):
                 raise InvalidModel(f"parameter {name!r} has shape {shape}: every side must be at least 1")
@@ -92,11 +95,11 @@ class ParameterManifest:
 
 def _parse_entry(number: int, unverified_entry: Any) -> tuple[str, list[int], int]:
     match unverified_entry:
-        case {"name": str(name), "shape": list(shape), "offset": int(offset)} if not isinstance(offset, bool):
+        case {"name": str(name), "shape": list(shape), "offset": int(offset), **others} if not others:
             # Only whole numbers: int() would let 2.7, "3" and true through, and overflow on Infinity.
-            if all(type(side) is int for side in shape):
+            if all(type(number) is int for number in (offset, *shape)):
                 return name, shape, offset
     raise InvalidModel(
         f"manifest: entry {number} is {unverified_entry!r:.200}, expected an object with a name, a list of "
-        "integers as shape, and an integer offset"
+        "integers as shape, an integer offset, and nothing else"
     )

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
-from eth_utils.address import to_checksum_address
-from fastapi import APIRouter, FastAPI, Path, Query
+from fastapi import APIRouter, FastAPI, Query
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import AfterValidator
 from sqlalchemy.orm import Session
 
 from market.chain.events import EVENTS
+from market.parameters import LARGEST, AddressPath, JobPath
 from market.protocol.errors import InvalidInput, NotFound
 from market.queries import aggregators, attempts, evaluations, jobs, models, rounds, trainers
 from market.queries.events import last_event
@@ -46,11 +45,8 @@ PLOTTED = 240
 
 MODELS_SHOWN = 24
 SEATS_SHOWN = 50
-LARGEST = (1 << 53) - 1
 MAX_TEXT = 100
 
-JobPath = Annotated[int, Path(ge=0, le=LARGEST)]
-AddressPath = Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$"), AfterValidator(to_checksum_address)]
 NumberQuery = Annotated[int | None, Query(ge=0, le=LARGEST)]
 PlaceQuery = Annotated[str, Query(max_length=100)]
 

@@ -15,6 +15,7 @@ from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
 from fedmarket.devnet import Devnet
+from market.api.health import blocks_behind
 from market.api.service import Service
 from market.chain.deployment import Deployment
 from market.server import prepare_server
@@ -39,7 +40,7 @@ class Running:
     def wait_until_read(self) -> None:
         """Wait until the rows are those of the latest block."""
         deadline_s = time.monotonic() + SERVING_S
-        while self.client.get("/readyz").status_code != 200:
+        while blocks_behind(self.service) != 0:
             assert time.monotonic() < deadline_s, self.client.get("/readyz").text
             time.sleep(0.02)
 

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from fedmarket.devnet import Devnet, DevnetOptions
+from market import projection
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment
+from market.chain.events import Event, JobOpened, RoundSettled
 from market.chain.job_market import JobMarket
 from market.chain_rows import ChainRows
 from market.db.service_tables import DocumentRow
-from market.db.tables import SyncRow
+from market.db.tables import PROJECTED, EventRow, JobRow, SyncRow
 from market.indexer import Indexer
-from market.protocol.errors import DatabaseInUse, InvalidInput
-from tests.integration.indexed import dump, follow
+from market.job_documents import JobDocuments
+from market.projection import Rows
+from market.protocol.errors import ChainError, DatabaseInUse, InvalidInput
+from market.protocol.job_spec import JobDocument
+from tests.integration.indexed import dump, follow, rows
 from tests.integration.marketplace import ON_ANVIL, Marketplace
 
 pytestmark = [ON_ANVIL, pytest.mark.timeout(300)]
@@ -112,12 +118,8 @@ def test_gaps_are_read_in_windows_smaller_than_they_are(
 
 
 def test_it_stays_behind_by_the_confirmations(place: Marketplace, database: Engine) -> None:
-    indexer = Indexer(database, place.market, confirmations=5)
-    assert indexer.lag() is None
-    position = indexer.catch_up()
-    lag = indexer.lag()
-    assert lag is not None
-    assert (position.number, lag.blocks) == (place.market.chain.block_number() - 5, 5)
+    position = Indexer(database, place.market, confirmations=5).catch_up()
+    assert position.number == place.market.chain.block_number() - 5
 
 
 def test_two_do_not_write_into_one_database(place: Marketplace, database: Engine) -> None:
@@ -169,6 +171,133 @@ def test_documents_are_kept_once_they_are_there_and_agree(place: Marketplace, da
     assert len(dump(database)["jobs"]) == 2
     with database.connect() as connection:
         assert connection.scalars(select(DocumentRow.job)).all() == [first]
+
+
+# ------------------------------------------------------------------ a job that nobody foresaw
+
+
+def copy(place: Marketplace) -> int:
+    """Open one more job with the same document; returns its number."""
+    place.terms = place.prepared.terms(place.devnet.timestamp())
+    receipt = place.send("passer-by", "copy", place.opening_call(place.prepared))
+    [opened] = [event for event in place.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
+    return opened.job
+
+
+def _fails(events: Sequence[Event], rows: Rows) -> Rows:
+    raise KeyError(events[-1].block_number)
+
+
+def _does_not_fit(events: Sequence[Event], rows: Rows) -> Rows:
+    return {**rows, JobRow: [{**rows[JobRow][0], "paid_wei": 1 << 128}]}
+
+
+def _is_incomplete(events: Sequence[Event], rows: Rows) -> Rows:
+    raise ChainError("events are missing")
+
+
+@pytest.mark.parametrize("strange", [_fails, _does_not_fit, _is_incomplete])
+def test_a_job_that_is_not_understood_stays_as_it_was_and_keeps_no_other_out(
+    place: Marketplace,
+    new_engine: Callable[[], Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    strange: Callable[[Sequence[Event], Rows], Rows],
+) -> None:
+    [settled] = place.market.events(place.id, kinds=[RoundSettled])
+    before, engine, again, whole = new_engine(), new_engine(), new_engine(), new_engine()
+    follow(before, place.market, settled.block_number - 1)
+
+    def rows_of(events: Sequence[Event], *more: Any) -> Rows:
+        rows = projection.rows_of(events, *more)
+        return strange(events, rows) if settled in events else rows
+
+    monkeypatch.setattr("market.job_rows.rows_of", rows_of)
+    told: list[str] = []
+    indexer = Indexer(engine, place.market, report=told.append)
+    indexer.catch_up()
+    other = copy(place)
+    indexer.catch_up()
+    understood = [event.block_number for event in place.market.events(place.id, to_block=settled.block_number - 1)]
+    assert [line.partition(",")[0] for line in told] == [f"job 0 is shown as of block {understood[-1]}"]
+    of_job = {table.__tablename__: rows(engine, table, job=0) for table in PROJECTED}
+    assert of_job == {table.__tablename__: rows(before, table, job=0) for table in PROJECTED}
+    assert [row["job"] for row in dump(engine)["jobs"]] == [0, other]
+    assert settled.block_number in [row["block_number"] for row in rows(engine, EventRow, job=0)]
+
+    looks = iter([False, False, True, True, True])
+    Indexer(again, place.market, poll_s=0.01).run(lambda: next(looks))
+    Indexer(again, place.market).catch_up()
+    assert dump(again) == dump(engine)
+    Indexer(again, place.market).reindex()
+    assert dump(again) == dump(engine), "however the chain was read, the rows are the same"
+
+    monkeypatch.undo()
+    place.worker("bob").bond()
+    indexer.catch_up()
+    Indexer(whole, place.market).reindex()
+    assert dump(engine) == dump(whole), "with its next event it is understood"
+
+
+def test_a_job_of_which_nothing_is_understood_is_not_shown(
+    place: Marketplace, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = copy(place)
+
+    def rows_of(events: Sequence[Event], *more: Any) -> Rows:
+        if any(event.job == 0 for event in events):
+            raise IndexError("tuple index out of range")
+        return projection.rows_of(events, *more)
+
+    monkeypatch.setattr("market.job_rows.rows_of", rows_of)
+    told: list[str] = []
+    Indexer(database, place.market, place.store, report=told.append).catch_up()
+    assert told == ["job 0 is not shown, since what came next is not understood: IndexError: tuple index out of range"]
+    assert [row["job"] for row in dump(database)["jobs"]] == [other]
+    monkeypatch.undo()
+    Indexer(database, place.market).reindex()
+    assert [row["job"] for row in dump(database)["jobs"]] == [0, other]
+
+
+def test_a_document_that_no_database_takes_keeps_no_other_out(
+    place: Marketplace, new_engine: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = copy(place)
+    keep, engine = JobDocuments._keep, new_engine()
+
+    def kept(documents: JobDocuments, connection: Connection, row: dict[str, Any]) -> bool:
+        return keep(documents, connection, {**row, "body": "\ud800"} if row["job"] == other else row)
+
+    monkeypatch.setattr(JobDocuments, "_keep", kept)
+    Indexer(engine, place.market, place.store).catch_up()
+    with engine.connect() as connection:
+        assert connection.scalars(select(DocumentRow.job)).all() == [0]
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RecursionError(), ValueError("x")])
+def test_a_document_that_nobody_foresaw_is_not_kept(
+    place: Marketplace, database: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def from_bytes(unverified_data: bytes) -> JobDocument:
+        raise error
+
+    monkeypatch.setattr(JobDocument, "from_bytes", from_bytes)
+    Indexer(database, place.market, place.store).catch_up()
+    assert dump(database)["jobs"]
+    with database.connect() as connection:
+        assert connection.scalars(select(DocumentRow.job)).all() == []
+
+
+@pytest.mark.parametrize("said", ["\ud800", float("nan"), float("inf")])
+def test_a_document_that_cannot_be_told_is_not_kept(
+    place: Marketplace, database: Engine, monkeypatch: pytest.MonkeyPatch, said: object
+) -> None:
+    document, store = place.prepared.document, place.store
+    monkeypatch.setattr(JobDocument, "from_bytes", lambda unverified_data: document)
+    odd = json.dumps({**json.loads(document.to_bytes()), "x": said}).encode()
+    monkeypatch.setattr(store, "read", lambda cid, most: odd)
+    Indexer(database, place.market, store).catch_up()
+    with database.connect() as connection:
+        assert connection.scalars(select(DocumentRow.job)).all() == []
 
 
 def test_reindex_from_the_command_line_gives_the_identical_database(

@@ -210,6 +210,17 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
     "deadline": (lambda fields: fields["spec"]["periods"].update(deadline_s=1), "invalid-terms", "deadline"),
     "no token": (lambda fields: fields["spec"]["money"].update(token="0x" + "11" * 20), "invalid-input", "ERC-20"),
     "dear": (lambda fields: fields["spec"]["money"].update(aggregator_fee=BALANCE_WEI), "invalid-input", "wei"),
+    "odd entry": (lambda fields: fields["manifest"][0].update(x="y"), "invalid-job-spec", "manifest"),
+    "half a character": (
+        lambda fields: fields["spec"]["model"]["arguments"].update(x="\ud800"),
+        "invalid-job-spec",
+        "half a character",
+    ),
+    "no number": (
+        lambda fields: fields["spec"]["model"]["arguments"].update(x=float("nan")),
+        "invalid-job-spec",
+        "NaN",
+    ),
     "long model": (_long_model, "invalid-model", "has 128 bytes, expected 120"),
     "wild model": (_wild_model, "invalid-model", "entry 0"),
 }
@@ -391,6 +402,28 @@ def test_all_that_is_wrong_is_said_at_once(client: MarketClient) -> None:
         b"!!python/object:os.system {}",
         b"!!binary /",
         b"name: !!set {a, b}",
+        b'a: !!int ""',
+        b'a: !!float ""',
+        b'a: !!float "-"',
+        b'a: !!bool "x"',
+        b'a: !!timestamp "x"',
+        b'a: !!null "x"',
+        b"a: !!omap x",
+        b"a: !!pairs [x]",
+        b"a: !!str [x]",
+        b"a: !!map [x]",
+        b'rounds: !!int "_"',
+        b'a: !!int "-"',
+        b'a: !!int "0x"',
+        b'a: !!int "1:x"',
+        b'!!int "": 1',
+        b'!<tag:yaml.org,2002:int> ""',
+        b'a: !<tag:yaml.org,2002:int> ""',
+        b'"\\ud800": 1',
+        b'{"\\ud800": 1}',
+        b'{"name": "\\ud800", "description": "\\udfff"}',
+        b'{"rounds": NaN, "seats": -Infinity, "training": {"epochs": 1e999}}',
+        b"a: .nan\n.inf: -.inf",
         b"name: \xf0\x9f\xa6\x84\x00",
     ],
     ids=lambda body: repr(body[:20]),
@@ -455,11 +488,12 @@ lie("its recipient is")(lambda transaction: {"to": "0x" + "11" * 20})
 lie("its chain is")(lambda transaction: {"chain_id": 1})
 lie("its value is")(lambda transaction: {"value_wei": str(int(transaction.value_wei) + 1)})
 lie("its data is")(lambda transaction: {"data": transaction.data[:-2] + "01"})
-LIES["counts the job's periods from"] = (
-    lambda answer: answer.model_copy(update={"posted_s": answer.posted_s + 100_000}),
-    "counts the job's periods from",
-)
-LIES["its data is 0x"] = (lambda answer: answer.model_copy(update={"posted_s": answer.posted_s + 1}), "its data is")
+for late_s in (-100_000, -1, 61, 300):
+    LIES[f"counts from {late_s} s before"] = (
+        lambda answer, late_s=late_s: answer.model_copy(update={"posted_s": answer.posted_s - late_s}),  # type: ignore[misc]
+        "counts the job's periods from",
+    )
+LIES["its data is 0x"] = (lambda answer: answer.model_copy(update={"posted_s": answer.posted_s - 1}), "its data is")
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -473,6 +507,38 @@ def test_nothing_is_signed_for_a_service_that_prepares_another_transaction(
 
     refuses(result, 1, words, name)
     assert transactions(devnet, terminal.address("owner")) == 0
+
+
+@pytest.mark.parametrize(("enrol_s", "allowed_s"), [(1000, 60), (100, 10)])
+@pytest.mark.parametrize("more_s", [-5, 1])
+def test_service_may_be_late_by_a_small_part_of_the_enrolment(
+    terminal: Terminal,
+    served_terminal: str,
+    deployed: JobMarket,
+    devnet: Devnet,
+    monkeypatch: pytest.MonkeyPatch,
+    enrol_s: int,
+    allowed_s: int,
+    more_s: int,
+) -> None:
+    job = terminal.folder / "job.yaml"
+    job.write_text(job.read_text("utf-8").replace("enrol_s: 1000", f"enrol_s: {enrol_s}"), "utf-8")
+    honest = MarketClient.prepare_job
+
+    def prepare_job(client: MarketClient, asked: PostingRequest) -> PreparedPosting:
+        answer = honest(client, asked)
+        devnet.advance_to(answer.posted_s + allowed_s + more_s)
+        return answer
+
+    monkeypatch.setattr(MarketClient, "prepare_job", prepare_job)
+    result = terminal.run("job", "post", job, "--market", served_terminal, who="owner")
+
+    if more_s > 0:
+        refuses(result, 1, f"expected at most {allowed_s} s before that", "late")
+        assert transactions(devnet, terminal.address("owner")) == 0
+    else:
+        assert "Job 0" in result.stdout
+        assert len(deployed.events(kinds=[JobOpened])) == 1
 
 
 @pytest.mark.parametrize(

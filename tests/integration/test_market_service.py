@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ import pytest
 
 from fedmarket.devnet import REPOSITORY, Devnet
 from market.api.limits import JSON_LIMIT_BYTES
+from market.api.readiness import KEPT_S
 from market.chain.deployment import Deployment
 from market.server import JsonLines, TextLines, prepare_server
 from market.storage import content_cid
@@ -198,12 +200,37 @@ def test_service_that_is_not_ready_says_what_is_not(running: Running, devnet: De
     store = running.settings.store
     moved = store.rename(store.with_name("moved"))
     store.write_text("in its place")
+    time.sleep(KEPT_S)
     answer = running.client.get("/readyz")
     problem(answer, 503, "not-ready")
     assert [error["field"] for error in answer.json()["errors"]] == ["storage"]
     store.unlink()
     moved.rename(store)
+    time.sleep(KEPT_S)
     assert running.client.get("/readyz").status_code == 200
+
+
+def test_many_who_ask_whether_it_is_ready_are_answered_from_one_look(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_ready(running)
+    looks: list[float] = []
+
+    def hangs() -> None:
+        looks.append(time.monotonic())
+        time.sleep(2)
+
+    monkeypatch.setattr(running.service.store, "check_writable", hangs)
+    time.sleep(KEPT_S)
+    with ThreadPoolExecutor(60) as clients:
+        asked = [clients.submit(httpx.get, f"{running.url}/readyz", timeout=20, trust_env=False) for _ in range(60)]
+        wait_until(lambda: bool(looks), "the look")
+        begun_s = time.monotonic()
+        # It is more than the threads that there are: none of them may wait for the one that hangs.
+        assert running.client.get("/api/v1/jobs").status_code == 200
+        assert time.monotonic() - begun_s < 1
+        assert {answer.result().status_code for answer in asked} == {200}
+    assert len(looks) == 1
 
 
 def test_service_without_its_chain_lives_and_is_not_ready(
@@ -212,6 +239,7 @@ def test_service_without_its_chain_lives_and_is_not_ready(
     with passing_on(devnet) as (url, cut), serving(settings_for(tmp_path, devnet, deployment, rpc_url=url)) as running:
         wait_ready(running)
         cut()
+        time.sleep(KEPT_S)
         assert running.client.get("/healthz").status_code == 200
         answer = running.client.get("/readyz")
         problem(answer, 503, "not-ready")

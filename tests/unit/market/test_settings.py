@@ -16,6 +16,7 @@ SAFE: dict[str, Any] = {
     "database_url": "postgresql://market@db/market",
     "public_url": "https://market.example",
     "cors_origins": "https://page.example",
+    "trusted_proxies": "10.0.0.1",
 }
 
 
@@ -60,6 +61,9 @@ def test_variables_are_read_and_options_go_before_them(monkeypatch: pytest.Monke
         ("CORS_ORIGINS", "https://ok.example,null"),
         ("TRUSTED_PROXIES", "proxy"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "10.0.0.1,::/0"),
+        ("TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
         ("UPLOAD_LIMIT_BYTES", "0"),
         ("READS_A_MINUTE", "-1"),
         ("SESSION_S", "99999999"),
@@ -82,9 +86,9 @@ def test_wrong_value_is_refused_by_its_variables_name(
         ({"database_url": "sqlite:///market.db"}, "DATABASE_URL"),
         ({"public_url": None}, "PUBLIC_URL"),
         ({"public_url": "http://market.example"}, "PUBLIC_URL"),
-        ({"host": "0.0.0.0"}, "TRUSTED_PROXIES"),
-        ({"host": "::"}, "TRUSTED_PROXIES"),
-        ({"host": "192.0.2.1"}, "TRUSTED_PROXIES"),
+        ({"trusted_proxies": None}, "TRUSTED_PROXIES"),
+        ({"host": "::1", "trusted_proxies": None}, "TRUSTED_PROXIES"),
+        ({"host": "0.0.0.0", "trusted_proxies": None}, "TRUSTED_PROXIES"),
         ({"cors_origins": "*"}, "CORS_ORIGINS"),
     ],
 )
@@ -98,8 +102,9 @@ def test_what_is_not_safe_off_development_chains_is_refused(changes: dict[str, A
     assert "\n" not in str(error.value)
 
 
-def test_every_address_is_safe_behind_proxies() -> None:
-    load_settings(**SAFE, host="0.0.0.0", trusted_proxies="10.0.0.1").check(is_development_chain=False)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "127.0.0.1"])
+def test_every_address_is_safe_behind_proxies(host: str) -> None:
+    load_settings(**SAFE, host=host).check(is_development_chain=False)
 
 
 def test_databases_password_is_not_shown() -> None:

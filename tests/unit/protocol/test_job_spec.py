@@ -214,6 +214,40 @@ def test_a_document_with_a_forged_manifest_is_refused(spec: JobSpec) -> None:
         JobDocument.from_bytes(forged)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"offset":0', '"offset":0,"x":"\\ud800"'),
+        ('"offset":0', '"offset":0,"x":"plain"'),
+        ('"name":"weight"', '"name":"\\ud800"'),
+        ('"name":"weight"', '"name":"a\\u202eb"'),
+        ('"arguments":{}', '"arguments":{"x":"\\ud800"}'),
+        ('"arguments":{}', '"arguments":{"\\udfff":[]}'),
+        ('"arguments":{}', '"arguments":{"x":NaN}'),
+        ('"arguments":{}', '"arguments":{"x":[-Infinity]}'),
+        ('"arguments":{}', '"arguments":{"x":1e999}'),
+    ],
+)
+def test_a_document_that_nobody_could_repeat_is_refused(spec: JobSpec, old: str, new: str) -> None:
+    plain = spec.model_copy(update={"model": spec.model.model_copy(update={"arguments": {}})})
+    manifest = ParameterManifest.from_shapes({"weight": [2]}).to_json()
+    written = JobDocument(spec=plain, manifest=manifest, initial_model="bafkqaaa").to_bytes().decode()
+    JobDocument.from_bytes(written.encode())
+    assert old in written
+    with pytest.raises(InvalidJobSpec) as error:
+        JobDocument.from_bytes(written.replace(old, new).encode())
+    str(error.value).encode()
+
+
+def test_a_document_may_have_pairs_of_surrogates_for_one_character(spec: JobSpec) -> None:
+    manifest = ParameterManifest.from_shapes({"weight": [2]}).to_json()
+    document = JobDocument(
+        spec=spec.model_copy(update={"description": "🦄"}), manifest=manifest, initial_model="bafkqaaa"
+    )
+    assert b"\\ud83e\\udd84" in document.to_bytes()
+    assert JobDocument.from_bytes(document.to_bytes()) == document
+
+
 def test_a_document_beyond_one_block_is_refused(spec: JobSpec) -> None:
     manifest = ParameterManifest.from_shapes({f"layer{index:05}": [1] for index in range(8_000)})
     with pytest.raises(InvalidJobSpec, match=str(MAX_SPEC_BYTES)):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from market.protocol.errors import InvalidModel
 from market.protocol.manifest import MAX_DIMENSION, ParameterManifest
 
-shapes = st.dictionaries(st.text(min_size=1), st.lists(st.integers(1, 9), max_size=4), min_size=1, max_size=8)
+names = st.text(min_size=1).filter(str.isprintable)
+shapes = st.dictionaries(names, st.lists(st.integers(1, 9), max_size=4), min_size=1, max_size=8)
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -75,6 +76,11 @@ def test_the_longest_vector_is_accepted_and_one_more_is_not() -> None:
         [None],
         ["weight"],
         [entry(name=3)],
+        [entry(name="\ud800")],
+        [entry(name="a\nb")],
+        [entry(name="a\0")],
+        [entry(x=1)],
+        [entry(x="\ud800")],
         [entry(shape="23")],
         [entry(shape=[2.5])],
         [entry(shape=["3"])],
