@@ -8,7 +8,8 @@ from market import views
 from market.api.dependencies import SessionDep
 from market.api.openapi import problems
 from market.api.pagination import PageDep, page_of
-from market.api.parameters import AddressPath, there
+from market.api.parameters import there
+from market.parameters import AddressPath
 from market.queries import aggregators
 from market.views import Page
 

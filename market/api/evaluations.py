@@ -6,9 +6,10 @@ from fastapi import APIRouter
 
 from market.api.dependencies import JSON_BODY, AccountDep, ServiceDep, SessionDep, WriteSessionDep
 from market.api.openapi import problems
-from market.api.parameters import JobPath, VersionPath, there
+from market.api.parameters import VersionPath, there
 from market.api.shapes import Measured
 from market.db.service_tables import EvaluationRow
+from market.parameters import JobPath
 from market.protocol.errors import NotAllowed
 from market.queries import evaluations
 from market.views import Evaluation

@@ -10,8 +10,9 @@ from market import views
 from market.api.dependencies import SessionDep
 from market.api.openapi import problems
 from market.api.pagination import PageDep, page_of
-from market.api.parameters import AddressQuery, AttemptPath, AttemptQuery, JobPath, TextQuery, VersionPath, there
+from market.api.parameters import AddressQuery, AttemptPath, AttemptQuery, TextQuery, VersionPath, there
 from market.movements import Flow
+from market.parameters import JobPath
 from market.protocol.errors import NotFound
 from market.queries import attempts, jobs, models, money, trainers
 from market.queries.jobs import JobFilter, JobOrder, JobState

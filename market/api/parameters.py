@@ -8,10 +8,8 @@ from eth_utils.address import to_checksum_address
 from fastapi import Path, Query
 from pydantic import AfterValidator
 
-from market.parameters import ADDRESS, LARGEST, SAMPLE, AddressPath, JobPath
+from market.parameters import ADDRESS, LARGEST, SAMPLE
 from market.protocol.errors import NotFound
-
-__all__ = ["AddressPath", "AddressQuery", "AttemptPath", "AttemptQuery", "JobPath", "JobQuery", "VersionPath", "there"]
 
 T = TypeVar("T")
 
