@@ -129,9 +129,10 @@ contract FileReceiptsTest is ReceiptFixture {
         );
         bytes32 kind =
             keccak256("Receipt(uint256 job,uint256 round,uint256 attempt,uint64 seats,bytes32 seals,uint40 heldUntil)");
-        bytes32 message = keccak256(abi.encode(kind, job, 1, 2, 5, bytes32("seals"), 9));
+        bytes32 seals = "seals";
+        bytes32 message = keccak256(abi.encode(kind, job, 1, 2, 5, seals, 9));
         vm.assertEq(
-            market.receiptDigest(job, 1, 2, 5, "seals", 9), keccak256(abi.encodePacked(hex"1901", domain, message))
+            market.receiptDigest(job, 1, 2, 5, seals, 9), keccak256(abi.encodePacked(hex"1901", domain, message))
         );
     }
 

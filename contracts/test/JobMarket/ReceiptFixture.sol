@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {JobId, JobState} from "../../src/interfaces/JobTypes.sol";
+import {JobState} from "../../src/interfaces/JobTypes.sol";
 import {SeatMask} from "../../src/libraries/SeatMask.sol";
 import {DisputeFixture} from "./DisputeFixture.sol";
 
@@ -53,7 +53,7 @@ abstract contract ReceiptFixture is DisputeFixture {
     }
 
     function _empty(uint256 count) internal pure returns (Filed memory) {
-        return Filed(new uint64[](count), new uint40[](count), new bytes[](count));
+        return Filed({seats: new uint64[](count), heldUntil: new uint40[](count), signatures: new bytes[](count)});
     }
 
     /// @dev Puts one attestor's receipt at a place.
