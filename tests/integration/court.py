@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from aggregator.audit import audit_job
 from fedmarket.attestor import AttestorSession
 from fedmarket.exam_grader import ModelGrader
+from market.chain.attestation import HeldReceipt
 from market.chain.records import Fact
+from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 from tests.integration.hand_made_exams import HandExamined
@@ -79,6 +81,21 @@ def dispute(place: Marketplace, name: str, fact: Fact, attempt: int) -> None:
         pays, undo = b"", None
     call = job.market.dispute(job.id, job.terms, attempt, fact, pays, undo)
     place.send(name, f"dispute {attempt} {fact}", call)
+
+
+def receipt(place: Marketplace, seats: Iterable[Seat]) -> HeldReceipt:
+    """What an attestor signs that keeps these seats' updates until the running attempt is over."""
+    state = place.state
+    until_s = place.terms.schedule(state.attempt_start_s).settle_end_s
+    return place.market.receipt(place.id, state.round, state.attempt, seats, until_s)
+
+
+def file_receipts(place: Marketplace, seats: Iterable[Seat], by: Sequence[str] = ATTESTORS[:2]) -> None:
+    """File receipts of these attestors, each for these seats, as a passer-by."""
+    held = receipt(place, seats)
+    signed = [(held, held.sign(place.actor(name).account)) for name in by]
+    call = place.market.file_receipts(place.id, held.attempt, signed)
+    place.send("passer-by", f"receipts {held.attempt} {held.seats} {' '.join(by)}", call)
 
 
 def settle_with(place: Marketplace, change: Callable[[Any], Any]) -> None:
