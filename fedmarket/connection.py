@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from eth_account.signers.local import LocalAccount
 
+from fedmarket.own_store import SourceOptions, open_store
 from market.chain import keystore
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
@@ -23,7 +24,7 @@ from market.protocol.errors import InvalidInput, InvalidKeystore
 from market.protocol.identifiers import JobId
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
-from market.storage import EmbeddedStore
+from market.storage import SourcedStore
 
 if TYPE_CHECKING:
     from zk.srs import Srs
@@ -49,6 +50,7 @@ class NetworkOptions:
         chain_id: which chain is expected, in addition to the deployment's own.
         store: the content store's folder.
         srs: folder of SRS files.
+        sources: who else has contents.
     """
 
     rpc_url: str = DEFAULT_RPC
@@ -56,6 +58,7 @@ class NetworkOptions:
     chain_id: int | None = None
     store: Path = DEFAULT_STORE
     srs: Path = DEFAULT_SRS
+    sources: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Network:
     chain: Chain
     deployment: Deployment
     market: JobMarket
-    store: EmbeddedStore
+    store: SourcedStore
     srs_folder: Path
 
     @property
@@ -93,7 +96,7 @@ class Network:
         """Connect to the node and recognise the contracts.
 
         Raises:
-            InvalidInput: the deployment file is missing or is none.
+            InvalidInput: the deployment file is missing or is none, or a source's address.
             ChainUnreachable: no node answers.
             WrongChain: it serves another chain than the one expected.
             ChainError: the contracts are not there, or are others.
@@ -101,7 +104,12 @@ class Network:
         deployment = _deployment(options.deployment)
         expected = deployment.chain_id if options.chain_id is None else options.chain_id
         chain = Chain.connect(options.rpc_url, expected)
-        return cls(chain, deployment, deployment.connect(chain), EmbeddedStore(options.store), options.srs)
+        store = open_store(options.store, options.sources)
+        return cls(chain, deployment, deployment.connect(chain), store, options.srs)
+
+    def patient(self) -> Network:
+        """The same for who looks once, and waits for contents for as long as they take to arrive."""
+        return replace(self, store=self.store.patient())
 
     def job(self, number: int, cache: Path) -> PublishedJob:
         """One job, with its document from storage; fetched vectors are kept in `cache`."""
