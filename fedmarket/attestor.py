@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from fedmarket.disputed_facts import FactFinder, Finding
-from fedmarket.receipts import UNSEEN, Receipt, Receipts
+from fedmarket.sightings import UNSEEN, Sighting, Sightings
 from market.chain.attestation import Question
 from market.chain.records import Dispute, Fact, JobState
 from market.chain.transactions import TransactionSender
@@ -43,7 +43,7 @@ NO_WORD = bytes(32)
 class AttestorSession:
     """One attestor's part in one job.
 
-    What it answers follows from chain, storage and its receipts: stopped and started again, it answers the same. It
+    What it answers follows from chain, storage and its sightings: stopped and started again, it answers the same. It
     answers a dispute once, and where it cannot tell, not at all.
     """
 
@@ -62,7 +62,7 @@ class AttestorSession:
         Args:
             job: the job.
             sender: the attestor's account.
-            work_folder: where receipts are kept.
+            work_folder: where what it saw is kept.
             srs: the job's.
             report: is told what happens, a line at a time.
             poll_s: how often the chain is asked.
@@ -77,7 +77,7 @@ class AttestorSession:
         self.job, self.sender, self.report, self.poll_s = job, sender, report, poll_s
         self._place = job.terms.disputes.attestors.index(sender.address)
         folder = work_folder / f"chain-{job.market.chain.chain_id}-{job.market.address.lower()}" / f"job-{job.id}"
-        self._receipts, self._facts = Receipts(folder / "receipts"), FactFinder(job, srs, folder / "facts")
+        self._sightings, self._facts = Sightings(folder / "sightings"), FactFinder(job, srs, folder / "facts")
         self._srs = srs
         self._model: Digest | None = None
         self._held: tuple[int, int, bool] | None = None
@@ -121,11 +121,11 @@ class AttestorSession:
             return
         # Read before anything is looked for: what is missing then was missing at this moment or later.
         now_s, attempt = self.job.market.chain.timestamp(), self.job.history().attempt(state.attempt)
-        before, contents = self._receipts.of(attempt.number), self._contents(attempt)
+        before, contents = self._sightings.of(attempt.number), self._contents(attempt)
         looked = {it: self._look(before.get(it, UNSEEN), take, now_s, phase) for it, take in contents.items()}
         if before | looked != before:
-            self._receipts.keep(attempt.number, before | looked)
-        if all(receipt.came_s is not None for receipt in looked.values()) and _sign_of(attempt) == sign:
+            self._sightings.keep(attempt.number, before | looked)
+        if all(sighting.came_s is not None for sighting in looked.values()) and _sign_of(attempt) == sign:
             self._held = sign
 
     def _revealed_and_opened(self, state: JobState, phase: Phase) -> tuple[int, int, bool]:
@@ -144,15 +144,15 @@ class AttestorSession:
             found.setdefault(content, partial(self._take_exam, content, reason))
         return found
 
-    def _look(self, receipt: Receipt, take: Callable[[], bool], now_s: int, phase: Phase) -> Receipt:
+    def _look(self, sighting: Sighting, take: Callable[[], bool], now_s: int, phase: Phase) -> Sighting:
         """Look for a content that has not come yet."""
-        if receipt.came_s is not None:
-            return receipt
+        if sighting.came_s is not None:
+            return sighting
         if take():
             # Read afterwards: it was there at this moment.
-            return replace(receipt, came_s=self.job.market.chain.timestamp())
-        missed = phase is Phase.SETTLE and receipt.missing_s is None
-        return replace(receipt, missing_s=now_s) if missed else receipt
+            return replace(sighting, came_s=self.job.market.chain.timestamp())
+        missed = phase is Phase.SETTLE and sighting.missing_s is None
+        return replace(sighting, missing_s=now_s) if missed else sighting
 
     def _take_update(self, content: Digest, reason: str) -> bool:
         """Fetch and pin an update; whether it is here now, sound or not."""
@@ -228,8 +228,8 @@ class AttestorSession:
         named = attempt.reveals.get(dispute.seat) if dispute.fact is Fact.EXCLUSION else attempt.exam_opened
         if named is None:
             return None
-        receipt = self._receipts.of(attempt.number).get(named.content, UNSEEN)
-        return receipt.in_time(self.job.terms.schedule(attempt.starts_at_s).exam_end_s)
+        sighting = self._sightings.of(attempt.number).get(named.content, UNSEEN)
+        return sighting.in_time(self.job.terms.schedule(attempt.starts_at_s).exam_end_s)
 
     def _tell_once(self, line: str) -> None:
         if line != self._told:
