@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from eth_account.signers.local import LocalAccount
 
+from market.announced import AnnouncedBlocks, JobDirectory
 from market.chain import keystore
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
@@ -24,6 +25,7 @@ from market.protocol.identifiers import JobId
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
 from market.storage import EmbeddedStore
+from market.storage.sourced_store import SourcedStore
 
 if TYPE_CHECKING:
     from zk.srs import Srs
@@ -103,9 +105,23 @@ class Network:
         chain = Chain.connect(options.rpc_url, expected)
         return cls(chain, deployment, deployment.connect(chain), EmbeddedStore(options.store), options.srs)
 
-    def job(self, number: int, cache: Path) -> PublishedJob:
-        """One job, with its document from storage; fetched vectors are kept in `cache`."""
-        return PublishedJob(self.market, self.store, JobId(number), cache)
+    @property
+    def own_store(self) -> EmbeddedStore:
+        """What is on this machine's disk, alone."""
+        return self.store.local if isinstance(self.store, SourcedStore) else self.store
+
+    def people(self, number: int, without: str | None = None) -> JobDirectory:
+        """Those who have a part in a job, as far as they announced something; one of them, who asks, left out."""
+        return JobDirectory(self.market, self.directory, JobId(number), without)
+
+    def job(self, number: int, cache: Path, asked_by: str | None = None) -> PublishedJob:
+        """One job, with its document from storage; fetched vectors are kept in `cache`.
+
+        Its contents come from the store and its sources, and then from whatever endpoints are announced for it.
+        """
+        announced = AnnouncedBlocks(self.people(number, asked_by))
+        store = self.store if isinstance(self.store, SourcedStore) else SourcedStore(self.store)
+        return PublishedJob(self.market, store.with_sources([announced]), JobId(number), cache)
 
     def srs(self, dimension: int, chunks: int | None) -> Srs:
         """The powers of tau for vectors of this length.
@@ -176,7 +192,11 @@ class Actor:
 
     def job(self, number: int) -> PublishedJob:
         """One job, with its document from storage."""
-        return self.network.job(number, self.work / "cache")
+        return self.network.job(number, self.work / "cache", self.address)
+
+    def people(self, number: int) -> JobDirectory:
+        """Those who have a part in a job beside this account, as far as they announced something."""
+        return self.network.people(number, self.address)
 
     def allow_deposit(self, token: str, amount_wei: int) -> None:
         """Let the marketplace take this much of a token; the chain's native coin needs no leave."""
