@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from eth_account.signers.local import LocalAccount
 
+from fedmarket.own_store import SourceOptions, open_store
 from market.announced import AnnouncedBlocks, JobDirectory
 from market.chain import keystore
 from market.chain.connection import Chain
@@ -24,8 +25,7 @@ from market.protocol.errors import InvalidInput, InvalidKeystore
 from market.protocol.identifiers import JobId
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
-from market.storage import EmbeddedStore
-from market.storage.sourced_store import SourcedStore
+from market.storage import EmbeddedStore, SourcedStore
 
 if TYPE_CHECKING:
     from zk.srs import Srs
@@ -51,6 +51,7 @@ class NetworkOptions:
         chain_id: which chain is expected, in addition to the deployment's own.
         store: the content store's folder.
         srs: folder of SRS files.
+        sources: who else has contents.
     """
 
     rpc_url: str = DEFAULT_RPC
@@ -58,6 +59,7 @@ class NetworkOptions:
     chain_id: int | None = None
     store: Path = DEFAULT_STORE
     srs: Path = DEFAULT_SRS
+    sources: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Network:
     chain: Chain
     deployment: Deployment
     market: JobMarket
-    store: EmbeddedStore
+    store: SourcedStore
     srs_folder: Path
 
     @property
@@ -95,7 +97,7 @@ class Network:
         """Connect to the node and recognise the contracts.
 
         Raises:
-            InvalidInput: the deployment file is missing or is none.
+            InvalidInput: the deployment file is missing or is none, or a source's address.
             ChainUnreachable: no node answers.
             WrongChain: it serves another chain than the one expected.
             ChainError: the contracts are not there, or are others.
@@ -103,12 +105,13 @@ class Network:
         deployment = _deployment(options.deployment)
         expected = deployment.chain_id if options.chain_id is None else options.chain_id
         chain = Chain.connect(options.rpc_url, expected)
-        return cls(chain, deployment, deployment.connect(chain), EmbeddedStore(options.store), options.srs)
+        store = open_store(options.store, options.sources)
+        return cls(chain, deployment, deployment.connect(chain), store, options.srs)
 
     @property
     def own_store(self) -> EmbeddedStore:
         """What is on this machine's disk, alone."""
-        return self.store.local if isinstance(self.store, SourcedStore) else self.store
+        return self.store.local
 
     def people(self, number: int, without: str | None = None) -> JobDirectory:
         """Those who have a part in a job, as far as they announced something; one of them, who asks, left out."""
@@ -119,9 +122,8 @@ class Network:
 
         Its contents come from the store and its sources, and then from whatever endpoints are announced for it.
         """
-        announced = AnnouncedBlocks(self.people(number, asked_by))
-        store = self.store if isinstance(self.store, SourcedStore) else SourcedStore(self.store)
-        return PublishedJob(self.market, store.with_sources([announced]), JobId(number), cache)
+        store = self.store.with_sources([AnnouncedBlocks(self.people(number, asked_by))])
+        return PublishedJob(self.market, store, JobId(number), cache)
 
     def srs(self, dimension: int, chunks: int | None) -> Srs:
         """The powers of tau for vectors of this length.

@@ -118,7 +118,7 @@ def test_nothing_that_was_shown_stays_with_the_attestors(court: Court) -> None:
     watch(court)
     court.settle_otherwise(without=Seat(3), reason=ExclusionReason.UNREADABLE)
     show(court, CONTESTED)
-    opening, update = court.opening(CONTESTED), court.stored(CONTESTED, 0)
+    opening, update = court.opening(CONTESTED, 0), court.stored(CONTESTED, 0)
     bound_to = court.view(CONTESTED).update_seal(
         court.market.seal_context(court.id, 0, 0), court.actor(CONTESTED).address, opening.commitment
     )
