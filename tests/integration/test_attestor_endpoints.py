@@ -14,7 +14,7 @@ from market.announced import AnnouncedBlocks, announce
 from market.chain.job_market import JobMarket
 from market.storage import EmbeddedStore, SourcedStore
 from market.storage.block_server import BlockServer
-from tests.integration.court import ATTESTORS, Court, attestor, file_receipts, serving, watch
+from tests.integration.court import ATTESTORS, Court, attestor, have_filed, serving, watch
 from tests.integration.marketplace import ON_ANVIL, SEALING_KEY
 from tests.unit.storage.hostile_servers import answering, behaving, dripping, endless
 
@@ -56,7 +56,7 @@ def test_a_round_settles_with_what_attestors_serve_once_its_trainers_are_gone(co
     for name in ATTESTORS:
         assert "attempt 0: holds what seats 0, 1, 2, 3 revealed" in court.told[name]
     with serving(court, "attestor 1", "attestor 2"):
-        assert file_receipts(court, "trainer 0") == [True]
+        assert have_filed(court, "trainer 0") == [True]
         move_out(court, "alice")
         assert court.settle()
     assert court.attempt(0).exclusions == {}
