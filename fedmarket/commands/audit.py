@@ -48,7 +48,7 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        report = audit_job(network.market, network.store.patient(), job, srs, Path(cache), grader=grader, progress=show)
+        report = audit_job(network.market, network.patient().store, job, srs, Path(cache), grader=grader, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:

@@ -36,6 +36,7 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         market = SimpleNamespace(terms=lambda job: terms)
         network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
+        network.patient = lambda: network
         monkeypatch.setattr(Network, "connect", lambda options: network)
         return CliRunner().invoke(main, ["audit", "3", *arguments])
 
