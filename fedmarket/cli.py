@@ -38,7 +38,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "owner": LazyCommand("fedmarket.commands.owner", "owner", "Set a job's exams (project owners)."),
     "trainer": LazyCommand("fedmarket.commands.trainer", "trainer", "Enrol, train and claim (trainers)."),
     "aggregator": LazyCommand("fedmarket.commands.aggregator", "aggregator", "Settle rounds (aggregators)."),
-    "attestor": LazyCommand("fedmarket.commands.attestor", "attestor", "Answer disputes of fact (attestors)."),
+    "attestor": LazyCommand(
+        "fedmarket.commands.attestor", "attestor", "Keep updates, sign receipts, answer disputes of fact (attestors)."
+    ),
     "dispute": LazyCommand("fedmarket.commands.dispute", "dispute", "Dispute what no proof shows (trainers, owners)."),
     "model": LazyCommand("fedmarket.commands.model", "model", "Check and measure models (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from eth_account.signers.local import LocalAccount
 
 from fedmarket.own_store import SourceOptions, open_store
+from market.announced import AnnouncedBlocks, JobDirectory
 from market.chain import keystore
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
@@ -24,7 +25,7 @@ from market.protocol.errors import InvalidInput, InvalidKeystore
 from market.protocol.identifiers import JobId
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
-from market.storage import SourcedStore
+from market.storage import EmbeddedStore, SourcedStore
 
 if TYPE_CHECKING:
     from zk.srs import Srs
@@ -111,9 +112,22 @@ class Network:
         """The same for who looks once, and waits for contents for as long as they take to arrive."""
         return replace(self, store=self.store.patient())
 
-    def job(self, number: int, cache: Path) -> PublishedJob:
-        """One job, with its document from storage; fetched vectors are kept in `cache`."""
-        return PublishedJob(self.market, self.store, JobId(number), cache)
+    @property
+    def own_store(self) -> EmbeddedStore:
+        """What is on this machine's disk, alone."""
+        return self.store.local
+
+    def people(self, number: int, without: str | None = None) -> JobDirectory:
+        """Those who have a part in a job, as far as they announced something; one of them, who asks, left out."""
+        return JobDirectory(self.market, self.directory, JobId(number), without)
+
+    def job(self, number: int, cache: Path, asked_by: str | None = None) -> PublishedJob:
+        """One job, with its document from storage; fetched vectors are kept in `cache`.
+
+        Its contents come from the store and its sources, and then from whatever endpoints are announced for it.
+        """
+        store = self.store.with_sources([AnnouncedBlocks(self.people(number, asked_by))])
+        return PublishedJob(self.market, store, JobId(number), cache)
 
     def srs(self, dimension: int, chunks: int | None) -> Srs:
         """The powers of tau for vectors of this length.
@@ -184,7 +198,11 @@ class Actor:
 
     def job(self, number: int) -> PublishedJob:
         """One job, with its document from storage."""
-        return self.network.job(number, self.work / "cache")
+        return self.network.job(number, self.work / "cache", self.address)
+
+    def people(self, number: int) -> JobDirectory:
+        """Those who have a part in a job beside this account, as far as they announced something."""
+        return self.network.people(number, self.address)
 
     def allow_deposit(self, token: str, amount_wei: int) -> None:
         """Let the marketplace take this much of a token; the chain's native coin needs no leave."""

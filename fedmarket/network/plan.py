@@ -83,7 +83,7 @@ class NetworkPlan:
         owner = self._owner(self.spec, [role.name for role in made])
         watching = [self._acting(AGGREGATOR, ("aggregator", "run", str(JOB)))]
         if self._attests(self.spec):
-            watching.append(self._acting(ATTESTOR, ("attestor", "run", str(JOB))))
+            watching.append(self._acting(ATTESTOR, ("attestor", "run", str(JOB), "--serve", "127.0.0.1:0")))
         if self.data is None or self._samples(TEST).exists():
             watching.append(self._evaluator())
         return [*base, *made, owner, *watching, *map(self._trainer, range(self.trainers))]

@@ -12,6 +12,7 @@ FedmarketError
 ├── InvalidGram                 a matrix that no integer vectors can have
 ├── InvalidExam                 a slice, a book or a reference that is malformed, or not what was committed to
 ├── InvalidSealingKey           a public key that nothing can be sealed to
+├── InvalidReceipt              an attestor's receipt that is malformed, not its own, or of another place
 ├── CannotUnseal                sealed content that was altered, or is for another key, place or purpose
 ├── StorageError
 │   ├── InvalidCid              not a CID that we read (CIDv1 or v0, sha2-256)
@@ -97,6 +98,10 @@ class InvalidExam(FedmarketError):
 
 class InvalidSealingKey(FedmarketError):
     """A public key that nothing can be sealed to: of another length, or of low order."""
+
+
+class InvalidReceipt(FedmarketError):
+    """An attestor's receipt that is malformed, was signed by somebody else, or is not of the place it was asked for."""
 
 
 class CannotUnseal(FedmarketError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,18 @@ def map_vector_file(
         refusal: the file cannot be read, or is not exactly ``dimension`` entries and ``tail_bytes`` long.
     """
     try:
-        _check_length(str(path), path.stat().st_size, dtype, dimension, refusal, tail_bytes)
+        check_vector_file(path, dtype, dimension, refusal, tail_bytes)
         return np.memmap(path, dtype=dtype, mode="r", shape=(dimension,))
+    except OSError as error:
+        raise refusal(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def check_vector_file(
+    path: Path, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
+) -> None:
+    """Check that a vector file's length is exactly right. Raises as `map_vector_file`."""
+    try:
+        _check_length(str(path), path.stat().st_size, dtype, dimension, refusal, tail_bytes)
     except OSError as error:
         raise refusal(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -77,7 +88,7 @@ def read_tail(path: Path, tail_bytes: int, refusal: type[FedmarketError]) -> byt
 
 
 def view_vector_bytes(
-    unverified_data: bytes, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
+    unverified_data: bytes | mmap, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
 ) -> NDArray[Any]:
     """View bytes as a vector without copying, after checking that their length is exactly right.
 

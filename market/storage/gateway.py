@@ -27,18 +27,19 @@ BODY_S = 20.0
 class GatewayBlocks:
     """A `BlockSource` at an HTTP address. Nothing that it sends is believed before its hash is the CID's."""
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, public_only: bool = False) -> None:
         """Nothing is asked yet.
 
         Args:
             url: blocks are at `{url}/ipfs/{cid}?format=raw`.
             timeout_s: how long one block may take to begin to come, with every try for it.
+            public_only: whether to go to the public internet alone: a stranger named the address.
 
         Raises:
             InvalidInput: the address is none.
         """
         self.name = url
-        self._http = PunctualHttp(url, url, {"Accept": RAW_BLOCK})
+        self._http = PunctualHttp(url, url, {"Accept": RAW_BLOCK}, public_only=public_only)
         self._timeout_s = timeout_s
 
     def get_block(self, cid: Cid) -> bytes:

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 
 from market.protocol.errors import InvalidInput, SourceUnavailable
+from market.storage.public_hosts import public_address
 
 CONNECTIONS = 16
 IDLE_S = 15.0
@@ -37,13 +38,16 @@ class Answer:
 class PunctualHttp:
     """One HTTP server, asked over kept connections. Threads may share it."""
 
-    def __init__(self, url: str, name: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, name: str, headers: Mapping[str, str] | None = None, *, public_only: bool = False
+    ) -> None:
         """Nothing is asked yet.
 
         Args:
             url: scheme, host, port and a path that goes before every target.
             name: what errors call the server.
             headers: sent with every request; never shown.
+            public_only: whether to connect to the public internet alone, and there directly: a stranger named it.
 
         Raises:
             InvalidInput: the address is none.
@@ -52,7 +56,8 @@ class PunctualHttp:
         self._name, self._base = name, f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "fedmarket", **(headers or {})}
         self._limit = _TimeLimit()
-        self._pool = _pool(parts, _PunctualBackend(self._limit))
+        backend = _PunctualBackend(self._limit, public_address if public_only else _as_named)
+        self._pool = _pool(parts, backend, direct=public_only or is_loopback(parts.hostname))
         weakref.finalize(self, self._pool.close)
 
     def exchange(
@@ -128,8 +133,8 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def _pool(parts: SplitResult, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
-    proxy = None if is_loopback(parts.hostname) else getproxies().get(parts.scheme)
+def _pool(parts: SplitResult, backend: httpcore.NetworkBackend, *, direct: bool) -> httpcore.ConnectionPool:
+    proxy = None if direct else getproxies().get(parts.scheme)
     if proxy is None or proxy_bypass(parts.hostname or ""):
         return httpcore.ConnectionPool(max_connections=CONNECTIONS, keepalive_expiry=IDLE_S, network_backend=backend)
     return httpcore.HTTPProxy(proxy, max_connections=CONNECTIONS, keepalive_expiry=IDLE_S, network_backend=backend)
@@ -164,11 +169,15 @@ class _TimeLimit(threading.local):
         return left_s if timeout_s is None else min(left_s, timeout_s)
 
 
+def _as_named(host: str, port: int) -> str:
+    return host
+
+
 class _PunctualBackend(httpcore.NetworkBackend):
     """Connects, for what is left of the time."""
 
-    def __init__(self, limit: _TimeLimit) -> None:
-        self._limit, self._network = limit, httpcore.SyncBackend()
+    def __init__(self, limit: _TimeLimit, locate: Callable[[str, int], str]) -> None:
+        self._limit, self._locate, self._network = limit, locate, httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -178,8 +187,8 @@ class _PunctualBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: _SocketOptions | None = None,
     ) -> httpcore.NetworkStream:
-        left_s = self._limit.left_s(timeout)
-        stream = self._network.connect_tcp(host, port, left_s, local_address, socket_options)
+        address, left_s = self._locate(host, port), self._limit.left_s(timeout)
+        stream = self._network.connect_tcp(address, port, left_s, local_address, socket_options)
         return _PunctualStream(stream, self._limit)
 
 

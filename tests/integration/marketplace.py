@@ -20,8 +20,11 @@ from fedmarket import powers_of_tau
 from fedmarket.devnet import Devnet
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.owner import PreparedJob, initial_model, publish
+from market.announced import JobDirectory
+from market.chain import artefacts
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
+from market.chain.directory import Directory
 from market.chain.erc20 import Erc20
 from market.chain.events import Event, JobOpened, RoundSettled, UpdateCommitted
 from market.chain.job_market import JobMarket
@@ -33,9 +36,11 @@ from market.protocol.identifiers import Digest, JobId, Seat
 from market.protocol.job_spec import JobSpec, parse_spec
 from market.protocol.rounds import Phase
 from market.protocol.terms import NATIVE, JobTerms
-from market.protocol.update import StoredUpdate, update_bytes
+from market.protocol.update import StoredUpdate
 from market.published_job import PublishedJob
-from market.storage import Cid, EmbeddedStore
+from market.sealed_update import sealed_update_cid
+from market.sealing import Opening, SealingKey, UpdateSeal
+from market.storage import Cid, ContentStore, EmbeddedStore
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
 from trainer_client.data import Dataset
 from trainer_client.session import Craft, RoundTask, TrainerSession
@@ -182,7 +187,11 @@ class Process(TransactionSender):
 
 @dataclass
 class Marketplace:
-    """One job with its actors. Storage is shared; work folders, caches and journals are each actor's own."""
+    """One job with its actors. Work folders, caches and journals are each actor's own; storage is shared.
+
+    Attributes:
+        stores: of the actors that have one of their own.
+    """
 
     devnet: Devnet
     market: JobMarket
@@ -192,6 +201,8 @@ class Marketplace:
     token: str = NATIVE
     told: dict[str, list[str]] = field(default_factory=dict)
     crafts: dict[str, Craft] = field(default_factory=dict)
+    directory: str = ""
+    stores: dict[str, ContentStore] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ setting up
 
@@ -259,7 +270,18 @@ class Marketplace:
     def view(self, name: str) -> PublishedJob:
         """The job as an actor reads it, over its own connection and cache."""
         market = JobMarket(self.actor(name).chain, self.market.address)
-        return PublishedJob(market, self.store, self.id, self.work_folder(name) / "cache")
+        store = self.stores.get(name, self.store)
+        return PublishedJob(market, store, self.id, self.work_folder(name) / "cache")
+
+    def people(self, name: str) -> JobDirectory:
+        """Whoever announced something, as an actor reads it."""
+        if not self.directory:
+            code = bytes.fromhex(artefacts.load("Directory").bytecode)
+            call = PreparedCall(None, code, label="deploy Directory")
+            self.directory = str(self.send("deployer of the directory", "deploy", call).contract)
+        chain, address = self.actor(name).chain, self.actor(name).address
+        market = JobMarket(chain, self.market.address)
+        return JobDirectory(market, Directory(chain, self.directory), self.id, address)
 
     def work_folder(self, name: str) -> Path:
         """Where an actor keeps what is its own."""
@@ -280,6 +302,12 @@ class Marketplace:
     def worker(self, name: str) -> AggregatorWorker:
         """An aggregator's worker as a new process starts it."""
         return AggregatorWorker(self.view(name), self.actor(name), self.srs, report=self.listen(name), poll_s=0.01)
+
+    def of(self, attempt: Attempt, update: UpdateSeal) -> Opening:
+        """What the aggregators open in an audit that all of them make together."""
+        [name] = [name for name, it in self.actors.senders.items() if it.address == attempt.started.aggregator]
+        chain_id = self.market.chain.chain_id
+        return SealingKey.of_account(self.actor(name).account, chain_id, self.market.address, self.id)
 
     def listen(self, name: str) -> Callable[[str], None]:
         """Keep what an actor reports."""
@@ -342,7 +370,12 @@ class Marketplace:
             self.advance("exam_end_s")
         return self.worker(name).advance(*self.now())
 
-    def settle_otherwise(self, without: Seat | None = None, name: str = "alice") -> None:
+    def settle_otherwise(
+        self,
+        without: Seat | None = None,
+        name: str = "alice",
+        reason: ExclusionReason = ExclusionReason.UNAVAILABLE,
+    ) -> None:
         """Settle in a transaction that the worker's journal knows nothing of: after a reorganisation, for example."""
         self.advance("exam_end_s")
         worker, state = self.worker(name), self.state
@@ -351,7 +384,7 @@ class Marketplace:
         assert material is not None
         if without is not None:
             del material.collected.updates[without]
-            material.collected.exclusions[without] = ExclusionReason.UNAVAILABLE
+            material.collected.exclusions[without] = reason
         settlement = worker._settlement(state, history, material, worker._decide(material))
         self.send(name, "settle otherwise", self.market.settle_round(self.id, state.attempt, settlement))
 
@@ -431,9 +464,14 @@ class Marketplace:
         values = (opening.commitment, opening.content, opening.salt)
         return self.market.reveal(self.id, attempt, self.actor(name).address, *values)
 
-    def update_cid(self, name: str) -> Cid:
-        """Under which name that update, of the running attempt, is stored."""
-        return Cid.from_digest(self.opening(name).content, update_bytes(self.terms.rules.dimension, self.terms.chunks))
+    def deliver(self, name: str, attempt: int | None = None) -> Cid:
+        """Put a trainer's sealed update of an attempt, by default the running one, into storage, whenever that is."""
+        own, cid = EmbeddedStore(self.work_folder(name) / "sealed"), self.update_cid(name, attempt)
+        return self.store.add_bytes(b"".join(own.open(cid)))
+
+    def update_cid(self, name: str, attempt: int | None = None) -> Cid:
+        """Under which name that update is stored, sealed."""
+        return sealed_update_cid(self.opening(name, attempt).content, self.terms.rules.dimension, self.terms.chunks)
 
     def commits_of(self, name: str) -> list[UpdateCommitted]:
         """Every commit that a trainer ever sent."""
