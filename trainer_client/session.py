@@ -308,7 +308,8 @@ class TrainerSession:
     def _deliver(self, state: JobState, folder: AttemptFolder, sealed: SealedUpdate) -> bool:
         """Put the update that was sealed where the aggregator finds it; no other bytes leave, whatever the disk did.
 
-        A storage that refuses is tried again, later; the time that is left for it is told.
+        A storage that refuses is tried again, later; the time that is left for it is told. Returns whether one that had
+        refused takes it now.
         """
         if not self._delivery.is_due(state.attempt):
             return False
@@ -325,10 +326,11 @@ class TrainerSession:
         except StorageError as problem:
             self._put_off(state, problem)
             return False
-        if self._delivery.failures:
+        is_news = self._delivery.failures > 0
+        if is_news:
             self.report(f"round {state.round}: the update is in storage now")
         self._delivery.end()
-        return True
+        return is_news
 
     def _put_off(self, state: JobState, problem: StorageError) -> None:
         left_s = self.job.terms.schedule(state.attempt_start_s).reveal_end_s - self.job.market.chain.timestamp()

@@ -473,6 +473,10 @@ class Marketplace:
         """Under which name that update is stored, sealed."""
         return sealed_update_cid(self.opening(name, attempt).content, self.terms.rules.dimension, self.terms.chunks)
 
+    def sealed_blob(self, name: str) -> bytes:
+        """That update as it is stored, from the trainer's own store."""
+        return EmbeddedStore(self.work_folder(name) / "sealed").read(self.update_cid(name), 1 << 18)
+
     def commits_of(self, name: str) -> list[UpdateCommitted]:
         """Every commit that a trainer ever sent."""
         return [event for event in self._events(UpdateCommitted) if event.seat == self.seat(name)]

@@ -30,6 +30,7 @@ from tests.integration.court import (
     watch,
 )
 from tests.integration.hand_made_exams import check_of
+from trainer_client.session import TrainerSession
 
 
 @pytest.fixture
@@ -181,11 +182,18 @@ def test_an_aggregator_that_left_out_a_good_exam_costs_its_owner_nothing_and_is_
 
 @pytest.mark.parametrize("reason", [ExclusionReason.UNREADABLE, ExclusionReason.UNAVAILABLE])
 def test_an_aggregator_to_whom_nothing_can_be_sealed_costs_the_owner_no_deposit_before_attestors(
-    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, reason: ExclusionReason
+    devnet: Devnet,
+    deployed: JobMarket,
+    actors: Any,
+    tmp_path: Path,
+    reason: ExclusionReason,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     court = ExaminedCourt(devnet, deployed, actors, tmp_path).post(rounds=1)
     court.join(4, aggregators=())
     court.send("alice", "bond", court.market.bond(court.id, court.terms, b"\x01" + bytes(31)))
+    # Trainers seal nothing to it, either: these have its true key from elsewhere.
+    monkeypatch.setattr(TrainerSession, "_recipient", lambda self, state: court.worker("alice").key.public)
     court.commit()
     r = court.made[0] = court.honest_reference()
     noise = np.random.default_rng(0).bytes(reference_bytes(len(r)) + OVERHEAD_BYTES)

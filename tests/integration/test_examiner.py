@@ -27,6 +27,7 @@ from tests.integration.marketplace import ON_ANVIL, Killed, samples
 from trainer_client.data import Dataset
 from trainer_client.exam import recompute, slice_bytes
 from trainer_client.job_model import JobModel
+from trainer_client.session import TrainerSession
 
 pytestmark = ON_ANVIL
 
@@ -316,9 +317,13 @@ def test_an_owner_who_was_away_in_the_commit_phase_says_what_it_costs(place: Exa
     "key", [b"\x01" + bytes(31), bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")]
 )
 def test_an_aggregator_to_whom_nothing_can_be_sealed_costs_the_owner_nothing_and_gains_nothing(
-    place: ExaminedMarketplace, key: bytes
+    place: ExaminedMarketplace, key: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Points of low order, RFC 7748: whoever announces one could else have every exam fail in the owner's name."""
+    """Points of low order, RFC 7748: whoever announces one could else have every exam fail in the owner's name.
+
+    Trainers seal nothing to it, either, and leave its attempts to be skipped: these have its true key from elsewhere.
+    """
+    monkeypatch.setattr(TrainerSession, "_recipient", lambda self, state: place.worker("alice").key.public)
     place.post().join(4, aggregators=())
     place.pay_in("alice")
     place.send("alice", "bond", place.market.bond(place.id, place.terms, key))

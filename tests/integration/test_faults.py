@@ -31,7 +31,7 @@ from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleTerms
 from market.protocol.seal import new_salt, seal
 from market.published_job import PublishedJob
-from market.storage import Cid, EmbeddedStore
+from market.storage import Cid
 from tests.integration.marketplace import (
     MUCH_WEI,
     ON_ANVIL,
@@ -43,6 +43,7 @@ from tests.integration.marketplace import (
     constant,
     spec,
 )
+from tests.integration.sealings import sealed_by
 from trainer_client.claims import claim, claimable
 from trainer_client.session import RoundTask
 
@@ -94,7 +95,10 @@ def refused(place: Marketplace, name: str, call: PreparedCall, error: str) -> No
 
 
 def test_a_copier_who_knows_the_content_in_time_adds_hardly_a_voice(place: Marketplace) -> None:
-    """Whoever is told another's update before the commits end can hand it in: crowding then divides one voice."""
+    """Whoever is told another's update before the commits end can seal it as its own: crowding then divides one voice.
+
+    That takes counts and blinders in the clear. The sealed bytes alone open for nobody but their trainer's seat.
+    """
     place.features = FEATURES
     place.post(rules={"significance": 3.0}).join(6)
     for name, update in zip(place.trainers, honest_updates(6, agreement=0.15), strict=True):
@@ -103,10 +107,12 @@ def test_a_copier_who_knows_the_content_in_time_adds_hardly_a_voice(place: Marke
     state, leaked, salt = place.state, place.opening("trainer 0"), new_salt()
     address = place.actor("trainer 5").address
     context = place.market.seal_context(place.id, state.round, state.attempt)
-    copy = seal(context, address, leaked.commitment, leaked.content, salt)
+    blob = sealed_by(place, "trainer 5", place.stored("trainer 0", 0).to_bytes(), leaked.commitment)
+    content = Digest(place.store.add_bytes(blob).digest)
+    copy = seal(context, address, leaked.commitment, content, salt)
     place.send("trainer 5", "copy", place.market.commit(place.id, 0, copy))
     place.reveal(place.trainers[:5])
-    opened = place.market.reveal(place.id, 0, address, leaked.commitment, leaked.content, salt)
+    opened = place.market.reveal(place.id, 0, address, leaked.commitment, content, salt)
     place.send("trainer 5", "open", opened)
     assert place.settle()
     [settled] = place.settlements()
@@ -181,8 +187,7 @@ def not_at(place: Marketplace, timestamp_s: int, name: str, call: PreparedCall, 
 def test_a_relayer_reveals_for_a_trainer_who_is_offline(place: Marketplace) -> None:
     place.post().join(3)
     place.commit()
-    own = EmbeddedStore(place.work_folder("trainer 0") / "sealed")
-    place.store.add_bytes(own.read(place.update_cid("trainer 0"), 1 << 18))
+    place.store.add_bytes(place.sealed_blob("trainer 0"))
     place.reveal(place.trainers[1:])
     for wrong in ({"salt": new_salt()}, {"commitment": place.opening("trainer 1", 0).commitment}):
         refused(place, "stranger", place.reveal_call("trainer 0", 0, **wrong), "SealMismatch")
