@@ -15,6 +15,7 @@ from market.chain import keystore
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
 from market.chain.deployment import Deployment
+from market.chain.directory import Directory
 from market.chain.erc20 import Erc20
 from market.chain.job_market import JobMarket
 from market.chain.transactions import TransactionSender
@@ -81,6 +82,11 @@ class Network:
     market: JobMarket
     store: EmbeddedStore
     srs_folder: Path
+
+    @property
+    def directory(self) -> Directory:
+        """Where people announce keys and hand each other sealed bytes."""
+        return self.deployment.directory_on(self.chain)
 
     @classmethod
     def connect(cls, options: NetworkOptions) -> Network:

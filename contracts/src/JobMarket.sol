@@ -22,6 +22,7 @@ import {
 import {Aggregators} from "./libraries/Aggregators.sol";
 import {Attempts} from "./libraries/Attempts.sol";
 import {Attestations} from "./libraries/Attestations.sol";
+import {Claims} from "./libraries/Claims.sol";
 import {Disputes} from "./libraries/Disputes.sol";
 import {Draws} from "./libraries/Draws.sol";
 import {Escrow} from "./libraries/Escrow.sol";
@@ -30,12 +31,10 @@ import {Ending, Exam, Job, SeatDraw} from "./libraries/Jobs.sol";
 import {Lifetimes} from "./libraries/Lifetimes.sol";
 import {Members} from "./libraries/Members.sol";
 import {Opening, Openings} from "./libraries/Openings.sol";
-import {Outcomes} from "./libraries/Outcomes.sol";
-import {PackedArray} from "./libraries/PackedArray.sol";
+import {Receipts} from "./libraries/Receipts.sol";
 import {Rounds} from "./libraries/Rounds.sol";
 import {SeatMask} from "./libraries/SeatMask.sol";
 import {Seats} from "./libraries/Seats.sol";
-import {Terms} from "./libraries/Terms.sol";
 import {Tokens} from "./libraries/Tokens.sol";
 
 /// @title The marketplace. `IJobMarket` says what each function promises.
@@ -44,7 +43,6 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     using Aggregators for Job;
     using Draws for Job;
     using Escrow for Ledger;
-    using PackedArray for bytes;
     using Rounds for Job;
     using SeatMask for uint64;
     using Seats for Job;
@@ -201,22 +199,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function claim(JobId id, uint256 attempt, bytes calldata pays, bytes32 undoHash, address to) external nonReentrant {
-        Job storage job = _job(id);
-        uint256 seat = job.seatIn(msg.sender, attempt);
-        Ending storage ending = job.endings[attempt];
-        bytes24 hash = Outcomes.hashOf(pays, undoHash);
-        if (hash != ending.payHash) revert PayMismatch(hash, ending.payHash);
-        // forge-lint: disable-next-line(block-timestamp)
-        if (block.timestamp < ending.vestsAt) revert NotVested(block.timestamp, ending.vestsAt);
-        if (ending.claimed.has(seat)) revert AlreadyClaimed(attempt, seat);
-
-        ending.claimed |= SeatMask.only(seat);
-        uint128 amount = pays.payAt(seat);
-        job.ledger.pay(amount);
-        // Of a round, not of a broken bond or the close.
-        if (undoHash != 0 && Terms.counts(job.terms, amount)) _extendRecord(job.state.owner);
-        emit Claimed(id, attempt, msg.sender, seat, to, amount);
-        Tokens.release(owed, job.terms.token, to, amount);
+        Claims.claim(_job(id), id, owed, _records, attempt, pays, undoHash, to);
     }
 
     // ------------------------------------------------------------------ aggregators
@@ -243,19 +226,7 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
 
     /// @inheritdoc IJobMarket
     function claimFee(JobId id, uint256 attempt, address to) external nonReentrant {
-        Job storage job = _job(id);
-        Ending storage ending = job.endings[attempt];
-        address aggregator = job.bonder(ending.aggregator);
-        if (aggregator == address(0) || msg.sender != aggregator) revert NotAggregator(msg.sender, aggregator);
-        // forge-lint: disable-next-line(block-timestamp)
-        if (block.timestamp < ending.vestsAt) revert NotVested(block.timestamp, ending.vestsAt);
-        if (ending.feeGone) revert NoFeeDue(attempt);
-
-        ending.feeGone = true;
-        uint128 amount = job.terms.aggregatorFee;
-        job.ledger.pay(amount);
-        emit FeeClaimed(id, attempt, msg.sender, to, amount);
-        Tokens.release(owed, job.terms.token, to, amount);
+        Claims.claimFee(_job(id), id, owed, attempt, to);
     }
 
     // ------------------------------------------------------------------ disputes
@@ -285,6 +256,17 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     // ------------------------------------------------------------------ anyone
+
+    /// @inheritdoc IJobMarket
+    function fileReceipts(
+        JobId id,
+        uint256 attempt,
+        uint64[] calldata seats,
+        uint40[] calldata heldUntil,
+        bytes[] calldata signatures
+    ) external nonReentrant {
+        Receipts.file(_job(id), id, attempt, seats, heldUntil, signatures);
+    }
 
     /// @inheritdoc IJobMarket
     function expireRound(JobId id, uint256 attempt) external nonReentrant {
@@ -430,6 +412,20 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     /// @inheritdoc IJobMarket
+    function receiptDigest(JobId id, uint256 round, uint256 attempt, uint64 seats, bytes32 seals, uint40 heldUntil)
+        external
+        view
+        returns (bytes32)
+    {
+        return Attestations.receiptDigest(id, round, attempt, seats, seals, heldUntil);
+    }
+
+    /// @inheritdoc IJobMarket
+    function coveredSeats(JobId id, uint256 attempt) external view returns (uint64) {
+        return _job(id).covered[attempt];
+    }
+
+    /// @inheritdoc IJobMarket
     function sealOf(
         JobId id,
         uint256 round,
@@ -443,13 +439,6 @@ contract JobMarket is IJobMarket, ReentrancyGuard {
     }
 
     // ------------------------------------------------------------------ internals
-
-    function _extendRecord(address owner) private {
-        TrainerRecord storage record = _records[owner][msg.sender];
-        if (record.paidRounds == 0) record.firstAt = uint40(block.timestamp);
-        record.paidRounds += 1;
-        record.lastAt = uint40(block.timestamp);
-    }
 
     function _job(JobId id) private view returns (Job storage job) {
         job = _jobs[id];

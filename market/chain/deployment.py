@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from market.chain import artefacts
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
+from market.chain.directory import Directory
 from market.chain.job_market import JobMarket
 from market.chain.transactions import TransactionSender
 from market.protocol.errors import ChainError, InvalidInput, WrongChain
@@ -28,12 +29,18 @@ OPENINGS = "Openings"
 EXAMS = "Exams"
 MEMBERS = "Members"
 DISPUTES = "Disputes"
-LIBRARIES = (ATTEMPTS, OPENINGS, EXAMS, MEMBERS, DISPUTES)
+RECEIPTS = "Receipts"
+CLAIMS = "Claims"
+DIRECTORY = "Directory"
+LIBRARIES = (ATTEMPTS, OPENINGS, EXAMS, MEMBERS, DISPUTES, RECEIPTS, CLAIMS)
 """In an order in which each is linked with earlier ones alone."""
 
 WORD_BYTES = 32
 POWERS_BYTES = 320
 """[τ] in the first group, then [τ] and [τ²] in the second, as the EVM writes points: 2 + 4 + 4 words."""
+
+_ADDED = frozenset({"receipts", "claims", "directory"})
+"""What files that were written before there were receipts do not name."""
 
 _PLACEHOLDER = re.compile(r"__\$[0-9a-f]{34}\$__")
 
@@ -52,6 +59,9 @@ class Deployment:
         exams: address of another: how exams are committed, opened and published.
         members: address of another: how trainers and aggregators come and go.
         disputes: address of another: how facts are disputed and answered.
+        receipts: address of another: how attestors' receipts are filed.
+        claims: address of another: how credits are paid.
+        directory: address of the contract where a job's people announce keys and hand each other sealed bytes.
         powers_of_tau: what that contract verifies with, in hex: `POWERS_BYTES` bytes.
         block: the block that the marketplace was deployed in: no event of it is older.
     """
@@ -65,6 +75,9 @@ class Deployment:
     exams: str
     members: str
     disputes: str
+    receipts: str
+    claims: str
+    directory: str
     powers_of_tau: str
     block: int
 
@@ -104,7 +117,7 @@ class Deployment:
     def _parse(cls, path: Path, unverified_fields: Any) -> Deployment:
         names = {field.name: field.type for field in fields(cls)}
         if not isinstance(unverified_fields, dict) or set(unverified_fields) != set(names):
-            raise InvalidInput(f"deployment {path}: expected a JSON object with the fields {', '.join(names)}")
+            raise InvalidInput(_complaint(path, unverified_fields, names))
         parsed: dict[str, Any] = {}
         for name, kind in names.items():
             value = unverified_fields[name]
@@ -136,6 +149,10 @@ class Deployment:
                 raise ChainError(f"the contract at {address} is not the {contract} that this version was made with")
         return JobMarket(chain, self.job_market, first_block=self.block)
 
+    def directory_on(self, chain: Chain) -> Directory:
+        """The directory's gateway, of a chain that `connect` has recognised the contracts on."""
+        return Directory(chain, self.directory, first_block=self.block)
+
     @property
     def _parts(self) -> dict[str, str]:
         """The addresses that belong in the code of some contract, by that contract's or library's name."""
@@ -147,6 +164,9 @@ class Deployment:
             EXAMS: self.exams,
             MEMBERS: self.members,
             DISPUTES: self.disputes,
+            RECEIPTS: self.receipts,
+            CLAIMS: self.claims,
+            DIRECTORY: self.directory,
         }
 
     def _without_own(self, code: bytes) -> bytes:
@@ -190,6 +210,7 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
         libraries[name] = _create(sender, f"{key}/{name}", name, needed).address
     arguments = encode(["address", "address"], [rules.address, verifier.address])
     market = _create(sender, f"{key}/{JOB_MARKET}", JOB_MARKET, libraries, arguments)
+    directory = _create(sender, f"{key}/{DIRECTORY}", DIRECTORY)  # after the market: no event of it is older either
     return Deployment(
         chain_id=sender.chain.chain_id,
         job_market=market.address,
@@ -200,9 +221,25 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
         exams=libraries[EXAMS],
         members=libraries[MEMBERS],
         disputes=libraries[DISPUTES],
+        receipts=libraries[RECEIPTS],
+        claims=libraries[CLAIMS],
+        directory=directory.address,
         powers_of_tau=powers.hex(),
         block=market.block,
     )
+
+
+def _complaint(path: Path, unverified_fields: Any, expected: Collection[str]) -> str:
+    """What is wrong with a deployment's file, and for one of an older version what to do."""
+    stated = set(unverified_fields) if isinstance(unverified_fields, dict) else set()
+    missing = [name for name in expected if name not in stated]
+    if missing and set(missing) <= _ADDED and len(stated) + len(missing) == len(expected):
+        return (
+            f"deployment {path} names no {' and no '.join(missing)}: an older version deployed that market, and "
+            "this one does not work with its contracts. Take the file of a market that this version deployed; "
+            "`fedmarket dev chain` makes a new one for development"
+        )
+    return f"deployment {path}: expected a JSON object with the fields {', '.join(expected)}"
 
 
 def _checked_powers(unverified_powers: object) -> bytes:

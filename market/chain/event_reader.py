@@ -8,16 +8,14 @@ from typing import Any
 
 from eth_utils.abi import event_abi_to_log_topic
 from web3.contract import Contract
-from web3.types import FilterParams, LogReceipt
+from web3.types import LogReceipt
 
 from market.chain.connection import Chain
 from market.chain.events import EVENTS, AggregatorBonded, Event, RoundProven, RoundSettled
+from market.chain.log_windows import address_word, integer_word, logs_in, windows
 from market.chain.settlement_call import SettlementCall
-from market.protocol.errors import ChainError, ChainUnreachable
+from market.protocol.errors import ChainError
 from market.protocol.identifiers import JobId
-
-WINDOW_BLOCKS = 5_000
-"""How many blocks are asked for at once: most public nodes refuse more than this or 10,000."""
 
 
 class EventReader:
@@ -47,17 +45,17 @@ class EventReader:
         asked = names | {RoundSettled.__name__} if RoundProven.__name__ in names else names
         topics: list[Any] = [["0x" + self._topics[name].hex() for name in sorted(asked)]]
         if job is not None:
-            topics.append(_word(job.to_bytes(32, "big")))
-            topics += [] if account is None else [_word(bytes.fromhex(account[2:]))]
+            topics.append(integer_word(job))
+            topics += [] if account is None else [address_word(account)]
         last = self._chain.block_number() if to_block is None else to_block
-        logs = [log for window in self._windows(from_block, last) for log in self._logs(window, topics)]
+        logs = [log for window in windows(from_block, last) for log in self._logs(window, topics)]
         return [event for event in self._parse(logs, names) if type(event).__name__ in names]
 
     def latest_bond(self, job: JobId, aggregator: str, from_block: int, to_block: int) -> AggregatorBonded | None:
         """The last bonding of one aggregator, looked for from the end: nobody else's events are read on the way."""
         topic = "0x" + self._topics[AggregatorBonded.__name__].hex()
-        words = (_word(job.to_bytes(32, "big")), _word(bytes.fromhex(aggregator[2:])))
-        for window in reversed(list(self._windows(from_block, to_block))):
+        words = (integer_word(job), address_word(aggregator))
+        for window in reversed(list(windows(from_block, to_block))):
             found = [self._event(log) for log in self._logs(window, [topic, *words]) if self._is_ours(log)]
             if found and isinstance(found[-1], AggregatorBonded):
                 return found[-1]
@@ -90,21 +88,8 @@ class EventReader:
         place = (event.block_number, event.block_hash, event.transaction, event.log_index)
         return RoundProven(*place, event.job, event.attempt, found.gram, found.proof)
 
-    def _windows(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        for start in range(first, last + 1, WINDOW_BLOCKS):
-            yield start, min(start + WINDOW_BLOCKS - 1, last)
-
     def _logs(self, window: tuple[int, int], topics: Sequence[Any]) -> list[LogReceipt]:
-        """The logs of a window; in halves where the node finds it too much."""
-        first, last = window
-        query: FilterParams = {"address": self._contract.address, "topics": topics, "fromBlock": first, "toBlock": last}
-        try:
-            return list(self._chain.read(lambda: self._chain.web3.eth.get_logs(query)))
-        except ChainError as error:
-            if first >= last or isinstance(error, ChainUnreachable):
-                raise
-        middle = (first + last) // 2
-        return self._logs((first, middle), topics) + self._logs((middle + 1, last), topics)
+        return logs_in(self._chain, self._contract.address, topics, window)
 
     def _is_ours(self, log: LogReceipt) -> bool:
         ours = str(log["address"]).lower() == str(self._contract.address).lower()
@@ -115,10 +100,6 @@ class EventReader:
         decoded = self._chain.once(lambda: self._contract.events[name]().process_log(log))
         place = (log["blockNumber"], bytes(log["blockHash"]), bytes(log["transactionHash"]), log["logIndex"])
         return _build(EVENTS[name], place, decoded["args"])
-
-
-def _word(value: bytes) -> str:
-    return "0x" + value.rjust(32, b"\0").hex()
 
 
 def _in_order(value: Any) -> Any:

@@ -174,6 +174,18 @@ class UpdateRevealed(Event):
 
 
 @dataclass(frozen=True)
+class ReceiptsFiled(Event):
+    """A quorum of attestors holds what these seats revealed; `attestors` are by their places in the terms.
+
+    The seats are those that are covered since this event and were not before.
+    """
+
+    attempt: int = field(metadata=of("attempt"))
+    seats: tuple[Seat, ...] = field(metadata=of("seats", _seats))
+    attestors: tuple[int, ...] = field(metadata=of("attestors", _seats))
+
+
+@dataclass(frozen=True)
 class ExamCommitted(Event):
     """The owner sealed an attempt's exam, before anybody revealed."""
 
@@ -423,7 +435,7 @@ EVENTS: Mapping[str, type[Event]] = {
         *(UpdateExcluded, RoundProven, ModelCommitted, RoundSettled, RoundSkipped, AttemptExpired, Claimed, FeeClaimed),
         *(ExamPublished, ExamUnpublished, JobClosed, Refunded, DisputeOpened, DisputeAnswered, DisputeResolved),
         *(AttemptUndone, ExamRefuted, DisputeBondWithdrawn, TrainerWaits, WaitEnded, SeatLost, SeatTaken, DrawFixed),
-        SeatsDrawn,
+        *(SeatsDrawn, ReceiptsFiled),
     )
 }
 """Every event of `IJobMarket`, by its name there."""

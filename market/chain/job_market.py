@@ -8,7 +8,7 @@ from eth_utils.crypto import keccak
 from web3.types import BlockIdentifier, LogReceipt
 
 from market.chain import artefacts
-from market.chain.attestation import Question
+from market.chain.attestation import HeldReceipt, Question, seals_digest
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.contract import Gateway, checked_address
@@ -27,7 +27,7 @@ from market.chain.records import (
     Undo,
     Waiting,
 )
-from market.protocol.identifiers import Digest, JobId, Seat, Wei
+from market.protocol.identifiers import Digest, JobId, Seat, Wei, seats_in
 from market.protocol.rounds import Phase
 from market.protocol.seal import SealContext
 from market.protocol.terms import NATIVE, JobTerms
@@ -158,6 +158,30 @@ class JobMarket(Gateway):
         """The contract's own computation of what `market.attestation.Question.sign` signs."""
         place = (question.job, question.round, question.attempt, int(question.fact), question.seat)
         return bytes(self._read("answerDigest", *place, holds))
+
+    def receipt(self, job: JobId, round_number: int, attempt: int, seats: Iterable[Seat], until_s: int) -> HeldReceipt:
+        """What an attestor signs that holds what these seats revealed in the running attempt.
+
+        Args:
+            job: the job's number.
+            round_number: the attempt's round.
+            attempt: the running one.
+            seats: whose updates it holds.
+            until_s: until when it will.
+        """
+        held = sorted(set(seats))
+        seals = seals_digest(self.sealed(job, seat) for seat in held)
+        mask = sum(1 << seat for seat in held)
+        return HeldReceipt(self.chain.chain_id, self.address, job, round_number, attempt, mask, seals, until_s)
+
+    def receipt_digest(self, receipt: HeldReceipt) -> bytes:
+        """The contract's own computation of `HeldReceipt.digest`."""
+        place = (receipt.job, receipt.round, receipt.attempt)
+        return bytes(self._read("receiptDigest", *place, receipt.seats, receipt.seals, receipt.held_until_s))
+
+    def covered_seats(self, job: JobId, attempt: int) -> list[Seat]:
+        """The seats whose updates a quorum of attestors held: nobody can exclude them as unavailable."""
+        return seats_in(self._read("coveredSeats", job, attempt))
 
     def sealing_key(self, job: JobId, aggregator: str) -> bytes | None:
         """The public key that an aggregator announced when it last bonded, 32 bytes; None where it never did.
@@ -385,6 +409,18 @@ class JobMarket(Gateway):
         return self._prepare("withdrawDisputeBond", job, checked_address(to))
 
     # ------------------------------------------------------------------ anyone's calls
+
+    def file_receipts(self, job: JobId, attempt: int, signed: Sequence[tuple[HeldReceipt, bytes]]) -> PreparedCall:
+        """Hand in attestors' receipts, of each attestor one; a quorum of them has to be in one call.
+
+        Args:
+            job: the job's number.
+            attempt: the running one, before its settle phase.
+            signed: receipts and their signatures.
+        """
+        seats = [receipt.seats for receipt, _ in signed]
+        until_s = [receipt.held_until_s for receipt, _ in signed]
+        return self._prepare("fileReceipts", job, attempt, seats, until_s, [signature for _, signature in signed])
 
     def expire_round(self, job: JobId, attempt: int) -> PreparedCall:
         """End an attempt that was not settled in time."""

@@ -20,7 +20,7 @@ from market.chain.records import ExclusionReason, Fact
 from market.protocol.errors import ContractRevert
 from market.protocol.rounds import Phase
 
-CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier")
+CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Directory")
 
 LIBRARY_ERRORS = (
     "Error(string message)",
@@ -28,6 +28,9 @@ LIBRARY_ERRORS = (
     "ReentrancyGuardReentrantCall()",
     "SafeERC20FailedOperation(address token)",
     "SafeCastOverflowedUintDowncast(uint8 bits, uint256 value)",
+    "ECDSAInvalidSignature()",
+    "ECDSAInvalidSignatureLength(uint256 length)",
+    "ECDSAInvalidSignatureS(bytes32 s)",
     "FailedCall()",
     "InsufficientBalance(uint256 balance, uint256 needed)",
     "AddressEmptyCode(address target)",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU
-from market.chain import event_reader, events, packed
+from market.chain import events, log_windows, packed
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
@@ -160,7 +160,7 @@ def test_events_are_the_same_in_windows_of_any_size(
     deployed: JobMarket, job: JobId, committed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = deployed.events(job)
-    monkeypatch.setattr(event_reader, "WINDOW_BLOCKS", 1)
+    monkeypatch.setattr(log_windows, "WINDOW_BLOCKS", 1)
     assert deployed.events(job) == everything
 
 
@@ -393,11 +393,12 @@ def test_powers_that_are_not_of_one_number_are_refused(actors: Any) -> None:
         deploy(actors["deployer"], powers[:-1], key="short")
 
 
-def damaged(chain_id: object = 1) -> str:
+def damaged(chain_id: object = 1, without: str = "") -> str:
     """A deployment's file whose addresses are none."""
-    libraries = ("attempts", "openings", "exams", "members", "disputes")
-    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", *libraries), "0x")
-    return json.dumps({"chain_id": chain_id, **addresses, "powers_of_tau": "0x", "block": 1})
+    libraries = ("attempts", "openings", "exams", "members", "disputes", "receipts", "claims")
+    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", *libraries, "directory"), "0x")
+    stated = {"chain_id": chain_id, **addresses, "powers_of_tau": "0x", "block": 1}
+    return json.dumps({name: value for name, value in stated.items() if name != without})
 
 
 @pytest.mark.parametrize(
@@ -407,6 +408,10 @@ def damaged(chain_id: object = 1) -> str:
         ("[]", "expected a JSON object with the fields"),
         ('{"chain_id": 1}', "expected a JSON object with the fields"),
         (damaged(chain_id="1"), "chain_id is '1'"),
+        (
+            damaged(without="directory"),
+            "names no directory: an older version deployed that market.*`fedmarket dev chain`",
+        ),
         (damaged(), "'0x' is no address"),
     ],
 )

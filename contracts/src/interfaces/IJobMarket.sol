@@ -77,6 +77,10 @@ interface IJobMarket {
         bytes commitment,
         bytes32 salt
     );
+    /// @notice A quorum of attestors holds what these seats revealed: it is there to be fetched.
+    /// @param seats who is covered by this call, and was not before
+    /// @param attestors by their places in the terms, who holds the update of one of those seats or more
+    event ReceiptsFiled(JobId indexed job, uint256 indexed attempt, uint64 seats, uint64 attestors);
     event ExamCommitted(JobId indexed job, uint256 indexed attempt, bytes32 seal);
     /// @param contentId content digest of r, sealed to the active aggregator
     /// @param commitment C_r: the commitment of r, without blinders
@@ -254,6 +258,12 @@ interface IJobMarket {
     error DisputedBefore(uint256 attempt, Fact fact, uint256 seat);
     error DisputeTooLate(uint256 timestamp, uint256 until);
     error NotAttestor(address signer);
+    error NothingHeld();
+    error ReceiptsLength(uint256 length, uint256 expected);
+    error ReceiptExpired(uint256 heldUntil, uint256 needed);
+    error CountedTwice(address attestor);
+    error NothingCovered(uint256 receipts, uint256 quorum);
+    error UpdateIsHeld(uint256 seat);
     error AnswersOver(uint256 timestamp, uint256 until);
     error NotThawable(uint256 timestamp, uint256 from);
     error NothingToPay();
@@ -363,7 +373,7 @@ interface IJobMarket {
     /// @notice Settles the attempt. The contract decides from the Gram matrix, verifies that it is the one of what was
     /// revealed, credits and starts the next round. Where the round's exam was not opened, its deposit is burned. No fee
     /// is due, but carries over with the reward, where nobody is left, or an opened exam is left out; an aggregator that left
-    /// out everybody, or the exam, is followed by the next that is bonded.
+    /// out everybody, or the exam, is followed by the next that is bonded. A covered seat is not excluded as unavailable.
     function settleRound(JobId job, uint256 attempt, Settlement calldata settlement) external;
 
     /// @notice Pays the caller's fee of a settled attempt.
@@ -397,6 +407,21 @@ interface IJobMarket {
     function withdrawDisputeBond(JobId job, address to) external;
 
     // ------------------------------------------------------------------ anyone
+
+    /// @notice Files attestors' receipts for updates of the running attempt, between their reveals and the aggregator's time.
+    /// A seat is covered when a quorum of attestors, all in one call, hold what it revealed: no settlement of the attempt
+    /// can exclude it as unavailable. As unreadable or as no match it still can, and that can be disputed.
+    /// What a later call covers is added; a call that covers nothing more is refused. Coverage is its attempt's alone.
+    /// @param seats for each receipt the seats whose updates its attestor holds, of those that revealed
+    /// @param heldUntil for each until when it promises to: no earlier than the end of the attempt's settle phase
+    /// @param signatures for each of `receiptDigest`, 65 bytes, by attestors of the job, none of them twice
+    function fileReceipts(
+        JobId job,
+        uint256 attempt,
+        uint64[] calldata seats,
+        uint40[] calldata heldUntil,
+        bytes[] calldata signatures
+    ) external;
 
     /// @notice Ends an attempt that was not settled in time: compensation from the bond, the rest of it burned.
     function expireRound(JobId job, uint256 attempt) external;
@@ -451,6 +476,16 @@ interface IJobMarket {
         external
         view
         returns (bytes32);
+    /// @notice What attestors sign of updates that they hold, in the same domain:
+    /// Receipt(uint256 job,uint256 round,uint256 attempt,uint64 seats,bytes32 seals,uint40 heldUntil).
+    /// @param seals keccak256 of the seals of these seats, ascending: they bind the content digests, so that a receipt is
+    /// worth nothing for other bytes
+    function receiptDigest(JobId job, uint256 round, uint256 attempt, uint64 seats, bytes32 seals, uint40 heldUntil)
+        external
+        view
+        returns (bytes32);
+    /// @notice The seats of an attempt whose updates a quorum of attestors held.
+    function coveredSeats(JobId job, uint256 attempt) external view returns (uint64);
     /// @notice What the contract owes in this token over all jobs, what it burned included.
     function owed(address token) external view returns (uint256);
 

@@ -8,7 +8,7 @@ import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Fact, JobId} from "../interfaces/JobTypes.sol";
 import {SeatMask} from "./SeatMask.sol";
 
-/// @notice Attestors' answers to disputes, as EIP-712 typed data.
+/// @notice What attestors sign, as EIP-712 typed data: answers to disputes, and receipts for updates that they hold.
 library Attestations {
     bytes32 private constant DOMAIN =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -17,14 +17,29 @@ library Attestations {
     bytes32 private constant ANSWER =
         keccak256("Answer(uint256 job,uint256 round,uint256 attempt,uint8 fact,uint256 seat,bool holds)");
 
-    /// @notice What is signed: `IJobMarket.answerDigest`.
+    bytes32 private constant RECEIPT =
+        keccak256("Receipt(uint256 job,uint256 round,uint256 attempt,uint64 seats,bytes32 seals,uint40 heldUntil)");
+
+    /// @notice What is signed of an answer: `IJobMarket.answerDigest`.
     function digest(JobId id, uint256 round, uint256 attempt, Fact fact, uint256 seat, bool holds)
         internal
         view
         returns (bytes32)
     {
+        return _typed(keccak256(abi.encode(ANSWER, id, round, attempt, fact, seat, holds)));
+    }
+
+    /// @notice What is signed of a receipt: `IJobMarket.receiptDigest`.
+    function receiptDigest(JobId id, uint256 round, uint256 attempt, uint64 seats, bytes32 seals, uint40 heldUntil)
+        internal
+        view
+        returns (bytes32)
+    {
+        return _typed(keccak256(abi.encode(RECEIPT, id, round, attempt, seats, seals, heldUntil)));
+    }
+
+    function _typed(bytes32 message) private view returns (bytes32) {
         bytes32 domain = keccak256(abi.encode(DOMAIN, NAME, VERSION, block.chainid, address(this)));
-        bytes32 message = keccak256(abi.encode(ANSWER, id, round, attempt, fact, seat, holds));
         return MessageHashUtils.toTypedDataHash(domain, message);
     }
 

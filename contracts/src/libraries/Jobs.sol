@@ -72,4 +72,5 @@ struct Job {
     Undo undo; // what it may undo
     mapping(uint256 attempt => uint256 facts) disputed; // a bit each: see Disputes
     mapping(address by => uint128) disputeBonds; // to be taken back
+    mapping(uint256 attempt => uint64 seats) covered; // a quorum of attestors held what they revealed
 }

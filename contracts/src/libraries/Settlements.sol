@@ -120,7 +120,12 @@ library Settlements {
         uint256 attempt = job.state.attempt;
         uint256 next = 0;
         for (uint256 seat = 0; next < count; ++seat) {
-            if (excluded.has(seat)) emit IJobMarket.UpdateExcluded(id, attempt, seat, _reason(reasons[next++], seat));
+            if (!excluded.has(seat)) continue;
+            ExclusionReason reason = _reason(reasons[next++], seat);
+            // Read where somebody says so alone: what everybody else settles costs as much as without receipts.
+            bool isHeld = reason == ExclusionReason.Unavailable && job.covered[attempt].has(seat);
+            if (isHeld) revert IJobMarket.UpdateIsHeld(seat);
+            emit IJobMarket.UpdateExcluded(id, attempt, seat, reason);
         }
         return revealed & ~excluded;
     }

@@ -1,0 +1,88 @@
+"""Attestors' receipts on a real chain: what a quorum holds nobody excludes as unavailable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedmarket.devnet import Devnet
+from market.chain.attestation import HeldReceipt
+from market.chain.events import ReceiptsFiled
+from market.chain.job_market import JobMarket
+from market.protocol.errors import ContractRevert, InvalidInput
+from market.protocol.identifiers import Seat
+from tests.integration.court import ATTESTORS, Court, audited
+
+ALL = [Seat(seat) for seat in range(4)]
+
+
+@pytest.fixture
+def court(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> Court:
+    return Court(devnet, deployed, actors, tmp_path).post().join()
+
+
+def receipt(court: Court, seats: Iterable[Seat] = ALL) -> HeldReceipt:
+    """What an attestor signs that keeps these seats' updates until the attempt is over."""
+    state = court.state
+    until_s = court.terms.schedule(state.attempt_start_s).settle_end_s
+    return court.market.receipt(court.id, state.round, state.attempt, seats, until_s)
+
+
+def file(court: Court, seats: Iterable[Seat] = ALL, by: Sequence[str] = ATTESTORS[:2]) -> None:
+    """File receipts of these attestors for these seats."""
+    held = receipt(court, seats)
+    signed = [(held, held.sign(court.actor(name).account)) for name in by]
+    call = court.market.file_receipts(court.id, held.attempt, signed)
+    court.send("passer-by", f"receipts {held.attempt} {held.seats} {len(by)}", call)
+
+
+def test_receipts_are_signed_over_what_the_contract_computes(court: Court) -> None:
+    court.commit()
+    court.reveal()
+    held, account = receipt(court), court.actor(ATTESTORS[0]).account
+    assert court.market.receipt_digest(held) == held.digest
+    assert held.held == ALL
+    assert held.signer(held.sign(account)) == account.address
+    other = replace(held, seats=1)
+    assert court.market.receipt_digest(other) == other.digest != held.digest
+    assert other.signer(held.sign(account)) != account.address
+
+
+def test_signatures_that_are_none_are_refused_before_the_chain_is_asked(court: Court) -> None:
+    held = HeldReceipt(1, court.market.address, court.id, 0, 0, 1, bytes(32), 1)
+    for unverified in (b"", bytes(64), bytes(65), b"\xff" * 65):
+        with pytest.raises(InvalidInput):
+            held.signer(unverified)
+    with pytest.raises(InvalidInput, match="Receipt"):
+        replace(held, seats=1 << 64).sign(court.actor("owner").account)
+
+
+def test_what_a_quorum_holds_cannot_be_excluded_as_unavailable(court: Court, tmp_path: Path) -> None:
+    court.commit()
+    court.reveal()
+    file(court, [Seat(1), Seat(2)])
+    assert court.market.covered_seats(court.id, 0) == [Seat(1), Seat(2)]
+    [filed] = [event for event in court.market.events(court.id) if isinstance(event, ReceiptsFiled)]
+    places = sorted(court.terms.disputes.attestors.index(court.actor(name).address) for name in ATTESTORS[:2])
+    assert (filed.attempt, filed.seats, filed.attestors) == (0, (Seat(1), Seat(2)), tuple(places))
+    with pytest.raises(ContractRevert) as refused:
+        court.settle_otherwise(without=Seat(2))
+    assert (refused.value.name, refused.value.arguments) == ("UpdateIsHeld", {"seat": 2})
+    court.settle_otherwise(without=Seat(0), name="alice")
+    assert court.market.covered_seats(court.id, 1) == []
+    court.check_books()
+    assert audited(court, tmp_path / "audit") == []
+
+
+def test_receipts_below_a_quorum_cover_nobody(court: Court) -> None:
+    court.commit()
+    court.reveal()
+    for attestor in ATTESTORS[:2]:
+        with pytest.raises(ContractRevert) as refused:
+            file(court, by=[attestor])
+        assert (refused.value.name, refused.value.arguments) == ("NothingCovered", {"receipts": 1, "quorum": 2})
+    assert court.market.covered_seats(court.id, 0) == []
