@@ -19,6 +19,7 @@ from market.chain.records import Dispute, Fact, JobState
 from market.chain.transactions import TransactionSender
 from market.following import follow
 from market.job_history import Attempt
+from market.model_access import ModelAccess
 from market.model_opening import check_job_srs, layout_of, warm_up
 from market.protocol.errors import (
     BlockNotFound,
@@ -28,6 +29,7 @@ from market.protocol.errors import (
     InvalidInput,
     InvalidModel,
     InvalidUpdate,
+    ModelsSealed,
 )
 from market.protocol.identifiers import Digest
 from market.protocol.rounds import Phase
@@ -78,7 +80,7 @@ class AttestorSession:
         self._place = job.terms.disputes.attestors.index(sender.address)
         folder = work_folder / f"chain-{job.market.chain.chain_id}-{job.market.address.lower()}" / f"job-{job.id}"
         self._receipts, self._facts = Receipts(folder / "receipts"), FactFinder(job, srs, folder / "facts")
-        self._srs = srs
+        self._srs, self._access = srs, ModelAccess(job, sender.account)
         self._model: Digest | None = None
         self._held: tuple[int, int, bool] | None = None
         self._told = ""
@@ -96,6 +98,8 @@ class AttestorSession:
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
+        self._access.announce(self.sender)
+        self._access.look()
         if phase is Phase.DISPUTED:
             return self._attend(self.job.market.dispute_of(self.job.id))
         self._keep_model(state)
@@ -110,7 +114,8 @@ class AttestorSession:
         if state.model == self._model:
             return
         with suppress(BlockNotFound, CorruptBlock, InvalidContent, InvalidModel):
-            self.job.model(state.model)
+            with suppress(ModelsSealed):
+                self.job.model(state.model)
             self.job.pin_model(state.model, f"job {self.job.id} attestor")
             self._model = state.model
 

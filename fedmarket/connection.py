@@ -105,7 +105,7 @@ class Network:
 
     def job(self, number: int, cache: Path) -> PublishedJob:
         """One job, with its document from storage; fetched vectors are kept in `cache`."""
-        return PublishedJob(self.market, self.store, JobId(number), cache)
+        return PublishedJob(self.market, self.store, JobId(number), cache, self.directory)
 
     def srs(self, dimension: int, chunks: int | None) -> Srs:
         """The powers of tau for vectors of this length.

@@ -16,7 +16,14 @@ from market.chain.attestation import Question
 from market.chain.records import ExclusionReason, Fact
 from market.job_history import Attempt
 from market.model_opening import fetch_verified, layout_of
-from market.protocol.errors import AuditMismatch, BlockNotFound, CorruptBlock, InvalidContent, InvalidModel
+from market.protocol.errors import (
+    AuditMismatch,
+    BlockNotFound,
+    CorruptBlock,
+    InvalidContent,
+    InvalidModel,
+    ModelsSealed,
+)
 from market.protocol.identifiers import Seat
 from market.protocol.integer_model import Integers
 from market.published_job import PublishedJob
@@ -80,6 +87,8 @@ class FactFinder:
             return Finding.ABSENT
         except (AuditMismatch, InvalidContent, InvalidModel):
             return Finding.FAILS
+        except ModelsSealed:
+            return Finding.UNKNOWN
         return Finding.HOLDS
 
     def _exclusion(self, attempt: Attempt, seat: Seat, folder: Path, came_in_time: bool | None) -> Finding:
@@ -117,5 +126,5 @@ class FactFinder:
     def _model_before(self, attempt: Attempt) -> Integers | None:
         try:
             return fetch_verified(self._job, self._srs, self._job.history().versions(attempt.number))
-        except (AuditMismatch, BlockNotFound, CorruptBlock, InvalidContent, InvalidModel):
+        except (AuditMismatch, BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, ModelsSealed):
             return None

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from eth_abi.abi import encode
 
 from market import chunked_aead
@@ -23,7 +22,6 @@ from market.protocol.identifiers import Digest
 from market.protocol.integer_model import Integers
 from market.protocol.job_spec import JobDocument
 from market.protocol.manifest import ParameterManifest
-from market.protocol.vector_file import slices
 
 MODEL_ENTRY_BYTES = 8
 
@@ -73,12 +71,12 @@ class ModelSeal:
             InvalidModel: an entry is out of range.
         """
         plain = hashlib.sha256()
-        for part in _parts(integer_model.checked(model)):
+        for part in integer_model.parts(model):
             plain.update(part)
         salt = self.key.model_salt(Digest(plain.digest()))
         yield salt
         yield from chunked_aead.seal_chunks(
-            self.key.model_context(salt), self._associated, _parts(model), preceding_bytes=SALT_BYTES
+            self.key.model_context(salt), self._associated, integer_model.parts(model), preceding_bytes=SALT_BYTES
         )
 
     def open(self, unverified_parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -106,17 +104,13 @@ class ModelSeal:
         return encode(types, [_DOMAIN, self.chain_id, self.contract, manifest_digest(self.manifest)])
 
 
-def _parts(model: Integers) -> Iterator[bytes]:
-    """A model's bytes as they are in a file, little-endian, a slice at a time."""
-    for span in slices(len(model)):
-        yield np.ascontiguousarray(model[span], dtype="<i8").tobytes()
-
-
 def _split(parts: Iterator[bytes]) -> tuple[bytes, bytes]:
     """The salt, and what came with it."""
     head = b""
-    while len(head) < SALT_BYTES and (part := next(parts, b"")):
+    for part in parts:
         head += part
+        if len(head) >= SALT_BYTES:
+            break
     return head[:SALT_BYTES], head[SALT_BYTES:]
 
 

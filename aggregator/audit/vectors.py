@@ -13,10 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol import integer_model
-from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, InvalidUpdate
+from market.protocol.errors import (
+    BlockNotFound,
+    CorruptBlock,
+    InvalidContent,
+    InvalidModel,
+    InvalidUpdate,
+    ModelsSealed,
+)
 from market.protocol.identifiers import Digest
 from market.protocol.update import StoredUpdate, read_update, update_bytes
 from market.storage import Cid, ContentStore, content_cid
+from market.stored_models import StoredModels
 from zk.commitment import Layout
 
 MODEL_ENTRY_BYTES = 8
@@ -35,6 +43,13 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Sealed(Missing):
+    """A model that only those who take part can read: whoever audits has no key to it."""
+
+    reason: str = "the job's models are sealed, and no key to them is at hand"
+
+
+@dataclass(frozen=True)
 class Unfit:
     """Content that never is such a vector: its digest fixes bytes of another length, or values out of range."""
 
@@ -44,15 +59,18 @@ class Unfit:
 class StoredVectors:
     """Fetches vectors into a folder and maps them. The folder starts empty, so nothing is believed unverified."""
 
-    def __init__(self, store: ContentStore, layout: Layout, folder: Path) -> None:
+    def __init__(
+        self, store: ContentStore, layout: Layout, folder: Path, sealed_models: StoredModels | None = None
+    ) -> None:
         """Fetch nothing yet.
 
         Args:
             store: where the vectors are.
             layout: of the job's vectors.
             folder: an empty folder of the audit's own.
+            sealed_models: the job's, where they are sealed; unlocked where a key is at hand.
         """
-        self._store, self._layout, self._folder = store, layout, folder
+        self._store, self._layout, self._folder, self._sealed = store, layout, folder, sealed_models
 
     def update(self, digest: Digest) -> StoredUpdate | Missing | Unfit:
         """An update: counts, int16 (d,), mapped, and its blinders as they are stored.
@@ -69,7 +87,29 @@ class StoredVectors:
         Raises:
             StorageError: this machine's disk refuses.
         """
+        if self._sealed is not None:
+            return self._sealed_model(self._sealed, digest)
         return self._fetch(digest, "model", MODEL_ENTRY_BYTES * self._layout.dimension, integer_model.read)
+
+    def model_digest(self, model: Model) -> Digest:
+        """The digest under which storage would keep a model; nothing is stored.
+
+        Raises:
+            ModelsSealed: the job's models are sealed, and no key is at hand.
+            InvalidModel: an entry is out of range.
+        """
+        return model_digest(model) if self._sealed is None else self._sealed.digest(model)
+
+    def _sealed_model(self, models: StoredModels, digest: Digest) -> Model | Missing | Unfit:
+        path = self._path(digest, "model")
+        try:
+            return integer_model.read(path, models.dimension) if path.exists() else models.fetch(digest, path)
+        except ModelsSealed:
+            return Sealed()
+        except (BlockNotFound, CorruptBlock) as error:
+            return Missing(str(error))
+        except (InvalidContent, InvalidModel) as error:
+            return Unfit(str(error))
 
     def forget(self, digest: Digest) -> None:
         """Take an update's file away; arrays that are still mapped stay readable."""

@@ -19,7 +19,7 @@ from market.protocol.exam_spec import ExamDocument, ExamSection
 from market.protocol.identifiers import Wei
 from market.protocol.json_text import parse_json
 from market.protocol.manifest import ParameterManifest
-from market.protocol.model_spec import ModelSealing, Models
+from market.protocol.model_spec import Models, ModelSealing
 from market.protocol.rules_spec import AUTO, RulesSection
 from market.protocol.spec_fields import Account, Amount, Fraction, Seconds, Section, Token, printable
 from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, NO_ROOT, JobTerms, PayMode
