@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
+from market.db.service_tables import DocumentRow
 from market.db.tables import DisputeRow, JobRow, ModelRow
-from market.queries.jobs import MODEL_ENTRY_BYTES
+from market.queries.jobs import seals_models
 from market.queries.paging import Key, Order, Part
+from market.sealed_model import stored_model_bytes
 from market.storage import Cid
 from market.views import Dispute, ModelVersion
 
@@ -29,7 +31,7 @@ def model(session: Session, job: int, version: int) -> ModelVersion | None:
     """One model; None where there is none of this number."""
     statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job)
     found = session.execute(statement.where(ModelRow.job == job, ModelRow.version == version)).first()
-    return None if found is None else _version(*found)
+    return None if found is None else _version(*found, _seals_models(session, job))
 
 
 def disputes(session: Session, job: int) -> list[Dispute]:
@@ -58,12 +60,18 @@ def disputes(session: Session, job: int) -> list[Dispute]:
 def _listed(session: Session, job: int, order: Order, part: Part) -> tuple[list[ModelVersion], Key | None]:
     statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job).where(ModelRow.job == job)
     rows = session.execute(order.apply(statement, part)).all()
-    found = [_version(row, dimension) for row, dimension in rows[: part.limit]]
+    sealed = _seals_models(session, job)
+    found = [_version(row, dimension, sealed) for row, dimension in rows[: part.limit]]
     return found, order.next_key(rows, part, lambda row: row[0])
 
 
-def _version(row: ModelRow, dimension: int) -> ModelVersion:
-    size_bytes = MODEL_ENTRY_BYTES * dimension
+def _seals_models(session: Session, job: int) -> bool | None:
+    named = and_(DocumentRow.job == JobRow.job, DocumentRow.spec == JobRow.spec)
+    return seals_models(session.scalar(select(DocumentRow.body).join(JobRow, named).where(JobRow.job == job)))
+
+
+def _version(row: ModelRow, dimension: int, sealed: bool | None) -> ModelVersion:
+    size_bytes = stored_model_bytes(dimension, sealed=bool(sealed))
     return ModelVersion(
         job=row.job,
         version=row.version,
@@ -71,5 +79,6 @@ def _version(row: ModelRow, dimension: int) -> ModelVersion:
         attempt=row.attempt,
         cid=str(Cid.from_digest(row.content, size_bytes)),
         size_bytes=size_bytes,
+        sealed=sealed,
         commitment=row.commitment,
     )
