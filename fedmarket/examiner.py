@@ -8,7 +8,7 @@ the book of them to storage, its name on the chain.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class ExamSession:
         sender: TransactionSender,
         srs: Srs,
         *,
+        named: Collection[str] = (),
         report: Callable[[str], None] = lambda line: None,
         poll_s: float = 0.5,
     ) -> None:
@@ -77,6 +78,7 @@ class ExamSession:
             folder: the exam that it was opened with.
             sender: the account of the owner or of the examiner.
             srs: the job's, to commit with.
+            named: who is given the key of sealed models without a part in the job, once it has asked.
             report: is told what happens, a line at a time.
             poll_s: how often the chain is asked.
 
@@ -92,7 +94,7 @@ class ExamSession:
         self._srs, self._layout = srs, layout_of(job)
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
         self._access = ModelAccess(job, sender.account)
-        self._grants = KeyGrants(job, sender)
+        self._grants = KeyGrants(job, sender, named)
         self._given_up: set[tuple[int, Digest]] = set()
         self._told = ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from market.chain.records import JobState
 from market.chain.transactions import TransactionSender
@@ -21,6 +21,7 @@ class KeySession:
         job: PublishedJob,
         sender: TransactionSender,
         *,
+        named: Collection[str] = (),
         report: Callable[[str], None] = lambda line: None,
         poll_s: float = 0.5,
     ) -> None:
@@ -29,6 +30,7 @@ class KeySession:
         Args:
             job: the job.
             sender: of an account that has the key: the owner, who makes it, or whoever was given it.
+            named: who is given it without a part in the job, once it has asked.
             report: is told what happens, a line at a time.
             poll_s: how often the chain is asked.
 
@@ -40,7 +42,7 @@ class KeySession:
             raise InvalidInput(f"the models of job {job.id} are open to everybody: there is no key to hand out")
         ModelAccess(job, sender.account).require()
         self.job, self.sender, self.report, self.poll_s = job, sender, report, poll_s
-        self.grants = KeyGrants(job, sender)
+        self._grants = KeyGrants(job, sender, named)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Hand the key out until the job's rounds are over or `should_stop` says so.
@@ -53,7 +55,7 @@ class KeySession:
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Hand the key to who has come; returns whether anybody had."""
-        given = self.grants.look()
+        given = self._grants.look()
         if given:
             self.report(f"gave the key of the job's models to {', '.join(given)}")
         return bool(given)

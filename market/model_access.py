@@ -124,14 +124,15 @@ class ModelAccess:
 class KeyGrants:
     """Hands the content key of one job to whoever has a part in it and lacks it."""
 
-    def __init__(self, job: PublishedJob, sender: TransactionSender) -> None:
+    def __init__(self, job: PublishedJob, sender: TransactionSender, named: Collection[str] = ()) -> None:
         """Hand nothing over yet.
 
         Args:
             job: unlocked by the time that a key is to be handed over.
             sender: of the owner, or of an aggregator.
+            named: who is given the key without a part in the job, once it has asked.
         """
-        self._job, self._sender = job, sender
+        self._job, self._sender, self._chosen = job, sender, frozenset(named)
         self._place = handover(job.market.chain.chain_id, job.market.address, job.id)
         self._looked_at = -1
         self._there: _There | None = None
@@ -230,10 +231,10 @@ class KeyGrants:
 
     @property
     def _appointed(self) -> set[str]:
-        """Who has a part by the job's terms."""
+        """Who has a part by the job's terms, or is to be given the key without."""
         terms = self._job.terms
         examiner = {terms.exam.examiner_of(self._job.owner)} if terms.exam.is_set else set()
-        return {*terms.disputes.attestors, *examiner}
+        return {*terms.disputes.attestors, *examiner, *self._chosen}
 
     def _has_part(self, account: str) -> bool:
         market, job = self._job.market, self._job.id

@@ -15,6 +15,7 @@ from fedmarket.commands.options import FILE, actor_options, console, job_argumen
 from fedmarket.connection import Actor
 from fedmarket.exam_folder import ExamFolder, exam_of_job
 from fedmarket.key_session import KeySession
+from market.chain.contract import checked_address
 from market.published_job import PublishedJob
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ def owner() -> None:
 @owner.command()
 @job_argument
 @click.option("--exam", "folder", type=FILE, metavar="DIR", help="The exam's folder; found under --work by default.")
+@click.option(
+    "--to", "named", multiple=True, metavar="ADDRESS", help="Give the key of sealed models to this account, too."
+)
 @click.option("--close", is_flag=True, help="When the exams are published, wait, close the job and take the refund.")
 @actor_options
-def run(job_number: int, folder: Path | None, close: bool, actor: Actor) -> None:
+def run(job_number: int, folder: Path | None, named: tuple[str, ...], close: bool, actor: Actor) -> None:
     """Set the exam of each of JOB's rounds, open it after the reveals, and publish all of them at the end.
 
     Stop and start it at any time: an exam that was sent is never set a second time. A round whose exam is not opened in
@@ -42,11 +46,11 @@ def run(job_number: int, folder: Path | None, close: bool, actor: Actor) -> None
     from nowhere but where it was set.
 
     Where JOB's models are sealed, their key is given to whoever bonds, enrols or attests while this runs, also in a job
-    without an exam.
+    without an exam. Name the aggregators that may have it before they bond with --to.
     """
     job = actor.job(job_number)
     monitor = JobMonitor(job, console(), f"job {job.id}")
-    session = _session(job, actor, folder, monitor.report)
+    session = _session(job, actor, folder, [checked_address(address) for address in named], monitor.report)
 
     def should_stop() -> bool:
         monitor.poll()
@@ -63,14 +67,14 @@ def run(job_number: int, folder: Path | None, close: bool, actor: Actor) -> None
 
 
 def _session(
-    job: PublishedJob, actor: Actor, folder: Path | None, report: Callable[[str], None]
+    job: PublishedJob, actor: Actor, folder: Path | None, named: list[str], report: Callable[[str], None]
 ) -> ExamSession | KeySession:
     if job.models.are_sealed and not job.terms.exam.is_set:
-        return KeySession(job, actor.sender, report=report)
+        return KeySession(job, actor.sender, named=named, report=report)
     from fedmarket.examiner import ExamSession
 
     exam = ExamFolder.open(folder) if folder else exam_of_job(actor.work, job)
-    return ExamSession(job, exam, actor.sender, actor.network.srs_of(job), report=report)
+    return ExamSession(job, exam, actor.sender, actor.network.srs_of(job), named=named, report=report)
 
 
 def _tell(job: PublishedJob, actor: Actor, close: bool) -> None:

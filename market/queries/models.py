@@ -11,7 +11,7 @@ from market.queries.jobs import seals_models
 from market.queries.paging import Key, Order, Part
 from market.sealed_model import stored_model_bytes
 from market.storage import Cid
-from market.views import Dispute, ModelVersion
+from market.views import Dispute, Job, ModelVersion
 
 BY_VERSION = Order((ModelRow.version,))
 LATEST_FIRST = Order((ModelRow.version,), descending=True)
@@ -19,12 +19,12 @@ LATEST_FIRST = Order((ModelRow.version,), descending=True)
 
 def models(session: Session, job: int, part: Part) -> tuple[list[ModelVersion], Key | None]:
     """A job's models in order, the initial one first, and where the next part begins."""
-    return _listed(session, job, BY_VERSION, part)
+    return _listed(session, job, _seals_models(session, job), BY_VERSION, part)
 
 
-def latest_models(session: Session, job: int, part: Part) -> tuple[list[ModelVersion], Key | None]:
+def latest_models(session: Session, job: Job, part: Part) -> tuple[list[ModelVersion], Key | None]:
     """A job's models, the current one first, and where the next part begins."""
-    return _listed(session, job, LATEST_FIRST, part)
+    return _listed(session, job.job, job.models_sealed, LATEST_FIRST, part)
 
 
 def model(session: Session, job: int, version: int) -> ModelVersion | None:
@@ -57,10 +57,11 @@ def disputes(session: Session, job: int) -> list[Dispute]:
     ]
 
 
-def _listed(session: Session, job: int, order: Order, part: Part) -> tuple[list[ModelVersion], Key | None]:
+def _listed(
+    session: Session, job: int, sealed: bool | None, order: Order, part: Part
+) -> tuple[list[ModelVersion], Key | None]:
     statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job).where(ModelRow.job == job)
     rows = session.execute(order.apply(statement, part)).all()
-    sealed = _seals_models(session, job)
     found = [_version(row, dimension, sealed) for row, dimension in rows[: part.limit]]
     return found, order.next_key(rows, part, lambda row: row[0])
 
