@@ -8,7 +8,6 @@ is a block of storage. How long the sealed model is follows from the number of i
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -37,12 +36,6 @@ def stored_model_bytes(dimension: int, *, sealed: bool) -> int:
 def job_model_bytes(document: JobDocument) -> int:
     """How long a job's models are in storage."""
     return stored_model_bytes(document.parameters.dimension, sealed=document.spec.seals_models)
-
-
-def manifest_digest(manifest: ParameterManifest) -> Digest:
-    """Names a layout of parameters: sha2-256 of its canonical JSON."""
-    text = json.dumps(manifest.to_json(), sort_keys=True, separators=(",", ":"))
-    return Digest(hashlib.sha256(text.encode()).digest())
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ class ModelSeal:
     @property
     def _associated(self) -> bytes:
         types = ["string", "uint256", "address", "bytes32"]
-        return encode(types, [_DOMAIN, self.chain_id, self.contract, manifest_digest(self.manifest)])
+        return encode(types, [_DOMAIN, self.chain_id, self.contract, self.manifest.digest])
 
 
 def _split(parts: Iterator[bytes]) -> tuple[bytes, bytes]:

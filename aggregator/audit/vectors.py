@@ -1,35 +1,21 @@
-"""Updates and models from storage: fetched anew for every audit; what is not here is told apart from what is false."""
+"""Models from storage: fetched anew for every audit; what is not here is told apart from what is false."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol import integer_model
-from market.protocol.errors import (
-    BlockNotFound,
-    CorruptBlock,
-    InvalidContent,
-    InvalidModel,
-    InvalidUpdate,
-    ModelsSealed,
-)
+from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, ModelsSealed
 from market.protocol.identifiers import Digest
-from market.protocol.update import StoredUpdate, read_update, update_bytes
 from market.storage import Cid, ContentStore, content_cid
 from market.stored_models import StoredModels
 from zk.commitment import Layout
 
 MODEL_ENTRY_BYTES = 8
-
-T = TypeVar("T")
 
 Counts = NDArray[np.int16]
 Model = NDArray[np.int64]
@@ -72,24 +58,23 @@ class StoredVectors:
         """
         self._store, self._layout, self._folder, self._sealed = store, layout, folder, sealed_models
 
-    def update(self, digest: Digest) -> StoredUpdate | Missing | Unfit:
-        """An update: counts, int16 (d,), mapped, and its blinders as they are stored.
-
-        Raises:
-            StorageError: this machine's disk refuses.
-        """
-        expected_bytes = update_bytes(self._layout.dimension, self._layout.chunks)
-        return self._fetch(digest, "update", expected_bytes, partial(read_update, chunks=self._layout.chunks))
-
     def model(self, digest: Digest) -> Model | Missing | Unfit:
         """An integer model, int64 (d,), mapped.
 
         Raises:
             StorageError: this machine's disk refuses.
         """
-        if self._sealed is not None:
-            return self._sealed_model(self._sealed, digest)
-        return self._fetch(digest, "model", MODEL_ENTRY_BYTES * self._layout.dimension, integer_model.read)
+        path = self._folder / f"{digest.hex()}.model"
+        try:
+            if path.exists():
+                return integer_model.read(path, self._layout.dimension)
+            return self._fetch(digest, path)
+        except ModelsSealed:
+            return Sealed()
+        except (BlockNotFound, CorruptBlock) as error:
+            return Missing(str(error))
+        except (InvalidContent, InvalidModel) as error:
+            return Unfit(str(error))
 
     def model_digest(self, model: Model) -> Digest:
         """The digest under which storage would keep a model; nothing is stored.
@@ -100,38 +85,12 @@ class StoredVectors:
         """
         return model_digest(model) if self._sealed is None else self._sealed.digest(model)
 
-    def _sealed_model(self, models: StoredModels, digest: Digest) -> Model | Missing | Unfit:
-        path = self._path(digest, "model")
-        try:
-            return integer_model.read(path, models.dimension) if path.exists() else models.fetch(digest, path)
-        except ModelsSealed:
-            return Sealed()
-        except (BlockNotFound, CorruptBlock) as error:
-            return Missing(str(error))
-        except (InvalidContent, InvalidModel) as error:
-            return Unfit(str(error))
-
-    def forget(self, digest: Digest) -> None:
-        """Take an update's file away; arrays that are still mapped stay readable."""
-        # Where a mapped file cannot be removed it goes with the folder.
-        with suppress(PermissionError):
-            self._path(digest, "update").unlink(missing_ok=True)
-
-    def _fetch(
-        self, digest: Digest, kind: str, expected_bytes: int, read: Callable[[Path, int], T]
-    ) -> T | Missing | Unfit:
-        path = self._path(digest, kind)
-        try:
-            if not path.exists():
-                self._store.copy_to(Cid.from_digest(digest, expected_bytes), path, expected_bytes)
-            return read(path, self._layout.dimension)
-        except (BlockNotFound, CorruptBlock) as error:
-            return Missing(str(error))
-        except (InvalidContent, InvalidUpdate, InvalidModel) as error:
-            return Unfit(str(error))
-
-    def _path(self, digest: Digest, kind: str) -> Path:
-        return self._folder / f"{digest.hex()}.{kind}"
+    def _fetch(self, digest: Digest, path: Path) -> Model:
+        if self._sealed is not None:
+            return self._sealed.fetch(digest, path)
+        expected_bytes = MODEL_ENTRY_BYTES * self._layout.dimension
+        self._store.copy_to(Cid.from_digest(digest, expected_bytes), path, expected_bytes)
+        return integer_model.read(path, self._layout.dimension)
 
 
 def model_digest(model: Model) -> Digest:
