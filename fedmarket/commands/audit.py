@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from fedmarket.commands.options import console, job_argument, network_options
-from fedmarket.connection import Network, NetworkOptions
+from fedmarket.commands.options import account_options, console, job_argument, network_options
+from fedmarket.commands.reading import content_key
+from fedmarket.connection import AccountOptions, Network, NetworkOptions
 from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
 
@@ -24,14 +25,18 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @click.command()
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@account_options
 @network_options
-def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
+def audit(job_number: int, as_json: bool, account: AccountOptions, options: NetworkOptions) -> None:
     """Recompute a job from chain and storage (anyone).
 
     One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
     prove it is to be had any more. mismatch: not what the chain says; the exit status is 1 then.
 
     What a job's exams asked for is recomputed once its owner has shown them, on this machine; that takes PyTorch.
+
+    Where JOB's models are sealed they are looked at with the keystore of an account that has their key; without one
+    they stay unproven.
     """
     from aggregator.audit import audit_job
 
@@ -48,7 +53,10 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        report = audit_job(network.market, network.store, job, srs, Path(cache), grader=grader, progress=show)
+        key = content_key(network, job, Path(cache) / "job", account)
+        report = audit_job(
+            network.market, network.store, job, srs, Path(cache), grader=grader, content_key=key, progress=show
+        )
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:

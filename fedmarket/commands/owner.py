@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def owner() -> None:
-    """Set a job's exams, and hand out the key of sealed models (project owners)."""
+    """Set a job's exams, hand out its key (project owners)."""
 
 
 @owner.command()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fedmarket.commands.options import ask_password
 from fedmarket.connection import AccountOptions, Network, account_of
+from market.content_key import ContentKey
 from market.model_access import ModelAccess
-from market.protocol.errors import ModelsSealed
+from market.protocol.errors import AuditMismatch, InvalidJobSpec, ModelsSealed, StorageError
+from market.protocol.identifiers import JobId
 from market.published_job import PublishedJob
 
 
@@ -24,3 +28,21 @@ def take_key(network: Network, job: PublishedJob, account: AccountOptions) -> No
             "--keystore FILE"
         )
     ModelAccess(job, account_of(network, account, ask_password)).require()
+
+
+def content_key(network: Network, job: JobId, cache: Path, account: AccountOptions) -> ContentKey | None:
+    """The key of a job's sealed models, where an account was named that has it.
+
+    Raises:
+        InvalidKeystore: the account's does not open.
+    """
+    if account.keystore is None:
+        return None
+    try:
+        published = network.job(job, cache)
+    except (AuditMismatch, InvalidJobSpec, StorageError):
+        return None  # what is wrong with its document is the audit's to say
+    if not published.models.are_sealed:
+        return None
+    ModelAccess(published, account_of(network, account, ask_password)).look()
+    return None if published.models.seal is None else published.models.seal.key

@@ -134,9 +134,19 @@ def test_a_sealed_job_is_played_by_commands_and_no_secret_of_it_lies_about(
     for who in EVERYBODY:
         told.append(posted.told("model", "verify", JOB, who=who))
     told.append(posted.told("job", "model", JOB, out, who="owner"))
+    told.append(posted.told("audit", JOB, who="trainer-0"))
+    assert _verdicts(told[-1], "model") == {"ok"}
+    told.append(posted.told("audit", JOB))
+    assert _verdicts(told[-1], "model") == {"unproven"}
+    assert "sealed" in told[-1]
     key = content_key(posted, deployed)
     out.unlink()
     _check_nothing_lies_about(posted, deployed, key, "\n".join([*outputs, *told]))
+
+
+def _verdicts(audit: str, subject: str) -> set[str]:
+    """What an audit says of the checks of one name."""
+    return {line.split()[0] for line in audit.splitlines() if line.split()[1] == subject}
 
 
 def _check_nothing_lies_about(terminal: Terminal, market: JobMarket, key: ContentKey, told: str) -> None:
