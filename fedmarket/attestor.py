@@ -1,23 +1,27 @@
 """An attestor in a job: keep what disputes may be about, look at what is disputed, sign what is found.
 
 Data's path: updates, sealed exams and models named on the chain -> their bytes, kept and pinned, with the time of their
-coming -> a dispute on the chain -> the fact, looked at -> an EIP-712 signature -> the contract.
+coming -> a receipt for those that came in time -> a dispute on the chain -> the fact, looked at -> an EIP-712 signature
+-> the contract. Updates are kept unread: they are sealed to the aggregator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from aggregator.audit import Openings
+from fedmarket.attestor_folder import AttestorFolder
 from fedmarket.disputed_facts import FactFinder, Finding
-from fedmarket.receipts import UNSEEN, Receipt, Receipts
-from market.chain.attestation import Question
+from fedmarket.sightings import UNSEEN, Sighting
+from market.announced import JobDirectory, announce
+from market.chain.attestation import HeldReceipt, Question, seals_digest
 from market.chain.records import Dispute, Fact, JobState
 from market.chain.transactions import TransactionSender
+from market.contests import shown_to
 from market.following import follow
 from market.job_history import Attempt
 from market.model_access import ModelAccess
@@ -29,15 +33,22 @@ from market.protocol.errors import (
     InvalidContent,
     InvalidInput,
     InvalidModel,
-    ModelsSealed,
 )
-from market.protocol.identifiers import Digest
+from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
+from market.sealing import SealingKey
+from market.signed_receipts import SignedReceipt
 from zk.srs import Srs
 
 PATIENCE = 0.5
 """Share of the answer's period for which an attestor waits for what is not in storage before it says so."""
+
+HOLD_MARGIN_S = 86_400
+"""How much longer than it could be disputed an attempt's data is kept, in seconds."""
+
+REST = 5.0
+"""How much longer than the last look took it rests before the next one at what cannot be told yet."""
 
 NO_WORD = bytes(32)
 
@@ -45,18 +56,19 @@ NO_WORD = bytes(32)
 class AttestorSession:
     """One attestor's part in one job.
 
-    What it answers follows from chain, storage and its receipts: stopped and started again, it answers the same. It
+    What it answers follows from chain, storage and its sightings: stopped and started again, it answers the same. It
     answers a dispute once, and where it cannot tell, not at all.
     """
 
     def __init__(
         self,
         job: PublishedJob,
+        people: JobDirectory,
         sender: TransactionSender,
         work_folder: Path,
         srs: Srs,
         *,
-        openings: Openings | None = None,
+        endpoint: str = "",
         report: Callable[[str], None] = lambda line: None,
         poll_s: float = 0.5,
     ) -> None:
@@ -64,10 +76,11 @@ class AttestorSession:
 
         Args:
             job: the job.
+            people: by whom keys and endpoints are announced, and disputed updates handed over.
             sender: the attestor's account.
-            work_folder: where receipts are kept.
+            work_folder: where what it saw, holds and signed is kept.
             srs: the job's.
-            openings: what those who contest an exclusion have shown: nothing else opens their updates.
+            endpoint: where it serves; empty where nowhere.
             report: is told what happens, a line at a time.
             poll_s: how often the chain is asked.
 
@@ -78,13 +91,16 @@ class AttestorSession:
         if sender.address not in job.terms.disputes.attestors:
             named = ", ".join(job.terms.disputes.attestors) or "nobody"
             raise InvalidInput(f"{sender.address} is no attestor of job {job.id}: its terms name {named}")
-        self.job, self.sender, self.report, self.poll_s = job, sender, report, poll_s
+        self.job, self.people, self.sender, self.report, self.poll_s = job, people, sender, report, poll_s
         self._place = job.terms.disputes.attestors.index(sender.address)
-        folder = work_folder / f"chain-{job.market.chain.chain_id}-{job.market.address.lower()}" / f"job-{job.id}"
-        self._receipts, self._facts = Receipts(folder / "receipts"), FactFinder(job, srs, folder / "facts")
-        self._srs, self._openings, self._access = srs, openings, ModelAccess(job, sender.account)
+        self._key = SealingKey.of_account(sender.account, job.market.chain.chain_id, job.market.address, job.id)
+        self._endpoint, self._srs, self._access = endpoint, srs, ModelAccess(job, sender.account)
+        folder = AttestorFolder(work_folder, job.market).of_job(job.id)
+        self._sightings, self._facts = folder.sightings, FactFinder(job, srs, folder.facts, self._shown)
+        self._holdings, self._receipts = folder.holdings(job.store, sender.address), folder.receipts
         self._model: Digest | None = None
         self._held: tuple[int, int, bool] | None = None
+        self._rests_until = float("-inf")
         self._told = ""
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
@@ -95,8 +111,15 @@ class AttestorSession:
             StorageError: the disk refuses.
         """
         self.sender.recover()
+        self.announce()
         warm_up(self._srs, layout_of(self.job))
         follow(self.job, self.advance, should_stop, self.report, self.poll_s, over=(Phase.CLOSED,))
+
+    def announce(self) -> None:
+        """Say what to seal to this attestor with, and where it serves, unless that is known."""
+        if announce(self.people.directory, self.sender, self.job.id, self._key.public, self._endpoint):
+            where = f" and that it serves at {self._endpoint}" if self._endpoint else ""
+            self.report(f"announced its key{where}")
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
@@ -116,8 +139,10 @@ class AttestorSession:
         if state.model == self._model:
             return
         with suppress(BlockNotFound, CorruptBlock, InvalidContent, InvalidModel):
-            with suppress(ModelsSealed):
+            if self.job.models.can_be_read:
                 self.job.model(state.model)
+            else:
+                self.job.store.verify(self.job.models.cid(state.model))
             self.job.pin_model(state.model, f"job {self.job.id} attestor")
             self._model = state.model
 
@@ -128,11 +153,13 @@ class AttestorSession:
             return
         # Read before anything is looked for: what is missing then was missing at this moment or later.
         now_s, attempt = self.job.market.chain.timestamp(), self.job.history().attempt(state.attempt)
-        before, contents = self._receipts.of(attempt.number), self._contents(attempt)
+        before, contents = self._sightings.of(attempt.number), self._contents(attempt)
         looked = {it: self._look(before.get(it, UNSEEN), take, now_s, phase) for it, take in contents.items()}
         if before | looked != before:
-            self._receipts.keep(attempt.number, before | looked)
-        if all(receipt.came_s is not None for receipt in looked.values()) and _sign_of(attempt) == sign:
+            self._sightings.keep(attempt.number, before | looked)
+        if phase is not Phase.SETTLE:
+            self._sign(attempt, looked)
+        if all(sighting.came_s is not None for sighting in looked.values()) and _sign_of(attempt) == sign:
             self._held = sign
 
     def _revealed_and_opened(self, state: JobState, phase: Phase) -> tuple[int, int, bool]:
@@ -143,44 +170,76 @@ class AttestorSession:
 
     def _contents(self, attempt: Attempt) -> dict[Digest, Callable[[], bool]]:
         """How to take each content that was named in an attempt."""
-        reason = f"job {self.job.id} attempt {attempt.number} attestor"
-        contents = [reveal.content for _, reveal in sorted(attempt.reveals.items())]
-        found: dict[Digest, Callable[[], bool]] = {it: partial(self._take_update, it, reason) for it in contents}
+        until_s, contents = (
+            self._hold_until_s(attempt),
+            [reveal.content for _, reveal in sorted(attempt.reveals.items())],
+        )
+        found: dict[Digest, Callable[[], bool]] = {
+            it: partial(self._take_update, it, attempt.number, until_s) for it in contents
+        }
         if attempt.exam_opened:
             content = attempt.exam_opened.content
-            found.setdefault(content, partial(self._take_exam, content, reason))
+            found.setdefault(content, partial(self._take_exam, content, attempt.number, until_s))
         return found
 
-    def _look(self, receipt: Receipt, take: Callable[[], bool], now_s: int, phase: Phase) -> Receipt:
+    def _hold_until_s(self, attempt: Attempt) -> int:
+        """Until when an attempt's data is kept: a settlement at the last moment is past dispute then."""
+        terms = self.job.terms
+        disputed_s = terms.vesting_period_s + terms.disputes.answer_period_s
+        return terms.schedule(attempt.starts_at_s).settle_end_s + disputed_s + HOLD_MARGIN_S
+
+    def _look(self, sighting: Sighting, take: Callable[[], bool], now_s: int, phase: Phase) -> Sighting:
         """Look for a content that has not come yet."""
-        if receipt.came_s is not None:
-            return receipt
+        if sighting.came_s is not None:
+            return sighting
         if take():
             # Read afterwards: it was there at this moment.
-            return replace(receipt, came_s=self.job.market.chain.timestamp())
-        missed = phase is Phase.SETTLE and receipt.missing_s is None
-        return replace(receipt, missing_s=now_s) if missed else receipt
+            return replace(sighting, came_s=self.job.market.chain.timestamp())
+        missed = phase is Phase.SETTLE and sighting.missing_s is None
+        return replace(sighting, missing_s=now_s) if missed else sighting
 
-    def _take_update(self, content: Digest, reason: str) -> bool:
-        """Fetch and pin a sealed update; whether it is here now, sound or not."""
-        try:
-            self.job.take_update(content, reason)
-        except (BlockNotFound, CorruptBlock):
-            return False
-        except InvalidContent:
-            return True
-        return True
+    def _take_update(self, content: Digest, attempt: int, until_s: int) -> bool:
+        """Fetch and pin a sealed update; whether it is here now, be it one that can be opened or not."""
+        self._holdings.keep(attempt, self.job.update_cid(content), until_s)
+        return _came(partial(self.job.take_update, content, self._holdings.reason(attempt)))
 
-    def _take_exam(self, content: Digest, reason: str) -> bool:
+    def _take_exam(self, content: Digest, attempt: int, until_s: int) -> bool:
         """Fetch and pin an exam's sealed r; whether it is here now, readable or not."""
-        try:
+
+        def take() -> None:
             self.job.sealed_exam(content)
-            self.job.pin_sealed_exam(content, reason)
-        except (BlockNotFound, CorruptBlock):
-            return False
-        except InvalidContent:
-            return True
-        return True
+            self.job.pin_sealed_exam(content, self._holdings.reason(attempt))
+
+        self._holdings.keep(attempt, self.job.sealed_exam_cid(content), until_s)
+        return _came(take)
+
+    def _sign(self, attempt: Attempt, looked: dict[Digest, Sighting]) -> None:
+        """Sign for what came in time and is pinned, anew when there is more; the promise is on the disk before."""
+        settle_s, pins = self.job.terms.schedule(attempt.starts_at_s).exam_end_s, self.job.store.pins()
+        reason = self._holdings.reason(attempt.number)
+
+        def is_held(content: Digest) -> bool:
+            is_pinned = reason in pins.get(self.job.update_cid(content), ())
+            return is_pinned and looked[content].in_time(settle_s) is True
+
+        seats = [seat for seat, reveal in sorted(attempt.reveals.items()) if is_held(reveal.content)]
+        if not seats:
+            return
+        receipt = HeldReceipt(
+            chain_id=self.job.market.chain.chain_id,
+            contract=self.job.market.address,
+            job=self.job.id,
+            round=attempt.started.round,
+            attempt=attempt.number,
+            seats=sum(1 << seat for seat in seats),
+            seals=seals_digest(attempt.commits[seat].seal for seat in seats),
+            held_until_s=self._hold_until_s(attempt),
+        )
+        signed = self._receipts.of(attempt.number)
+        if signed is None or signed.receipt != receipt:
+            self._holdings.prolong(attempt.number, receipt.held_until_s)
+            self._receipts.keep(SignedReceipt.sign(receipt, self.sender.account))
+            self.report(f"attempt {attempt.number}: holds what seats {', '.join(map(str, seats))} revealed")
 
     # ------------------------------------------------------------------ answering
 
@@ -191,9 +250,13 @@ class AttestorSession:
             return self._thaw(dispute)
         if (dispute.holding | dispute.failing) >> self._place & 1:
             return False
+        if time.monotonic() < self._rests_until:
+            return False
         chain_id, contract = self.job.market.chain.chain_id, self.job.market.address
         question = Question.of_dispute(chain_id, contract, self.job.id, dispute)
-        finding = self._facts.find(question, came_in_time=self._came_in_time(dispute), openings=self._openings)
+        looked_at = time.monotonic()
+        finding = self._facts.find(question, came_in_time=self._came_in_time(dispute))
+        self._rests_until = time.monotonic() + REST * (time.monotonic() - looked_at)
         if finding is Finding.UNKNOWN:
             self._tell_once(f"{_named(dispute)}: it cannot be told from here; not answered")
             return False
@@ -233,13 +296,29 @@ class AttestorSession:
         named = attempt.reveals.get(dispute.seat) if dispute.fact is Fact.EXCLUSION else attempt.exam_opened
         if named is None:
             return None
-        receipt = self._receipts.of(attempt.number).get(named.content, UNSEEN)
-        return receipt.in_time(self.job.terms.schedule(attempt.starts_at_s).exam_end_s)
+        sighting = self._sightings.of(attempt.number).get(named.content, UNSEEN)
+        return sighting.in_time(self.job.terms.schedule(attempt.starts_at_s).exam_end_s)
+
+    def _shown(self, attempt: Attempt, seat: Seat) -> Iterator[bytes]:
+        """What a seat's trainer handed over to this attestor."""
+        place = self.job.market.seal_context(self.job.id, attempt.started.round, attempt.number)
+        trainer = attempt.reveals[seat].trainer
+        return shown_to(self.people.directory, place, seat, trainer, self.sender.address, self._key)
 
     def _tell_once(self, line: str) -> None:
         if line != self._told:
             self._told = line
             self.report(line)
+
+
+def _came(take: Callable[[], None]) -> bool:
+    try:
+        take()
+    except (BlockNotFound, CorruptBlock):
+        return False
+    except InvalidContent:
+        return True
+    return True
 
 
 def _named(dispute: Dispute) -> str:

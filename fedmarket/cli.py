@@ -38,10 +38,13 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "owner": LazyCommand("fedmarket.commands.owner", "owner", "Set a job's exams, hand out its key (project owners)."),
     "trainer": LazyCommand("fedmarket.commands.trainer", "trainer", "Enrol, train and claim (trainers)."),
     "aggregator": LazyCommand("fedmarket.commands.aggregator", "aggregator", "Settle rounds (aggregators)."),
-    "attestor": LazyCommand("fedmarket.commands.attestor", "attestor", "Answer disputes of fact (attestors)."),
+    "attestor": LazyCommand(
+        "fedmarket.commands.attestor", "attestor", "Keep updates, sign receipts, answer disputes of fact (attestors)."
+    ),
     "dispute": LazyCommand("fedmarket.commands.dispute", "dispute", "Dispute what no proof shows (trainers, owners)."),
     "model": LazyCommand("fedmarket.commands.model", "model", "Check and measure models (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
+    "storage": LazyCommand("fedmarket.commands.storage", "group", "Keep, fetch and serve contents (anyone)."),
     "market": LazyCommand("fedmarket.commands.market", "group", "Serve jobs to browsers and programs (services)."),
     "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),
     "bench": LazyCommand("fedmarket.commands.bench", "bench", "Measure what the proofs cost here."),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from eth_account.signers.local import LocalAccount
 
+from fedmarket.own_store import SourceOptions, open_store
+from market.announced import AnnouncedBlocks, JobDirectory
 from market.chain import keystore
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
@@ -23,7 +25,7 @@ from market.protocol.errors import InvalidInput, InvalidKeystore
 from market.protocol.identifiers import JobId
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
-from market.storage import EmbeddedStore
+from market.storage import EmbeddedStore, SourcedStore
 
 if TYPE_CHECKING:
     from zk.srs import Srs
@@ -49,6 +51,7 @@ class NetworkOptions:
         chain_id: which chain is expected, in addition to the deployment's own.
         store: the content store's folder.
         srs: folder of SRS files.
+        sources: who else has contents.
     """
 
     rpc_url: str = DEFAULT_RPC
@@ -56,6 +59,7 @@ class NetworkOptions:
     chain_id: int | None = None
     store: Path = DEFAULT_STORE
     srs: Path = DEFAULT_SRS
+    sources: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Network:
     chain: Chain
     deployment: Deployment
     market: JobMarket
-    store: EmbeddedStore
+    store: SourcedStore
     srs_folder: Path
 
     @property
@@ -93,7 +97,7 @@ class Network:
         """Connect to the node and recognise the contracts.
 
         Raises:
-            InvalidInput: the deployment file is missing or is none.
+            InvalidInput: the deployment file is missing or is none, or a source's address.
             ChainUnreachable: no node answers.
             WrongChain: it serves another chain than the one expected.
             ChainError: the contracts are not there, or are others.
@@ -101,11 +105,25 @@ class Network:
         deployment = _deployment(options.deployment)
         expected = deployment.chain_id if options.chain_id is None else options.chain_id
         chain = Chain.connect(options.rpc_url, expected)
-        return cls(chain, deployment, deployment.connect(chain), EmbeddedStore(options.store), options.srs)
+        store = open_store(options.store, options.sources)
+        return cls(chain, deployment, deployment.connect(chain), store, options.srs)
 
-    def job(self, number: int, cache: Path) -> PublishedJob:
-        """One job, with its document from storage; fetched vectors are kept in `cache`."""
-        return PublishedJob(self.market, self.store, JobId(number), cache, self.directory)
+    @property
+    def own_store(self) -> EmbeddedStore:
+        """What is on this machine's disk, alone."""
+        return self.store.local
+
+    def people(self, number: int, without: str | None = None) -> JobDirectory:
+        """Those who have a part in a job, as far as they announced something; one of them, who asks, left out."""
+        return JobDirectory(self.market, self.directory, JobId(number), without)
+
+    def job(self, number: int, cache: Path, asked_by: str | None = None) -> PublishedJob:
+        """One job, with its document from storage; fetched vectors are kept in `cache`.
+
+        Its contents come from the store and its sources, and then from whatever endpoints are announced for it.
+        """
+        store = self.store.with_sources([AnnouncedBlocks(self.people(number, asked_by))])
+        return PublishedJob(self.market, store, JobId(number), cache, self.directory)
 
     def srs(self, dimension: int, chunks: int | None) -> Srs:
         """The powers of tau for vectors of this length.
@@ -176,7 +194,11 @@ class Actor:
 
     def job(self, number: int) -> PublishedJob:
         """One job, with its document from storage."""
-        return self.network.job(number, self.work / "cache")
+        return self.network.job(number, self.work / "cache", self.address)
+
+    def people(self, number: int) -> JobDirectory:
+        """Those who have a part in a job beside this account, as far as they announced something."""
+        return self.network.people(number, self.address)
 
     def allow_deposit(self, token: str, amount_wei: int) -> None:
         """Let the marketplace take this much of a token; the chain's native coin needs no leave."""

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from aggregator.audit import exams
 from aggregator.audit.chain_record import read_record
 from aggregator.audit.exam_evidence import ExamEvidence
-from aggregator.audit.updates import Closed, Openings, SealedUpdates, is_sound, open_one
-from aggregator.audit.vectors import Missing
+from aggregator.audit.exams import announced_key
+from aggregator.worker.updates import commit_update
 from fedmarket.exam_grader import ModelGrader
 from market.chain.attestation import Question
+from market.chain.events import UpdateRevealed
 from market.chain.records import ExclusionReason, Fact
 from market.job_history import Attempt
 from market.model_opening import fetch_verified, layout_of
 from market.protocol.errors import (
     AuditMismatch,
     BlockNotFound,
+    CannotUnseal,
     CorruptBlock,
     InvalidContent,
     InvalidModel,
+    InvalidUpdate,
     ModelsSealed,
 )
 from market.protocol.identifiers import Seat
 from market.protocol.integer_model import Integers
+from market.protocol.update import parse_update
 from market.published_job import PublishedJob
+from market.sealed_update import open_update
+from market.sealing import Opening, ShownEphemeral
+from market.storage.durable_file import disk_errors, make_folder
+from zk.errors import ZkError
 from zk.srs import Srs
+
+Shown = Callable[[Attempt, Seat], Iterable[bytes]]
+"""The ephemeral keys that a seat's trainer says it sealed its update of an attempt with."""
 
 
 class Finding(Enum):
@@ -48,26 +61,24 @@ class FactFinder:
     attestor that was there when the aggregator's time began can tell, and says so by `came_in_time`.
     """
 
-    def __init__(self, job: PublishedJob, srs: Srs, folder: Path) -> None:
+    def __init__(self, job: PublishedJob, srs: Srs, folder: Path, shown: Shown) -> None:
         """Prepare to look.
 
         Args:
             job: the job.
             srs: the one that its commitments are made under.
             folder: for vectors while they are looked at; nothing that is in it before is believed.
+            shown: what a seat's trainer has shown that it sealed its update with.
         """
-        self._job, self._srs, self._folder = job, srs, folder
+        self._job, self._srs, self._folder, self._shown = job, srs, folder, shown
 
-    def find(
-        self, question: Question, *, came_in_time: bool | None = None, openings: Openings | None = None
-    ) -> Finding:
+    def find(self, question: Question, *, came_in_time: bool | None = None) -> Finding:
         """Look at a fact now.
 
         Args:
             question: which.
             came_in_time: whether the disputed update, or the sealed exam, was here before its settle phase began; None
                 where that cannot be told.
-            openings: what whoever contests an exclusion has shown: a sealed update is opened by nothing else.
 
         Raises:
             ChainError: the node's answers are not of one chain, or its events are incomplete.
@@ -76,10 +87,10 @@ class FactFinder:
         attempt = self._job.history().attempt(question.attempt)
         if question.fact is Fact.MODEL:
             return self._model(attempt)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
+        if question.fact is Fact.EXCLUSION:
+            return self._exclusion(attempt, question.seat, came_in_time)
         with TemporaryDirectory(prefix="fact-", dir=self._folder, ignore_cleanup_errors=True) as folder:
-            if question.fact is Fact.EXCLUSION:
-                return self._exclusion(attempt, question.seat, Path(folder), came_in_time, openings)
             return self._exam(attempt, Path(folder), came_in_time)
 
     def _model(self, attempt: Attempt) -> Finding:
@@ -94,20 +105,52 @@ class FactFinder:
             return Finding.UNKNOWN
         return Finding.HOLDS
 
-    def _exclusion(
-        self, attempt: Attempt, seat: Seat, folder: Path, came_in_time: bool | None, openings: Openings | None
-    ) -> Finding:
+    def _exclusion(self, attempt: Attempt, seat: Seat, came_in_time: bool | None) -> Finding:
         """The update could not be had in time, or is none that opens its seat's commitment."""
-        layout, record = layout_of(self._job), read_record(self._job.market, self._job.id)
-        updates = SealedUpdates(record, self._job.store, layout, folder, openings)
-        update = open_one(self._srs, layout, updates, attempt, seat)
-        if isinstance(update, Missing | Closed):
+        reveal = attempt.reveals[seat]
+        try:
+            if attempt.exclusions[seat].reason is not ExclusionReason.UNAVAILABLE:
+                return self._contest(attempt, reveal)
+            self._job.store.verify(self._job.checked_update(reveal.content))
+        except (BlockNotFound, CorruptBlock):
             return Finding.ABSENT
-        if not is_sound(update):
+        except InvalidContent:
             return Finding.HOLDS
-        if attempt.exclusions[seat].reason is not ExclusionReason.UNAVAILABLE or came_in_time:
+        if came_in_time:
             return Finding.FAILS
         return Finding.UNKNOWN if came_in_time is None else Finding.HOLDS
+
+    def _contest(self, attempt: Attempt, reveal: UpdateRevealed) -> Finding:
+        """What was sealed is no update that opens the commitment, as far as its trainer shows what it was sealed with.
+
+        It has to open with the key of the attempt's aggregator: what was sealed to somebody else that could not read.
+        """
+        recipient = announced_key(read_record(self._job.market, self._job.id), attempt)
+        found = Finding.ABSENT
+        for ephemeral in self._shown(attempt, reveal.seat):
+            if self._opens(attempt, reveal, ShownEphemeral(ephemeral, recipient)):
+                return Finding.FAILS
+            found = Finding.HOLDS
+        return found
+
+    def _opens(self, attempt: Attempt, reveal: UpdateRevealed, opening: Opening) -> bool:
+        """Whether a sealed update, opened like this, opens its commitment.
+
+        What it is in the clear goes into a file without a name, which is gone with it, or with this process.
+        """
+        job = self._job
+        place = job.market.seal_context(job.id, attempt.started.round, attempt.number)
+        sealed = job.update_seal(place, reveal.trainer, reveal.commitment)
+        blob = job.store.open(job.checked_update(reveal.content))
+        with disk_errors(self._folder), TemporaryFile(dir=self._folder) as spool:
+            try:
+                spool.writelines(open_update(opening, sealed, blob, job.dimension, job.chunks))
+                spool.flush()
+                # Viewed, not mapped and closed: the arrays of a row that is looked at last as long as they do.
+                stored = parse_update(mmap(spool.fileno(), 0, access=ACCESS_READ), job.dimension, job.chunks)
+                return commit_update(self._srs, layout_of(job), stored).commitment == reveal.commitment
+            except (CannotUnseal, InvalidUpdate, ZkError):
+                return False
 
     def _exam(self, attempt: Attempt, folder: Path, came_in_time: bool | None) -> Finding:
         """What was published is under the job's root, and its r what that slice asks for at the round's model.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -23,6 +23,7 @@ from market.chain.events import (
     JobClosed,
     JobOpened,
     ModelCommitted,
+    ReceiptsFiled,
     RoundProven,
     RoundSettled,
     RoundSkipped,
@@ -124,6 +125,7 @@ class Attempt:
     commits: dict[Seat, UpdateCommitted] = field(default_factory=dict)
     reveals: dict[Seat, UpdateRevealed] = field(default_factory=dict)
     exclusions: dict[Seat, UpdateExcluded] = field(default_factory=dict)
+    receipts: list[ReceiptsFiled] = field(default_factory=list)
     exam_committed: ExamCommitted | None = None
     exam_opened: ExamOpened | None = None
     exam_excluded: ExamExcluded | None = None
@@ -152,6 +154,16 @@ class Attempt:
     def rows(self) -> list[Seat]:
         """The seats behind the rows of the Gram matrix: revealed and not excluded, ascending."""
         return [seat for seat in sorted(self.reveals) if seat not in self.exclusions]
+
+    @property
+    def covered(self) -> set[Seat]:
+        """The seats whose updates a quorum of attestors held: they cannot be excluded as unavailable."""
+        return {seat for filed in self.receipts for seat in filed.seats}
+
+    def holders(self, seats: Iterable[Seat]) -> list[int]:
+        """The attestors, by their places in the terms, whose receipts cover any of these seats."""
+        asked = set(seats)
+        return sorted({place for filed in self.receipts if asked & set(filed.seats) for place in filed.attestors})
 
     @property
     def examined(self) -> bool:
@@ -392,6 +404,8 @@ class JobHistory:
                 self.attempt(event.attempt).reveals[event.seat] = event
             case UpdateExcluded():
                 self.attempt(event.attempt).exclusions[event.seat] = event
+            case ReceiptsFiled():
+                self.attempt(event.attempt).receipts.append(event)
             case ExamCommitted():
                 self.attempt(event.attempt).exam_committed = event
             case ExamOpened():

@@ -244,6 +244,7 @@ class _Projection:
                 "content": None if reveal is None else reveal.content,
                 "commitment": None if reveal is None else reveal.commitment,
                 "revealed_transaction": None if reveal is None else reveal.transaction,
+                "held": seat in attempt.covered,
                 "exclusion": None if exclusion is None else exclusion.reason.name.lower(),
                 "row": row,
                 "accepted": None if settled is None else seat in settled.accepted,

@@ -166,7 +166,7 @@ class PublishedJob:
         if path not in self._fetched:
             make_folder(self._cache)
             sealed = self.update_seal(place, reveal.trainer, reveal.commitment)
-            blob = self.store.open(self._checked_update(reveal.content))
+            blob = self.store.open(self.checked_update(reveal.content))
             write_file(path, open_update(opening, sealed, blob, self.dimension, self.chunks), mode=0o600)
             self._fetched.add(path)
         return read_update(path, self.dimension, self.chunks)
@@ -177,12 +177,16 @@ class PublishedJob:
         Raises:
             StorageError: it is not in this store, damaged, or of a length that no update of this job has.
         """
-        cid = self._checked_update(digest)
+        cid = self.checked_update(digest)
         self.store.verify(cid)
         self.store.pin(cid, reason)
 
-    def _checked_update(self, digest: Digest) -> Cid:
-        """Its name, once its root says that its length is possible: nothing else of it was fetched by then."""
+    def checked_update(self, digest: Digest) -> Cid:
+        """A sealed update's name, once its root says that its length is possible: nothing else of it is fetched.
+
+        Raises:
+            StorageError: its root is not in this store, damaged, or of a length that no update of this job has.
+        """
         cid = self.update_cid(digest)
         check_sealed_length(cid, self.store.size(cid), self.dimension, self.chunks)
         return cid
@@ -195,14 +199,17 @@ class PublishedJob:
         """
         self.store.pin(self.models.cid(digest), reason)
 
+    def sealed_exam_cid(self, digest: Digest) -> Cid:
+        """The name of an exam's sealed r in storage."""
+        return Cid.from_digest(digest, reference_bytes(self.dimension) + OVERHEAD_BYTES)
+
     def sealed_exam(self, digest: Digest) -> bytes:
         """Fetch an exam's r, sealed to the aggregator; it is not kept here.
 
         Raises:
             StorageError: it is not in this store, damaged, or of another length.
         """
-        expected_bytes = reference_bytes(self.dimension) + OVERHEAD_BYTES
-        cid = Cid.from_digest(digest, expected_bytes)
+        cid, expected_bytes = self.sealed_exam_cid(digest), reference_bytes(self.dimension) + OVERHEAD_BYTES
         sealed = self.store.read(cid, expected_bytes)
         if len(sealed) != expected_bytes:
             raise InvalidContent(str(cid), f"it has {len(sealed)} bytes, expected {expected_bytes}")
@@ -210,7 +217,7 @@ class PublishedJob:
 
     def pin_sealed_exam(self, digest: Digest, reason: str) -> None:
         """Keep an exam's sealed r in this store. Raises as `pin_model`."""
-        self.store.pin(Cid.from_digest(digest, reference_bytes(self.dimension) + OVERHEAD_BYTES), reason)
+        self.store.pin(self.sealed_exam_cid(digest), reason)
 
     def forget_update(self, place: SealContext, reveal: UpdateRevealed) -> None:
         """Take an opened update off this machine; arrays that are mapped from it stay readable."""

@@ -189,6 +189,7 @@ class Update(View):
     seal: Hex
     content_cid: str | None
     commitment: Hex | None
+    held: bool
     exclusion: str | None
     row: int | None
     accepted: bool | None

@@ -553,6 +553,7 @@ class _Job:
             "content": "0x" + text[128:192] if is_revealed else None,
             "commitment": "0x" + text[192:320] if is_revealed else None,
             "revealed_transaction": "0x" + text[320:] if is_revealed else None,
+            "held": False,
             "exclusion": None,
             "row": None,
             "accepted": None,

@@ -48,6 +48,7 @@ from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_di
 from trainer_client.data import Dataset
 from trainer_client.delivery import Delivery
 from trainer_client.job_model import JobModel
+from trainer_client.receipts import ReceiptFiling
 from trainer_client.seating import Seating
 from trainer_client.training import CPU, Progress, train
 from zk.commitment import Blinders, commit
@@ -131,6 +132,7 @@ class TrainerSession:
         craft: Craft = train_locally,
         report: Callable[[str], None] = lambda line: None,
         progress: Callable[[Progress], None] | None = None,
+        receipts: ReceiptFiling | None = None,
         poll_s: float = 0.5,
     ) -> None:
         """Prepare to train.
@@ -146,6 +148,7 @@ class TrainerSession:
             craft: makes the update; the job's local training by default.
             report: is told what happens, a line at a time.
             progress: is told after every epoch.
+            receipts: has attestors' receipts put on the chain; None where nobody does.
             poll_s: how often the chain is asked.
 
         Raises:
@@ -157,7 +160,7 @@ class TrainerSession:
         self.job, self.dataset, self.sender, self.seed = job, dataset, sender, seed
         self.device, self.craft, self.report, self.progress, self.poll_s = device, craft, report, progress, poll_s
         self.model = JobModel.of_document(job.document)
-        self.seating = Seating(job, sender, report)
+        self.seating, self._receipts = Seating(job, sender, report), receipts
         self._work_folder, self._srs, self._layout = work_folder, srs, layout_of(job)
         # A seal binds a content id before anybody else may have the content: it is computed here.
         self._own_store = EmbeddedStore(work_folder / "sealed")
@@ -197,7 +200,11 @@ class TrainerSession:
             self.report(f"asked for the key of the models of job {self.job.id}, which are sealed")
         if self.seating.look() is None:
             return self.seating.advance()
-        return self._take_part(state, phase)
+        return self._take_part(state, phase) or self._file_receipts(state, phase)
+
+    def _file_receipts(self, state: JobState, phase: Phase) -> bool:
+        seat = self.seating.seat
+        return self._receipts is not None and seat is not None and self._receipts.advance(state, phase, seat)
 
     def _take_part(self, state: JobState, phase: Phase) -> bool:
         if _occasion(state) in self._given_up:

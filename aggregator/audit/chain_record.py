@@ -11,7 +11,7 @@ from market.chain.job_market import JobMarket
 from market.chain.records import Exam, JobState, Ledger, Outcome, Waiting
 from market.job_history import Attempt, JobHistory
 from market.protocol.errors import ChainError
-from market.protocol.identifiers import JobId, Wei
+from market.protocol.identifiers import JobId, Seat, Wei
 from market.protocol.seal import SealContext
 from market.protocol.terms import NATIVE, JobTerms
 
@@ -32,6 +32,7 @@ class ChainRecord:
         ledger: as `ledgerOf` returns it.
         outcomes: as `outcomeOf` returns them, by attempt, with the close's.
         exams: as `examOf` returns them, by attempt; none of a job without an exam.
+        covered: as `coveredSeats` returns them, by attempt; none of a job without attestors.
         aggregators: the queue, the active one first.
         trainers: by seat.
         waiting: what the contract has of everybody who ever waited for a seat, by account.
@@ -51,6 +52,7 @@ class ChainRecord:
     ledger: Ledger
     outcomes: Mapping[int, Outcome]
     exams: Mapping[int, Exam]
+    covered: Mapping[int, tuple[Seat, ...]]
     aggregators: tuple[str, ...]
     trainers: tuple[str, ...]
     waiting: Mapping[str, Waiting]
@@ -103,6 +105,7 @@ def read_record(market: JobMarket, job: JobId) -> ChainRecord:
         ledger=as_of.ledger(job),
         outcomes={attempt: as_of.outcome(job, attempt) for attempt in attempts},
         exams={attempt: as_of.exam(job, attempt) for attempt in history.attempts} if terms.exam.is_set else {},
+        covered=_covered(as_of, history, job) if terms.disputes.quorum else {},
         aggregators=tuple(as_of.aggregators(job)),
         trainers=tuple(as_of.trainers(job)),
         waiting=_waiting(as_of, history, job),
@@ -118,6 +121,10 @@ def read_record(market: JobMarket, job: JobId) -> ChainRecord:
 def _timestamps(market: JobMarket, history: JobHistory) -> dict[int, int]:
     numbers = sorted({event.block_number for event in history.events})
     return {number: int(market.chain.block(number)["timestamp"]) for number in numbers}
+
+
+def _covered(market: JobMarket, history: JobHistory, job: JobId) -> dict[int, tuple[Seat, ...]]:
+    return {attempt: tuple(market.covered_seats(job, attempt)) for attempt in history.attempts}
 
 
 def _waiting(market: JobMarket, history: JobHistory, job: JobId) -> dict[str, Waiting]:

@@ -30,6 +30,7 @@ from market.chain.events import (
     ExamUnpublished,
     JobClosed,
     ModelCommitted,
+    ReceiptsFiled,
     Refunded,
     RoundProven,
     RoundSettled,
@@ -158,6 +159,20 @@ def _revealed(timeline: Timeline, event: UpdateRevealed, time_s: int) -> Problem
     if event.seat not in timeline.committed or event.seat in timeline.revealed:
         yield f"seat {event.seat} revealed twice, or without a commit"
     timeline.reveal(event.seat, event.commitment)
+
+
+def _receipts_filed(timeline: Timeline, event: ReceiptsFiled, time_s: int) -> Problems:
+    yield from _in_phase(timeline, event, time_s, Phase.REVEAL, Phase.EXAM)
+    terms, seats = timeline.terms.disputes, set(event.seats)
+    if len(event.attestors) < max(terms.quorum, 1):
+        yield f"{len(event.attestors)} attestors cover updates, expected at least {terms.quorum}"
+    if strangers := [place for place in event.attestors if place >= len(terms.attestors)]:
+        yield f"receipts of attestors {strangers} were counted, the job has {len(terms.attestors)}"
+    if unrevealed := sorted(seats - timeline.revealed):
+        yield f"seats {unrevealed} are covered and have not revealed"
+    if not seats or seats & timeline.covered:
+        yield "receipts covered nobody, or somebody twice"
+    timeline.covered |= seats
 
 
 # ------------------------------------------------------------------ its exam
@@ -366,6 +381,7 @@ STEPS: Final[Mapping[type[Event], Step]] = {
     AttemptStarted: _started,
     UpdateCommitted: _committed,
     UpdateRevealed: _revealed,
+    ReceiptsFiled: _receipts_filed,
     ExamCommitted: _exam_committed,
     ExamOpened: _exam_opened,
     ExamExcluded: _exam_excluded,
@@ -391,13 +407,14 @@ STEPS: Final[Mapping[type[Event], Step]] = {
 """What each event asks of the state that it finds, and makes of it. Claims have a check of their own."""
 
 
-def _in_phase(timeline: Timeline, event: Any, time_s: int, expected: Phase) -> Problems:
+def _in_phase(timeline: Timeline, event: Any, time_s: int, *expected: Phase) -> Problems:
     what = type(event).__name__
     phase = timeline.phase(time_s)
     if event.attempt != timeline.attempt:
         yield f"{what} of attempt {event.attempt} during attempt {timeline.attempt}"
-    if phase is not expected:
-        yield f"{what} at {time_s}, in phase {phase.name.lower()} and not {expected.name.lower()}"
+    if phase not in expected:
+        named = " or ".join(one.name.lower() for one in expected)
+        yield f"{what} at {time_s}, in phase {phase.name.lower()} and not {named}"
 
 
 def _ends(timeline: Timeline, event: RoundSettled | AttemptExpired, time_s: int, expected: Phase) -> Problems:
@@ -466,3 +483,6 @@ def _state_differences(record: ChainRecord, timeline: Timeline) -> Problems:
             what = f"{part.name} of what {trainer} has waiting for a seat"
             yield from differing(what, getattr(waiting, part.name), getattr(expected_wait, part.name))
     yield from differing("the deadline", record.terms.deadline_s, timeline.deadline_s)
+    for number, covered in record.covered.items():
+        filed = sorted(record.history.attempt(number).covered)
+        yield from differing(f"the seats that receipts cover in attempt {number}", list(covered), filed)

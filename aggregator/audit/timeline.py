@@ -95,6 +95,7 @@ class Timeline:
         committed: seats of this attempt.
         ever_committed: seats of any attempt; only others are handed on.
         revealed: seats of this attempt.
+        covered: seats of this attempt whose updates a quorum of attestors held.
         excluded: seats of this attempt.
         forfeited: seats of this attempt whose stake burned.
         lifetime_q32: scores summed over paid rounds, by seat.
@@ -147,6 +148,7 @@ class Timeline:
     committed: set[Seat] = field(default_factory=set)
     ever_committed: set[Seat] = field(default_factory=set)
     revealed: set[Seat] = field(default_factory=set)
+    covered: set[Seat] = field(default_factory=set)
     excluded: set[Seat] = field(default_factory=set)
     forfeited: set[Seat] = field(default_factory=set)
     lifetime_q32: list[int] = field(default_factory=list)
@@ -354,6 +356,7 @@ class Timeline:
         self.attempt_start_s = 0
         self.reveal_chain = NO_REVEALS
         self.committed, self.revealed, self.excluded, self.forfeited = set(), set(), set(), set()
+        self.covered = set()
         self.exam_committed, self.exam_opened, self.exams_missed, self.exam_taken = False, False, 0, False
         self.exam_left_out = False
         self.vests_at_s = vests_at_s

@@ -197,7 +197,7 @@ def _taken_on_word(rows: list[Seat], fetched: Fetched) -> str:
 
 
 def check_exclusions(record: ChainRecord, attempt: Attempt, fetched: Fetched) -> Check:
-    """Only revealed updates are excluded, and none for what its digest disproves.
+    """Only revealed updates are excluded, and none for what its digest, or attestors' receipts, disprove.
 
     That an update could not be fetched at the time can be neither proven nor disproven: where it is here now and sound,
     the exclusion is unproven. So is one of an update that is said to be unfit and is not here, or not opened here.
@@ -229,6 +229,8 @@ def _exclusion_problems(attempt: Attempt, fetched: Fetched) -> Iterator[str]:
             yield f"seat {seat} was excluded without a reveal"
         elif event.reason is ExclusionReason.NONE:
             yield f"seat {seat} was excluded without a reason"
+        elif event.reason is ExclusionReason.UNAVAILABLE and seat in attempt.covered:
+            yield f"seat {seat} was excluded as unavailable, though a quorum of attestors held its update"
         elif event.reason is not ExclusionReason.UNAVAILABLE and is_sound(fetched[seat]):
             yield f"seat {seat} was excluded as {_called(event.reason)}, but its update opens its commitment"
 

@@ -22,7 +22,7 @@ from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from aggregator.worker.updates import Collected, RevealedUpdates
 from market.chain.events import AggregatorBonded
 from market.chain.packed import pack_records
-from market.chain.records import NO_PROOF, JobState, RoundProof, Settlement
+from market.chain.records import NO_PROOF, ExclusionReason, JobState, RoundProof, Settlement
 from market.chain.transactions import Finality, TransactionSender
 from market.following import follow
 from market.job_history import Attempt, JobHistory
@@ -30,7 +30,7 @@ from market.model_access import KeyGrants, ModelAccess
 from market.model_opening import check_job_srs, layout_of
 from market.protocol.errors import BlockNotFound, ContractRevert, CorruptBlock, InvalidInput
 from market.protocol.gram_matrix import PUBLIC_ROWS
-from market.protocol.identifiers import Digest
+from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 from market.sealing import SealingKey
@@ -287,8 +287,25 @@ class AggregatorWorker:
         collected, exam = self._revealed.collect(attempt), self._exams.collect(attempt)
         if not (collected.is_complete and exam.is_complete) and self._has_patience(attempt):
             return None
+        if held := self._held(attempt, collected):
+            self._tell_once(self._waits_for(attempt, held))
+            return None
         models = self._models.needed(history, before=number)
         return Material(attempt, collected, exam, models, history.records_q16(before=number))
+
+    def _held(self, attempt: Attempt, collected: Collected) -> list[Seat]:
+        """The seats whose updates are not to be had though attestors hold them: they cannot be excluded for that."""
+        absent = [seat for seat, why in collected.exclusions.items() if why is ExclusionReason.UNAVAILABLE]
+        return sorted(attempt.covered.intersection(absent))
+
+    def _waits_for(self, attempt: Attempt, held: Sequence[Seat]) -> str:
+        attestors = self.job.terms.disputes.attestors
+        named = ", ".join(attestors[place] for place in attempt.holders(held))
+        seats = ", ".join(map(str, held))
+        return (
+            f"round {attempt.started.round}: seats {seats}: no update to be had, though attestors hold it: {named}; "
+            "asking until the settle phase ends"
+        )
 
     def _has_patience(self, attempt: Attempt) -> bool:
         terms = self.job.terms

@@ -9,7 +9,8 @@ from fedmarket.commands.options import actor_options, job_argument, to_option
 from fedmarket.connection import Actor
 from market.chain.contract import checked_address
 from market.chain.events import DisputeBondWithdrawn
-from market.chain.records import Fact
+from market.chain.records import ExclusionReason, Fact
+from market.job_history import Attempt
 from market.protocol.errors import InvalidInput
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
@@ -30,7 +31,8 @@ def open_dispute(job_number: int, attempt: int, fact: str, actor: Actor) -> None
 
     model: the new model cannot be fetched, or is not what the chain committed to. Before its pay vests, by who revealed
     in that round, or the owner.
-    exclusion: this account's own update was left out without a reason. Before that round's pay vests.
+    exclusion: this account's own update was left out without a reason. Before that round's pay vests. Where it was said
+    to be unreadable or not what was committed, the attestors are shown what it was: sealed to them, none else reads it.
     exam: what the owner published of the round's exam is not what it was. Within one vesting period.
 
     The bond is lost where the fact holds, and where too few attestors answer.
@@ -45,6 +47,8 @@ def open_dispute(job_number: int, attempt: int, fact: str, actor: Actor) -> None
         if disputed.settled is None:
             raise InvalidInput(f"attempt {attempt} of job {job.id} was not settled: its {fact} cannot be disputed")
         pays, undo = disputed.settled.pays, history.undo_of(disputed)
+    if what is Fact.EXCLUSION:
+        _show_update(job, actor, disputed)
     key = f"dispute/{job.id}/{attempt}/{fact}"
     if actor.sender.knows(key) and job.market.phase(job.id) is not Phase.DISPUTED:
         raise InvalidInput(f"the {fact} of attempt {attempt} was disputed by this account before, and is answered")
@@ -55,6 +59,19 @@ def open_dispute(job_number: int, attempt: int, fact: str, actor: Actor) -> None
         f"the {fact} of attempt {attempt} is disputed, bond {money(terms.disputes.bond_wei, terms.token)}; "
         f"{terms.disputes.quorum} of {len(terms.disputes.attestors)} attestors have until {moment(until_s)}"
     )
+
+
+def _show_update(job: PublishedJob, actor: Actor, attempt: Attempt) -> None:
+    """Hand over what attestors need to judge an exclusion that is not about what could be fetched."""
+    from trainer_client.contests import show_update
+
+    seat = next((seat for seat, reveal in attempt.reveals.items() if reveal.trainer == actor.address), None)
+    excluded = None if seat is None else attempt.exclusions.get(seat)
+    # Whatever else is wrong the contract says better.
+    if seat is None or excluded is None or excluded.reason is ExclusionReason.UNAVAILABLE:
+        return
+    shown_to = show_update(job, actor.people(job.id), actor.sender, actor.work, attempt, seat)
+    click.echo(f"the update of attempt {attempt.number} is shown to {', '.join(shown_to)}, and to nobody else")
 
 
 @dispute.command()

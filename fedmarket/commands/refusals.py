@@ -86,6 +86,13 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "NoExam": _text("job {job} has no exam"),
     "NotExaminer": _text("{caller} may not set this job's exams: {examiner} may, and the owner"),
     "NoAttestors": _text("job {job} names no attestors: nothing can be disputed in it"),
+    "NotAttestor": _text("{signer} is no attestor of this job, or what it signed is about something else"),
+    "ReceiptExpired": _text("a receipt is good until {heldUntil}, and the settle phase ends at {needed}"),
+    "CountedTwice": _text("{attestor} has two receipts among these: each attestor counts once"),
+    "NothingCovered": _text(
+        "{receipts} receipts cover no further update: {quorum} attestors have to hold the same one, filed in one call"
+    ),
+    "UpdateIsHeld": _text("seat {seat} cannot be excluded as unavailable: a quorum of attestors holds its update"),
     "NotDisputable": _text(
         "attempt {attempt} has no such fact to dispute: no new model, or no exam whose deposit is left"
     ),

@@ -22,7 +22,9 @@ from fedmarket.commands.options import (
     to_option,
 )
 from fedmarket.commands.seat_overview import idle_seats
+from fedmarket.commands.serving import Serving, served, serving_options
 from fedmarket.connection import DEFAULT_WORK, Actor, Network, NetworkOptions
+from market.announced import announce
 from market.chain.contract import checked_address
 from market.chain.events import Claimed, StakeWithdrawn, TrainerEnrolled, TrainerWaits, WaitEnded
 from market.chain.transactions import Finality
@@ -33,6 +35,7 @@ from market.protocol.rounds import FROZEN_S
 from market.protocol.seat_draw import MAX_TICKETS
 from market.protocol.terms import JobTerms
 from market.published_job import PublishedJob
+from market.sealing import SealingKey
 from trainer_client.claims import claim as take
 from trainer_client.claims import claimable
 from trainer_client.standing import Standing
@@ -96,8 +99,17 @@ def enrol(job_number: int, stake: int | None, actor: Actor) -> None:
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, (1 << 32) - 1), help="Of the sample order."
 )
+@click.option(
+    "--receipts/--no-receipts",
+    default=True,
+    show_default=True,
+    help="Have attestors' receipts put on the chain: whoever they cover cannot be excluded as unavailable.",
+)
+@serving_options
 @actor_options
-def run(job_number: int, data: Path, device: str, seed: int, actor: Actor) -> None:
+def run(
+    job_number: int, data: Path, device: str, seed: int, receipts: bool, serving: Serving | None, actor: Actor
+) -> None:
     """Train in every round of JOB until it is over. Stop it and start it again at any time.
 
     Where all seats are taken it waits for one: has the seats drawn when it is time, and takes one that it drew, or one
@@ -106,6 +118,7 @@ def run(job_number: int, data: Path, device: str, seed: int, actor: Actor) -> No
     # Imported here: PyTorch takes seconds to load, and the other commands do without it.
     from trainer_client.device import choose_device
     from trainer_client.job_model import JobModel
+    from trainer_client.receipts import ReceiptFiling
     from trainer_client.session import TrainerSession
 
     chosen = choose_device(device)
@@ -113,6 +126,7 @@ def run(job_number: int, data: Path, device: str, seed: int, actor: Actor) -> No
     dataset = JobModel.of_document(job.document).input.load(data)
     screen = console()
     monitor = JobMonitor(job, screen, f"job {job.id}")
+    people = actor.people(job.id)
     session = TrainerSession(
         job,
         dataset,
@@ -123,6 +137,7 @@ def run(job_number: int, data: Path, device: str, seed: int, actor: Actor) -> No
         device=chosen,
         report=monitor.report,
         progress=monitor.progress,
+        receipts=ReceiptFiling(job, people, actor.sender, actor.work, monitor.report) if receipts else None,
     )
     place = "no seat yet" if session.seating.seat is None else f"seat {session.seat}"
     monitor.report(f"{place} of job {job.id}: {len(dataset)} samples on {chosen}")
@@ -133,8 +148,14 @@ def run(job_number: int, data: Path, device: str, seed: int, actor: Actor) -> No
         monitor.poll()
         return False
 
-    with leaving(lambda: _farewell(job, session.seating.seat, actor)), monitor.showing():
-        session.run(should_stop)
+    # Nothing that was not revealed is in this store: updates come into it once the commit phase is over.
+    store, at_home = actor.network.own_store, actor.network.chain.is_development_chain
+    with leaving(lambda: _farewell(job, session.seating.seat, actor)), served(serving, store, at_home=at_home) as url:
+        if url:
+            announce(people.directory, actor.sender, job.id, _sealing_key(job, actor), url)
+            monitor.report(f"serving blocks at {url}")
+        with monitor.showing():
+            session.run(should_stop)
     click.echo(f"job {job.id} is over; `fedmarket trainer claim {job.id} --stake` takes what is due, once vested")
 
 
@@ -332,6 +353,11 @@ def _farewell(job: PublishedJob, seat: Seat | None, actor: Actor) -> str:
     return (
         f"stopped after a commit that is not revealed: {again} within {duration(left_s)}, or lose the stake of {stake}"
     )
+
+
+def _sealing_key(job: PublishedJob, actor: Actor) -> bytes:
+    chain_id, contract = job.market.chain.chain_id, job.market.address
+    return SealingKey.of_account(actor.sender.account, chain_id, contract, job.id).public
 
 
 def _finality(job: PublishedJob) -> Finality:

@@ -25,6 +25,7 @@ from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, Devnet
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.examiner import ExamSession
 from fedmarket.owner import initial_model, publish, training_norm
+from market.announced import JobDirectory
 from market.chain.connection import Chain
 from market.chain.deployment import Deployment, deploy
 from market.chain.events import JobOpened
@@ -74,11 +75,12 @@ class Stopwatch:
 
 @dataclass(frozen=True, eq=False)
 class Player:
-    """One actor: its name, its account's sender, and its own view of the job."""
+    """One actor: its name, its account's sender, and its own view of the job and of those in it."""
 
     name: str
     sender: TransactionSender
     job: PublishedJob
+    people: JobDirectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +204,8 @@ class Play:
     def _player(self, name: str, sender: TransactionSender, deployment: Deployment, job: JobId) -> Player:
         folder = self.folder / "work" / name.replace(" ", "-")
         market = deployment.connect(sender.chain)
-        return Player(name, sender, PublishedJob(market, self.store, job, folder / "cache"))
+        people = JobDirectory(market, deployment.directory_on(sender.chain), job, sender.address)
+        return Player(name, sender, PublishedJob(market, self.store, job, folder / "cache"), people)
 
     def _post(self, deployment: Deployment, owner: TransactionSender, attestors: Iterable[str]) -> JobId:
         market = deployment.connect(owner.chain)
@@ -257,9 +260,8 @@ class Play:
 
     def _attestor(self, player: Player) -> AttestorSession:
         folder = self.folder / "work" / player.name.replace(" ", "-")
-        return AttestorSession(
-            player.job, player.sender, folder, self.srs, report=self._line(player.name), poll_s=ATTESTORS_POLL_S
-        )
+        parts = (player.job, player.people, player.sender, folder, self.srs)
+        return AttestorSession(*parts, report=self._line(player.name), poll_s=ATTESTORS_POLL_S)
 
     def _worker(self, player: Player) -> AggregatorWorker:
         report = self._line(player.name)

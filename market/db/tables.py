@@ -166,6 +166,7 @@ class UpdateRow(Base):
     content: Mapped[bytes | None] = mapped_column(digest())  # none: not revealed
     commitment: Mapped[bytes | None] = mapped_column(Hex())
     revealed_transaction: Mapped[bytes | None] = mapped_column(digest())
+    held: Mapped[bool] = mapped_column(Boolean)  # by a quorum of attestors
     exclusion: Mapped[str | None] = mapped_column(String(NAME))  # why it was left out
     row: Mapped[int | None] = mapped_column(SmallInteger)  # its place in the matrix
     accepted: Mapped[bool | None] = mapped_column(Boolean)  # none before the attempt was settled

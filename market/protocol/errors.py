@@ -12,6 +12,7 @@ FedmarketError
 ├── InvalidGram                 a matrix that no integer vectors can have
 ├── InvalidExam                 a slice, a book or a reference that is malformed, or not what was committed to
 ├── InvalidSealingKey           a public key that nothing can be sealed to
+├── InvalidReceipt              an attestor's receipt that is malformed, not its own, or of another place
 ├── CannotUnseal                sealed content that was altered, or is for another key, place or purpose
 ├── StorageError
 │   ├── InvalidCid              not a CID that we read (CIDv1 or v0, sha2-256)
@@ -19,7 +20,8 @@ FedmarketError
 │   ├── CorruptBlock            the block's bytes do not have its CID
 │   ├── ModelsSealed            a job's models, which it takes a key to read that is not at hand
 │   ├── InvalidContent          sound blocks that are not the file asked for
-│   └── StorageFull             the disk refused the write
+│   ├── SourceUnavailable       a daemon or gateway that is down, slow, or refuses
+│   └── StorageFull             the disk or the daemon has no room
 ├── ChainError
 │   ├── ChainUnreachable        nothing answers at that RPC address
 │   ├── WrongChain              another chain id than expected
@@ -99,6 +101,10 @@ class InvalidSealingKey(FedmarketError):
     """A public key that nothing can be sealed to: of another length, or of low order."""
 
 
+class InvalidReceipt(FedmarketError):
+    """An attestor's receipt that is malformed, was signed by somebody else, or is not of the place it was asked for."""
+
+
 class CannotUnseal(FedmarketError):
     """Sealed content that was altered or cut, or was sealed to another key, for another place or purpose."""
 
@@ -142,8 +148,22 @@ class ModelsSealed(StorageError):
     """The models of a job are sealed, and this process has no key to them."""
 
 
+class SourceUnavailable(StorageError):
+    """A daemon or a gateway is down, too slow, or refuses; the error names it.
+
+    Attributes:
+        passing: whether asking again in a moment may help.
+    """
+
+    def __init__(self, source: str, problem: str, *, passing: bool = False) -> None:
+        super().__init__(f"{source}: {problem}")
+        self.source = source
+        self.problem = problem
+        self.passing = passing
+
+
 class StorageFull(StorageError):
-    """The disk refused a write."""
+    """The disk, or the daemon that keeps blocks, has no room."""
 
 
 class ChainError(FedmarketError):

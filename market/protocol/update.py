@@ -7,6 +7,7 @@ the update's commitment follow the counts: whoever has both can open it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -167,8 +168,8 @@ def read_update(path: Path, dimension: int, chunks: int) -> StoredUpdate:
     return StoredUpdate(counts, read_tail(path, tail_bytes, InvalidUpdate))
 
 
-def parse_update(unverified_data: bytes, dimension: int, chunks: int) -> StoredUpdate:
-    """View a stored update's bytes; its counts, int16 (d,), are read-only.
+def parse_update(unverified_data: bytes | mmap, dimension: int, chunks: int) -> StoredUpdate:
+    """View a stored update's bytes, in memory or mapped; its counts, int16 (d,), are read-only.
 
     Raises:
         InvalidUpdate: there are not exactly 2*d + 192*chunks bytes, or they hold -32768.

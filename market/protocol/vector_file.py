@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def read_tail(path: Path, tail_bytes: int, refusal: type[FedmarketError]) -> byt
 
 
 def view_vector_bytes(
-    unverified_data: bytes, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
+    unverified_data: bytes | mmap, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
 ) -> NDArray[Any]:
     """View bytes as a vector without copying, after checking that their length is exactly right.
 

@@ -7,15 +7,19 @@ from market.storage.cid import CHUNK_BYTES, Cid
 from market.storage.content_store import BlockStore, ContentStore
 from market.storage.embedded_store import GRACE_S, Collected, EmbeddedStore
 from market.storage.file_dag import content_cid
+from market.storage.sourced_store import SourcedStore
+from market.storage.sources import BlockSource
 
 __all__ = [
     "CHUNK_BYTES",
     "GRACE_S",
+    "BlockSource",
     "BlockStore",
     "Cid",
     "Collected",
     "ContentStore",
     "EmbeddedStore",
+    "SourcedStore",
     "car",
     "content_cid",
 ]

@@ -83,11 +83,12 @@ def _cell(part: Participation | None, attempt: Attempt, best: float, token: str,
     pay = "" if not part.pay_wei else money_short(part.pay_wei, token)
     paid = f"; credited {money(part.pay_wei, token)}" if part.pay_wei else ""
     record = "" if part.record is None else f"; record of exams {part.record:+.3f}"
+    held = "; held by attestors" if part.held else ""
     another = "" if part.trainer == holder else f"; by {part.trainer}, who had the seat then"
     shade = 0
     if kind == "accepted" and best > 0:
         shade = max(1, round(SHADES * (part.score or 0.0) / best))
-    return Cell(kind, sign, pay, f"round {attempt.round}, seat {part.seat}: {said}{record}{paid}{another}", shade)
+    return Cell(kind, sign, pay, f"round {attempt.round}, seat {part.seat}: {said}{held}{record}{paid}{another}", shade)
 
 
 def _told(part: Participation, attempt: Attempt) -> tuple[str, str, str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aggregator.audit import audit_job
 from fedmarket.attestor import AttestorSession
+from fedmarket.attestor_folder import AttestorFolder
 from fedmarket.exam_grader import ModelGrader
 from market.chain.records import Fact
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
+from market.signed_receipts import RECEIPTS
+from market.storage.block_server import BlockServer
+from market.storage.sourced_store import SourcedStore
 from tests.integration.hand_made_exams import HandExamined
 from tests.integration.marketplace import Marketplace
+from trainer_client.receipts import ReceiptFiling
 
 ANSWER_S = 120
 BOND_WEI = 10**14
@@ -49,10 +55,10 @@ def disputes_of(place: Marketplace) -> dict[str, Any]:
     return {"attestors": accounts, "answer_s": ANSWER_S, "bond": f"{BOND_WEI} wei"}
 
 
-def attestor(place: Marketplace, name: str) -> AttestorSession:
-    """An attestor's session as a new process starts it; whoever contests has shown it what opens the updates."""
-    session = (place.view(name), place.actor(name), place.work_folder(name), place.srs)
-    return AttestorSession(*session, openings=place.shown(), report=place.listen(name), poll_s=0.01)
+def attestor(place: Marketplace, name: str, endpoint: str = "") -> AttestorSession:
+    """An attestor's session as a new process starts it."""
+    session = (place.view(name), place.people(name), place.actor(name), place.work_folder(name), place.srs)
+    return AttestorSession(*session, endpoint=endpoint, report=place.listen(name), poll_s=0.01)
 
 
 def attend(place: Marketplace, *names: str) -> None:
@@ -97,3 +103,30 @@ def audited(place: Marketplace, folder: Path) -> list[str]:
     view = place.view("onlooker")
     report = audit_job(view.market, place.store, place.id, place.srs, folder, grader=ModelGrader(), openings=place)
     return [f"{check.name}: {check.detail}" for check in report.checks if not check.ok]
+
+
+@contextmanager
+def serving(place: Marketplace, *names: str) -> Iterator[dict[str, str]]:
+    """Let attestors serve their stores and receipts, and announce where; yields their endpoints."""
+    with ExitStack() as servers:
+        urls = {}
+        for name in names or ATTESTORS:
+            folder = AttestorFolder(place.work_folder(name), place.market)
+            store = place.stores.get(name, place.store)
+            own = store.local if isinstance(store, SourcedStore) else store
+            server = servers.enter_context(BlockServer(own, routes={RECEIPTS: folder.shown_receipt}))
+            attestor(place, name, server.url).announce()
+            urls[name] = server.url
+        yield urls
+
+
+def file_receipts(place: Marketplace, *names: str) -> list[bool]:
+    """Let trainers have receipts put on the chain, as far as that is due; whether each did."""
+    return [filing(place, name).advance(*place.now(), place.seat(name)) for name in names or place.trainers]
+
+
+def filing(place: Marketplace, name: str) -> ReceiptFiling:
+    """A trainer's part in having receipts on the chain."""
+    return ReceiptFiling(
+        place.view(name), place.people(name), place.actor(name), place.work_folder(name), place.listen(name)
+    )

@@ -20,8 +20,11 @@ from fedmarket import powers_of_tau
 from fedmarket.devnet import Devnet
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.owner import PreparedJob, initial_model, publish
+from market.announced import JobDirectory
+from market.chain import artefacts
 from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
+from market.chain.directory import Directory
 from market.chain.erc20 import Erc20
 from market.chain.events import Event, JobOpened, RoundSettled, UpdateCommitted
 from market.chain.job_market import JobMarket
@@ -36,8 +39,8 @@ from market.protocol.terms import NATIVE, JobTerms
 from market.protocol.update import StoredUpdate
 from market.published_job import PublishedJob
 from market.sealed_update import sealed_update_cid
-from market.sealing import Opening, SealingKey, ShownEphemeral, UpdateSeal, update_ephemeral
-from market.storage import Cid, EmbeddedStore
+from market.sealing import Opening, SealingKey, UpdateSeal
+from market.storage import Cid, ContentStore, EmbeddedStore
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
 from trainer_client.data import Dataset
 from trainer_client.session import Craft, RoundTask, TrainerSession
@@ -184,7 +187,11 @@ class Process(TransactionSender):
 
 @dataclass
 class Marketplace:
-    """One job with its actors. Storage is shared; work folders, caches and journals are each actor's own."""
+    """One job with its actors. Work folders, caches and journals are each actor's own; storage is shared.
+
+    Attributes:
+        stores: of the actors that have one of their own.
+    """
 
     devnet: Devnet
     market: JobMarket
@@ -194,6 +201,8 @@ class Marketplace:
     token: str = NATIVE
     told: dict[str, list[str]] = field(default_factory=dict)
     crafts: dict[str, Craft] = field(default_factory=dict)
+    directory: str = ""
+    stores: dict[str, ContentStore] = field(default_factory=dict)
 
     # ------------------------------------------------------------------ setting up
 
@@ -261,7 +270,18 @@ class Marketplace:
     def view(self, name: str) -> PublishedJob:
         """The job as an actor reads it, over its own connection and cache."""
         market = JobMarket(self.actor(name).chain, self.market.address)
-        return PublishedJob(market, self.store, self.id, self.work_folder(name) / "cache")
+        store = self.stores.get(name, self.store)
+        return PublishedJob(market, store, self.id, self.work_folder(name) / "cache")
+
+    def people(self, name: str) -> JobDirectory:
+        """Whoever announced something, as an actor reads it."""
+        if not self.directory:
+            code = bytes.fromhex(artefacts.load("Directory").bytecode)
+            call = PreparedCall(None, code, label="deploy Directory")
+            self.directory = str(self.send("deployer of the directory", "deploy", call).contract)
+        chain, address = self.actor(name).chain, self.actor(name).address
+        market = JobMarket(chain, self.market.address)
+        return JobDirectory(market, Directory(chain, self.directory), self.id, address)
 
     def work_folder(self, name: str) -> Path:
         """Where an actor keeps what is its own."""
@@ -288,10 +308,6 @@ class Marketplace:
         [name] = [name for name, it in self.actors.senders.items() if it.address == attempt.started.aggregator]
         chain_id = self.market.chain.chain_id
         return SealingKey.of_account(self.actor(name).account, chain_id, self.market.address, self.id)
-
-    def shown(self) -> ShownByTrainers:
-        """What the trainers show of what their updates were sealed with."""
-        return ShownByTrainers(self)
 
     def listen(self, name: str) -> Callable[[str], None]:
         """Keep what an actor reports."""
@@ -354,7 +370,12 @@ class Marketplace:
             self.advance("exam_end_s")
         return self.worker(name).advance(*self.now())
 
-    def settle_otherwise(self, without: Seat | None = None, name: str = "alice") -> None:
+    def settle_otherwise(
+        self,
+        without: Seat | None = None,
+        name: str = "alice",
+        reason: ExclusionReason = ExclusionReason.UNAVAILABLE,
+    ) -> None:
         """Settle in a transaction that the worker's journal knows nothing of: after a reorganisation, for example."""
         self.advance("exam_end_s")
         worker, state = self.worker(name), self.state
@@ -363,7 +384,7 @@ class Marketplace:
         assert material is not None
         if without is not None:
             del material.collected.updates[without]
-            material.collected.exclusions[without] = ExclusionReason.UNAVAILABLE
+            material.collected.exclusions[without] = reason
         settlement = worker._settlement(state, history, material, worker._decide(material))
         self.send(name, "settle otherwise", self.market.settle_round(self.id, state.attempt, settlement))
 
@@ -443,6 +464,11 @@ class Marketplace:
         values = (opening.commitment, opening.content, opening.salt)
         return self.market.reveal(self.id, attempt, self.actor(name).address, *values)
 
+    def deliver(self, name: str) -> Cid:
+        """Put a trainer's sealed update of the running attempt into storage, whenever that is."""
+        own, cid = EmbeddedStore(self.work_folder(name) / "sealed"), self.update_cid(name)
+        return self.store.add_bytes(b"".join(own.open(cid)))
+
     def update_cid(self, name: str) -> Cid:
         """Under which name that update, of the running attempt, is stored."""
         return sealed_update_cid(self.opening(name).content, self.terms.rules.dimension, self.terms.chunks)
@@ -466,20 +492,3 @@ class Marketplace:
             assert self.devnet.balance_wei(self.market.address) == owed_wei
         else:
             assert Erc20(self.market.chain, self.token).balance(self.market.address) == owed_wei
-
-
-@dataclass(frozen=True)
-class ShownByTrainers:
-    """Opens what the trainers of a job made, by what they sealed it with: they keep nothing back."""
-
-    place: Marketplace
-
-    def of(self, attempt: Attempt, update: UpdateSeal) -> Opening | None:
-        """As `aggregator.audit.Openings`."""
-        place = self.place
-        [name] = [name for name, it in place.actors.senders.items() if it.address == update.trainer]
-        sealed = AttemptFolder(place.work_folder(name), update.place).sealed()
-        if sealed is None:
-            return None
-        ephemeral = update_ephemeral(place.actor(name).account, update, sealed.payload)
-        return ShownEphemeral(ephemeral, sealed.recipient)

@@ -13,9 +13,11 @@ from fedmarket.devnet import Devnet
 from market.chain.attestation import HeldReceipt
 from market.chain.events import ReceiptsFiled
 from market.chain.job_market import JobMarket
+from market.chain.records import ExclusionReason
 from market.protocol.errors import ContractRevert, InvalidInput
 from market.protocol.identifiers import Seat
 from tests.integration.court import ATTESTORS, Court, audited
+from tests.integration.sealings import block_of
 
 ALL = [Seat(seat) for seat in range(4)]
 
@@ -75,6 +77,32 @@ def test_what_a_quorum_holds_cannot_be_excluded_as_unavailable(court: Court, tmp
     court.settle_otherwise(without=Seat(0), name="alice")
     assert court.market.covered_seats(court.id, 1) == []
     court.check_books()
+    assert audited(court, tmp_path / "audit") == []
+
+
+def test_an_aggregator_waits_for_what_attestors_hold_and_excludes_only_what_they_do_not(
+    court: Court, tmp_path: Path
+) -> None:
+    court.commit()
+    court.reveal()
+    file(court, [Seat(1), Seat(2)])
+    # All that is known of two updates goes away; one of them is held by attestors.
+    blocks = {name: block_of(court, court.opening(name).content) for name in ("trainer 2", "trainer 3")}
+    contents = {name: block.read_bytes() for name, block in blocks.items()}
+    for block in blocks.values():
+        block.unlink()
+    court.advance("settle_end_s", -60)
+    assert not court.worker("alice").advance(*court.now())
+    named = [court.actor(name).address for name in ATTESTORS[:2]]
+    [told] = [line for line in court.told["alice"] if "though attestors hold it" in line]
+    assert told.startswith("round 0: seats 2: no update to be had")
+    assert all(address in told for address in named)
+    assert court.attempt(0).settled is None
+    blocks["trainer 2"].write_bytes(contents["trainer 2"])
+    assert court.worker("alice").advance(*court.now())
+    assert {seat: event.reason for seat, event in court.attempt(0).exclusions.items()} == {
+        court.seat("trainer 3"): ExclusionReason.UNAVAILABLE
+    }
     assert audited(court, tmp_path / "audit") == []
 
 

@@ -16,6 +16,7 @@ from fedmarket.devnet import Devnet
 from fedmarket.key_session import KeySession
 from fedmarket.owner import KeyMaker, initial_model, publish
 from market.chain.deployment import Deployment
+from market.chain.directory import Directory
 from market.chain.events import JobOpened
 from market.chain.job_market import JobMarket
 from market.chain.records import Fact
@@ -38,8 +39,6 @@ D = 15
 
 class SealedMarketplace(Marketplace):
     """A marketplace with a job whose models are sealed."""
-
-    deployment: Deployment
 
     def post(self, **changes: Any) -> Marketplace:
         """Publish and open the job."""
@@ -77,7 +76,7 @@ class SealedMarketplace(Marketplace):
     def view(self, name: str) -> PublishedJob:
         """The job as an actor reads it, over its own connection and cache."""
         chain = self.actor(name).chain
-        market, directory = JobMarket(chain, self.market.address), self.deployment.directory_on(chain)
+        market, directory = JobMarket(chain, self.market.address), Directory(chain, self.directory)
         return PublishedJob(market, self.store, self.id, self.work_folder(name) / "cache", directory)
 
     def access(self, name: str, job: PublishedJob | None = None) -> ModelAccess:
@@ -88,9 +87,9 @@ class SealedMarketplace(Marketplace):
         """Whether an actor that starts now has the key."""
         return self.access(name).look()
 
-    def deliver(self, by: str, to: str, sealed: bytes, number: int = 0) -> None:
+    def hand_over(self, by: str, to: str, sealed: bytes, number: int = 0) -> None:
         """Hand something over in the directory."""
-        directory = self.deployment.directory_on(self.market.chain)
+        directory = Directory(self.market.chain, self.directory)
         call = directory.deliver(self.id, CONTENT_KEY_TOPIC, [self.actor(to).address], [sealed])
         self.send(by, f"deliver {to} {number}", call)
 
@@ -111,9 +110,7 @@ class SealedMarketplace(Marketplace):
 def place(
     devnet: Devnet, deployed: JobMarket, deployment: Deployment, actors: Any, tmp_path: Path
 ) -> SealedMarketplace:
-    made = SealedMarketplace(devnet, deployed, actors, tmp_path)
-    made.deployment = deployment
-    return made
+    return SealedMarketplace(devnet, deployed, actors, tmp_path, directory=deployment.directory)
 
 
 # ---------------------------------------------------------------------- the honest path
@@ -285,8 +282,8 @@ def test_a_false_key_that_came_first_is_passed_over(place: SealedMarketplace) ->
     here = handover(place.market.chain.chain_id, place.market.address, place.id)
     public = place.public_key("trainer 0")
     false = ContentKey.of_owner(place.actor("stranger").account, 1, place.market.address, bytes(32))
-    place.deliver("stranger", "trainer 0", false.seal_for(public, here), 0)
-    place.deliver("stranger", "trainer 0", b"nothing", 1)
+    place.hand_over("stranger", "trainer 0", false.seal_for(public, here), 0)
+    place.hand_over("stranger", "trainer 0", b"nothing", 1)
     job = place.view("trainer 0")
     access = place.access("trainer 0", job)
     assert not access.look()
@@ -306,7 +303,7 @@ def test_however_many_false_keys_come_the_owners_is_found(
     place.enrol("trainer 0")
     place.ask("trainer 0")
     for number in range(5):
-        place.deliver("stranger", "trainer 0", bytes([number]), number)
+        place.hand_over("stranger", "trainer 0", bytes([number]), number)
     place.grant()
     assert place.can_read("trainer 0")
 
@@ -316,7 +313,7 @@ def test_what_a_stranger_delivers_stops_nobody_from_handing_the_key_over(place: 
     place.trainers = []
     place.enrol("trainer 0")
     place.ask("trainer 0")
-    place.deliver("stranger", "trainer 0", b"false")
+    place.hand_over("stranger", "trainer 0", b"false")
     assert place.grant() == [place.actor("trainer 0").address]
 
 
@@ -331,8 +328,8 @@ def test_a_key_for_another_job_does_not_open_this_one(place: SealedMarketplace) 
     there = handover(place.market.chain.chain_id, place.market.address, first)
     here = handover(place.market.chain.chain_id, place.market.address, place.id)
     public = place.public_key("trainer 1")
-    place.deliver("owner", "trainer 1", other.seal_for(public, there), 0)
-    place.deliver("owner", "trainer 1", key.seal_for(public, here), 1)
+    place.hand_over("owner", "trainer 1", other.seal_for(public, there), 0)
+    place.hand_over("owner", "trainer 1", key.seal_for(public, here), 1)
     assert not place.can_read("trainer 1")
 
 

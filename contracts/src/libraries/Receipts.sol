@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
-import {JobId, JobState, Phase} from "../interfaces/JobTypes.sol";
+import {JobId, Phase} from "../interfaces/JobTypes.sol";
 import {Attestations} from "./Attestations.sol";
 import {Job} from "./Jobs.sol";
 import {Rounds} from "./Rounds.sol";

@@ -15,7 +15,7 @@ interface TallyVm {
 /// @notice Counts what the actors achieved in a run, and appends a line to the file that INVARIANT_TALLY names. What each
 /// function does stands in an event of its own, and what a call that was refused logged is not counted.
 abstract contract CampaignTally is Base {
-    uint256 private constant ENDS = 36;
+    uint256 private constant ENDS = 37;
     TallyVm private constant TALLY = TallyVm(address(vm));
 
     function _tally(EventLedger actors) internal {
@@ -66,6 +66,7 @@ abstract contract CampaignTally is Base {
         if (i == 32) return ("seats_drawn", IJobMarket.SeatsDrawn.selector);
         if (i == 33) return ("a_seat_taken", IJobMarket.SeatTaken.selector);
         if (i == 34) return ("a_seat_lost", IJobMarket.SeatLost.selector);
+        if (i == 35) return ("fileReceipts", IJobMarket.ReceiptsFiled.selector);
         return ("wait_no_more", IJobMarket.WaitEnded.selector);
     }
 }

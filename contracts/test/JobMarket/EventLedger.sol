@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
-import {Fact, JobTerms, Ledger, Verdict} from "../../src/interfaces/JobTypes.sol";
+import {ExclusionReason, Fact, JobTerms, Ledger, Verdict} from "../../src/interfaces/JobTypes.sol";
 import {Base} from "../Base.sol";
 
 /// @notice One recorded log, in the form in which forge hands it over.
@@ -55,6 +55,7 @@ abstract contract EventLedger is Base {
     mapping(uint256 job => mapping(uint256 seat => address)) internal tenantOf;
     mapping(uint256 job => mapping(uint256 attempt => mapping(uint256 seat => address))) private _revealedBy;
     mapping(uint256 job => mapping(uint256 attempt => Work)) private _work;
+    mapping(uint256 job => mapping(uint256 attempt => uint64)) public coveredIn;
     uint256 public feesNotDue; // settlements that earned none
     mapping(uint256 job => JobTerms) internal termsOf;
     mapping(uint256 job => uint256) internal lastAttempt;
@@ -183,7 +184,8 @@ abstract contract EventLedger is Base {
         else if (signature == IJobMarket.ExamRefuted.selector) _lost(job, log);
         else if (signature == IJobMarket.ExamUnpublished.selector) _lost(job, log);
         else if (signature == IJobMarket.UpdateRevealed.selector) _revealed(job, log);
-        else if (signature == IJobMarket.UpdateExcluded.selector) ++_work[job][uint256(log.topics[2])].excluded;
+        else if (signature == IJobMarket.UpdateExcluded.selector) _excluded(job, log);
+        else if (signature == IJobMarket.ReceiptsFiled.selector) _filed(job, log);
         else if (signature == IJobMarket.ExamExcluded.selector) _work[job][uint256(log.topics[2])].examExcluded = true;
     }
 
@@ -192,6 +194,25 @@ abstract contract EventLedger is Base {
         uint256 attempt = uint256(log.topics[2]);
         ++_work[job][attempt].revealed;
         _revealedBy[job][attempt][seat] = address(uint160(uint256(log.topics[3])));
+    }
+
+    function _excluded(uint256 job, Log memory log) private {
+        uint256 attempt = uint256(log.topics[2]);
+        ++_work[job][attempt].excluded;
+        (uint256 seat, ExclusionReason reason) = abi.decode(log.data, (uint256, ExclusionReason));
+        bool isCovered = (coveredIn[job][attempt] >> seat) & 1 != 0;
+        if (isCovered && reason == ExclusionReason.Unavailable) violation = "what a quorum held was unavailable";
+    }
+
+    function _filed(uint256 job, Log memory log) private {
+        uint256 attempt = uint256(log.topics[2]);
+        (uint64 seats,) = abi.decode(log.data, (uint64, uint64));
+        if (seats == 0 || seats & coveredIn[job][attempt] != 0) violation = "receipts covered nothing new";
+        for (uint256 seat = 0; seat < 64; ++seat) {
+            bool isRevealed = _revealedBy[job][attempt][seat] != address(0);
+            if ((seats >> seat) & 1 != 0 && !isRevealed) violation = "a seat was covered that had not revealed";
+        }
+        coveredIn[job][attempt] |= seats;
     }
 
     function _missed(uint256 job, Log memory log) private {

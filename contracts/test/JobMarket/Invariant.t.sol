@@ -5,7 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
-import {Dispute, Fact, JobId, Ledger, Phase, Verdict} from "../../src/interfaces/JobTypes.sol";
+import {Dispute, Fact, JobId, JobState, Ledger, Phase, Verdict} from "../../src/interfaces/JobTypes.sol";
 import {FuzzSelector} from "../Base.sol";
 import {TrapdoorProver} from "../GramVerifier/TrapdoorProver.sol";
 import {CampaignTally} from "./CampaignTally.sol";
@@ -42,6 +42,7 @@ contract InvariantTest is CampaignTally {
         _assertCreditsAreUnclaimedEntries();
         _assertEverybodyHasOnePlace();
         vm.assertEq(actors.violation(), "");
+        _assertCoverageIsOfWhatWasRevealed();
         _assertThawable();
     }
 
@@ -83,6 +84,7 @@ contract InvariantTest is CampaignTally {
         _assertReached(IJobMarket.DisputeOpened.selector, 12);
         _assertReached(IJobMarket.AttemptUndone.selector, 4);
         _assertReached(IJobMarket.DisputeBondWithdrawn.selector, 2);
+        _assertReached(IJobMarket.ReceiptsFiled.selector, 10);
         _assertReached(IJobMarket.TrainerWaits.selector, 20);
         _assertReached(IJobMarket.DrawFixed.selector, 8);
         _assertReached(IJobMarket.SeatsDrawn.selector, 4);
@@ -159,6 +161,17 @@ contract InvariantTest is CampaignTally {
                 vm.assertEq(market.waitingOf(id, trainers[i]).stake, 0, "sits and waits");
             }
             vm.assertEq(market.stateOf(id).seatsTaken, seated, "seats");
+        }
+    }
+
+    /// @dev What events say is covered is what is kept, and the running attempt's are among those that revealed in it.
+    function _assertCoverageIsOfWhatWasRevealed() private view {
+        for (uint256 job = 0; job < actors.JOBS(); ++job) {
+            JobId id = JobId.wrap(job);
+            JobState memory state = market.stateOf(id);
+            uint64 covered = market.coveredSeats(id, state.attempt);
+            vm.assertEq(covered, actors.coveredIn(job, state.attempt), "covered");
+            vm.assertEq(covered & ~state.revealed, 0, "covered, not revealed");
         }
     }
 

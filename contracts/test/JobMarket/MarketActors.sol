@@ -135,6 +135,11 @@ abstract contract MarketActors is EventLedger, RoundProver {
         else _disputeAnything(job % JOBS, actor, seed);
     }
 
+    /// @notice Attestors hold what they say, mostly of seats that revealed, and somebody files it.
+    function attest(uint256 job, uint256 seed) external recorded {
+        _fileReceipts(_jobIn(Phase.Reveal, job), seed);
+    }
+
     /// @notice A short while, or to the next edge of a phase, or one second less; once in a while to the deadline.
     function wait(uint256 seed) external recorded {
         // forge-lint: disable-next-line(block-timestamp)
@@ -164,7 +169,7 @@ abstract contract MarketActors is EventLedger, RoundProver {
         else if (phase == Phase.Disputed) _answerOrThaw(job, seed);
         else if (phase == Phase.Commit) _commitAll(job, many);
         else if (phase == Phase.Exam && seed % 3 != 0) _tryToOpenExam(job);
-        else if (phase == Phase.Reveal) _reveal(job, many);
+        else if (phase == Phase.Reveal) _revealAndAttest(job, many, seed);
         else if (phase == Phase.Settle && seed % 4 != 0) _settle(job, seed);
         else if (phase == Phase.Overdue) _expire(job);
         else if (phase == Phase.Starved) _skip(job);
@@ -421,6 +426,43 @@ abstract contract MarketActors is EventLedger, RoundProver {
         }
     }
 
+    function _revealAndAttest(uint256 job, uint256 actors, uint256 seed) private {
+        _reveal(job, actors);
+        if ((seed >> 112) % 2 == 0) _fileReceipts(job, seed >> 120);
+    }
+
+    /// @dev By all attestors, each for seats of its own, now and then for some that did not reveal, or not for long enough.
+    function _fileReceipts(uint256 job, uint256 seed) private {
+        JobState memory state = _state(job);
+        uint64[] memory seats = new uint64[](ATTESTORS);
+        uint40[] memory heldUntil = new uint40[](ATTESTORS);
+        bytes[] memory signatures = new bytes[](ATTESTORS);
+        for (uint256 i = 0; i < ATTESTORS; ++i) {
+            // forge-lint: disable-next-line(unsafe-typecast)
+            seats[i] = uint64(uint256(keccak256(abi.encode(seed, i))) % 64);
+            if (seed % 8 != 0) seats[i] = seats[i] & state.revealed == 0 ? state.revealed : seats[i] & state.revealed;
+            // forge-lint: disable-next-line(unsafe-typecast)
+            heldUntil[i] = state.attemptStart + (seed % 16 == 1 ? 1 : 5) * uint40(PERIOD);
+            bytes32 digest = _receiptDigest(job, state, seats[i], heldUntil[i]);
+            (uint8 v, bytes32 r, bytes32 s) = vm.sign(_keys[i], digest);
+            signatures[i] = abi.encodePacked(r, s, v);
+        }
+        try market.fileReceipts(JobId.wrap(job), state.attempt, seats, heldUntil, signatures) {} catch {}
+    }
+
+    function _receiptDigest(uint256 job, JobState memory state, uint64 seats, uint40 heldUntil)
+        private
+        view
+        returns (bytes32)
+    {
+        JobId id = JobId.wrap(job);
+        bytes memory seals;
+        for (uint256 seat = 0; seat < SEATS; ++seat) {
+            if (seats.has(seat)) seals = bytes.concat(seals, market.sealAt(id, seat));
+        }
+        return market.receiptDigest(id, state.round, state.attempt, seats, keccak256(seals), heldUntil);
+    }
+
     function _settle(uint256 job, uint256 seed) private {
         JobId id = JobId.wrap(job);
         JobState memory state = market.stateOf(id);
@@ -429,7 +471,7 @@ abstract contract MarketActors is EventLedger, RoundProver {
         Decision memory decision = _decision(included.count(), seed);
         bool accepted = included.select(decision.accepted) != 0;
         Settlement memory settlement;
-        (settlement.excluded, settlement.reasons) = (excluded, _reasons(excluded.count()));
+        (settlement.excluded, settlement.reasons) = (excluded, _reasons(job, excluded, seed >> 104));
         (_lastSettled[job], _formerLifetimes[job]) = (state.attempt, lifetimes[job]);
         if ((seed >> 80) % 3 == 0 && _isOpened(job, state.attempt)) {
             settlement.examReason = uint8(1 + (seed >> 96) % 3);
@@ -469,11 +511,17 @@ abstract contract MarketActors is EventLedger, RoundProver {
         }
     }
 
-    function _reasons(uint256 count) private pure returns (bytes memory reasons) {
-        reasons = new bytes(count);
-        for (uint256 i = 0; i < count; ++i) {
+    /// @dev Of who is covered mostly none that is refused.
+    function _reasons(uint256 job, uint64 excluded, uint256 seed) private view returns (bytes memory reasons) {
+        uint64 covered = market.coveredSeats(JobId.wrap(job), _state(job).attempt);
+        reasons = new bytes(excluded.count());
+        uint256 next = 0;
+        for (uint256 seat = 0; next < reasons.length; ++seat) {
+            if (!excluded.has(seat)) continue;
+            uint256 reason = 1 + next % 3;
+            if (covered.has(seat) && reason == 1 && seed % 8 != 0) reason = 2;
             // forge-lint: disable-next-line(unsafe-typecast)
-            reasons[i] = bytes1(uint8(1 + i % 3));
+            reasons[next++] = bytes1(uint8(reason));
         }
     }
 

@@ -21,6 +21,13 @@ from tests.unit.aggregator.audit.verdicts import block_file
 class AuditedJob(PlayedJob):
     """A job from its opening to its end: what was settled may be disputed, and the money is taken out."""
 
+    # ------------------------------------------------------------------ receipts
+
+    def file_receipts(self, *seats: int, attestors: tuple[int, ...] = (0, 1)) -> None:
+        """Let attestors' receipts cover seats, by the rules or not."""
+        covered = tuple(map(Seat, seats))
+        self.emit(on_chain.ReceiptsFiled, attempt=self.attempt, seats=covered, attestors=attestors)
+
     # ------------------------------------------------------------------ disputes
 
     def dispute(self, fact: Fact, attempt: int, seat: int = 0, by: str | None = None) -> None:

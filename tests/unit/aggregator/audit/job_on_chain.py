@@ -24,7 +24,7 @@ from market.chain.records import Exam, JobState, Ledger, Outcome, Undo, Waiting
 from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.exam_spec import ExamDocument
-from market.protocol.identifiers import Digest, JobId
+from market.protocol.identifiers import Digest, JobId, Seat
 from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rounds import FULL_STEP_Q16
@@ -193,6 +193,7 @@ class JobOnChain:
             ledger=Ledger(*[self.money[part] for part in PARTS]),
             outcomes={number: self.outcomes.get(number, nothing) for number in numbers},
             exams={number: self.exam_kept(number) for number in history.attempts} if self.terms.exam.is_set else {},
+            covered=self._covered() if self.terms.disputes.quorum else {},
             aggregators=tuple(self.queue),
             trainers=tuple(map(trainer, self.seats)),
             waiting={who: self.waiting.get(number, NO_WAIT) for number, who in self._waited()},
@@ -200,6 +201,13 @@ class JobOnChain:
             owed_wei=self.money["deposited"] - gone,
             balance_wei=self.money["deposited"] - gone,
         )
+
+    def _covered(self) -> dict[int, tuple[Seat, ...]]:
+        """What the contract keeps of receipts, by attempt."""
+        kept: dict[int, tuple[Seat, ...]] = {e.attempt: () for e in self.events_of(on_chain.AttemptStarted)}
+        for event in self.events_of(on_chain.ReceiptsFiled):
+            kept[event.attempt] = tuple(sorted({*kept[event.attempt], *event.seats}))
+        return kept
 
     def _waited(self) -> list[tuple[int, str]]:
         """Everybody who ever waited for a seat, or lost one."""

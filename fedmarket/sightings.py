@@ -18,7 +18,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Receipt:
+class Sighting:
     """What an attestor saw of one content, in block timestamps. What has come is kept: it is not looked for again.
 
     Attributes:
@@ -40,19 +40,19 @@ class Receipt:
         return False if self.missing_s is not None and self.missing_s >= settle_start_s else None
 
 
-UNSEEN = Receipt()
+UNSEEN = Sighting()
 """Of what was never looked for."""
 
 
-class Receipts:
-    """The receipts of one job, a file an attempt: ``{content digest: {"came_s": …, "missing_s": …}}``."""
+class Sightings:
+    """The sightings of one job, a file an attempt: ``{content digest: {"came_s": …, "missing_s": …}}``."""
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is created before something is kept."""
         self._folder = folder
 
-    def of(self, attempt: int) -> dict[Digest, Receipt]:
-        """The receipts of one attempt, by content; none where this attestor was away.
+    def of(self, attempt: int) -> dict[Digest, Sighting]:
+        """The sightings of one attempt, by content; none where this attestor was away.
 
         Raises:
             InvalidInput: the file is damaged.
@@ -60,20 +60,20 @@ class Receipts:
         path = self._path(attempt)
         try:
             entries = parse_json(path.read_bytes())
-            return {_parse_digest(content): _parse_receipt(entry) for content, entry in entries.items()}
+            return {_parse_digest(content): _parse_sighting(entry) for content, entry in entries.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, AttributeError) as error:
             raise InvalidInput(f"{path} is damaged: {error}") from error
 
-    def keep(self, attempt: int, receipts: Mapping[Digest, Receipt]) -> None:
-        """Put the receipts of one attempt on the disk, in the place of those that were there.
+    def keep(self, attempt: int, sightings: Mapping[Digest, Sighting]) -> None:
+        """Put the sightings of one attempt on the disk, in the place of those that were there.
 
         Raises:
             StorageError: the disk refuses.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        entries = {content.hex(): asdict(receipt) for content, receipt in receipts.items()}
+        entries = {content.hex(): asdict(sighting) for content, sighting in sightings.items()}
         write_file(self._path(attempt), [json.dumps(entries).encode("ascii")])
 
     def _path(self, attempt: int) -> Path:
@@ -86,11 +86,11 @@ def _parse_digest(unverified_text: str) -> Digest:
     return Digest(bytes.fromhex(unverified_text))
 
 
-def _parse_receipt(unverified_entry: Any) -> Receipt:
-    names = {field.name for field in fields(Receipt)}
+def _parse_sighting(unverified_entry: Any) -> Sighting:
+    names = {field.name for field in fields(Sighting)}
     if not isinstance(unverified_entry, dict) or unverified_entry.keys() != names:
-        raise ValueError(f"{unverified_entry!r:.100} is no receipt: expected {', '.join(sorted(names))}")
+        raise ValueError(f"{unverified_entry!r:.100} is no sighting: expected {', '.join(sorted(names))}")
     for moment in unverified_entry.values():
         if moment is not None and (type(moment) is not int or moment < 0):
             raise ValueError(f"{moment!r:.100} is no block timestamp")
-    return Receipt(**unverified_entry)
+    return Sighting(**unverified_entry)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmarket.receipts import UNSEEN, Receipt, Receipts
+from fedmarket.sightings import UNSEEN, Sighting, Sightings
 from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import Digest
 
@@ -17,14 +17,14 @@ GOOD = {"came_s": 7, "missing_s": None}
 
 
 @pytest.mark.parametrize(
-    ("receipt", "in_time"),
+    ("sighting", "in_time"),
     [
-        (Receipt(came_s=999), True),
-        (Receipt(came_s=1_000), None),
-        (Receipt(missing_s=1_000), False),
-        (Receipt(missing_s=999), None),
-        (Receipt(came_s=1_010, missing_s=1_005), False),
-        (Receipt(came_s=1_010, missing_s=990), None),
+        (Sighting(came_s=999), True),
+        (Sighting(came_s=1_000), None),
+        (Sighting(missing_s=1_000), False),
+        (Sighting(missing_s=999), None),
+        (Sighting(came_s=1_010, missing_s=1_005), False),
+        (Sighting(came_s=1_010, missing_s=990), None),
         (UNSEEN, None),
     ],
     ids=[
@@ -38,9 +38,9 @@ GOOD = {"came_s": 7, "missing_s": None}
     ],
 )
 def test_what_came_in_time_is_told_by_looks_on_its_own_side_of_the_boundary_alone(
-    receipt: Receipt, in_time: bool | None
+    sighting: Sighting, in_time: bool | None
 ) -> None:
-    assert receipt.in_time(SETTLE_START_S) is in_time
+    assert sighting.in_time(SETTLE_START_S) is in_time
 
 
 @given(st.integers(0, 2_000), st.sets(st.integers(0, 2_000)))
@@ -48,26 +48,26 @@ def test_what_is_told_is_true_whenever_it_came_and_whoever_was_away(came_s: int,
     """An attestor that looks at any moments never says the opposite of what happened."""
     found = [look_s for look_s in sorted(looks_s) if look_s >= came_s]
     missed = [look_s for look_s in sorted(looks_s) if SETTLE_START_S <= look_s < came_s]
-    receipt = Receipt(found[0] if found else None, missed[0] if missed else None)
-    assert receipt.in_time(SETTLE_START_S) in (None, came_s < SETTLE_START_S)
+    sighting = Sighting(found[0] if found else None, missed[0] if missed else None)
+    assert sighting.in_time(SETTLE_START_S) in (None, came_s < SETTLE_START_S)
     if any(came_s <= look_s < SETTLE_START_S for look_s in looks_s):
-        assert receipt.in_time(SETTLE_START_S) is True
+        assert sighting.in_time(SETTLE_START_S) is True
     if missed:
-        assert receipt.in_time(SETTLE_START_S) is False
+        assert sighting.in_time(SETTLE_START_S) is False
 
 
 def test_receipts_are_the_same_after_a_restart(tmp_path: Path) -> None:
-    kept = {FIRST: Receipt(came_s=5), SECOND: Receipt(missing_s=9)}
-    Receipts(tmp_path / "receipts").keep(3, kept)
-    again = Receipts(tmp_path / "receipts")
+    kept = {FIRST: Sighting(came_s=5), SECOND: Sighting(missing_s=9)}
+    Sightings(tmp_path / "sightings").keep(3, kept)
+    again = Sightings(tmp_path / "sightings")
     assert again.of(3) == kept
     assert again.of(4) == {}, "of another attempt"
-    again.keep(3, {FIRST: Receipt(came_s=5, missing_s=2)})
-    assert Receipts(tmp_path / "receipts").of(3) == {FIRST: Receipt(came_s=5, missing_s=2)}
+    again.keep(3, {FIRST: Sighting(came_s=5, missing_s=2)})
+    assert Sightings(tmp_path / "sightings").of(3) == {FIRST: Sighting(came_s=5, missing_s=2)}
 
 
 def test_nothing_is_created_before_something_is_kept(tmp_path: Path) -> None:
-    assert Receipts(tmp_path / "receipts").of(0) == {}
+    assert Sightings(tmp_path / "sightings").of(0) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,8 +91,8 @@ def test_nothing_is_created_before_something_is_kept(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
-    receipts = Receipts(tmp_path)
-    receipts.keep(0, {FIRST: Receipt(came_s=7)})
+    sightings = Sightings(tmp_path)
+    sightings.keep(0, {FIRST: Sighting(came_s=7)})
     (tmp_path / "attempt-000000.json").write_text(damage, "latin-1")
     with pytest.raises(InvalidInput, match=r"attempt-000000\.json is damaged"):
-        receipts.of(0)
+        sightings.of(0)
