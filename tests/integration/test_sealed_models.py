@@ -13,8 +13,10 @@ import pytest
 from aggregator.audit import audit_job
 from aggregator.worker import AggregatorWorker
 from fedmarket.devnet import Devnet
+from fedmarket.exam_folder import ExamFolder
+from fedmarket.exam_grader import ModelGrader
 from fedmarket.key_session import KeySession
-from fedmarket.owner import KeyMaker, initial_model, publish
+from fedmarket.owner import KeyMaker, cut_exam, initial_model, publish
 from market.chain.deployment import Deployment
 from market.chain.directory import Directory
 from market.chain.events import JobOpened
@@ -26,11 +28,14 @@ from market.model_opening import fetch_verified
 from market.protocol import integer_model
 from market.protocol.errors import AuditMismatch, CannotUnseal, InvalidInput, InvalidModel, ModelsSealed
 from market.protocol.identifiers import Digest
+from market.protocol.job_spec import JobSpec
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 from market.sealing import SealingKey
 from tests.integration.court import ATTESTORS, attend, attestor, dispute, disputes_of
-from tests.integration.marketplace import ON_ANVIL, Marketplace, spec
+from tests.integration.examined import EXAM, REFERENCE_SEED, RULES, ExaminedMarketplace
+from tests.integration.marketplace import ON_ANVIL, Marketplace, samples, spec
+from trainer_client.exam import slice_bytes
 
 pytestmark = ON_ANVIL
 
@@ -40,12 +45,13 @@ D = 15
 class SealedMarketplace(Marketplace):
     """A marketplace with a job whose models are sealed."""
 
-    def post(self, **changes: Any) -> Marketplace:
+    def post(self, **changes: Any) -> Any:
         """Publish and open the job."""
         parsed = spec(self.features, models="sealed", **changes)
         owner = self.actor("owner")
         keys = KeyMaker(owner.account, self.market.chain.chain_id, self.market.address)
-        self.prepared = publish(parsed, initial_model(parsed, None), self.store, self.srs, keys=keys)
+        model, exam = initial_model(parsed, None), self.cut_exam(parsed)
+        self.prepared = publish(parsed, model, self.store, self.srs, exam, keys)
         self.document_cid, self.model_cid = self.prepared.document_cid, self.prepared.model_cid
         self.terms = self.prepared.terms(self.devnet.timestamp())
         receipt = self.send("owner", f"open {self.prepared.intent.hex()}", self.opening_call(self.prepared))
@@ -53,7 +59,7 @@ class SealedMarketplace(Marketplace):
         self.id = opened.job
         return self
 
-    def join(self, trainers: int, aggregators: Iterable[str] = ("alice",)) -> Marketplace:
+    def join(self, trainers: int, aggregators: Iterable[str] = ("alice",)) -> Any:
         """Let trainers enrol and ask, aggregators bond unseen, and the owner give its key to all of them."""
         super().join(trainers, ())
         for name in aggregators:
@@ -104,6 +110,15 @@ class SealedMarketplace(Marketplace):
         self.access("owner", job).require()
         assert job.models.seal is not None
         return job.models.seal.key
+
+
+class SealedExam(SealedMarketplace, ExaminedMarketplace):
+    """The same, with an exam, which another account than the owner's sets."""
+
+    def cut_exam(self, parsed: JobSpec) -> ExamFolder:
+        """The exam that the job is opened with."""
+        parts = cut_exam(parsed, samples(REFERENCE_SEED, self.features, 200))
+        return ExamFolder.create(self.exam_path, [slice_bytes(part) for part in parts])
 
 
 @pytest.fixture
@@ -272,6 +287,28 @@ def test_a_model_that_is_published_again_has_the_same_name(place: SealedMarketpl
     assert names == {Digest(place.model_cid.digest)}
 
 
+def test_an_examiner_of_its_own_is_given_the_key_and_the_exams_are_set_on_what_it_opens(
+    devnet: Devnet, deployed: JobMarket, deployment: Deployment, actors: Any, tmp_path: Path
+) -> None:
+    place = SealedExam(devnet, deployed, actors, tmp_path, directory=deployment.directory)
+    examiner = place.actor("examiner").address
+    place.post(rules=RULES, exam={**EXAM, "examiner": examiner}, rounds=1)
+    place.examine("examiner")
+    assert examiner in place.grant()
+    place.join(4)
+    number = place.state.attempt
+    place.commit()
+    assert place.examine("examiner")
+    place.reveal()
+    place.open_exam("examiner")
+    assert place.settle()
+    assert place.attempt(number).examined
+    devnet.mine()
+    place.examiner("examiner").run()
+    found = audited(place, tmp_path / "audit", place.content_key(), ModelGrader())
+    assert found["exam"] == found["exam reference"] == {"ok"}
+
+
 # ---------------------------------------------------------------------- cheats
 
 
@@ -416,10 +453,13 @@ def test_an_attestor_asks_for_the_key_by_itself_and_pins_what_it_cannot_read(pla
 # ---------------------------------------------------------------------- audits
 
 
-def audited(place: SealedMarketplace, folder: Path, key: ContentKey | None) -> dict[str, set[str]]:
+def audited(
+    place: SealedMarketplace, folder: Path, key: ContentKey | None, grader: ModelGrader | None = None
+) -> dict[str, set[str]]:
     """The verdicts of an audit, by check."""
-    view, found = place.view("onlooker"), dict[str, set[str]]()
-    for check in audit_job(view.market, place.store, place.id, place.srs, folder, content_key=key).checks:
+    market, found = place.view("onlooker").market, dict[str, set[str]]()
+    report = audit_job(market, place.store, place.id, place.srs, folder, grader=grader, content_key=key)
+    for check in report.checks:
         found.setdefault(check.name, set()).add(check.verdict)
         if check.verdict == "unproven":
             assert "sealed" in check.detail
