@@ -8,7 +8,7 @@ coming -> a receipt for those that came in time -> a dispute on the chain -> the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -46,6 +46,9 @@ PATIENCE = 0.5
 
 HOLD_MARGIN_S = 86_400
 """How much longer than it could be disputed an attempt's data is kept, in seconds."""
+
+PASS_S = 20.0
+"""How long is looked for contents at a stretch before what came is signed for."""
 
 REST = 5.0
 """How much longer than the last look took it rests before the next one at what cannot be told yet."""
@@ -100,6 +103,7 @@ class AttestorSession:
         self._holdings, self._receipts = folder.holdings(job.store, sender.address), folder.receipts
         self._model: Digest | None = None
         self._held: tuple[int, int, bool] | None = None
+        self._looked_at: dict[Digest, float] = {}
         self._rests_until = float("-inf")
         self._told = ""
 
@@ -154,13 +158,27 @@ class AttestorSession:
         # Read before anything is looked for: what is missing then was missing at this moment or later.
         now_s, attempt = self.job.market.chain.timestamp(), self.job.history().attempt(state.attempt)
         before, contents = self._sightings.of(attempt.number), self._contents(attempt)
-        looked = {it: self._look(before.get(it, UNSEEN), take, now_s, phase) for it, take in contents.items()}
-        if before | looked != before:
-            self._sightings.keep(attempt.number, before | looked)
+        known = before | {
+            it: self._look(before.get(it, UNSEEN), contents[it], now_s, phase) for it in self._due(contents)
+        }
+        if known != before:
+            self._sightings.keep(attempt.number, known)
         if phase is not Phase.SETTLE:
-            self._sign(attempt, looked)
-        if all(sighting.came_s is not None for sighting in looked.values()) and _sign_of(attempt) == sign:
+            self._sign(attempt, known)
+        if all(known.get(it, UNSEEN).came_s is not None for it in contents) and _sign_of(attempt) == sign:
             self._held = sign
+
+    def _due(self, contents: Iterable[Digest]) -> Iterator[Digest]:
+        """What to look for now, what was looked for longest ago first: for a while, then what came is signed for.
+
+        Blocks that somebody holds back must not keep others from being signed for.
+        """
+        until = time.monotonic() + PASS_S
+        for content in sorted(contents, key=lambda it: self._looked_at.get(it, 0.0)):
+            if time.monotonic() > until:
+                return
+            yield content
+            self._looked_at[content] = time.monotonic()
 
     def _revealed_and_opened(self, state: JobState, phase: Phase) -> tuple[int, int, bool]:
         """What of the running attempt the chain has named so far."""
@@ -170,13 +188,9 @@ class AttestorSession:
 
     def _contents(self, attempt: Attempt) -> dict[Digest, Callable[[], bool]]:
         """How to take each content that was named in an attempt."""
-        until_s, contents = (
-            self._hold_until_s(attempt),
-            [reveal.content for _, reveal in sorted(attempt.reveals.items())],
-        )
-        found: dict[Digest, Callable[[], bool]] = {
-            it: partial(self._take_update, it, attempt.number, until_s) for it in contents
-        }
+        until_s, found = self._hold_until_s(attempt), dict[Digest, Callable[[], bool]]()
+        for _, reveal in sorted(attempt.reveals.items()):
+            found[reveal.content] = partial(self._take_update, reveal.content, attempt.number, until_s)
         if attempt.exam_opened:
             content = attempt.exam_opened.content
             found.setdefault(content, partial(self._take_exam, content, attempt.number, until_s))
@@ -213,14 +227,14 @@ class AttestorSession:
         self._holdings.keep(attempt, self.job.sealed_exam_cid(content), until_s)
         return _came(take)
 
-    def _sign(self, attempt: Attempt, looked: dict[Digest, Sighting]) -> None:
+    def _sign(self, attempt: Attempt, sightings: dict[Digest, Sighting]) -> None:
         """Sign for what came in time and is pinned, anew when there is more; the promise is on the disk before."""
         settle_s, pins = self.job.terms.schedule(attempt.starts_at_s).exam_end_s, self.job.store.pins()
         reason = self._holdings.reason(attempt.number)
 
         def is_held(content: Digest) -> bool:
             is_pinned = reason in pins.get(self.job.update_cid(content), ())
-            return is_pinned and looked[content].in_time(settle_s) is True
+            return is_pinned and sightings.get(content, UNSEEN).in_time(settle_s) is True
 
         seats = [seat for seat, reveal in sorted(attempt.reveals.items()) if is_held(reveal.content)]
         if not seats:

@@ -23,9 +23,10 @@ from market.protocol.exam import reference_bytes
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.rounds import Phase
+from market.protocol.run_ahead import run_ahead
 from market.protocol.seal import SealContext
 from market.protocol.terms import JobTerms
-from market.protocol.update import StoredUpdate, read_update
+from market.protocol.update import StoredUpdate, map_update
 from market.sealed_update import check_sealed_length, open_update, sealed_update_cid
 from market.sealing import OVERHEAD_BYTES, Opening, UpdateSeal
 from market.storage import Cid, ContentStore
@@ -166,10 +167,10 @@ class PublishedJob:
         if path not in self._fetched:
             make_folder(self._cache)
             sealed = self.update_seal(place, reveal.trainer, reveal.commitment)
-            blob = self.store.open(self.checked_update(reveal.content))
+            blob = run_ahead(self.store.open(self.checked_update(reveal.content)))
             write_file(path, open_update(opening, sealed, blob, self.dimension, self.chunks), mode=0o600)
             self._fetched.add(path)
-        return read_update(path, self.dimension, self.chunks)
+        return map_update(path, self.dimension, self.chunks)
 
     def take_update(self, digest: Digest, reason: str) -> None:
         """Fetch a sealed update and keep it in this store, from where others can fetch it, unread.

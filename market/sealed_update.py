@@ -22,8 +22,7 @@ from market.chunked_aead import CHUNK_BYTES, open_chunks, seal_chunks, sealed_by
 from market.hpke import ENCAPSULATED_BYTES, Buffer, encapsulate
 from market.protocol.errors import CannotUnseal, InvalidContent, InvalidSealingKey
 from market.protocol.identifiers import Digest
-from market.protocol.packing import pack_update, payload_bytes, unpack_update
-from market.protocol.update import StoredUpdate
+from market.protocol.packing import payload_bytes, unpack_update
 from market.sealing import Opening, UpdateSeal, update_ephemeral
 from market.storage import Cid
 from market.storage.durable_file import disk_errors
@@ -79,11 +78,11 @@ class PackedUpdate:
 
 
 @contextmanager
-def packed(update: StoredUpdate, folder: Path) -> Iterator[PackedUpdate]:
-    """Pack an update for as long as it takes to seal it.
+def packed(parts: Iterable[Buffer], folder: Path) -> Iterator[PackedUpdate]:
+    """Keep an update's payload for as long as it takes to seal it.
 
     Args:
-        update: which.
+        parts: the payload.
         folder: on whose disk.
 
     Raises:
@@ -91,7 +90,7 @@ def packed(update: StoredUpdate, folder: Path) -> Iterator[PackedUpdate]:
     """
     digest = hashlib.sha256()
     with disk_errors(folder), TemporaryFile(dir=folder) as spool:
-        for part in pack_update(update):
+        for part in parts:
             digest.update(part)
             spool.write(part)
         yield PackedUpdate(spool, Digest(digest.digest()))

@@ -36,6 +36,7 @@ from market.protocol.errors import (
     StorageError,
 )
 from market.protocol.identifiers import Digest, Seat
+from market.protocol.packing import pack_file
 from market.protocol.rounds import FULL_STEP_Q16, Phase
 from market.protocol.seal import SealContext, new_salt, seal
 from market.protocol.update import EncodedUpdate, UpdateEncoding, encode
@@ -455,9 +456,9 @@ class TrainerSession:
     def _keep_sealed(self, folder: AttemptFolder, commitment: bytes, recipient: bytes) -> tuple[Cid, Digest]:
         """Seal the update on the disk into this trainer's own store; returns its name, and its payload's digest."""
         make_private(self._own_store.root)
-        update = folder.update(self.job.dimension, self.job.chunks)
+        parts = pack_file(folder.update_path, self.job.dimension, self.job.chunks)
         bound = self.job.update_seal(folder.context, self.sender.address, commitment)
-        with packed(update, self._own_store.root) as payload:
+        with packed(parts, self._own_store.root) as payload:
             blob = seal_update(recipient, self.sender.account, bound, payload)
             return self._own_store.add(cast("BinaryIO", PartsStream(blob))), payload.digest
 

@@ -29,7 +29,7 @@ from market.protocol.errors import (
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.seal import SealContext
-from market.protocol.update import StoredUpdate, read_update
+from market.protocol.update import StoredUpdate, map_update
 from market.sealed_update import check_sealed_length, open_update, sealed_update_cid
 from market.sealing import Opening, UpdateSeal
 from market.storage import Cid, ContentStore
@@ -105,7 +105,7 @@ class SealedUpdates:
             path = self._folder / f"{attempt.number}-{reveal.seat}.update"
             parts = open_update(*found, self._store.open(cid), layout.dimension, layout.chunks)
             write_file(path, parts, mode=0o600)
-            return read_update(path, layout.dimension, layout.chunks)
+            return map_update(path, layout.dimension, layout.chunks)
         except (BlockNotFound, CorruptBlock) as error:
             return Missing(str(error))
         except (CannotUnseal, InvalidContent, InvalidUpdate) as error:

@@ -85,7 +85,7 @@ class NetworkPlan:
         unseen = ("--unseen",) if self.spec.seals_models else ()
         watching = [self._acting(AGGREGATOR, ("aggregator", "run", str(JOB), *unseen))]
         if self._attests(self.spec):
-            watching.append(self._acting(ATTESTOR, ("attestor", "run", str(JOB))))
+            watching.append(self._acting(ATTESTOR, ("attestor", "run", str(JOB), "--serve", "127.0.0.1:0")))
         if self.data is None or self._samples(TEST).exists():
             watching.append(self._evaluator())
         return [*base, *made, owner, *watching, *map(self._trainer, range(self.trainers))]

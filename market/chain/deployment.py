@@ -104,6 +104,7 @@ class Deployment:
 
         Raises:
             InvalidInput: the file is missing, is no deployment, or a field is wrong.
+            ChainError: an older version wrote it, of contracts that this one does not work with.
         """
         try:
             unverified_fields = json.loads(path.read_text("utf-8"))
@@ -116,8 +117,7 @@ class Deployment:
     @classmethod
     def _parse(cls, path: Path, unverified_fields: Any) -> Deployment:
         names = {field.name: field.type for field in fields(cls)}
-        if not isinstance(unverified_fields, dict) or set(unverified_fields) != set(names):
-            raise InvalidInput(_complaint(path, unverified_fields, names))
+        _require_fields(path, unverified_fields, names)
         parsed: dict[str, Any] = {}
         for name, kind in names.items():
             value = unverified_fields[name]
@@ -229,17 +229,17 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
     )
 
 
-def _complaint(path: Path, unverified_fields: Any, expected: Collection[str]) -> str:
-    """What is wrong with a deployment's file, and for one of an older version what to do."""
+def _require_fields(path: Path, unverified_fields: Any, expected: Collection[str]) -> None:
     stated = set(unverified_fields) if isinstance(unverified_fields, dict) else set()
     missing = [name for name in expected if name not in stated]
     if missing and set(missing) <= _ADDED and len(stated) + len(missing) == len(expected):
-        return (
+        raise ChainError(
             f"deployment {path} names no {' and no '.join(missing)}: an older version deployed that market, and "
             "this one does not work with its contracts. Take the file of a market that this version deployed; "
-            "`fedmarket dev chain` makes a new one for development"
+            "`fedmarket dev chain` and `fedmarket dev deploy` make new ones for development"
         )
-    return f"deployment {path}: expected a JSON object with the fields {', '.join(expected)}"
+    if stated != set(expected):
+        raise InvalidInput(f"deployment {path}: expected a JSON object with the fields {', '.join(expected)}")
 
 
 def _checked_powers(unverified_powers: object) -> bytes:

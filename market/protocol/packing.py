@@ -17,13 +17,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import local
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidUpdate
-from market.protocol.update import CHUNK_BLINDER_BYTES, Counts, StoredUpdate, update_bytes
+from market.protocol.run_ahead import map_ahead
+from market.protocol.update import CHUNK_BLINDER_BYTES, Counts, StoredUpdate, check_counts, update_bytes
+from market.protocol.vector_file import check_vector_file, read_tail
 
 BLOCK_BYTES = 262_144
 """Of one storage block: what is at most as long is not packed."""
@@ -62,35 +67,59 @@ def payload_bytes(dimension: int, chunks: int) -> tuple[int, int]:
 
 
 def pack_update(update: StoredUpdate) -> Iterator[Buffer]:
-    """An update's payload, part by part; the same one for the same update and library.
+    """An update's payload, part by part; the same one for the same update and library."""
+    counts = update.counts
+    frames = (counts[start : start + FRAME_COUNTS] for start in range(0, len(counts), FRAME_COUNTS))
+    return _pack(frames, len(counts), update.blinders)
 
-    Args:
-        update: its counts may be mapped: a frame at a time is looked at.
+
+def pack_file(path: Path, dimension: int, chunks: int) -> Iterator[Buffer]:
+    """The same of an update in a file, of which a few frames are held at a time.
+
+    Raises:
+        InvalidUpdate: the file cannot be read, is not exactly 2*d + 192*c bytes long, or holds -32768.
     """
-    chunks = len(update.blinders) // CHUNK_BLINDER_BYTES
-    if not is_packed(len(update.counts), chunks):
-        yield update.to_bytes()
+    blinders_bytes = CHUNK_BLINDER_BYTES * chunks
+    check_vector_file(path, _DTYPE, dimension, InvalidUpdate, blinders_bytes)
+    return _pack(_frames_in(path, dimension), dimension, read_tail(path, blinders_bytes, InvalidUpdate))
+
+
+def _frames_in(path: Path, dimension: int) -> Iterator[Counts]:
+    try:
+        with path.open("rb") as file:
+            for start in range(0, dimension, FRAME_COUNTS):
+                frame = np.fromfile(file, _DTYPE, min(FRAME_COUNTS, dimension - start))
+                check_counts(frame, start)
+                yield frame
+    except OSError as error:
+        raise InvalidUpdate(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _pack(frames: Iterable[Counts], dimension: int, blinders: bytes) -> Iterator[Buffer]:
+    chunks = len(blinders) // CHUNK_BLINDER_BYTES
+    if not is_packed(dimension, chunks):
+        for frame in frames:
+            yield np.ascontiguousarray(frame, _DTYPE).tobytes()
+        yield blinders
         return
-    total = len(update.blinders)
-    for frame in pack_counts(update.counts):
-        total += len(frame)
-        yield frame
-    yield update.blinders
+    total = len(blinders)
+    for packed in map_ahead(pack_frame, frames):
+        total += len(packed)
+        yield packed
+    yield blinders
     yield from _zeros(_padded(total) - total)
 
 
-def pack_counts(counts: Counts) -> Iterator[bytes]:
-    """The frames of some counts, int16 (d,)."""
-    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True)
-    for start in range(0, len(counts), FRAME_COUNTS):
-        low, high = (_shortest(compressor, plane) for plane in _planes(counts[start : start + FRAME_COUNTS]))
-        yield b"".join((_HEADER.pack(len(low), len(high)), low, high))
+def pack_frame(counts: Counts) -> bytes:
+    """One frame of some counts, int16, at most `FRAME_COUNTS` of them."""
+    low, high = (_shortest(plane) for plane in _planes(counts))
+    return b"".join((_HEADER.pack(len(low), len(high)), low, high))
 
 
 def unpack_update(unverified_parts: Iterable[Buffer], dimension: int, chunks: int) -> Iterator[Buffer]:
     """What an update's payload stands for, part by part: counts, little-endian, and blinders, 2*d + 192*c bytes.
 
-    Whether a count is in range, and whether blinders are scalars, is for whoever reads them.
+    Whether blinders are scalars is for whoever reads them.
 
     Args:
         unverified_parts: the payload, cut anyhow.
@@ -98,19 +127,20 @@ def unpack_update(unverified_parts: Iterable[Buffer], dimension: int, chunks: in
         chunks: c.
 
     Raises:
-        InvalidUpdate: it is no payload of such an update; where a frame is at fault it is named.
+        InvalidUpdate: it is no payload of such an update, or holds -32768; where a frame is at fault it is named.
     """
     source = _Source(unverified_parts)
     total = 0
     if is_packed(dimension, chunks):
-        for number, start in enumerate(range(0, dimension, FRAME_COUNTS)):
-            yield _unpack_frame(source, number, min(FRAME_COUNTS, dimension - start))
+        yield from map_ahead(_unpack_frame, _packed_frames(source, dimension))
         yield source.take(CHUNK_BLINDER_BYTES * chunks, "the blinders")
         total = _padded(source.taken)
         source.skip_zeros(total - source.taken)
     else:
-        for missing in _pieces(update_bytes(dimension, chunks)):
-            yield source.take(missing, "the update")
+        counts = source.take(_COUNT_BYTES * dimension, "the update")
+        check_counts(np.frombuffer(counts, _DTYPE), 0)
+        yield counts
+        yield source.take(CHUNK_BLINDER_BYTES * chunks, "the blinders")
     source.end()
 
 
@@ -131,8 +161,8 @@ def _planes(counts: Counts) -> tuple[Plane, Plane]:
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
 
-def _counts(low: Plane, high: Plane) -> bytes:
-    """The counts, little-endian, whose zigzag has these planes."""
+def _counts(low: Plane, high: Plane) -> Counts:
+    """The counts whose zigzag has these planes."""
     folded = np.empty(len(low), "<u2")
     pairs = folded.view(np.uint8).reshape(-1, _COUNT_BYTES)
     pairs[:, 0], pairs[:, 1] = low, high
@@ -140,21 +170,45 @@ def _counts(low: Plane, high: Plane) -> bytes:
     folded >>= 1
     np.negative(signs, out=signs)
     folded ^= signs
-    return folded.tobytes()
+    return folded.view(_DTYPE)
 
 
-def _shortest(compressor: zstandard.ZstdCompressor, plane: Plane) -> Buffer:
+_OF_THREAD = local()
+
+
+def _shortest(plane: Plane) -> Buffer:
+    compressor: zstandard.ZstdCompressor | None = getattr(_OF_THREAD, "compressor", None)
+    if compressor is None:  # one compresses for one thread at a time
+        compressor = _OF_THREAD.compressor = zstandard.ZstdCompressor(LEVEL, write_content_size=True)
     compressed = compressor.compress(plane.data)
     return compressed if len(compressed) < len(plane) else plane.data
 
 
-def _unpack_frame(source: _Source, number: int, counts: int) -> bytes:
-    name = f"chunk {number}"
-    lengths = _HEADER.unpack(source.take(_HEADER.size, name))
-    if max(lengths) > counts:
-        raise InvalidUpdate(f"the update's {name} has a plane of {max(lengths)} bytes, expected at most {counts}")
-    low, high = (_plane(source.take(length, name), name, counts) for length in lengths)
-    return _counts(low, high)
+def _packed_frames(source: _Source, dimension: int) -> Iterator[_PackedFrame]:
+    for number, start in enumerate(range(0, dimension, FRAME_COUNTS)):
+        name, counts = f"chunk {number}", min(FRAME_COUNTS, dimension - start)
+        low, high = _HEADER.unpack(source.take(_HEADER.size, name))
+        if max(low, high) > counts:
+            raise InvalidUpdate(f"the update's {name} has a plane of {max(low, high)} bytes, expected at most {counts}")
+        yield _PackedFrame(name, start, counts, source.take(low, name), source.take(high, name))
+
+
+@dataclass(frozen=True, eq=False)
+class _PackedFrame:
+    """A frame as it came: its name, its first count, how many it has, and its planes."""
+
+    name: str
+    start: int
+    counts: int
+    unverified_low: Buffer
+    unverified_high: Buffer
+
+
+def _unpack_frame(frame: _PackedFrame) -> bytes:
+    planes = (_plane(it, frame.name, frame.counts) for it in (frame.unverified_low, frame.unverified_high))
+    counts = _counts(*planes)
+    check_counts(counts, frame.start)
+    return counts.tobytes()
 
 
 def _plane(unverified_plane: Buffer, name: str, counts: int) -> Plane:

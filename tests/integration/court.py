@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,9 @@ from aggregator.audit import audit_job
 from fedmarket.attestor import AttestorSession
 from fedmarket.attestor_folder import AttestorFolder
 from fedmarket.exam_grader import ModelGrader
+from market.chain.attestation import HeldReceipt
 from market.chain.records import Fact
+from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 from market.signed_receipts import RECEIPTS
@@ -87,6 +89,21 @@ def dispute(place: Marketplace, name: str, fact: Fact, attempt: int) -> None:
     place.send(name, f"dispute {attempt} {fact}", call)
 
 
+def receipt(place: Marketplace, seats: Iterable[Seat]) -> HeldReceipt:
+    """What an attestor signs that keeps these seats' updates until the running attempt is over."""
+    state = place.state
+    until_s = place.terms.schedule(state.attempt_start_s).settle_end_s
+    return place.market.receipt(place.id, state.round, state.attempt, seats, until_s)
+
+
+def file_receipts(place: Marketplace, seats: Iterable[Seat], by: Sequence[str] = ATTESTORS[:2]) -> None:
+    """File receipts of these attestors, each for these seats, as a passer-by."""
+    held = receipt(place, seats)
+    signed = [(held, held.sign(place.actor(name).account)) for name in by]
+    call = place.market.file_receipts(place.id, held.attempt, signed)
+    place.send("passer-by", f"receipts {held.attempt} {held.seats} {' '.join(by)}", call)
+
+
 def settle_with(place: Marketplace, change: Callable[[Any], Any]) -> None:
     """Settle with something else in the settlement than the worker would hand in."""
     place.advance("exam_end_s")
@@ -120,7 +137,7 @@ def serving(place: Marketplace, *names: str) -> Iterator[dict[str, str]]:
         yield urls
 
 
-def file_receipts(place: Marketplace, *names: str) -> list[bool]:
+def have_filed(place: Marketplace, *names: str) -> list[bool]:
     """Let trainers have receipts put on the chain, as far as that is due; whether each did."""
     return [filing(place, name).advance(*place.now(), place.seat(name)) for name in names or place.trainers]
 

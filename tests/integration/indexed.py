@@ -83,6 +83,7 @@ class Agreement:
         self.check_credits()
         self.check_sittings()
         self.check_dispute()
+        self.check_receipts()
 
     def check_state(self) -> None:
         """What the job's own row says."""
@@ -156,6 +157,12 @@ class Agreement:
         assert pay_hash(packed, undo) == outcome.pay_hash
         assert {row["vests_s"] for row in credits} <= {outcome.vests_at_s}
         assert sum(1 << row["seat"] for row in credits if row["claimed_block"] is not None) == outcome.claimed
+
+    def check_receipts(self) -> None:
+        """Whose updates attestors hold."""
+        for number in self.attempts:
+            held = [row["seat"] for row in self.rows(UpdateRow) if row["attempt"] == number and row["held"]]
+            assert sorted(held) == self.view.covered_seats(self.job, number)
 
     def check_people(self) -> None:
         """Who sits, waits and is bonded."""

@@ -17,7 +17,7 @@ from market.protocol.errors import ContractRevert
 from market.protocol.identifiers import Seat
 from market.signed_receipts import SignedReceipt, fetch_receipt
 from market.storage.block_server import BlockServer
-from tests.integration.court import ATTESTORS, Court, attestor, audited, file_receipts, filing, serving, watch
+from tests.integration.court import ATTESTORS, Court, attestor, audited, filing, have_filed, serving, watch
 from tests.integration.marketplace import ON_ANVIL
 from tests.integration.sealings import commit_content, committed, put, reveal_content, some_counts
 from trainer_client import receipts
@@ -55,8 +55,8 @@ def test_what_a_quorum_holds_is_filed_once_for_all_and_cannot_be_called_unavaila
     court.reveal()
     watch(court)
     with serving(court):
-        assert file_receipts(court) == [True, False, False, False]
-        assert file_receipts(court) == [False] * 4
+        assert have_filed(court) == [True, False, False, False]
+        assert have_filed(court) == [False] * 4
     assert court.market.covered_seats(court.id, 0) == ALL
     [filed] = filings(court)
     assert len(filed.attestors) == 2, "no more than the quorum is paid for"
@@ -85,12 +85,12 @@ def test_a_trainer_keeps_the_receipts_as_evidence_and_files_with_them_once_an_at
     watch(court)
     kept = court.attempt_folder("trainer 3").path / "receipts"
     with serving(court):
-        file_receipts(court, "trainer 3")  # it is not its turn
+        have_filed(court, "trainer 3")  # it is not its turn
     assert filings(court) == []
     signed = {path.stem: SignedReceipt.parse(path.read_bytes()) for path in kept.iterdir()}
     assert signed == {court.actor(name).address: own_receipt(court, name) for name in ATTESTORS}
     court.advance("exam_end_s", -10)
-    assert file_receipts(court, "trainer 3") == [True]
+    assert have_filed(court, "trainer 3") == [True]
     assert court.market.covered_seats(court.id, 0) == ALL
 
 
@@ -100,11 +100,11 @@ def test_whoever_has_its_turn_later_files_what_others_have_not(court: Court) -> 
     court.reveal(court.trainers[:3])
     watch(court)
     with serving(court):
-        assert file_receipts(court, *court.trainers[:3]) == [False] * 3
+        assert have_filed(court, *court.trainers[:3]) == [False] * 3
         court.advance("commit_end_s", int(receipts.LATE * 300) + 5)
-        assert file_receipts(court, "trainer 2") == [False], "the first in the row is to file"
-        assert file_receipts(court, "trainer 0") == [True]
-        assert file_receipts(court, *court.trainers[:3]) == [False] * 3
+        assert have_filed(court, "trainer 2") == [False], "the first in the row is to file"
+        assert have_filed(court, "trainer 0") == [True]
+        assert have_filed(court, *court.trainers[:3]) == [False] * 3
     assert court.market.covered_seats(court.id, 0) == ALL[:3]
 
 
@@ -163,7 +163,7 @@ def test_too_few_receipts_are_not_filed_and_the_trainer_is_told(court: Court) ->
     attestor(court, "attestor 1").advance(*court.now())
     with serving(court, "attestor 1"):
         court.advance("exam_end_s", -10)
-        assert file_receipts(court, "trainer 0") == [False]
+        assert have_filed(court, "trainer 0") == [False]
     assert "too few attestors have given a receipt" in court.told["trainer 0"][-1]
     assert filings(court) == []
 
@@ -189,7 +189,7 @@ def test_one_attestor_that_shows_what_is_no_receipt_does_not_keep_the_others_fro
     }[lie]
     with BlockServer(court.store, routes={"/receipts/": lambda rest: shown}) as server, serving(court):
         attestor(court, "attestor 0", server.url).announce()
-        assert file_receipts(court, "trainer 0") == [True]
+        assert have_filed(court, "trainer 0") == [True]
     if shown is not None:
         assert f"no receipt of attestor {own.attestor}" in court.told["trainer 0"][-2]
     assert refused_without(court, Seat(1)).name == "UpdateIsHeld"
@@ -272,6 +272,6 @@ def test_an_exclusion_for_another_reason_is_not_about_receipts(court: Court) -> 
     court.reveal()
     watch(court)
     with serving(court):
-        file_receipts(court, "trainer 0")
+        have_filed(court, "trainer 0")
     court.settle_otherwise(without=Seat(2), reason=ExclusionReason.UNREADABLE)
     assert court.attempt(0).exclusions[Seat(2)].reason is ExclusionReason.UNREADABLE

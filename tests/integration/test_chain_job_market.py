@@ -408,11 +408,8 @@ def damaged(chain_id: object = 1, without: str = "") -> str:
         ("[]", "expected a JSON object with the fields"),
         ('{"chain_id": 1}', "expected a JSON object with the fields"),
         (damaged(chain_id="1"), "chain_id is '1'"),
-        (
-            damaged(without="directory"),
-            "names no directory: an older version deployed that market.*`fedmarket dev chain`",
-        ),
         (damaged(), "'0x' is no address"),
+        (damaged(without="exams"), "expected a JSON object with the fields"),
     ],
 )
 def test_damaged_deployment_file_is_refused(text: str, reason: str, tmp_path: Path) -> None:
@@ -422,3 +419,10 @@ def test_damaged_deployment_file_is_refused(text: str, reason: str, tmp_path: Pa
         Deployment.load(path)
     with pytest.raises(InvalidInput, match="cannot be read"):
         Deployment.load(tmp_path / "missing.json")
+
+
+def test_a_deployment_of_an_older_version_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "deployment.json"
+    path.write_text(damaged(without="directory"))
+    with pytest.raises(ChainError, match="names no directory: an older version deployed that market"):
+        Deployment.load(path)

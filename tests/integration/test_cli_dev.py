@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -172,6 +173,22 @@ def test_a_marketplace_of_a_chain_that_is_gone_is_put_there_anew(tmp_path: Path,
 
     assert again.exit_code == 0, again.stderr
     assert "JobMarket 0x" in again.stdout
+
+
+def test_a_marketplace_of_an_older_version_makes_room_for_a_new_one(tmp_path: Path, start: Start) -> None:
+    _, url = start()
+    file = tmp_path / "deployment.json"
+    stated = json.loads(file.read_text())
+    older = {name: value for name, value in stated.items() if name not in ("directory", "receipts", "claims")}
+    file.write_text(json.dumps(older))
+
+    refused = run(tmp_path, url, "job", "list")
+    again = run(tmp_path, url, "dev", "deploy")
+
+    assert refused.exit_code == 1
+    assert "names no receipts and no claims and no directory: an older version deployed that market" in refused.stderr
+    assert again.exit_code == 0, again.stderr
+    assert set(json.loads(file.read_text())) == set(stated)
 
 
 def test_no_marketplace_is_put_on_a_chain_of_value(tmp_path: Path, start: Start) -> None:

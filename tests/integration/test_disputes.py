@@ -158,7 +158,7 @@ def test_an_update_that_came_too_late_was_excluded_with_reason(court: Court) -> 
     court.devnet.advance(court.terms.settle_period_s // 2)  # the aggregator waits for it as long as it can
     assert court.settle()
     assert court.attempt(0).exclusions[Seat(2)].reason is ExclusionReason.UNAVAILABLE
-    assert court.deliver("trainer 2").digest == opening.content
+    assert court.deliver("trainer 2", 0).digest == opening.content
     dispute(court, "trainer 2", Fact.EXCLUSION, 0)
     attend(court)
     assert court.phase is Phase.COMMIT

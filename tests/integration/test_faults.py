@@ -31,7 +31,7 @@ from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleTerms
 from market.protocol.seal import new_salt, seal
 from market.published_job import PublishedJob
-from market.storage import Cid
+from market.storage import Cid, EmbeddedStore
 from tests.integration.marketplace import (
     MUCH_WEI,
     ON_ANVIL,

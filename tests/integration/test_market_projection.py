@@ -16,7 +16,7 @@ from market.indexer import Indexer
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
 from tests.databases import Postgresql
-from tests.integration.court import Court, ExaminedCourt, attend, dispute, watch
+from tests.integration.court import Court, ExaminedCourt, attend, dispute, file_receipts, watch
 from tests.integration.examined import ExaminedMarketplace
 from tests.integration.indexed import blocks_with_events, check_job, dump, follow
 from tests.integration.marketplace import ON_ANVIL, Marketplace
@@ -158,6 +158,7 @@ def test_a_settlement_that_is_undone(kept: Any) -> None:
     place.commit()
     place.reveal()
     watch(place)
+    file_receipts(place, [Seat(0), Seat(3)])
     place.settle_otherwise(without=Seat(2))
     place.commit(place.trainers[:1])
     dispute(place, "trainer 2", Fact.EXCLUSION, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason
 from market.protocol.errors import ContractRevert, InvalidInput
 from market.protocol.identifiers import Seat
-from tests.integration.court import ATTESTORS, Court, audited
+from tests.integration.court import ATTESTORS, Court, audited, file_receipts, receipt
 from tests.integration.sealings import block_of
 
 ALL = [Seat(seat) for seat in range(4)]
@@ -27,25 +26,10 @@ def court(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> C
     return Court(devnet, deployed, actors, tmp_path).post().join()
 
 
-def receipt(court: Court, seats: Iterable[Seat] = ALL) -> HeldReceipt:
-    """What an attestor signs that keeps these seats' updates until the attempt is over."""
-    state = court.state
-    until_s = court.terms.schedule(state.attempt_start_s).settle_end_s
-    return court.market.receipt(court.id, state.round, state.attempt, seats, until_s)
-
-
-def file(court: Court, seats: Iterable[Seat] = ALL, by: Sequence[str] = ATTESTORS[:2]) -> None:
-    """File receipts of these attestors for these seats."""
-    held = receipt(court, seats)
-    signed = [(held, held.sign(court.actor(name).account)) for name in by]
-    call = court.market.file_receipts(court.id, held.attempt, signed)
-    court.send("passer-by", f"receipts {held.attempt} {held.seats} {len(by)}", call)
-
-
 def test_receipts_are_signed_over_what_the_contract_computes(court: Court) -> None:
     court.commit()
     court.reveal()
-    held, account = receipt(court), court.actor(ATTESTORS[0]).account
+    held, account = receipt(court, ALL), court.actor(ATTESTORS[0]).account
     assert court.market.receipt_digest(held) == held.digest
     assert held.held == ALL
     assert held.signer(held.sign(account)) == account.address
@@ -66,7 +50,7 @@ def test_signatures_that_are_none_are_refused_before_the_chain_is_asked(court: C
 def test_what_a_quorum_holds_cannot_be_excluded_as_unavailable(court: Court, tmp_path: Path) -> None:
     court.commit()
     court.reveal()
-    file(court, [Seat(1), Seat(2)])
+    file_receipts(court, [Seat(1), Seat(2)])
     assert court.market.covered_seats(court.id, 0) == [Seat(1), Seat(2)]
     [filed] = [event for event in court.market.events(court.id) if isinstance(event, ReceiptsFiled)]
     places = sorted(court.terms.disputes.attestors.index(court.actor(name).address) for name in ATTESTORS[:2])
@@ -85,7 +69,7 @@ def test_an_aggregator_waits_for_what_attestors_hold_and_excludes_only_what_they
 ) -> None:
     court.commit()
     court.reveal()
-    file(court, [Seat(1), Seat(2)])
+    file_receipts(court, [Seat(1), Seat(2)])
     # All that is known of two updates goes away; one of them is held by attestors.
     blocks = {name: block_of(court, court.opening(name).content) for name in ("trainer 2", "trainer 3")}
     contents = {name: block.read_bytes() for name, block in blocks.items()}
@@ -111,6 +95,6 @@ def test_receipts_below_a_quorum_cover_nobody(court: Court) -> None:
     court.reveal()
     for attestor in ATTESTORS[:2]:
         with pytest.raises(ContractRevert) as refused:
-            file(court, by=[attestor])
+            file_receipts(court, ALL, [attestor])
         assert (refused.value.name, refused.value.arguments) == ("NothingCovered", {"receipts": 1, "quorum": 2})
     assert court.market.covered_seats(court.id, 0) == []

@@ -3,11 +3,11 @@ pragma solidity 0.8.30;
 
 import {IJobMarket} from "../../src/interfaces/IJobMarket.sol";
 import {Fact, JobTerms, Phase, Settlement} from "../../src/interfaces/JobTypes.sol";
-import {DisputeFixture} from "./DisputeFixture.sol";
 import {programmed} from "./ProgrammedRules.sol";
+import {ReceiptFixture} from "./ReceiptFixture.sol";
 
 /// @notice Every call in every phase, and every edge of the state machine of docs/mechanism.md.
-contract StateMachineTest is DisputeFixture {
+contract StateMachineTest is ReceiptFixture {
     enum Call {
         Enrol,
         DrawSeats,
@@ -18,6 +18,7 @@ contract StateMachineTest is DisputeFixture {
         CommitExam,
         Reveal,
         OpenExam,
+        FileReceipts,
         SettleRound,
         ExpireRound,
         SkipRound,
@@ -82,6 +83,7 @@ contract StateMachineTest is DisputeFixture {
         if (call == Call.Commit || call == Call.CommitExam) return phase == Phase.Commit;
         if (call == Call.Reveal) return phase == Phase.Reveal;
         if (call == Call.OpenExam) return phase == Phase.Exam;
+        if (call == Call.FileReceipts) return phase == Phase.Reveal || phase == Phase.Exam;
         if (call == Call.SettleRound) return phase == Phase.Settle;
         if (call == Call.ExpireRound) return phase == Phase.Overdue;
         if (call == Call.SkipRound) return phase == Phase.Starved;
@@ -118,6 +120,9 @@ contract StateMachineTest is DisputeFixture {
             market.reveal(job, attempt, _trainer(0), _contentId(0), _commitment(0), _salt(0));
         } else if (call == Call.OpenExam) {
             _openExam();
+        } else if (call == Call.FileReceipts) {
+            if (market.phaseOf(job) == Phase.Reveal) _revealFirst(4);
+            _file(_receipts(1, 0, QUORUM));
         } else if (call == Call.SettleRound) {
             _settleAnyhow();
         } else if (call == Call.ExpireRound) {

@@ -17,7 +17,10 @@ DECIDING = (
 """The modules that decide what comes of a game."""
 REMARKS = ("known", "known_in_court")
 """What of a strategy is only said about it."""
-CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Attempts", "Openings", "Exams", "Disputes", "Members")
+CONTRACTS = (
+    *("JobMarket", "RoundRules", "GramVerifier", "Attempts", "Openings", "Exams", "Disputes", "Members", "Receipts"),
+    "Claims",
+)
 
 
 @cache

@@ -20,6 +20,7 @@ from market.chain.events import (
     JobClosed,
     JobOpened,
     ModelCommitted,
+    ReceiptsFiled,
     RoundProven,
     RoundSettled,
     RoundSkipped,
@@ -178,6 +179,20 @@ def test_every_attempt_has_what_happened_in_it_and_its_one_end() -> None:
     assert history.attempt(3).proven is None
     assert history.closed is not None
     assert history.closed.attempt == 5
+
+
+def test_coverage_adds_up_within_an_attempt_and_names_who_holds_what() -> None:
+    def filed(attempt: int, seats: tuple[int, ...], attestors: tuple[int, ...]) -> Event:
+        return event(ReceiptsFiled, attempt=attempt, seats=tuple(map(Seat, seats)), attestors=attestors)
+
+    receipts = [filed(0, (0,), (0, 2)), filed(0, (1, 2), (1, 2, 3))]
+    history = JobHistory([opened(), started(0, 0), *revealed(0, 0, 1, 2, 3), *receipts, expired(0, 0), started(1, 0)])
+    attempt = history.attempt(0)
+    assert attempt.covered == {0, 1, 2}
+    assert attempt.holders([Seat(0)]) == [0, 2]
+    assert attempt.holders([Seat(0), Seat(2)]) == [0, 1, 2, 3]
+    assert attempt.holders([Seat(3)]) == []
+    assert history.attempt(1).covered == set()
 
 
 def test_an_attempt_is_examined_if_its_exam_was_opened_and_not_left_out() -> None:
