@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from market.protocol import integer_model
 from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, ModelsSealed
 from market.protocol.identifiers import Digest
+from market.sealed_model import MODEL_ENTRY_BYTES
 from market.storage import Cid, ContentStore, content_cid
 from market.stored_models import StoredModels
 from zk.commitment import Layout
-
-MODEL_ENTRY_BYTES = 8
 
 Counts = NDArray[np.int16]
 Model = NDArray[np.int64]

@@ -53,7 +53,8 @@ def audit(job_number: int, as_json: bool, account: AccountOptions, options: Netw
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        store, key = network.store.patient(), content_key(network, job, Path(cache) / "job", account)
+        store = network.store.patient()
+        key = content_key(network, store, job, Path(cache) / "job", account)
         report = audit_job(network.market, store, job, srs, Path(cache), grader=grader, content_key=key, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))

@@ -11,6 +11,7 @@ from market.model_access import ModelAccess
 from market.protocol.errors import AuditMismatch, InvalidJobSpec, ModelsSealed, StorageError
 from market.protocol.identifiers import JobId
 from market.published_job import PublishedJob
+from market.storage import ContentStore
 
 
 def take_key(network: Network, job: PublishedJob, account: AccountOptions) -> None:
@@ -30,8 +31,17 @@ def take_key(network: Network, job: PublishedJob, account: AccountOptions) -> No
     ModelAccess(job, account_of(network, account, ask_password)).require()
 
 
-def content_key(network: Network, job: JobId, cache: Path, account: AccountOptions) -> ContentKey | None:
+def content_key(
+    network: Network, store: ContentStore, job: JobId, cache: Path, account: AccountOptions
+) -> ContentKey | None:
     """The key of a job's sealed models, where an account was named that has it.
+
+    Args:
+        network: the market.
+        store: where the job's document is.
+        job: the job's number.
+        cache: folder for what is looked at.
+        account: who reads.
 
     Raises:
         InvalidKeystore: the account's does not open.
@@ -39,7 +49,7 @@ def content_key(network: Network, job: JobId, cache: Path, account: AccountOptio
     if account.keystore is None:
         return None
     try:
-        published = network.job(job, cache)
+        published = PublishedJob(network.market, store, job, cache, network.directory)
     except (AuditMismatch, InvalidJobSpec, StorageError):
         return None  # what is wrong with its document is the audit's to say
     if not published.models.are_sealed:

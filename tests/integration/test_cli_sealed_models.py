@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def test_mistakes_are_told_in_one_line(posted: Terminal, devnet: Devnet) -> None
         refuses(posted.run(*arguments), 1, "sealed to those who take part: name an account with their key", "nobody")
         refuses(posted.run(*arguments, who="trainer-0"), 1, "has not been given their key", "a stranger")
     assert not file.exists()
+    assert ", sealed to those who take part" in posted.told("job", "show", JOB)
+    assert json.loads(posted.told("job", "show", JOB, "--json"))["models_sealed"] is True
     refuses(posted.run("job", "grant", JOB, who="trainer-0"), 1, "has not been given their key", "no owner")
     stranger = posted.address("trainer-0")
     refuses(

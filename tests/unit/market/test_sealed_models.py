@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,21 @@ def test_a_model_of_another_job_market_or_layout_does_not_open() -> None:
     for other in others:
         with pytest.raises(InvalidModel, match="chunk 0"):
             b"".join(other.open([sealed]))
+
+
+def test_neither_sealing_nor_opening_holds_a_long_model_in_memory(store: EmbeddedStore, tmp_path: Path) -> None:
+    long = model(1 << 22)
+    models = StoredModels(store, document(owners_key(), len(long)))
+    models.unlock(owners_key(), CHAIN, CONTRACT)
+    tracemalloc.start()
+    try:
+        cid = models.add(long)
+        models.fetch(Digest(cid.digest), tmp_path / "model.i64")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A slice of 2^20 entries, its checks, and a few chunks.
+    assert peak_bytes < long.nbytes
 
 
 # ---------------------------------------------------------------------- in a store
