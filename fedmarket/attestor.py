@@ -24,6 +24,7 @@ from market.chain.transactions import TransactionSender
 from market.contests import shown_to
 from market.following import follow
 from market.job_history import Attempt
+from market.model_access import ModelAccess
 from market.model_opening import check_job_srs, layout_of, warm_up
 from market.protocol.errors import (
     BlockNotFound,
@@ -96,7 +97,7 @@ class AttestorSession:
         self.job, self.people, self.sender, self.report, self.poll_s = job, people, sender, report, poll_s
         self._place = job.terms.disputes.attestors.index(sender.address)
         self._key = SealingKey.of_account(sender.account, job.market.chain.chain_id, job.market.address, job.id)
-        self._endpoint, self._srs = endpoint, srs
+        self._endpoint, self._srs, self._access = endpoint, srs, ModelAccess(job, sender.account)
         folder = AttestorFolder(work_folder, job.market).of_job(job.id)
         self._sightings, self._facts = folder.sightings, FactFinder(job, srs, folder.facts, self._shown)
         self._holdings, self._receipts = folder.holdings(job.store, sender.address), folder.receipts
@@ -126,6 +127,8 @@ class AttestorSession:
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
+        self._access.announce(self.sender)
+        self._access.look()
         if phase is Phase.DISPUTED:
             return self._attend(self.job.market.dispute_of(self.job.id))
         self._keep_model(state)
@@ -140,7 +143,10 @@ class AttestorSession:
         if state.model == self._model:
             return
         with suppress(BlockNotFound, CorruptBlock, InvalidContent, InvalidModel):
-            self.job.model(state.model)
+            if self.job.models.can_be_read:
+                self.job.model(state.model)
+            else:
+                self.job.store.verify(self.job.models.cid(state.model))
             self.job.pin_model(state.model, f"job {self.job.id} attestor")
             self._model = state.model
 

@@ -35,7 +35,7 @@ class LazyCommand:
 COMMANDS: Mapping[str, LazyCommand] = {
     "demo": LazyCommand("fedmarket.demo.command", "demo", "A whole job on this machine, from escrow to audit."),
     "job": LazyCommand("fedmarket.commands.job", "job", "Post, watch and close jobs (project owners)."),
-    "owner": LazyCommand("fedmarket.commands.owner", "owner", "Set a job's exams (project owners)."),
+    "owner": LazyCommand("fedmarket.commands.owner", "owner", "Set a job's exams, hand out its key (project owners)."),
     "trainer": LazyCommand("fedmarket.commands.trainer", "trainer", "Enrol, train and claim (trainers)."),
     "aggregator": LazyCommand("fedmarket.commands.aggregator", "aggregator", "Settle rounds (aggregators)."),
     "attestor": LazyCommand(

@@ -127,7 +127,7 @@ class Network:
         Its contents come from the store and its sources, and then from whatever endpoints are announced for it.
         """
         store = self.store.with_sources([AnnouncedBlocks(self.people(number, asked_by))])
-        return PublishedJob(self.market, store, JobId(number), cache)
+        return PublishedJob(self.market, store, JobId(number), cache, self.directory)
 
     def srs(self, dimension: int, chunks: int | None) -> Srs:
         """The powers of tau for vectors of this length.

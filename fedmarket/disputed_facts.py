@@ -27,6 +27,7 @@ from market.protocol.errors import (
     InvalidContent,
     InvalidModel,
     InvalidUpdate,
+    ModelsSealed,
 )
 from market.protocol.identifiers import Seat
 from market.protocol.integer_model import Integers
@@ -100,6 +101,8 @@ class FactFinder:
             return Finding.ABSENT
         except (AuditMismatch, InvalidContent, InvalidModel):
             return Finding.FAILS
+        except ModelsSealed:
+            return Finding.UNKNOWN
         return Finding.HOLDS
 
     def _exclusion(self, attempt: Attempt, seat: Seat, came_in_time: bool | None) -> Finding:
@@ -172,5 +175,5 @@ class FactFinder:
     def _model_before(self, attempt: Attempt) -> Integers | None:
         try:
             return fetch_verified(self._job, self._srs, self._job.history().versions(attempt.number))
-        except (AuditMismatch, BlockNotFound, CorruptBlock, InvalidContent, InvalidModel):
+        except (AuditMismatch, BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, ModelsSealed):
             return None

@@ -149,16 +149,16 @@ class ExamFolder:
 
     @property
     def posted(self) -> bytes | None:
-        """Digest of the job's document that was made with this exam, or None before."""
+        """What names the opening of the job that was made with this exam, 32 bytes, or None before."""
         try:
             text = (self.path / POSTED).read_text("ascii").strip()
         except FileNotFoundError:
             return None
         return bytes.fromhex(text) if re.fullmatch(r"[0-9a-f]{64}", text) else None
 
-    def note_posted(self, document: bytes) -> None:
-        """Keep which document was made with this exam: an exam serves one job."""
-        write_file(self.path / POSTED, [document.hex().encode()], PRIVATE_FILE)
+    def note_posted(self, intent: bytes) -> None:
+        """Keep which job was made with this exam, by what names its opening: an exam serves one job."""
+        write_file(self.path / POSTED, [intent.hex().encode()], PRIVATE_FILE)
         sync_folder(self.path)
 
 

@@ -8,7 +8,7 @@ the book of them to storage, its name on the chain.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.following import follow
 from market.job_history import Attempt, JobHistory
+from market.model_access import KeyGrants, ModelAccess
 from market.model_opening import check_job_srs, fetch_current, fetch_verified, layout_of, warm_up
 from market.protocol.errors import (
     AuditMismatch,
@@ -30,6 +31,7 @@ from market.protocol.errors import (
     InvalidInput,
     InvalidModel,
     InvalidSealingKey,
+    ModelsSealed,
 )
 from market.protocol.exam import ExamBook, Reference, format_reference, slice_of_attempt
 from market.protocol.identifiers import Digest
@@ -45,6 +47,9 @@ from zk.commitment import Blinders, commit
 from zk.srs import Srs
 
 NO_WORD = bytes(32)
+
+UNREADABLE = (AuditMismatch, BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, ModelsSealed)
+"""Why an earlier model cannot be looked at any more."""
 
 
 class ExamSession:
@@ -62,6 +67,7 @@ class ExamSession:
         sender: TransactionSender,
         srs: Srs,
         *,
+        named: Collection[str] = (),
         report: Callable[[str], None] = lambda line: None,
         poll_s: float = 0.5,
     ) -> None:
@@ -72,6 +78,7 @@ class ExamSession:
             folder: the exam that it was opened with.
             sender: the account of the owner or of the examiner.
             srs: the job's, to commit with.
+            named: who is given the key of sealed models without a part in the job, once it has asked.
             report: is told what happens, a line at a time.
             poll_s: how often the chain is asked.
 
@@ -86,6 +93,8 @@ class ExamSession:
         self.model = JobModel.of_document(job.document)
         self._srs, self._layout = srs, layout_of(job)
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
+        self._access = ModelAccess(job, sender.account)
+        self._grants = KeyGrants(job, sender, named)
         self._given_up: set[tuple[int, Digest]] = set()
         self._told = ""
 
@@ -109,6 +118,9 @@ class ExamSession:
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
+        self._access.announce(self.sender, self._finality)
+        if self._access.look() and (given := self._grants.look()):
+            self.report(f"gave the key of the job's models to {', '.join(given)}")
         if phase is Phase.FINISHED:
             return not state.exam_published and self._publish(state)
         if phase in (Phase.STARVED, Phase.OVERDUE):
@@ -252,8 +264,9 @@ class ExamSession:
 
     def _current_model(self, state: JobState) -> Integers | None:
         try:
+            self._access.require()
             return fetch_current(self.job, self._srs, state)
-        except (BlockNotFound, CorruptBlock) as problem:
+        except (BlockNotFound, CorruptBlock, ModelsSealed) as problem:
             self._tell_once(f"round {state.round}: waiting for the model: {problem}")
             return None
 
@@ -301,7 +314,7 @@ class ExamSession:
             r = self._reference(attempt.number, model)
             if self._commitment(r) == attempt.exam_opened.commitment:
                 return r
-        except (AuditMismatch, BlockNotFound, CorruptBlock, InvalidContent, InvalidData, InvalidExam) as problem:
+        except (*UNREADABLE, InvalidData, InvalidExam) as problem:
             self.report(f"attempt {attempt.number}: {problem}")
         self.report(f"attempt {attempt.number}: its r is lost and cannot be published")
         return None

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
+from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 
 from fedmarket.exam_folder import ExamFolder
+from market.content_key import ContentKey, new_key_salt
 from market.model_opening import check_length
 from market.protocol import integer_model
 from market.protocol.errors import InvalidData, InvalidInput
+from market.protocol.identifiers import Digest
 from market.protocol.job_spec import JobDocument, JobSpec
 from market.protocol.terms import JobTerms
 from market.storage import Cid, ContentStore
+from market.storage.part_stream import content_name
+from market.stored_models import StoredModels
 from trainer_client.data import Dataset
 from trainer_client.job_model import JobModel
 from trainer_client.parameters import read_vector
@@ -39,6 +46,7 @@ class PreparedJob:
         model_cid: its name in storage; the digest goes on-chain.
         commitment: C(M_0), without blinders, so that whoever enrols can open it; goes on-chain.
         srs_id: of the SRS that it was made with; goes on-chain.
+        intent: names what is to be opened: the same where an interrupted posting is taken up again.
     """
 
     spec: JobSpec
@@ -48,6 +56,7 @@ class PreparedJob:
     model_cid: Cid
     commitment: bytes
     srs_id: bytes
+    intent: Digest
 
     def terms(self, now_s: int) -> JobTerms:
         """The terms that the contract will hold, for a job posted at this block timestamp.
@@ -135,8 +144,41 @@ def fewest_chunks(dimension: int, points: int) -> int:
     return -(-dimension // longest)
 
 
+@dataclass(frozen=True)
+class KeyMaker:
+    """Makes the content keys of an owner's jobs.
+
+    Attributes:
+        account: the owner's.
+        chain_id: of the chain.
+        contract: the marketplace's address.
+        is_used: whether a job was opened with a salt already, for certain, and is to be opened once more.
+    """
+
+    account: LocalAccount
+    chain_id: int
+    contract: str
+    is_used: Callable[[bytes], bool] = lambda salt: False
+
+    def make(self, job_to_be: Digest) -> ContentKey:
+        """A key that no other job has, but the same one where an interrupted posting is taken up again.
+
+        Args:
+            job_to_be: names all that is posted.
+        """
+        place = self.account, self.chain_id, self.contract
+        salts = (new_key_salt(*place, job_to_be, number) for number in count())
+        salt = next(salt for salt in salts if not self.is_used(salt))
+        return ContentKey.of_owner(*place, salt)
+
+
 def publish(
-    spec: JobSpec, model: NDArray[np.int64], store: ContentStore, srs: Srs, exam: ExamFolder | None = None
+    spec: JobSpec,
+    model: NDArray[np.int64],
+    store: ContentStore,
+    srs: Srs,
+    exam: ExamFolder | None = None,
+    keys: KeyMaker | None = None,
 ) -> PreparedJob:
     """Commit to the initial model, and put it, the exam's public slice and the job's document into storage, pinned.
 
@@ -146,9 +188,10 @@ def publish(
         store: where everyone will look.
         srs: the deployment's.
         exam: where the spec has one; its secret slices stay where they are.
+        keys: the owner's, where the spec seals the job's models.
 
     Raises:
-        InvalidInput: the SRS is too short for the spec's number of chunks.
+        InvalidInput: the SRS is too short for the spec's number of chunks, or nothing makes a key for sealed models.
         InvalidExam: the public slice is lost or damaged.
         InvalidJobSpec: the document does not fit one block of storage.
         StorageError: the store refused.
@@ -158,15 +201,30 @@ def publish(
     check_length(srs, layout)
     spec = spec.with_chunks(layout.chunks)
     commitment = commit(srs, layout, model, Blinders.zero(layout))
-    model_cid = store.add_bytes(integer_model.to_bytes(model))
     public = [] if exam is None else [store.add_bytes(exam.slice_data(0))]
-    document = JobDocument(
+    draft = JobDocument(
         spec=spec,
         manifest=manifest.to_json(),
-        initial_model=str(model_cid),
+        initial_model=str(content_name(integer_model.parts(model))),
         exam=None if exam is None else exam.document(),
     )
+    key = _content_key(draft, keys)
+    document = draft if key is None else draft.model_copy(update={"sealing": key.sealing})
+    models = StoredModels(store, document)
+    if key is not None and keys is not None:
+        models.unlock(key, keys.chain_id, keys.contract)
+    model_cid = models.add(model)
+    document = document.model_copy(update={"initial_model": str(model_cid)})
     document_cid = store.add_bytes(document.to_bytes())
     for cid in (model_cid, *public, document_cid):
         store.pin(cid, f"job {spec.name}")
-    return PreparedJob(spec, document, document_cid, model, model_cid, commitment, srs.id)
+    intent = Digest(document_cid.digest if key is None else key.salt)
+    return PreparedJob(spec, document, document_cid, model, model_cid, commitment, srs.id, intent)
+
+
+def _content_key(draft: JobDocument, keys: KeyMaker | None) -> ContentKey | None:
+    if not draft.spec.seals_models:
+        return None
+    if keys is None:
+        raise InvalidInput(f"{draft.spec.name!r} seals its models: expected an account that makes their key")
+    return keys.make(Digest(hashlib.sha256(draft.to_bytes()).digest()))

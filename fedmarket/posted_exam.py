@@ -17,9 +17,9 @@ from trainer_client.data import Dataset
 from trainer_client.exam import slice_bytes
 
 
-def opening_key(document: bytes) -> str:
-    """The intent to open the job of this document, by its content digest."""
-    return f"open/{document.hex()}"
+def opening_key(intent: bytes) -> str:
+    """The intent to open a job, by its document's digest; by its key's salt where its models are sealed."""
+    return f"open/{intent.hex()}"
 
 
 def prepare_exam(actor: Actor, spec: JobSpec, reference_set: Dataset, folder: Path | None, again: bool) -> ExamFolder:

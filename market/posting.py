@@ -26,6 +26,7 @@ from market.protocol.errors import (
 from market.protocol.identifiers import Digest
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.terms import NATIVE, JobTerms
+from market.sealed_model import job_model_bytes
 from market.storage import Cid, EmbeddedStore
 
 ENTRY_BYTES = 8
@@ -62,6 +63,11 @@ class CheckedOpening:
     opening: Opening
     document: JobDocument
     contents: dict[Cid, int]
+
+    @property
+    def model_is_open(self) -> bool:
+        """Whether everybody can look at the model's entries."""
+        return not self.document.spec.seals_models
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def check_opening(opening: Opening, store: EmbeddedStore, srs_id: bytes) -> Chec
         raise InvalidInput(
             f"initial_commitment has {len(opening.commitment)} bytes, expected {POINT_BYTES} for each of {chunks} parts"
         )
-    _check_length(store, opening.initial_model, document.parameters.dimension)
+    _check_length(store, opening.initial_model, document)
     named = [opening.spec, opening.initial_model]
     named += [] if document.exam is None else [_held(store, Cid.parse(document.exam.public.samples))]
     return CheckedOpening(opening, document, {cid: store.size(cid) for cid in named})
@@ -117,16 +123,21 @@ def check_opening(opening: Opening, store: EmbeddedStore, srs_id: bytes) -> Chec
 def check_model(checked: CheckedOpening, store: EmbeddedStore) -> None:
     """See that every entry of the model is in range, a block at a time: it takes as long as reading all of it.
 
+    Of a sealed model nothing can be seen but that all of it is here: `CheckedOpening.model_is_open` says so.
+
     Raises:
         BlockNotFound: not all of it is held.
         InvalidModel: it is none.
     """
+    if not checked.model_is_open:
+        store.verify(checked.opening.initial_model)
+        return
     for piece in _whole_entries(store.open(checked.opening.initial_model)):
         integer_model.checked(np.frombuffer(piece, dtype="<i8"))
 
 
-def _check_length(store: EmbeddedStore, cid: Cid, dimension: int) -> None:
-    expected_bytes = ENTRY_BYTES * dimension
+def _check_length(store: EmbeddedStore, cid: Cid, document: JobDocument) -> None:
+    dimension, expected_bytes = document.parameters.dimension, job_model_bytes(document)
     if cid != Cid.from_digest(cid.digest, expected_bytes):
         raise InvalidModel(f"the model is named {cid}, which is not how {expected_bytes} bytes are named")
     size_bytes = store.size(_held(store, cid))

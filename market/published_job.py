@@ -6,13 +6,16 @@ import hashlib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from market.chain.events import ROUNDS, JobOpened, UpdateRevealed
+from market.chain.directory import Directory
+from market.chain.events import ROUNDS, Event, JobOpened, UpdateRevealed
 from market.chain.job_market import JobMarket
 from market.chain.records import JobState
+from market.content_key import ContentKey
 from market.job_history import JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import AuditMismatch, ChainError, InvalidContent
@@ -28,8 +31,9 @@ from market.sealed_update import check_sealed_length, open_update, sealed_update
 from market.sealing import OVERHEAD_BYTES, Opening, UpdateSeal
 from market.storage import Cid, ContentStore
 from market.storage.durable_file import make_folder, write_file
+from market.stored_models import StoredModels
 
-MODEL_ENTRY_BYTES = 8
+E = TypeVar("E", bound=Event)
 
 
 class PublishedJob:
@@ -41,9 +45,13 @@ class PublishedJob:
         document: as the owner published it.
         dimension: d, the length of the job's vectors.
         chunks: c, how many points a commitment to one of them has.
+        models: the job's, in the store.
+        directory: where keys are announced and handed over.
     """
 
-    def __init__(self, market: JobMarket, store: ContentStore, job: JobId, cache: Path) -> None:
+    def __init__(
+        self, market: JobMarket, store: ContentStore, job: JobId, cache: Path, directory: Directory | None = None
+    ) -> None:
         """Read the job's terms, opening and document.
 
         Args:
@@ -51,6 +59,7 @@ class PublishedJob:
             store: where the document and the vectors are.
             job: the job's number.
             cache: folder where fetched vectors are kept and mapped from.
+            directory: where keys are announced and handed over; without it only the owner reads sealed models.
 
         Raises:
             ContractRevert: there is no such job.
@@ -58,7 +67,7 @@ class PublishedJob:
             InvalidJobSpec: the document is none.
             AuditMismatch: document and terms contradict each other.
         """
-        self.market, self.store, self.id, self._cache = market, store, job, cache
+        self.market, self.store, self.id, self._cache, self.directory = market, store, job, cache, directory
         self._fetched: set[Path] = set()
         terms = market.terms(job)
         self._opened = _opening(market, job)
@@ -69,6 +78,20 @@ class PublishedJob:
         self.dimension, self.chunks = self.document.parameters.dimension, self.terms.chunks
         self._manifest = self.document.parameters.digest
         check_document(self.document, self.terms, self._opened.initial_model)
+        self.models = StoredModels(store, self.document)
+
+    @property
+    def owner(self) -> str:
+        """Who opened the job."""
+        return self._opened.owner
+
+    def unlock(self, key: ContentKey) -> None:
+        """Read and write the job's sealed models with this key from now on.
+
+        Raises:
+            CannotUnseal: it is not the job's.
+        """
+        self.models.unlock(key, self.market.chain.chain_id, self.market.address)
 
     def now(self) -> tuple[JobState, Phase]:
         """Where the job stands and what may be done, both as of the latest block."""
@@ -79,15 +102,39 @@ class PublishedJob:
         """What happened in the job's rounds, up to the latest block."""
         return JobHistory(self.market.events(self.id, self._opened.block_number, kinds=ROUNDS))
 
+    def events(self, kind: type[E]) -> list[E]:
+        """The job's events of one kind, in the order of the chain."""
+        found = self.market.events(self.id, self._opened.block_number, kinds=[kind])
+        return [event for event in found if isinstance(event, kind)]
+
     def model(self, digest: Digest) -> NDArray[np.int64]:
         """Fetch an integer model, int64 (d,), mapped.
 
         Raises:
+            ModelsSealed: the job's models are sealed, and it was not unlocked.
             StorageError: it is not in this store, damaged, or of another length.
+            InvalidModel: it is sealed otherwise than the job's models are, or an entry is out of range.
+        """
+        path = self._path(digest, "i64")
+        # What an earlier process left there may have been altered since: only this one's own fetches are trusted.
+        if path in self._fetched:
+            return integer_model.read(path, self.dimension)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        model = self.models.fetch(digest, path)
+        self._fetched.add(path)
+        return model
+
+    def add_model(self, model: NDArray[np.int64], reason: str) -> Digest:
+        """Put a model into this store, sealed where the job's are, and keep it there.
+
+        Raises:
+            ModelsSealed: the job's models are sealed, and it was not unlocked.
+            StorageError: the store refuses.
             InvalidModel: an entry is out of range.
         """
-        path = self._fetch(digest, "i64", MODEL_ENTRY_BYTES * self.dimension)
-        return integer_model.read(path, self.dimension)
+        cid = self.models.add(model)
+        self.store.pin(cid, reason)
+        return Digest(cid.digest)
 
     def update_cid(self, digest: Digest) -> Cid:
         """The name of a sealed update in storage."""
@@ -151,7 +198,7 @@ class PublishedJob:
         Raises:
             StorageError: it is not in this store.
         """
-        self.store.pin(Cid.from_digest(digest, MODEL_ENTRY_BYTES * self.dimension), reason)
+        self.store.pin(self.models.cid(digest), reason)
 
     def sealed_exam_cid(self, digest: Digest) -> Cid:
         """The name of an exam's sealed r in storage."""

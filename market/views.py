@@ -172,6 +172,10 @@ class Job(JobSummary):
     bonds: list[Bond]
     terms: dict[str, Any]
     document: dict[str, Any] | None
+    models_sealed: Annotated[
+        bool | None,
+        Field(description="Whether only those who take part can read the models; null where no document says so yet."),
+    ]
 
 
 class Update(View):
@@ -323,6 +327,9 @@ class ModelVersion(View):
     attempt: int | None
     cid: str
     size_bytes: int
+    sealed: Annotated[
+        bool | None, Field(description="Whether it takes the job's key to read it; null where no document says so yet.")
+    ]
     commitment: Hex
 
 

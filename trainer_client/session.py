@@ -20,6 +20,7 @@ from market.chain.calls import PreparedCall
 from market.chain.records import JobState
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.following import follow
+from market.model_access import ModelAccess
 from market.model_opening import check_job_srs, fetch_current, layout_of, warm_up
 from market.protocol.errors import (
     AuditMismatch,
@@ -31,6 +32,7 @@ from market.protocol.errors import (
     InvalidModel,
     InvalidSealingKey,
     InvalidUpdate,
+    ModelsSealed,
     StorageError,
 )
 from market.protocol.identifiers import Digest, Seat
@@ -164,6 +166,7 @@ class TrainerSession:
         # A seal binds a content id before anybody else may have the content: it is computed here.
         self._own_store = EmbeddedStore(work_folder / "sealed")
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
+        self._access = ModelAccess(job, sender.account)
         self._given_up: set[tuple[int, Digest]] = set()
         self._waits_for: Digest | None = None
         self._told = ""
@@ -194,6 +197,8 @@ class TrainerSession:
 
     def advance(self, state: JobState, phase: Phase) -> bool:
         """Do what is due now; returns whether there was anything."""
+        if self._access.announce(self.sender, self._finality):
+            self.report(f"asked for the key of the models of job {self.job.id}, which are sealed")
         if self.seating.look() is None:
             return self.seating.advance()
         return self._take_part(state, phase) or self._file_receipts(state, phase)
@@ -425,8 +430,9 @@ class TrainerSession:
     def _verified_model(self, state: JobState) -> NDArray[np.int64] | None:
         """The model to train on, once it is seen to be the one that the chain committed to; None while it is away."""
         try:
+            self._access.require()
             return fetch_current(self.job, self._srs, state)
-        except (BlockNotFound, CorruptBlock) as problem:
+        except (BlockNotFound, CorruptBlock, ModelsSealed) as problem:
             if self._waits_for != state.model:
                 self._waits_for = state.model
                 self.report(f"round {state.round}: waiting for the model: {problem}")

@@ -19,11 +19,20 @@ def check_job_document(record: ChainRecord, store: ContentStore) -> Check:
     return judge("document", JOB, _document_problems(record, store), f"{cid} says what the chain enforces")
 
 
+def read_document(record: ChainRecord, store: ContentStore) -> JobDocument:
+    """The document whose digest is on the chain.
+
+    Raises:
+        StorageError: it is not in storage, or damaged there.
+        InvalidJobSpec: it is none.
+    """
+    # A document fits one block, whatever its length.
+    return JobDocument.from_bytes(store.read(Cid.from_digest(record.history.opened.spec, 0), MAX_SPEC_BYTES))
+
+
 def _document_problems(record: ChainRecord, store: ContentStore) -> Iterator[str]:
     opened = record.history.opened
-    # A document fits one block, whatever its length.
-    data = store.read(Cid.from_digest(opened.spec, 0), MAX_SPEC_BYTES)
-    document = JobDocument.from_bytes(data)
+    document = read_document(record, store)
     yield from differing("the number of parameters", record.terms.rules.dimension, document.parameters.dimension)
     check_document(document, _as_opened(record), opened.initial_model)
     if (allowed := document.spec.trainers) is not None:

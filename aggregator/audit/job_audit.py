@@ -22,11 +22,14 @@ from aggregator.audit.vectors import Missing, Model, StoredVectors, Unfit
 from aggregator.round import AGGREGATES, ModelVersion
 from market.chain.events import RoundSettled
 from market.chain.job_market import JobMarket
+from market.content_key import ContentKey
 from market.job_history import Attempt
 from market.model_opening import check_srs
+from market.protocol.errors import FedmarketError
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.provenance import PublicRows
 from market.storage import ContentStore
+from market.stored_models import StoredModels
 from zk.commitment import Layout
 from zk.gram_proof import verifying_key
 from zk.srs import Srs
@@ -40,6 +43,7 @@ def audit_job(
     cache: Path,
     *,
     grader: ExamGrader | None = None,
+    content_key: ContentKey | None = None,
     openings: Openings | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> AuditReport:
@@ -54,6 +58,7 @@ def audit_job(
         srs: the one that the job's commitments are made under.
         cache: folder for vectors while they are looked at. Nothing that is in it before is believed.
         grader: recomputes what exams asked for; None leaves that unproven.
+        content_key: of the job's models, where they are sealed; without it they stay unproven.
         openings: of the sealed updates; what they do not open is taken on the aggregator's word, and so unproven.
         progress: is told each check as it is made.
 
@@ -69,7 +74,7 @@ def audit_job(
     cache.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with TemporaryDirectory(prefix="audit-", dir=cache, ignore_cleanup_errors=True) as folder:
-        for check in audit(record, store, srs, Path(folder), grader, openings):
+        for check in audit(record, store, srs, Path(folder), grader, openings, content_key):
             checks.append(check)
             if progress:
                 progress(check)
@@ -88,6 +93,7 @@ def audit(
     folder: Path,
     grader: ExamGrader | None = None,
     openings: Openings | None = None,
+    content_key: ContentKey | None = None,
 ) -> Iterator[Check]:
     """The checks of a job that was read, in the order of its life.
 
@@ -98,11 +104,12 @@ def audit(
         folder: an empty folder for vectors.
         grader: recomputes what exams asked for; None leaves that unproven.
         openings: of the sealed updates; None opens none.
+        content_key: of the job's models, where they are sealed; without it they stay unproven.
 
     Raises:
         StorageError: this machine's disk refuses.
     """
-    vectors = StoredVectors(store, layout_of(record), folder)
+    vectors = StoredVectors(store, layout_of(record), folder, sealed_models(record, store, content_key))
     updates = SealedUpdates(record, store, layout_of(record), folder, openings)
     model_openings = ModelOpenings(record, srs, layout_of(record))
     evidence = ExamEvidence(record, store, srs, folder, grader)
@@ -125,6 +132,24 @@ def audit(
     yield ledger.check_ledger(record)
     yield ledger.check_balance(record)
     yield schedule.check_state(record, replayed)
+
+
+def sealed_models(record: ChainRecord, store: ContentStore, key: ContentKey | None) -> StoredModels | None:
+    """The job's models as its document says that they are sealed; None where they are open.
+
+    Raises:
+        CannotUnseal: the key is of another job.
+    """
+    try:
+        document = documents.read_document(record, store)
+    except FedmarketError:
+        return None  # what is wrong with the document is the documents' check to say
+    if not document.spec.seals_models:
+        return None
+    models = StoredModels(store, document)
+    if key is not None:
+        models.unlock(key, record.chain_id, record.contract)
+    return models
 
 
 def _close_checks(record: ChainRecord, replayed: Replayed, books: Books) -> Iterator[Check]:

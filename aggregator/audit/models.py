@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.report import JOB, Check, differing, judge
 from aggregator.audit.updates import Fetched, is_sound
-from aggregator.audit.vectors import Missing, Model, StoredVectors, Unfit, model_digest
+from aggregator.audit.vectors import Missing, Model, Sealed, StoredVectors, Unfit
 from market.chain.events import RoundSettled
 from market.job_history import Attempt, Version
 from market.model_opening import verify_model
@@ -74,12 +74,17 @@ def check_stored_model(
         StorageError: this machine's disk refuses.
     """
     detail = f"0x{digest.hex()} is in storage, in range, and opens the chain's commitment"
-    return judge(name, JOB, _stored_problems(digest, vectors.model(digest), openings, before), detail)
+    fetched = vectors.model(digest)
+    unproven = fetched.reason if isinstance(fetched, Sealed) else ""
+    return judge(name, JOB, _stored_problems(digest, fetched, openings, before), detail, unproven)
 
 
 def _stored_problems(
     digest: Digest, fetched: Model | Missing | Unfit, openings: ModelOpenings, before: int | None
 ) -> Iterator[str]:
+    if isinstance(fetched, Sealed):
+        yield from differing("the model", digest, openings.digest(before))
+        return
     if isinstance(fetched, Missing | Unfit):
         yield fetched.reason
         return
@@ -135,20 +140,21 @@ def follow_model(
         return Followed(Check("model", subject, "mismatch", str(error)), None)
     found = vectors.model(settled.model) if folded is None else folded
     if isinstance(found, Missing):
-        return Followed(Check("model", subject, "unproven", _out_of_reach(settled)), None)
+        return Followed(Check("model", subject, "unproven", _out_of_reach(settled, found)), None)
     if isinstance(found, Unfit):
         return Followed(Check("model", subject, "mismatch", found.reason), None)
-    problems = _model_problems(attempt, settled, folded, found, openings)
+    named = None if folded is None else vectors.model_digest(folded)
+    problems = _model_problems(attempt, settled, named, found, openings)
     check = judge("model", subject, problems, _detail(settled, folded))
     # What was folded from opened updates is right, whatever was published; a stored model is, if it opens C(M').
     return Followed(check, found if check.ok else folded)
 
 
 def _model_problems(
-    attempt: Attempt, settled: RoundSettled, folded: Model | None, found: Model, openings: ModelOpenings
+    attempt: Attempt, settled: RoundSettled, folded: Digest | None, found: Model, openings: ModelOpenings
 ) -> Iterator[str]:
     if folded is not None:
-        yield from differing("the model", settled.model, model_digest(folded))
+        yield from differing("the model", settled.model, folded)
     for problem in openings.problems(found, before=attempt.number + 1):
         # A model that folds again is the right one: then it is what should open it that is wrong.
         yield problem if folded is None else f"the blinders that were published are false: {problem}"
@@ -161,7 +167,9 @@ def _detail(settled: RoundSettled, folded: Model | None) -> str:
     return f"{len(settled.accepted)} updates fold into {named}, which opens the chain's commitment"
 
 
-def _out_of_reach(settled: RoundSettled) -> str:
+def _out_of_reach(settled: RoundSettled, found: Missing) -> str:
+    if isinstance(found, Sealed):
+        return f"{found.reason}: its commitment is proven, that 0x{settled.model.hex()} opens it was not looked at"
     return (
         f"neither 0x{settled.model.hex()} nor all that it was made of is to be had: its commitment is proven, that "
         "its bytes open it is taken on the aggregator's word"

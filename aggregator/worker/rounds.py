@@ -26,8 +26,8 @@ from market.chain.records import NO_PROOF, ExclusionReason, JobState, RoundProof
 from market.chain.transactions import Finality, TransactionSender
 from market.following import follow
 from market.job_history import Attempt, JobHistory
+from market.model_access import KeyGrants, ModelAccess
 from market.model_opening import check_job_srs, layout_of
-from market.protocol import integer_model
 from market.protocol.errors import BlockNotFound, ContractRevert, CorruptBlock, InvalidInput
 from market.protocol.gram_matrix import PUBLIC_ROWS
 from market.protocol.identifiers import Digest, Seat
@@ -104,31 +104,60 @@ class AggregatorWorker:
         self._models = CommittedModels(job, srs, self.layout, progress)
         self._revealed = RevealedUpdates(job, srs, self.layout, self.key, progress)
         self._exams = OpenedExams(job, srs, self.layout, self.key, progress)
+        self._access = ModelAccess(job, sender.account)
         self._looked_at = -1
         """The attempt that `_revealed` and `_exams` are about, and whose models were opened."""
         self._told = ""
         self._was_active: bool | None = None
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
+        self._grants = KeyGrants(job, sender)
 
-    def bond(self) -> None:
+    def wait_for_key(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Where the job's models are sealed, ask for their key before there is a bond to lose, and wait for it."""
+        if self._has_bond() or self._access.look():
+            return
+        self._access.announce(self.sender, self._finality)
+        self.report(
+            f"waiting for the key before bonding: {self._access.missing()}; its owner gives it with "
+            f"`fedmarket job grant {self.job.id} --to {self.sender.address}`"
+        )
+        while not self._access.look() and not should_stop():
+            time.sleep(self.poll_s)
+
+    def bond(self, *, unseen: bool = False) -> None:
         """Bond as aggregator or successor, and say what to seal updates and exams to, unless this account has already.
 
+        Args:
+            unseen: bond to a job whose models are sealed before its key has come: who bonds is given it, and takes the
+                owner's word that rounds can be settled on them.
+
         Raises:
+            ModelsSealed: the models are sealed, this account has no key, and is not to bond without.
             ContractRevert: the owner's account, a full queue, or a job that is over.
             InvalidModel: the job's models could leave their range, or one is more than its predecessor by what is no
                 aggregate, and no settlement would then be possible.
             AuditMismatch: a model does not open its commitment, and no round could be proven on it.
         """
-        if self.job.market.bond_wei(self.job.id, self.sender.address):
+        if self._has_bond():
             return
+        if not unseen:
+            self._access.require()
+        if self._access.look():
+            self._check_models()
+        bonded_before = len(self._bondings())
+        call = self.job.market.bond(self.job.id, self.job.terms, self.key.public)
+        self.sender.send(f"bond/{self.job.id}/{bonded_before}", call, self._finality)
+        self.report("bonded" if self._access.look() else f"bonded unseen: {self._access.missing()}")
+
+    def _has_bond(self) -> bool:
+        return bool(self.job.market.bond_wei(self.job.id, self.sender.address))
+
+    def _check_models(self) -> None:
+        """See that rounds can be settled on the job's models."""
         models = self._models.needed(self.job.history())
         check_headroom(models[0].version.model, self.job.terms)
         # A league can commit to fractions that make whole numbers of the model and of no aggregate.
         public_rows([model.version for model in models])
-        bonded_before = len(self._bondings())
-        call = self.job.market.bond(self.job.id, self.job.terms, self.key.public)
-        self.sender.send(f"bond/{self.job.id}/{bonded_before}", call, self._finality)
-        self.report("bonded")
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Work until the job's rounds are over or `should_stop` says so.
@@ -156,9 +185,14 @@ class AggregatorWorker:
         is_active = aggregators[0] == self.sender.address
         self._tell_turn(state, is_active)
         try:
-            if phase in (Phase.COMMIT, Phase.REVEAL, Phase.EXAM) and is_active:
+            can_read = self._access.look()
+            if can_read and is_active:
+                self._hand_on()
+            if not can_read and is_active:
+                self._tell_once(f"waiting for the key: {self._access.missing()}")
+            if phase in (Phase.COMMIT, Phase.REVEAL, Phase.EXAM) and is_active and can_read:
                 return self._prepare(state, phase)
-            if phase is Phase.SETTLE and is_active:
+            if phase is Phase.SETTLE and is_active and can_read:
                 return self._settle(state)
             if phase is Phase.STARVED:
                 return self._skip(state)
@@ -169,6 +203,12 @@ class AggregatorWorker:
             self.report(f"round {state.round}: {refusal}")
             time.sleep(REFUSED_S)
         return False
+
+    def _hand_on(self) -> None:
+        """Give the key of sealed models to who has come since, so that nobody waits for the owner."""
+        given = self._grants.look()
+        if given:
+            self.report(f"gave the key of the job's models to {', '.join(given)}")
 
     # ------------------------------------------------------------------ before the settle phase
 
@@ -313,9 +353,7 @@ class AggregatorWorker:
         return proven
 
     def _publish(self, model: NDArray[np.int64], state: JobState) -> Digest:
-        cid = self.job.store.add_bytes(integer_model.to_bytes(model))
-        self.job.store.pin(cid, f"job {self.job.id} model of round {state.round}")
-        return Digest(cid.digest)
+        return self.job.add_model(model, f"job {self.job.id} model of round {state.round}")
 
     def _tell(self, state: JobState, material: Material, result: RoundResult) -> None:
         collected, accepted = material.collected, len(result.decision.accepted_rows)

@@ -21,9 +21,15 @@ def aggregator() -> None:
 
 @aggregator.command()
 @job_argument
+@click.option(
+    "--unseen", is_flag=True, help="Bond before the key of sealed models has come: whoever bonds is given it."
+)
 @actor_options
-def run(job_number: int, actor: Actor) -> None:
+def run(job_number: int, unseen: bool, actor: Actor) -> None:
     """Bond where that is not done yet, and settle and prove JOB's rounds until it is over.
+
+    Where JOB's models are sealed it waits for their key before it bonds, and looks whether rounds can be settled on
+    them; with --unseen the owner's word is taken for that, and the bond is at stake.
 
     Stop and start it at any time: a proof that was not sent is made anew, one that was sent is never sent twice.
     """
@@ -40,9 +46,11 @@ def run(job_number: int, actor: Actor) -> None:
         return False
 
     with leaving(lambda: f"stopped; run the same command again before job {job.id}'s settle phase ends"):
+        if not unseen:
+            worker.wait_for_key(should_stop)
         if not job.market.bond_wei(job.id, actor.address):
             actor.allow_deposit(job.terms.token, job.terms.aggregator_bond_wei)
-        worker.bond()
+        worker.bond(unseen=unseen)
         with monitor.showing():
             worker.run(should_stop)
     click.echo(f"job {job.id} is over; `fedmarket aggregator claim {job.id}` takes the fees, once vested")

@@ -8,9 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
+from eth_account.signers.local import LocalAccount
 from rich.text import Text
 
-from fedmarket.commands.options import FILE, ask_password, console, job_argument, network_options
+from fedmarket.commands.options import FILE, account_options, ask_password, console, job_argument, network_options
+from fedmarket.commands.reading import content_key
 from fedmarket.connection import DEFAULT_WORK, AccountOptions, Network, NetworkOptions, account_of
 from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
@@ -24,11 +26,10 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @click.command()
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
-@click.option("--keystore", type=FILE, metavar="FILE", help="Open with this account what it can open of the updates.")
-@click.option("--password-file", type=FILE, metavar="FILE", help="Its password in the first line; asked for otherwise.")
 @click.option("--work", type=FILE, metavar="DIR", help="A trainer's; .fedmarket/work/ADDRESS by default.")
+@account_options
 @network_options
-def audit(job_number: int, as_json: bool, options: NetworkOptions, **account: Path | None) -> None:
+def audit(job_number: int, as_json: bool, work: Path | None, account: AccountOptions, options: NetworkOptions) -> None:
     """Recompute a job from chain and storage (anyone).
 
     One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
@@ -37,13 +38,18 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions, **account: Pa
     Updates are sealed: that they open their commitments is the aggregator's word, and unproven, unless --keystore names
     an account that can open them. Their aggregator opens all of an attempt, a trainer its own.
 
+    Where JOB's models are sealed they are looked at with the keystore of an account that has their key; without one
+    they stay unproven.
+
     What a job's exams asked for is recomputed once its owner has shown them, on this machine; that takes PyTorch.
     """
     from aggregator.audit import audit_job
 
     network = Network.connect(options)
     screen = console()
-    openings = _openings(network, JobId(job_number), AccountOptions(**account))  # asks for a password, if at all, now
+    # Asks for a password, if at all, now.
+    reader = None if account.keystore is None else account_of(network, account, ask_password)
+    openings = None if reader is None else _openings(network, JobId(job_number), reader, work)
 
     def show(check: Check) -> None:
         if not as_json:
@@ -55,8 +61,10 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions, **account: Pa
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        place = (network.market, network.patient().store, job, srs, Path(cache))
-        report = audit_job(*place, grader=grader, openings=openings, progress=show)
+        store = network.patient().store
+        key = None if reader is None else content_key(network, store, job, Path(cache) / "job", reader)
+        place = (network.market, store, job, srs, Path(cache))
+        report = audit_job(*place, grader=grader, openings=openings, content_key=key, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:
@@ -64,14 +72,11 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions, **account: Pa
         raise AuditMismatch(f"audit of job {job_number}: mismatch in {first.name}, {first.subject}: {first.detail}")
 
 
-def _openings(network: Network, job: JobId, options: AccountOptions) -> Openings | None:
-    if options.keystore is None:
-        return None
+def _openings(network: Network, job: JobId, reader: LocalAccount, work: Path | None) -> Openings:
     from fedmarket.openings import AccountOpenings
 
-    account = account_of(network, options, ask_password)
-    work = options.work or DEFAULT_WORK / str(account.address)
-    return AccountOpenings(account, network.chain.chain_id, network.market.address, job, work)
+    folder = work or DEFAULT_WORK / str(reader.address)
+    return AccountOpenings(reader, network.chain.chain_id, network.market.address, job, folder)
 
 
 def _grader() -> ExamGrader | None:

@@ -15,9 +15,19 @@ from numpy.typing import NDArray
 from fedmarket.commands.closing import check_published, close_job, take_refund
 from fedmarket.commands.job_overview import JobOverview
 from fedmarket.commands.job_tables import JobLine, job_list, job_report
-from fedmarket.commands.options import FILE, actor_options, console, job_argument, network_options, to_option
-from fedmarket.connection import Actor, Network, NetworkOptions
+from fedmarket.commands.options import (
+    FILE,
+    account_options,
+    actor_options,
+    console,
+    job_argument,
+    network_options,
+    to_option,
+)
+from fedmarket.commands.reading import take_key
+from fedmarket.connection import AccountOptions, Actor, Network, NetworkOptions
 from market.chain.contract import checked_address
+from market.model_access import KeyGrants, ModelAccess
 from market.protocol import integer_model
 from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import Digest, JobId
@@ -33,7 +43,7 @@ class JobGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of a job's life."""
-        return ["example", "post", "list", "show", "model", "skip", "expire", "close"]
+        return ["example", "post", "list", "show", "model", "grant", "skip", "expire", "close"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One command."""
@@ -118,9 +128,12 @@ def show(job_number: int, as_json: bool, options: NetworkOptions) -> None:
 @job.command()
 @job_argument
 @click.argument("file", metavar="FILE", type=FILE)
+@account_options
 @network_options
-def model(job_number: int, file: Path, options: NetworkOptions) -> None:
+def model(job_number: int, file: Path, account: AccountOptions, options: NetworkOptions) -> None:
     """Fetch JOB's current model and write it to FILE: its parameters to a .npz, its exact integers to a .i64 file.
+
+    Where JOB's models are sealed it takes the keystore of an account that has their key. FILE is not sealed.
 
     Whether it is the model that the chain committed to is what `fedmarket model verify` says.
     """
@@ -131,6 +144,7 @@ def model(job_number: int, file: Path, options: NetworkOptions) -> None:
     # A folder of its own: what is written was fetched and verified just now.
     with TemporaryDirectory() as cache:
         published = network.patient().job(job_number, Path(cache))
+        take_key(network, published, account)
         if file.suffix == ".i64":
             _write_integers(file, published.model(digest))
             click.echo(f"wrote {published.dimension:,} integers to {file}")
@@ -138,6 +152,29 @@ def model(job_number: int, file: Path, options: NetworkOptions) -> None:
         arrays = named_parameters(published, digest)
     _write_npz(file, arrays)
     click.echo(f"wrote {len(arrays)} arrays, {published.dimension:,} float32 parameters, to {file}")
+
+
+@job.command()
+@job_argument
+@click.option("--to", "named", multiple=True, metavar="ADDRESS", help="Also to this account; once for each.")
+@actor_options
+def grant(job_number: int, named: tuple[str, ...], actor: Actor) -> None:
+    """Give the key of JOB's sealed models to all who take part and lack it.
+
+    That is whoever has bonded, has a seat or waits for one, attests or sets the exam, and has said what to seal to:
+    their programs do so by themselves. `fedmarket owner run` does this as they come. With --to the key goes to an
+    account that has no part in JOB yet, such as an aggregator that asks before it bonds.
+
+    Nobody can be made to forget it: who leaves keeps what the key opens.
+    """
+    published = actor.job(job_number)
+    if not published.models.are_sealed:
+        raise InvalidInput(f"the models of job {job_number} are open to everybody: there is no key to hand out")
+    ModelAccess(published, actor.sender.account).require()
+    given = KeyGrants(published, actor.sender).give([checked_address(address) for address in named])
+    click.echo("".join(f"{address} can read the models of job {job_number} now\n" for address in given), nl=False)
+    if not given:
+        click.echo(f"everybody who takes part in job {job_number} and has asked for its key was given it already")
 
 
 @job.command()

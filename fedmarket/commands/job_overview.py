@@ -19,6 +19,7 @@ from market.protocol.identifiers import JobId, Seat, Wei
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.rounds import Phase
 from market.protocol.terms import JobTerms
+from market.sealed_model import job_model_bytes
 from market.storage import Cid, ContentStore
 
 ONE_Q32 = 1 << 32
@@ -156,7 +157,12 @@ class JobOverview:
         """The current model's CID; its bare digest where the document, and so the model's size, is not known."""
         if self.document is None:
             return self.state.model.hex()
-        return str(Cid.from_digest(self.state.model, 8 * self.document.parameters.dimension))
+        return str(Cid.from_digest(self.state.model, job_model_bytes(self.document)))
+
+    @property
+    def models_sealed(self) -> bool | None:
+        """Whether only those who take part can read the models; None where the document is not known."""
+        return None if self.document is None else self.document.spec.seals_models
 
     @property
     def attempts(self) -> list[AttemptLine]:
@@ -183,6 +189,7 @@ class JobOverview:
             "owner": self.state.owner,
             "aggregators": list(self.aggregators),
             "document": self.spec_cid,
+            "models_sealed": self.models_sealed,
             "model": self.model_name,
             "exam_published": self.state.exam_published if self.terms.exam.is_set else None,
             "terms": _plain(asdict(self.terms)),

@@ -13,7 +13,7 @@ from fedmarket.commands.job_tables import facts, terms_rows
 from fedmarket.commands.options import FILE, actor_options, console
 from fedmarket.connection import Actor
 from fedmarket.exam_folder import ExamFolder
-from fedmarket.owner import WARM_EPOCHS, PreparedJob, initial_model, publish, training_norm
+from fedmarket.owner import WARM_EPOCHS, KeyMaker, PreparedJob, initial_model, publish, training_norm
 from fedmarket.posted_exam import opening_key, prepare_exam
 from fedmarket.service_posting import posted_by_service
 from market.chain.events import JobOpened
@@ -75,9 +75,10 @@ def post(
     with console().status("warming the model") as status:
         model = initial_model(spec, dataset, epochs, lambda progress: status.update(_warming(progress)))
     norm = None if exam is None else _norm(spec, model_of_spec, model, exam)
-    prepared = publish(spec if norm is None else spec.with_norm(norm), model, actor.network.store, srs, exam)
+    chosen = spec if norm is None else spec.with_norm(norm)
+    prepared = publish(chosen, model, actor.network.store, srs, exam, _keys(actor, again))
     if exam is not None:
-        exam.note_posted(prepared.document_cid.digest)
+        exam.note_posted(prepared.intent)
     opened, is_new = _open(actor, prepared, again, market_url)
     _tell(prepared, opened, is_new, exam, norm)
     if dataset is None:
@@ -130,13 +131,23 @@ def _open(actor: Actor, prepared: PreparedJob, again: bool, market_url: str | No
     return _opening(actor, receipt), is_new
 
 
+def _keys(actor: Actor, again: bool) -> KeyMaker:
+    """Makes the keys of this account's sealed jobs: what is opened again gets another one."""
+
+    def is_used(salt: bytes) -> bool:
+        key = opening_key(salt)
+        return again and actor.sender.knows(key) and key not in actor.sender.unresolved()
+
+    return KeyMaker(actor.sender.account, actor.network.chain.chain_id, actor.network.market.address, is_used)
+
+
 def _key(actor: Actor, prepared: PreparedJob, again: bool) -> str:
     """The intent to open this document; another one each time that it is opened again, but not for a retry."""
-    number, key = 0, opening_key(prepared.document_cid.digest)
+    number, key = 0, opening_key(prepared.intent)
     unresolved = actor.sender.unresolved()
     while again and actor.sender.knows(key) and key not in unresolved:
         number += 1
-        key = f"{opening_key(prepared.document_cid.digest)}/{number}"
+        key = f"{opening_key(prepared.intent)}/{number}"
     return key
 
 
@@ -168,12 +179,13 @@ def _tell(prepared: PreparedJob, opened: JobOpened, is_new: bool, exam: ExamFold
         ("first model", f"{prepared.model_cid} ({len(prepared.model):,} parameters)"),
         ("commitment", f"{terms.chunks} points under the SRS 0x{prepared.srs_id.hex()}"),
         *terms_rows(terms),
+        *([("models", "sealed to those who take part")] if spec.seals_models else []),
         *([] if norm is None else [("norms", _norms(spec, norm))]),
         *([] if exam is None else [("exam", f"{len(exam.slices) - 1} secret slices in {exam.path}")]),
         ("one attempt", f"takes until {moment(terms.enrol_until_s + terms.attempt_period_s)} at the earliest"),
     ]
     screen.print(facts(rows))
-    if exam is not None:
+    if exam is not None or spec.seals_models:
         screen.print(f"next: fedmarket owner run {opened.job}, from now until the job is over")
 
 

@@ -210,7 +210,8 @@ def _facts(overview: JobOverview) -> RenderableType:
         ("aggregators", ", ".join(overview.aggregators) or "none yet"),
         *_draw_rows(overview),
     ]
-    contents = [("document", overview.spec_cid), ("model", overview.model_name)]
+    sealed = ", sealed to those who take part" if overview.models_sealed else ""
+    contents = [("document", overview.spec_cid), ("model", overview.model_name + sealed)]
     return facts([*now, *terms_rows(terms), *contents])
 
 

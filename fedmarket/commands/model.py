@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from fedmarket.commands.options import FILE, console, job_argument, network_options
-from fedmarket.connection import Network, NetworkOptions
+from fedmarket.commands.options import FILE, account_options, console, job_argument, network_options
+from fedmarket.commands.reading import take_key
+from fedmarket.connection import AccountOptions, Network, NetworkOptions
 from market.job_history import Version
 from market.protocol import integer_model
 from market.protocol.errors import AuditMismatch, InvalidContent, InvalidInput, InvalidModel
@@ -53,14 +54,22 @@ def model() -> None:
     "--round", "round_number", type=click.IntRange(min=0), help="The model after this round; else the latest."
 )
 @click.option("--initial", is_flag=True, help="The model that the job began with.")
+@account_options
 @network_options
 def verify(
-    job_number: int, file: Path | None, round_number: int | None, initial: bool, options: NetworkOptions
+    job_number: int,
+    file: Path | None,
+    round_number: int | None,
+    initial: bool,
+    account: AccountOptions,
+    options: NetworkOptions,
 ) -> None:
     """Check that JOB's model, or FILE's integers, is what the chain committed to.
 
     The model is downloaded unless a FILE is given: its integers, as they are in storage and as `fedmarket job model`
     writes them to a file that ends in .i64. Status 1 where it is another model.
+
+    Where JOB's models are sealed the download takes the keystore of an account that has their key.
     """
     if initial and round_number is not None:
         raise InvalidInput("--initial and --round name two models: expected one of them")
@@ -68,6 +77,8 @@ def verify(
     # A folder of its own: what is verified was fetched just now.
     with TemporaryDirectory() as cache, console().status("opening the chain's commitment"):
         job = network.patient().job(job_number, Path(cache))
+        if file is None:
+            take_key(network, job, account)
         versions = chosen(job, round_number, initial)
         line = _verified(network, job, versions, file)
     click.echo(line)

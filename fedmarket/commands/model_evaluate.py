@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import FILE, account_options, ask_password, console, job_argument, network_options
+from fedmarket.commands.reading import take_key
 from fedmarket.connection import AccountOptions, Network, NetworkOptions, account_of
 from market.api.shapes import Measured
 from market.client import MarketClient
@@ -76,7 +77,8 @@ def evaluate_models(
     """Measure JOB's models on DATA, which nobody trained on: accuracy and loss after each round.
 
     The chain does not know how good a model is. With --market and the owner's keystore the figures are on that
-    market's page, as the owner's word: nothing proves them.
+    market's page, as the owner's word: nothing proves them. Where JOB's models are sealed it takes the keystore of an
+    account that has their key.
     """
     network = Network.connect(options)
     with (
@@ -85,6 +87,7 @@ def evaluate_models(
         leaving(lambda: "what was measured stays told: the same command goes on with what is new", clean_status=0),
     ):
         job = network.job(job_number, Path(cache))
+        take_key(network, job, account)
         measuring = Measuring(job, data)
         if follow:
             _follow(job, measuring, client)

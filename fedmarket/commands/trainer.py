@@ -28,6 +28,7 @@ from market.announced import announce
 from market.chain.contract import checked_address
 from market.chain.events import Claimed, StakeWithdrawn, TrainerEnrolled, TrainerWaits, WaitEnded
 from market.chain.transactions import Finality
+from market.model_access import ModelAccess
 from market.protocol.errors import FedmarketError, InvalidInput
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import FROZEN_S
@@ -59,6 +60,8 @@ def enrol(job_number: int, stake: int | None, actor: Actor) -> None:
 
     Where JOB draws its seats, whoever staked before the draw began has part in it: a ticket for each whole multiple of
     the stake that it asks for. Elsewhere who comes first sits.
+
+    Where JOB's models are sealed this also asks for their key, which comes after the stake is in place.
     """
     # Imported here: the compiler behind it takes a while to load, and most commands do without it.
     from trainer_client.enrolment import check_before_staking, check_record, proof_of_leave
@@ -74,6 +77,8 @@ def enrol(job_number: int, stake: int | None, actor: Actor) -> None:
     if seat is None:
         check_record(job, actor.address)
         proof = proof_of_leave(job, actor.address)
+    access = ModelAccess(job, actor.sender.account)
+    access.look()
     with console().status("opening the chain's commitment to the first model"):
         check_before_staking(job, actor.network.srs_of(job))
     before = market.comings_and_goings(job.id, actor.address)
@@ -82,6 +87,8 @@ def enrol(job_number: int, stake: int | None, actor: Actor) -> None:
     actor.sender.send(
         f"enrol/{job.id}/{enrolled}", market.enrol(job.id, job.terms, stake_wei, proof=proof), _finality(job)
     )
+    if access.announce(actor.sender):
+        click.echo(f"the models of job {job.id} are sealed; this account has asked for their key")
     _tell_enrolled(job, actor.address, stake_wei)
 
 

@@ -81,7 +81,9 @@ class NetworkPlan:
             return base
         made = [_kernels(self.folder), *([] if self.data else [self._digits()])]
         owner = self._owner(self.spec, [role.name for role in made])
-        watching = [self._acting(AGGREGATOR, ("aggregator", "run", str(JOB)))]
+        # Of a network of one's own: the owner's word is one's own, too.
+        unseen = ("--unseen",) if self.spec.seals_models else ()
+        watching = [self._acting(AGGREGATOR, ("aggregator", "run", str(JOB), *unseen))]
         if self._attests(self.spec):
             watching.append(self._acting(ATTESTOR, ("attestor", "run", str(JOB), "--serve", "127.0.0.1:0")))
         if self.data is None or self._samples(TEST).exists():
@@ -111,7 +113,8 @@ class NetworkPlan:
         samples = self._samples(OWNER)
         source = ("--warm-start", samples) if spec.exam is None else ("--reference", samples)
         commands = [fedmarket("job", "post", self.spec_file, *source)]
-        if spec.exam is not None and spec.exam.examiner in (NATIVE, self.accounts[OWNER]):
+        examines = spec.exam is not None and spec.exam.examiner in (NATIVE, self.accounts[OWNER])
+        if examines or (spec.exam is None and spec.seals_models):
             commands.append(fedmarket("owner", "run", str(JOB), "--close"))
         return Role(
             OWNER,

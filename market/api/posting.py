@@ -71,6 +71,7 @@ async def prepare_job(asked: PostingRequest, account: AccountDep, service: Servi
         deposit_wei=str(terms.deposit_wei),
         approval=None if prepared.approval is None else _unsigned(prepared.approval, service),
         transaction=_unsigned(prepared.opening, service),
+        model_checked=checked.model_is_open,
     )
 
 

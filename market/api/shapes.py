@@ -130,6 +130,13 @@ class PreparedPosting(Shape):
         UnsignedTransaction | None, Field(description="To send first, where the contract may not take the token yet.")
     ]
     transaction: UnsignedTransaction
+    model_checked: Annotated[
+        bool,
+        Field(
+            description="Whether every entry of the model was seen to be in range: not where the spec seals the job's "
+            "models, which this service cannot read."
+        ),
+    ]
 
 
 class SpecReport(Shape):

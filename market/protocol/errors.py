@@ -18,6 +18,7 @@ FedmarketError
 │   ├── InvalidCid              not a CID that we read (CIDv1 or v0, sha2-256)
 │   ├── BlockNotFound           no block with that CID here
 │   ├── CorruptBlock            the block's bytes do not have its CID
+│   ├── ModelsSealed            a job's models, which it takes a key to read that is not at hand
 │   ├── InvalidContent          sound blocks that are not the file asked for
 │   ├── SourceUnavailable       a daemon or gateway that is down, slow, or refuses
 │   └── StorageFull             the disk or the daemon has no room
@@ -141,6 +142,10 @@ class InvalidContent(StorageError):
     def __init__(self, cid: str, problem: str) -> None:
         super().__init__(f"content {cid} is not as expected: {problem}")
         self.cid = cid
+
+
+class ModelsSealed(StorageError):
+    """The models of a job are sealed, and this process has no key to them."""
 
 
 class SourceUnavailable(StorageError):

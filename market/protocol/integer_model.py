@@ -6,7 +6,7 @@ turns M into the parameters that it trains from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +147,17 @@ def to_bytes(model: Integers) -> bytes:
         InvalidModel: an entry is out of range.
     """
     return checked(model).astype(_DTYPE, copy=False).tobytes()
+
+
+def parts(model: Integers) -> Iterator[bytes]:
+    """M as 8*d bytes, little-endian, a slice at a time.
+
+    Raises:
+        InvalidModel: an entry is out of range.
+    """
+    checked(model)
+    for span in slices(len(model)):
+        yield np.ascontiguousarray(model[span], dtype=_DTYPE).tobytes()
 
 
 def write(model: Integers, path: Path) -> None:

@@ -19,6 +19,7 @@ from market.protocol.exam_spec import ExamDocument, ExamSection
 from market.protocol.identifiers import Wei
 from market.protocol.json_text import parse_json
 from market.protocol.manifest import ParameterManifest
+from market.protocol.model_spec import Models, ModelSealing
 from market.protocol.rules_spec import AUTO, RulesSection
 from market.protocol.spec_fields import Account, Amount, Fraction, Seconds, Section, Token, printable
 from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, NO_ROOT, JobTerms, PayMode
@@ -121,6 +122,13 @@ class JobSpec(Section):
     exam: ExamSection | None = None
     disputes: DisputesSection | None = None
     """Who answers disputes of fact; where left out, nobody does, and nothing can be disputed."""
+    models: Models = None
+    """`sealed` where only those who take part may read the job's models; open to everybody where it is left out."""
+
+    @property
+    def seals_models(self) -> bool:
+        """Whether only those who take part can read the job's models."""
+        return self.models == "sealed"
 
     @property
     def exam_slices(self) -> int:
@@ -312,6 +320,7 @@ class JobDocument(Section):
         manifest: the layout of the parameter vector.
         initial_model: CID of M_0, int64 little-endian in units of 2^-(scale_exponent + 16).
         exam: root and public slice of the exam, where the spec has one.
+        sealing: by what the key of the job's models is recognised, where the spec seals them.
     """
 
     format: Literal["fedmarket/job/1"] = FORMAT
@@ -319,6 +328,7 @@ class JobDocument(Section):
     manifest: list[dict[str, Any]]
     initial_model: str
     exam: ExamDocument | None = None
+    sealing: ModelSealing | None = None
 
     def to_terms(self, now_s: int) -> JobTerms:
         """The terms that the contract holds, for a job posted at this block timestamp.
@@ -361,6 +371,7 @@ class JobDocument(Section):
             _ = document.parameters
             _check_exam(document.spec)
             document.check_exam()
+            document.check_sealing()
         except (ValueError, InvalidModel, InvalidExam) as error:
             if isinstance(error, ValidationError):
                 raise _first_problem(error) from error
@@ -382,3 +393,14 @@ class JobDocument(Section):
             )
         if self.exam is not None:
             self.exam.check(self.spec.exam_slices)
+
+    def check_sealing(self) -> None:
+        """See that the document says how its models are sealed where the spec seals them, and only there.
+
+        Raises:
+            InvalidJobSpec: it does not.
+        """
+        if (self.sealing is not None) != self.spec.seals_models:
+            found = "none" if self.sealing is None else "one"
+            kind = "sealed" if self.spec.seals_models else "open"
+            raise InvalidJobSpec("sealing", f"the models are {kind}, but the document has {found}")

@@ -18,10 +18,9 @@ from market.queries.attempts import attempt_view
 from market.queries.network import now_s
 from market.queries.paging import Key, Order, Part
 from market.queries.phases import phase_of
+from market.sealed_model import stored_model_bytes
 from market.storage import Cid
 from market.views import Bond, Escrow, Job, JobSummary
-
-MODEL_ENTRY_BYTES = 8
 
 
 class JobOrder(StrEnum):
@@ -99,7 +98,8 @@ def job(session: Session, number: int) -> Job | None:
     bonds = session.scalars(select(BondRow).where(BondRow.job == number).order_by(BondRow.bonded_block)).all()
     entry, document, attempt = row
     terms = terms_from_text(entry.terms)
-    model_bytes = MODEL_ENTRY_BYTES * entry.dimension
+    sealed = seals_models(None if document is None else document.body)
+    model_bytes = stored_model_bytes(entry.dimension, sealed=bool(sealed))
     return Job(
         **_summary(row, now_s(session)),
         spec=entry.spec,
@@ -115,7 +115,13 @@ def job(session: Session, number: int) -> Job | None:
         bonds=[bond_view(bond) for bond in bonds],
         terms=exact(json.loads(entry.terms)),
         document=None if document is None else json.loads(document.body),
+        models_sealed=sealed,
     )
+
+
+def seals_models(document: str | None) -> bool | None:
+    """Whether only those who take part can read a job's models; None where its document has not come."""
+    return None if document is None else json.loads(document).get("sealing") is not None
 
 
 def exists(session: Session, number: int) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
+from market.db.service_tables import DocumentRow
 from market.db.tables import DisputeRow, JobRow, ModelRow
-from market.queries.jobs import MODEL_ENTRY_BYTES
+from market.queries.jobs import seals_models
 from market.queries.paging import Key, Order, Part
+from market.sealed_model import stored_model_bytes
 from market.storage import Cid
-from market.views import Dispute, ModelVersion
+from market.views import Dispute, Job, ModelVersion
 
 BY_VERSION = Order((ModelRow.version,))
 LATEST_FIRST = Order((ModelRow.version,), descending=True)
@@ -17,19 +19,19 @@ LATEST_FIRST = Order((ModelRow.version,), descending=True)
 
 def models(session: Session, job: int, part: Part) -> tuple[list[ModelVersion], Key | None]:
     """A job's models in order, the initial one first, and where the next part begins."""
-    return _listed(session, job, BY_VERSION, part)
+    return _listed(session, job, _seals_models(session, job), BY_VERSION, part)
 
 
-def latest_models(session: Session, job: int, part: Part) -> tuple[list[ModelVersion], Key | None]:
+def latest_models(session: Session, job: Job, part: Part) -> tuple[list[ModelVersion], Key | None]:
     """A job's models, the current one first, and where the next part begins."""
-    return _listed(session, job, LATEST_FIRST, part)
+    return _listed(session, job.job, job.models_sealed, LATEST_FIRST, part)
 
 
 def model(session: Session, job: int, version: int) -> ModelVersion | None:
     """One model; None where there is none of this number."""
     statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job)
     found = session.execute(statement.where(ModelRow.job == job, ModelRow.version == version)).first()
-    return None if found is None else _version(*found)
+    return None if found is None else _version(*found, _seals_models(session, job))
 
 
 def disputes(session: Session, job: int) -> list[Dispute]:
@@ -55,15 +57,22 @@ def disputes(session: Session, job: int) -> list[Dispute]:
     ]
 
 
-def _listed(session: Session, job: int, order: Order, part: Part) -> tuple[list[ModelVersion], Key | None]:
+def _listed(
+    session: Session, job: int, sealed: bool | None, order: Order, part: Part
+) -> tuple[list[ModelVersion], Key | None]:
     statement = select(ModelRow, JobRow.dimension).join(JobRow, JobRow.job == ModelRow.job).where(ModelRow.job == job)
     rows = session.execute(order.apply(statement, part)).all()
-    found = [_version(row, dimension) for row, dimension in rows[: part.limit]]
+    found = [_version(row, dimension, sealed) for row, dimension in rows[: part.limit]]
     return found, order.next_key(rows, part, lambda row: row[0])
 
 
-def _version(row: ModelRow, dimension: int) -> ModelVersion:
-    size_bytes = MODEL_ENTRY_BYTES * dimension
+def _seals_models(session: Session, job: int) -> bool | None:
+    named = and_(DocumentRow.job == JobRow.job, DocumentRow.spec == JobRow.spec)
+    return seals_models(session.scalar(select(DocumentRow.body).join(JobRow, named).where(JobRow.job == job)))
+
+
+def _version(row: ModelRow, dimension: int, sealed: bool | None) -> ModelVersion:
+    size_bytes = stored_model_bytes(dimension, sealed=bool(sealed))
     return ModelVersion(
         job=row.job,
         version=row.version,
@@ -71,5 +80,6 @@ def _version(row: ModelRow, dimension: int) -> ModelVersion:
         attempt=row.attempt,
         cid=str(Cid.from_digest(row.content, size_bytes)),
         size_bytes=size_bytes,
+        sealed=sealed,
         commitment=row.commitment,
     )

@@ -141,7 +141,7 @@ class _Pages:
             course = rounds.course(session, number, PLOTTED)
             told = evaluations.evaluations(session, number)
             shows_up_to = last_event(session) or START
-            versions, more_models = models.latest_models(session, number, Part(MODELS_SHOWN))
+            versions, more_models = models.latest_models(session, job, Part(MODELS_SHOWN))
             disputes, queue = models.disputes(session, number), trainers.waiting(session, number)
         now_s = chain.timestamp_s if chain else 0
         ended = [it for it in course if it.outcome != "running"]
@@ -185,7 +185,7 @@ class _Pages:
             job, chain = _job(session, number), network(session)
             after = None if before is None else (before,)
             shown, older = attempts.latest_attempts(session, number, Part(ROUNDS_SHOWN, after))
-            versions, _ = models.latest_models(session, number, Part(MODELS_SHOWN))
+            versions, _ = models.latest_models(session, job, Part(MODELS_SHOWN))
         by_attempt = {version.attempt: version for version in versions}
         return page(
             "audit.html",

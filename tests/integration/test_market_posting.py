@@ -17,7 +17,7 @@ import yaml
 
 from fedmarket import service_posting
 from fedmarket.devnet import Devnet
-from fedmarket.owner import PreparedJob, initial_model, publish
+from fedmarket.owner import KeyMaker, PreparedJob, initial_model, publish
 from market.api.shapes import PostingRequest, PreparedPosting, UnsignedTransaction
 from market.app import tidy
 from market.chain.calls import PreparedCall
@@ -90,6 +90,7 @@ def test_transaction_that_the_service_prepares_opens_the_job(
     answer = client.prepare_job(request(prepared, actors))
 
     assert answer.approval is None
+    assert answer.model_checked
     assert answer.transaction.to == deployed.address
     assert answer.transaction.chain_id == deployed.chain.chain_id
     assert answer.transaction.value_wei == answer.deposit_wei == str(prepared.terms(0).deposit_wei)
@@ -99,6 +100,41 @@ def test_transaction_that_the_service_prepares_opens_the_job(
     [opened] = [event for event in deployed.events_in(receipt.logs) if isinstance(event, JobOpened)]
     assert opened.owner == actors["owner"].address
     assert opened.terms == prepared.terms(answer.posted_s)
+
+
+def test_sealed_models_are_taken_unread_and_shown_as_sealed(
+    running: Running, client: MarketClient, local: EmbeddedStore, actors: Actors, deployed: JobMarket
+) -> None:
+    parsed = spec(4, models="sealed")
+    keys = KeyMaker(actors["owner"].account, deployed.chain.chain_id, deployed.address)
+    prepared = publish(parsed, initial_model(parsed, None), local, development_srs(), keys=keys)
+    upload(client, local, prepared.document_cid, prepared.model_cid)
+    answer = client.prepare_job(request(prepared, actors))
+    assert not answer.model_checked
+    actors["owner"].send("open", call_of(answer.transaction))
+    wait_until(lambda: running.client.get("/api/v1/jobs/0").json().get("models_sealed") is True, "the document")
+    [model] = running.client.get("/api/v1/jobs/0/models").json()["items"]
+    assert (model["sealed"], model["cid"], model["size_bytes"]) == (True, str(prepared.model_cid), 32 + 8 * 15 + 16)
+    assert running.client.get("/api/v1/jobs/0/models/0").json() == model
+    for page in ("/audit/0", "/jobs/0"):
+        assert "sealed to those who take part" in running.client.get(page).text
+
+
+def test_a_model_is_neither_taken_for_open_nor_for_sealed_where_it_is_not(
+    client: MarketClient, prepared: PreparedJob, local: EmbeddedStore, actors: Actors, deployed: JobMarket
+) -> None:
+    parsed = spec(4, models="sealed")
+    keys = KeyMaker(actors["owner"].account, deployed.chain.chain_id, deployed.address)
+    sealed = publish(parsed, initial_model(parsed, None), local, development_srs(), keys=keys)
+    for document, model, expected in (
+        (sealed.document, prepared.model_cid, "168 for 15 parameters"),
+        (prepared.document, sealed.model_cid, "120 for 15 parameters"),
+    ):
+        crossed = document.model_copy(update={"initial_model": str(model)})
+        cid = local.add_bytes(crossed.to_bytes())
+        upload(client, local, cid, model)
+        with pytest.raises(ServiceRefused, match=expected):
+            client.prepare_job(request(prepared, actors, spec_cid=str(cid), initial_model_cid=str(model)))
 
 
 def test_contents_stay_until_a_job_names_them_and_then_off_the_quota(

@@ -12,6 +12,7 @@ from market.protocol.exam import ExamSlice, exam_path, exam_root
 from market.protocol.exam_spec import ExamDocument, PublicSlice
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument, JobSpec, load_spec, parse_spec
 from market.protocol.manifest import ParameterManifest
+from market.protocol.model_spec import ModelSealing
 from market.protocol.rule_terms import NO_FALLBACK, Rule, RuleKind, Scoring
 from market.protocol.terms import NATIVE, NO_ENTRY_TERMS, EntryTerms, JobTerms, PayMode
 
@@ -246,6 +247,42 @@ def test_a_document_may_have_pairs_of_surrogates_for_one_character(spec: JobSpec
     )
     assert b"\\ud83e\\udd84" in document.to_bytes()
     assert JobDocument.from_bytes(document.to_bytes()) == document
+
+
+def _document(spec: JobSpec) -> JobDocument:
+    manifest = ParameterManifest.from_shapes({"weight": [2]}).to_json()
+    return JobDocument(spec=spec, manifest=manifest, initial_model="bafkqaaa")
+
+
+def test_open_models_are_what_is_left_out(fields: dict[str, Any], spec: JobSpec) -> None:
+    assert parse_spec({**fields, "models": "open"}) == spec
+    assert not spec.seals_models
+    assert b"models" not in _document(spec).to_bytes()
+    assert b"sealing" not in _document(spec).to_bytes()
+
+
+def test_a_document_of_sealed_models_says_how_their_key_is_recognised(fields: dict[str, Any]) -> None:
+    sealed = parse_spec({**fields, "models": "sealed"})
+    assert sealed.seals_models
+    sealing = ModelSealing(key_salt="01" * 32, key_check="02" * 32)
+    document = _document(sealed).model_copy(update={"sealing": sealing})
+    assert JobDocument.from_bytes(document.to_bytes()) == document
+
+
+def test_a_document_says_how_models_are_sealed_if_and_only_if_its_spec_seals_them(
+    fields: dict[str, Any], spec: JobSpec
+) -> None:
+    sealed, sealing = parse_spec({**fields, "models": "sealed"}), ModelSealing(key_salt="01" * 32, key_check="02" * 32)
+    with pytest.raises(InvalidJobSpec, match="the models are sealed, but the document has none"):
+        JobDocument.from_bytes(_document(sealed).to_bytes())
+    with pytest.raises(InvalidJobSpec, match="the models are open, but the document has one"):
+        JobDocument.from_bytes(_document(spec).model_copy(update={"sealing": sealing}).to_bytes())
+
+
+@pytest.mark.parametrize("models", ["secret", "", True, 1, []])
+def test_models_are_open_or_sealed_and_nothing_else(fields: dict[str, Any], models: object) -> None:
+    with pytest.raises(InvalidJobSpec, match=r"models: .*'open' or 'sealed'"):
+        parse_spec({**fields, "models": models})
 
 
 def test_a_document_beyond_one_block_is_refused(spec: JobSpec) -> None:

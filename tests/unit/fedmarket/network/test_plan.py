@@ -58,6 +58,21 @@ def test_a_job_without_exam_or_attestor_of_ours_is_only_posted(tmp_path: Path) -
     assert "--warm-start" in roles["owner"].commands[0]
 
 
+def test_the_owner_of_sealed_models_stays_to_hand_out_their_key(tmp_path: Path) -> None:
+    file = REPOSITORY / "fedmarket" / "examples" / "digits-median.yaml"
+    spec = load_spec(file).model_copy(update={"models": "sealed"})
+
+    made = plan(tmp_path, spec_file=file, spec=spec).roles()
+
+    roles = {role.name: role for role in made}
+    assert roles["owner"].commands[1][4:] == ("owner", "run", "0", "--close")
+    assert roles["aggregator"].commands[0][4:] == ("aggregator", "run", "0", "--unseen")
+    for role in made:
+        for command in role.commands:
+            if command[2:4] == ("-m", "fedmarket"):
+                parses(command[4:])
+
+
 def test_trainers_stop_before_the_owner_and_the_chain_last(tmp_path: Path) -> None:
     order = depths(plan(tmp_path).roles())
 
