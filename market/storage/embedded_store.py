@@ -15,10 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO, cast
 
-from market.protocol.errors import BlockNotFound, InvalidContent
+from market.protocol.errors import InvalidContent
+from market.storage.block_reader import BlockReader
 from market.storage.cid import RAW, Cid
-from market.storage.durable_file import disk_errors, locked, make_folder, sync_folder, write_file
-from market.storage.file_dag import build_file, file_size, read_file, read_range, walk_blocks
+from market.storage.durable_file import disk_errors, locked, make_folder, sync_folder
+from market.storage.file_dag import build_file, walk_blocks
 from market.storage.flat_blocks import FlatBlocks
 from market.storage.pin_files import PinFiles
 from market.storage.taken_blocks import TakenBlocks
@@ -35,7 +36,7 @@ class Collected:
     size_bytes: int
 
 
-class EmbeddedStore:
+class EmbeddedStore(BlockReader):
     """A `ContentStore` in a folder, which is created by the first write. Safe between threads and processes.
 
     Raises:
@@ -111,53 +112,14 @@ class EmbeddedStore:
         """
         return self._blocks.read(cid)
 
-    def open(self, cid: Cid) -> Iterator[bytes]:
-        """The content in order, in verified pieces."""
-        return read_file(cid, self.get_block)
+    def holds_block(self, cid: Cid) -> bool:
+        """Whether a block's file is here; its bytes are not read."""
+        return self._blocks.holds(cid)
 
-    def open_range(self, cid: Cid, first: int, last: int) -> Iterator[bytes]:
-        """The content's bytes from `first` to `last`, both included, in verified pieces; no other leaf is read."""
-        return read_range(cid, self.get_block, first, last)
-
-    def read(self, cid: Cid, limit_bytes: int) -> bytes:
-        """The whole content in memory.
-
-        Raises:
-            InvalidContent: it is longer than `limit_bytes`.
-        """
-        size_bytes = self.size(cid)
-        if size_bytes > limit_bytes:
-            raise InvalidContent(str(cid), f"{size_bytes} bytes, at most {limit_bytes} are read")
-        return b"".join(self.open(cid))
-
-    def copy_to(self, cid: Cid, path: Path, expected_bytes: int | None = None) -> None:
-        """Write the content to a file, atomically and durably; a file of that name is replaced.
-
-        Raises:
-            InvalidContent: the content's length is not `expected_bytes`; the file is not touched.
-        """
-        size_bytes = self.size(cid)
-        if expected_bytes is not None and size_bytes != expected_bytes:
-            raise InvalidContent(str(cid), f"{size_bytes} bytes, expected {expected_bytes}")
-        write_file(path, self.open(cid))
-        sync_folder(path.parent)
-
-    def has(self, cid: Cid) -> bool:
-        """Whether every block of the content is held; damage is an error where it meets the eye, never a yes."""
-        with contextlib.suppress(BlockNotFound):
-            self._require(cid)
-            return True
-        return False
-
-    def size(self, cid: Cid) -> int:
-        """Length of the content in bytes, by its verified root."""
-        return file_size(cid, self.get_block)
-
-    def verify(self, cid: Cid) -> int:
-        """Read and check every block once, and return the content's length in bytes."""
-        for _ in walk_blocks(cid, self.get_block, raw_leaves=True):
-            pass
-        return self.size(cid)
+    @property
+    def place(self) -> str:
+        """Where the blocks are, for messages."""
+        return str(self.root)
 
     def pin(self, cid: Cid, reason: str) -> None:
         """Protect content that is wholly held, durably; again for the same reason changes nothing.
@@ -167,7 +129,7 @@ class EmbeddedStore:
         """
         self._prepare()
         with self._locked():
-            self._require(cid)
+            self.require(cid)
             self._pins.add(cid, reason)
 
     def unpin(self, cid: Cid, reason: str) -> None:
@@ -255,11 +217,6 @@ class EmbeddedStore:
         return {
             cid.digest for root in self._pins.all() for cid, _ in walk_blocks(root, self.get_block, raw_leaves=False)
         }
-
-    def _require(self, cid: Cid) -> None:
-        for block_cid, block in walk_blocks(cid, self.get_block, raw_leaves=False):
-            if block is None and not self._blocks.holds(block_cid):
-                raise BlockNotFound(str(block_cid), str(self.root))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[_Batch]:
