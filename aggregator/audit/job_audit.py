@@ -26,7 +26,7 @@ from market.job_history import Attempt
 from market.model_opening import check_srs
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.provenance import PublicRows
-from market.storage import ContentStore
+from market.storage import ContentReader
 from zk.commitment import Layout
 from zk.gram_proof import verifying_key
 from zk.srs import Srs
@@ -34,7 +34,7 @@ from zk.srs import Srs
 
 def audit_job(
     market: JobMarket,
-    store: ContentStore,
+    store: ContentReader,
     job: JobId,
     srs: Srs,
     cache: Path,
@@ -80,7 +80,7 @@ def layout_of(record: ChainRecord) -> Layout:
 
 
 def audit(
-    record: ChainRecord, store: ContentStore, srs: Srs, folder: Path, grader: ExamGrader | None = None
+    record: ChainRecord, store: ContentReader, srs: Srs, folder: Path, grader: ExamGrader | None = None
 ) -> Iterator[Check]:
     """The checks of a job that was read, in the order of its life.
 

@@ -16,7 +16,7 @@ from market.protocol import integer_model
 from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, InvalidUpdate
 from market.protocol.identifiers import Digest
 from market.protocol.update import StoredUpdate, read_update, update_bytes
-from market.storage import Cid, ContentStore, content_cid
+from market.storage import Cid, ContentReader, content_cid
 from zk.commitment import Layout
 
 MODEL_ENTRY_BYTES = 8
@@ -44,7 +44,7 @@ class Unfit:
 class StoredVectors:
     """Fetches vectors into a folder and maps them. The folder starts empty, so nothing is believed unverified."""
 
-    def __init__(self, store: ContentStore, layout: Layout, folder: Path) -> None:
+    def __init__(self, store: ContentReader, layout: Layout, folder: Path) -> None:
         """Fetch nothing yet.
 
         Args:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from fedmarket.commands.options import console, job_argument, network_options
+from fedmarket.commands.options import FILE, console, job_argument, network_options
 from fedmarket.connection import Network, NetworkOptions
 from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
+from market.storage import CarBlocks, ContentReader
 
 if TYPE_CHECKING:
     from aggregator.audit import Check, ExamGrader
@@ -24,8 +27,9 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @click.command()
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@click.option("--car", type=FILE, metavar="FILE", help="Read this file of `storage export`, not the store.")
 @network_options
-def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
+def audit(job_number: int, as_json: bool, car: Path | None, options: NetworkOptions) -> None:
     """Recompute a job from chain and storage (anyone).
 
     One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
@@ -43,17 +47,27 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
             screen.print(_line(check), soft_wrap=True)
 
     # A folder of its own: nothing that an earlier command fetched is believed.
-    with TemporaryDirectory() as cache, screen.status("auditing"):
+    with TemporaryDirectory() as cache, screen.status("auditing"), _contents(network, car) as contents:
         job = JobId(job_number)
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        report = audit_job(network.market, network.store, job, srs, Path(cache), grader=grader, progress=show)
+        report = audit_job(network.market, contents, job, srs, Path(cache), grader=grader, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:
         first = report.first_mismatch
         raise AuditMismatch(f"audit of job {job_number}: mismatch in {first.name}, {first.subject}: {first.detail}")
+
+
+@contextmanager
+def _contents(network: Network, path: Path | None) -> Iterator[ContentReader]:
+    """The store, or a CAR, which is verified as a whole before anything of it is looked at."""
+    if path is None:
+        yield network.store
+        return
+    with CarBlocks(path) as blocks:
+        yield blocks
 
 
 def _grader() -> ExamGrader | None:

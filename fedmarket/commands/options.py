@@ -61,11 +61,12 @@ deployment_option = _option(
     "--deployment", "The file that names the contracts.", type=FILE, metavar="FILE", default=DEFAULT_DEPLOYMENT
 )
 srs_option = _option("--srs", "Folder of the reference strings.", type=FILE, metavar="DIR", default=DEFAULT_SRS)
+store_option = _option("--store", "Folder of the content store.", type=FILE, metavar="DIR", default=DEFAULT_STORE)
 _NETWORK = (
     _option("--rpc", "Address of a node.", metavar="URL", default=DEFAULT_RPC),
     deployment_option,
     _option("--chain-id", "Expect this chain; the deployment's by default.", type=click.IntRange(min=1)),
-    _option("--store", "Folder of the content store.", type=FILE, metavar="DIR", default=DEFAULT_STORE),
+    store_option,
     srs_option,
 )
 _ACCOUNT = (
