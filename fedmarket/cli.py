@@ -43,9 +43,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "model": LazyCommand("fedmarket.commands.model", "model", "Check and measure models (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
     "market": LazyCommand("fedmarket.commands.market", "group", "Serve jobs to browsers and programs (services)."),
-    "storage": LazyCommand(
-        "fedmarket.commands.storage", "group", "Carry whole jobs from store to store (anyone)."
-    ),
+    "storage": LazyCommand("fedmarket.commands.storage", "group", "Carry whole jobs from store to store (anyone)."),
     "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),
     "bench": LazyCommand("fedmarket.commands.bench", "bench", "Measure what the proofs cost here."),
     "keys": LazyCommand("fedmarket.commands.keys", "keys", "Make and read keystore files."),
