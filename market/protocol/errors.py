@@ -18,7 +18,8 @@ FedmarketError
 │   ├── BlockNotFound           no block with that CID here
 │   ├── CorruptBlock            the block's bytes do not have its CID
 │   ├── InvalidContent          sound blocks that are not the file asked for
-│   └── StorageFull             the disk refused the write
+│   ├── SourceUnavailable       a daemon or gateway that is down, slow, or refuses
+│   └── StorageFull             the disk or the daemon has no room
 ├── ChainError
 │   ├── ChainUnreachable        nothing answers at that RPC address
 │   ├── WrongChain              another chain id than expected
@@ -137,8 +138,22 @@ class InvalidContent(StorageError):
         self.cid = cid
 
 
+class SourceUnavailable(StorageError):
+    """A daemon or a gateway is down, too slow, or refuses; the error names it.
+
+    Attributes:
+        passing: whether asking again in a moment may help.
+    """
+
+    def __init__(self, source: str, problem: str, *, passing: bool = False) -> None:
+        super().__init__(f"{source}: {problem}")
+        self.source = source
+        self.problem = problem
+        self.passing = passing
+
+
 class StorageFull(StorageError):
-    """The disk refused a write."""
+    """The disk, or the daemon that keeps blocks, has no room."""
 
 
 class ChainError(FedmarketError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from types import TracebackType
@@ -9,12 +10,13 @@ from typing import Self
 
 from market.protocol.errors import BlockNotFound, CorruptBlock
 from market.storage import car
-from market.storage.block_reader import BlockReader
 from market.storage.cid import Cid
 from market.storage.durable_file import disk_errors
+from market.storage.file_dag import first_missing
+from market.storage.file_reads import FileReads
 
 
-class CarBlocks(BlockReader):
+class CarBlocks(FileReads):
     """A `ContentReader` and a source of blocks over a CAR file. Use it as a context manager; not for several threads.
 
     Opening reads the whole file once and verifies every block, and every later read verifies its own again. Of a block
@@ -47,11 +49,6 @@ class CarBlocks(BlockReader):
         """What messages call it."""
         return str(self._path)
 
-    @property
-    def place(self) -> str:
-        """Where the blocks are, for messages."""
-        return str(self._path)
-
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -72,7 +69,7 @@ class CarBlocks(BlockReader):
             CorruptBlock: the file was altered since it was opened.
         """
         if cid.digest not in self._places:
-            raise BlockNotFound(str(cid), self.place)
+            raise BlockNotFound(str(cid), self.name)
         offset, size_bytes = self._places[cid.digest]
         with disk_errors(self._path):
             self._file.seek(offset)
@@ -81,8 +78,13 @@ class CarBlocks(BlockReader):
             raise CorruptBlock(str(cid), f"the bytes at {offset:,} of {self._path} were altered since it was opened")
         return block
 
-    def holds_block(self, cid: Cid) -> bool:
-        """Whether the CAR has this block; its bytes are not read."""
+    def has(self, cid: Cid) -> bool:
+        """Whether the CAR has every block of the content."""
+        with contextlib.suppress(BlockNotFound):
+            return first_missing(cid, self.get_block, self._holds) is None
+        return False
+
+    def _holds(self, cid: Cid) -> bool:
         return cid.digest in self._places
 
     def _look_through(self) -> tuple[Cid, ...]:

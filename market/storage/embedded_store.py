@@ -16,11 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO, cast
 
-from market.protocol.errors import InvalidContent
-from market.storage.block_reader import BlockReader
+from market.protocol.errors import BlockNotFound, InvalidContent
 from market.storage.cid import RAW, Cid
 from market.storage.durable_file import disk_errors, locked, make_folder, sweep_leftovers, sync_folder
-from market.storage.file_dag import build_file, walk_blocks
+from market.storage.file_dag import build_file, first_missing, walk_blocks
+from market.storage.file_reads import FileReads
 from market.storage.flat_blocks import FlatBlocks
 from market.storage.pin_files import PinFiles
 from market.storage.taken_blocks import TakenBlocks
@@ -38,7 +38,7 @@ class Collected:
     size_bytes: int
 
 
-class EmbeddedStore(BlockReader):
+class EmbeddedStore(FileReads):
     """A `ContentStore` in a folder, which is created by the first write. Safe between threads and processes.
 
     Raises:
@@ -123,14 +123,16 @@ class EmbeddedStore(BlockReader):
         """
         return self._blocks.read(cid)
 
-    def holds_block(self, cid: Cid) -> bool:
-        """Whether a block's file is here; its bytes are not read."""
-        return self._blocks.holds(cid)
+    def block_bytes(self, cid: Cid) -> int | None:
+        """How long a block's file is, unread; None where there is none."""
+        return self._blocks.size_bytes(cid)
 
-    @property
-    def place(self) -> str:
-        """Where the blocks are, for messages."""
-        return str(self.root)
+    def has(self, cid: Cid) -> bool:
+        """Whether every block of the content is held; damage is an error where it meets the eye, never a yes."""
+        with contextlib.suppress(BlockNotFound):
+            self._require(cid)
+            return True
+        return False
 
     def pin(self, cid: Cid, reason: str) -> None:
         """Protect content that is wholly held, durably; again for the same reason changes nothing.
@@ -140,7 +142,7 @@ class EmbeddedStore(BlockReader):
         """
         self._prepare()
         with self._locked():
-            self.require(cid)
+            self._require(cid)
             self._pins.add(cid, reason)
 
     def unpin(self, cid: Cid, reason: str) -> None:
@@ -259,6 +261,10 @@ class EmbeddedStore(BlockReader):
         return {
             cid.digest for root in self._pins.all() for cid, _ in walk_blocks(root, self.get_block, raw_leaves=False)
         }
+
+    def _require(self, cid: Cid) -> None:
+        if missing := first_missing(cid, self.get_block, self._blocks.holds):
+            raise BlockNotFound(str(missing), str(self.root))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[_Batch]:

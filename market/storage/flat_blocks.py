@@ -69,13 +69,16 @@ class FlatBlocks:
 
     def holds(self, cid: Cid) -> bool:
         """Whether the block's file is here; its bytes are not read."""
+        return self.size_bytes(cid) is not None
+
+    def size_bytes(self, cid: Cid) -> int | None:
+        """Length of the block's file, whose bytes are not read; None where it is not here."""
         path = self.path(cid)
         with disk_errors(path):
             try:
-                path.stat()
+                return path.stat().st_size
             except FileNotFoundError:
-                return False
-        return True
+                return None
 
     def read(self, cid: Cid) -> bytes:
         """The block's bytes, verified.

@@ -1,38 +1,23 @@
-"""Files read out of blocks that are at hand, whatever holds them."""
+"""Reading files from anything that gives verified blocks."""
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-from market.protocol.errors import BlockNotFound, InvalidContent
+from market.protocol.errors import InvalidContent
 from market.storage.cid import Cid
 from market.storage.durable_file import sync_folder, write_file
 from market.storage.file_dag import file_size, read_file, read_range, walk_blocks
 
 
-class BlockReader(ABC):
-    """A `ContentReader` over single blocks."""
+class FileReads(ABC):
+    """The reading half of a `ContentStore`, block by block, over `get_block`."""
 
     @abstractmethod
     def get_block(self, cid: Cid) -> bytes:
-        """One block, verified.
-
-        Raises:
-            BlockNotFound: it is not held.
-            CorruptBlock: what is held is truncated or altered.
-        """
-
-    @abstractmethod
-    def holds_block(self, cid: Cid) -> bool:
-        """Whether a block is held; its bytes are not read."""
-
-    @property
-    @abstractmethod
-    def place(self) -> str:
-        """Where the blocks are, for messages."""
+        """One block, verified."""
 
     def open(self, cid: Cid) -> Iterator[bytes]:
         """The content in order, in verified pieces."""
@@ -64,23 +49,6 @@ class BlockReader(ABC):
             raise InvalidContent(str(cid), f"{size_bytes} bytes, expected {expected_bytes}")
         write_file(path, self.open(cid))
         sync_folder(path.parent)
-
-    def has(self, cid: Cid) -> bool:
-        """Whether every block of the content is held; damage is an error where it meets the eye, never a yes."""
-        with contextlib.suppress(BlockNotFound):
-            self.require(cid)
-            return True
-        return False
-
-    def require(self, cid: Cid) -> None:
-        """See that every block of the content is held; leaves are looked up, not read.
-
-        Raises:
-            BlockNotFound: naming the first that is not.
-        """
-        for block_cid, block in walk_blocks(cid, self.get_block, raw_leaves=False):
-            if block is None and not self.holds_block(block_cid):
-                raise BlockNotFound(str(block_cid), self.place)
 
     def size(self, cid: Cid) -> int:
         """Length of the content in bytes, by its verified root."""
