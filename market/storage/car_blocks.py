@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from market.storage.file_reads import FileReads
 
 
 class CarBlocks(FileReads):
-    """A `ContentReader` and a source of blocks over a CAR file. Use it as a context manager; not for several threads.
+    """A `ContentReader` and a source of blocks over a CAR file. Threads may share it. Use it as a context manager.
 
     Opening reads the whole file once and verifies every block, and every later read verifies its own again. Of a block
     only its digest and its place are in memory.
@@ -72,8 +73,7 @@ class CarBlocks(FileReads):
             raise BlockNotFound(str(cid), self.name)
         offset, size_bytes = self._places[cid.digest]
         with disk_errors(self._path):
-            self._file.seek(offset)
-            block = self._file.read(size_bytes)
+            block = os.pread(self._file.fileno(), size_bytes, offset)
         if hashlib.sha256(block).digest() != cid.digest:
             raise CorruptBlock(str(cid), f"the bytes at {offset:,} of {self._path} were altered since it was opened")
         return block
