@@ -13,19 +13,19 @@ import functools
 import io
 import ipaddress
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult
 
-import ipfshttpclient
-from ipfshttpclient import exceptions
-
 from market.protocol.errors import (
     BlockNotFound,
     CorruptBlock,
+    InvalidCid,
     InvalidInput,
     SourceUnavailable,
     StorageError,
@@ -91,7 +91,9 @@ class KuboStore(FileReads):
             raise InvalidInput(f"{url!r}: expected https://, since the daemon's authorization could be read on the way")
         headers = {} if self._secrets is None else {"Authorization": self._secrets.header}
         self._http = PunctualHttp(url, self.name, headers)
-        self._client = ipfshttpclient.Client(_multiaddr(parts), _base(parts), headers=headers, timeout=CALL_S)
+        client = _ipfshttpclient()
+        self._errors = client.exceptions
+        self._client = client.Client(_multiaddr(parts), _base(parts), headers=headers, timeout=CALL_S)
         self._pins, self._lock, self._search_s = PinFiles(reasons), reasons / "lock", search_s
 
     @property
@@ -180,7 +182,7 @@ class KuboStore(FileReads):
             raise self._refusal(cid, answer.status, _message(answer.body))
 
     def _check_name(self, cid: Cid, unverified_name: object) -> None:
-        if unverified_name != str(cid):
+        if not _is_name_of(cid, unverified_name):
             shown = str(unverified_name)[:100]
             raise CorruptBlock(str(cid), f"{self.name} names it {shown!r}: what it keeps is not what it was given")
 
@@ -194,12 +196,11 @@ class KuboStore(FileReads):
             CorruptBlock: it says that it pinned something else.
         """
         with self._noting():
-            opts = {"timeout": f"{PIN_S:g}s", "cid-base": "base32"}
+            opts = {"timeout": f"{PIN_S:g}s", **({"cid-base": "base32"} if cid.version else {})}
             answer = self._asked(self._client.pin.add, str(cid), opts=opts, timeout=PIN_S + _MARGIN_S, cid=cid)
             pins = answer.get("Pins")
             pinned = pins if isinstance(pins, list) else []
-            if str(cid) not in pinned:
-                self._check_name(cid, pinned[0] if pinned else None)
+            self._check_name(cid, pinned[0] if pinned else None)
             self._pins.add(cid, reason)
 
     def unpin(self, cid: Cid, reason: str) -> None:
@@ -257,17 +258,17 @@ class KuboStore(FileReads):
     ) -> Any:
         def once() -> Any:
             try:
-                return ask(*args, timeout=timeout, **options)
-            except exceptions.ErrorResponse as refusal:
+                return _object(ask(*args, timeout=timeout, **options).as_json())
+            except self._errors.ErrorResponse as refusal:
                 raise self._refusal(cid, 500, str(refusal)) from None
-            except exceptions.TimeoutError:
+            except self._errors.TimeoutError:
                 raise SourceUnavailable(self.name, f"no answer within {timeout:g} s") from None
-            except exceptions.ConnectionError:
+            except self._errors.ConnectionError:
                 raise SourceUnavailable(self.name, "cannot be reached", passing=True) from None
-            except exceptions.StatusError as refusal:
+            except self._errors.StatusError as refusal:
                 response = getattr(refusal.original, "response", None)
                 raise self._refusal(cid, getattr(response, "status_code", 500), "") from None
-            except exceptions.Error:
+            except self._errors.Error:
                 raise SourceUnavailable(self.name, "what answers there is no Kubo") from None
 
         # The client's own errors carry the request, and with it the authorization: none is kept as a cause.
@@ -326,6 +327,12 @@ class _Authorization:
         return text
 
 
+def _ipfshttpclient() -> Any:
+    """The package. It takes a while to load, and unless told otherwise it calls urllib3 in a way that is going away."""
+    os.environ.setdefault("PY_IPFS_HTTP_CLIENT_PATCH_REQUESTS", "no")
+    return import_module("ipfshttpclient")
+
+
 def _multiaddr(parts: SplitResult) -> str:
     host = parts.hostname or ""
     try:
@@ -348,12 +355,25 @@ def _form(block: bytes) -> tuple[bytes, str]:
     return head.encode() + block + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
+def _object(unverified_answer: object) -> dict[str, Any]:
+    return unverified_answer if isinstance(unverified_answer, dict) else {}
+
+
 def _field(unverified_body: bytes, name: str) -> object:
     try:
         answer = json.loads(unverified_body)
     except ValueError:
         return None
     return answer.get(name) if isinstance(answer, dict) else None
+
+
+def _is_name_of(cid: Cid, unverified_name: object) -> bool:
+    """Whether a daemon means this block; some write every CID in version 1."""
+    try:
+        named = Cid.parse(str(unverified_name))
+    except InvalidCid:
+        return False
+    return (named.codec, named.digest) == (cid.codec, cid.digest)
 
 
 def _message(unverified_body: bytes) -> str:

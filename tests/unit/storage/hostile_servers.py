@@ -16,11 +16,13 @@ def behaving(conduct: Conduct) -> Iterator[str]:
     over = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
+    connections: list[socket.socket] = []
 
     def accept() -> None:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
+                connections.append(connection)
                 thread = threading.Thread(target=treat, args=(connection,), daemon=True)
                 threads.append(thread)
                 thread.start()
@@ -35,8 +37,9 @@ def behaving(conduct: Conduct) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         over.set()
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
+        for open_socket in (listener, *connections):
+            with suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
         listener.close()
         for thread in (accepting, *threads):
             thread.join(10)
