@@ -29,13 +29,29 @@ class Kind(Enum):
     EXAM_BOOK = "exam book"
 
 
-_SIZES_BYTES: Mapping[Kind, Callable[[JobTerms], int]] = {
-    # A document fits one block, whatever its length, and so does a book.
-    Kind.DOCUMENT: lambda terms: 0,
-    Kind.EXAM_BOOK: lambda terms: 0,
-    Kind.MODEL: lambda terms: MODEL_ENTRY_BYTES * terms.rules.dimension,
-    Kind.UPDATE: lambda terms: update_bytes(terms.rules.dimension, terms.chunks),
-    Kind.SEALED_EXAM: lambda terms: reference_bytes(terms.rules.dimension) + OVERHEAD_BYTES,
+def _one_block(digest: Digest, terms: JobTerms) -> Cid:
+    """A document fits one block, whatever its length, and so does a book."""
+    return Cid.from_digest(digest, 0)
+
+
+def _model(digest: Digest, terms: JobTerms) -> Cid:
+    return Cid.from_digest(digest, MODEL_ENTRY_BYTES * terms.rules.dimension)
+
+
+def _update(digest: Digest, terms: JobTerms) -> Cid:
+    return Cid.from_digest(digest, update_bytes(terms.rules.dimension, terms.chunks))
+
+
+def _sealed_exam(digest: Digest, terms: JobTerms) -> Cid:
+    return Cid.from_digest(digest, reference_bytes(terms.rules.dimension) + OVERHEAD_BYTES)
+
+
+_CIDS: Mapping[Kind, Callable[[Digest, JobTerms], Cid]] = {
+    Kind.DOCUMENT: _one_block,
+    Kind.MODEL: _model,
+    Kind.UPDATE: _update,
+    Kind.SEALED_EXAM: _sealed_exam,
+    Kind.EXAM_BOOK: _one_block,
 }
 
 
@@ -47,7 +63,7 @@ def cid_on_chain(kind: Kind, digest: Digest, terms: JobTerms) -> Cid:
         digest: on the chain.
         terms: the job's.
     """
-    return Cid.from_digest(digest, _SIZES_BYTES[kind](terms))
+    return _CIDS[kind](digest, terms)
 
 
 @dataclass(frozen=True)

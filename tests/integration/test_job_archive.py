@@ -72,7 +72,6 @@ def block_file(place: HandExamined, digest: bytes) -> Path:
 def test_an_auditor_needs_the_file_and_the_chain_alone(place: HandExamined, run: Run, tmp_path: Path) -> None:
     before = report(run("audit", place.id, "--json"))
     assert before["ok"]
-    assert {check["verdict"] for check in before["checks"]} == {"ok"}
 
     exported = run("storage", "export", place.id, tmp_path / "job.car")
     assert (exported.exit_code, exported.stderr) == (0, "")
