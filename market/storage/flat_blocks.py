@@ -109,6 +109,10 @@ class FlatBlocks:
             raise CorruptBlock(str(cid), f"{len(block)} bytes, at most {MAX_BLOCK_BYTES} are kept in one block")
         if hashlib.sha256(block).digest() != cid.digest:
             raise CorruptBlock(str(cid), f"the {len(block)} bytes given have another hash")
+        return self.write_named(cid, block)
+
+    def write_named(self, cid: Cid, block: bytes) -> Path:
+        """The same of a block whose CID was computed from these very bytes: they are not hashed a second time."""
         path = self.path(cid)
         held = self._read_unverified(cid)
         if held == block:

@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -70,6 +71,7 @@ def die_at(step: int) -> Callable[[], int]:
             if taken == step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    threading.setprofile(count)
     sys.setprofile(count)
     return lambda: taken
 
