@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from eth_account.signers.local import LocalAccount
 
+from fedmarket.own_store import SourceOptions, open_store
 from market.chain import keystore
 from market.chain.connection import Chain
 from market.chain.contract import checked_address
@@ -22,7 +23,7 @@ from market.protocol.errors import InvalidInput, InvalidKeystore
 from market.protocol.identifiers import JobId
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
-from market.storage import EmbeddedStore
+from market.storage import SourcedStore
 
 if TYPE_CHECKING:
     from zk.srs import Srs
@@ -48,6 +49,7 @@ class NetworkOptions:
         chain_id: which chain is expected, in addition to the deployment's own.
         store: the content store's folder.
         srs: folder of SRS files.
+        sources: who else has contents.
     """
 
     rpc_url: str = DEFAULT_RPC
@@ -55,6 +57,7 @@ class NetworkOptions:
     chain_id: int | None = None
     store: Path = DEFAULT_STORE
     srs: Path = DEFAULT_SRS
+    sources: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Network:
     chain: Chain
     deployment: Deployment
     market: JobMarket
-    store: EmbeddedStore
+    store: SourcedStore
     srs_folder: Path
 
     @classmethod
@@ -87,7 +90,7 @@ class Network:
         """Connect to the node and recognise the contracts.
 
         Raises:
-            InvalidInput: the deployment file is missing or is none.
+            InvalidInput: the deployment file is missing or is none, or a source's address.
             ChainUnreachable: no node answers.
             WrongChain: it serves another chain than the one expected.
             ChainError: the contracts are not there, or are others.
@@ -95,7 +98,8 @@ class Network:
         deployment = _deployment(options.deployment)
         expected = deployment.chain_id if options.chain_id is None else options.chain_id
         chain = Chain.connect(options.rpc_url, expected)
-        return cls(chain, deployment, deployment.connect(chain), EmbeddedStore(options.store), options.srs)
+        store = open_store(options.store, options.sources)
+        return cls(chain, deployment, deployment.connect(chain), store, options.srs)
 
     def job(self, number: int, cache: Path) -> PublishedJob:
         """One job, with its document from storage; fetched vectors are kept in `cache`."""

@@ -22,6 +22,7 @@ from fedmarket.connection import (
     NetworkOptions,
     address_of,
 )
+from fedmarket.own_store import SourceOptions, open_store
 from market.protocol.errors import InvalidInput
 from market.protocol.money import parse_amount
 
@@ -61,12 +62,17 @@ deployment_option = _option(
     "--deployment", "The file that names the contracts.", type=FILE, metavar="FILE", default=DEFAULT_DEPLOYMENT
 )
 srs_option = _option("--srs", "Folder of the reference strings.", type=FILE, metavar="DIR", default=DEFAULT_SRS)
-store_option = _option("--store", "Folder of the content store.", type=FILE, metavar="DIR", default=DEFAULT_STORE)
+_STORE = (
+    _option("--store", "Folder of the content store.", type=FILE, metavar="DIR", default=DEFAULT_STORE),
+    _option("--kubo", "RPC of a Kubo daemon, asked for what is not in the store, and given what is.", metavar="URL"),
+    _option("--kubo-auth-file", "bearer:TOKEN or basic:USER:PASSWORD for it.", type=FILE, metavar="FILE"),
+    _option("--gateway", "IPFS gateway to ask after it; may be given again.", metavar="URL", multiple=True),
+)
 _NETWORK = (
     _option("--rpc", "Address of a node.", metavar="URL", default=DEFAULT_RPC),
     deployment_option,
     _option("--chain-id", "Expect this chain; the deployment's by default.", type=click.IntRange(min=1)),
-    store_option,
+    *_STORE,
     srs_option,
 )
 _ACCOUNT = (
@@ -80,10 +86,28 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say where the market is; it gets `options: NetworkOptions`."""
 
     @functools.wraps(command)
-    def run(*, rpc: str, deployment: Path, chain_id: int | None, store: Path, srs: Path, **rest: Any) -> Any:
-        return command(options=NetworkOptions(rpc, deployment, chain_id, store, srs), **rest)
+    def run(*, rpc: str, deployment: Path, chain_id: int | None, srs: Path, **rest: Any) -> Any:
+        store, sources = _sources(rest)
+        return command(options=NetworkOptions(rpc, deployment, chain_id, store, srs, sources), **rest)
 
     return _with(run, _NETWORK)
+
+
+def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `store: SourcedStore`, of those who have nothing to ask a chain."""
+
+    @functools.wraps(command)
+    def run(**rest: Any) -> Any:
+        folder, sources = _sources(rest)
+        return command(store=open_store(folder, sources), **rest)
+
+    return _with(run, _STORE)
+
+
+def _sources(given: dict[str, Any]) -> tuple[Path, SourceOptions]:
+    """Take the store's options out of a command's."""
+    store: Path = given.pop("store")
+    return store, SourceOptions(given.pop("kubo"), given.pop("kubo_auth_file"), tuple(given.pop("gateway")))
 
 
 def actor_options(command: Callable[..., Any]) -> Callable[..., Any]:

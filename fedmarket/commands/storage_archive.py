@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from fedmarket.commands.options import FILE, console, job_argument, network_options, store_option
+from fedmarket.commands.options import FILE, console, job_argument, network_options, store_options
 from fedmarket.connection import Network, NetworkOptions
 from market.job_contents import JobContent, JobContents, look_for
 from market.job_history import JobHistory
 from market.protocol.errors import StorageError
 from market.protocol.identifiers import JobId
-from market.storage import EmbeddedStore, car
+from market.storage import SourcedStore, car
 from market.storage.durable_file import disk_errors, sync_folder, write_file
 
 NAMED_AT_ONCE = 3
@@ -32,17 +32,17 @@ def export_job(job_number: int, file: Path, options: NetworkOptions) -> None:
     What is not to be had is named, and the exit status is 1 then; the file has all the rest.
     """
     network, screen = Network.connect(options), console()
-    job = JobId(job_number)
+    job, store = JobId(job_number), network.store.patient()
     network.market.terms(job)  # says so if there is no such job
     with screen.status("looking through storage") as status:
 
         def show(content: JobContent) -> None:
             status.update(f"reading {content.name}")
 
-        contents = look_for(JobHistory(network.market.events(job)), network.store, show)
+        contents = look_for(JobHistory(network.market.events(job)), store, show)
         status.update(f"writing {file}")
         roots = [content.cid for content in contents.held]
-        write_file(file, car.parts(roots, network.store))
+        write_file(file, car.parts(roots, store))
         sync_folder(file.parent)
     screen.print(f"{len(roots)} contents of job {job}, {file.stat().st_size:,} bytes: {file}", soft_wrap=True)
     for content, reason in contents.missing:
@@ -53,19 +53,20 @@ def export_job(job_number: int, file: Path, options: NetworkOptions) -> None:
 
 @click.command(name="import")
 @click.argument("file", metavar="FILE", type=FILE)
-@store_option
-def import_contents(file: Path, store: Path) -> None:
+@store_options
+def import_contents(store: SourcedStore, file: Path) -> None:
     """Keep what a CAR FILE holds, every block verified, and pin it.
 
     A file that is cut off, damaged or incomplete is refused. The whole blocks that came before are kept for a while:
     an import that was interrupted goes on from there.
     """
-    screen, target = console(), EmbeddedStore(store)
+    screen = console()
     with screen.status(f"reading {file}"), disk_errors(file), file.open("rb") as stream:
-        roots = car.import_(stream, target)
+        # What the file lacks is not fetched from elsewhere: it says of itself that it is whole.
+        roots = car.import_(stream, store.local)
         for root in roots:
-            target.pin(root, f"import of {file.name}")
-    screen.print(f"{len(roots)} contents are in {store}, pinned", soft_wrap=True)
+            store.pin(root, f"import of {file.name}")
+    screen.print(f"{len(roots)} contents are in {store.local.root}, pinned", soft_wrap=True)
 
 
 def _lacking(file: Path, job: JobId, contents: JobContents) -> str:
