@@ -47,8 +47,9 @@ test: test-contracts test-python ## all tests but those on Ganache
 test-contracts: $(NODE_READY) ## forge: unit, fuzz, invariants, gas snapshots
 	cd contracts && $(FORGE) test --gas-snapshot-check=true
 
+# All of them by as many processes as there are cores; a choice of them in one, which shows what -s prints.
 test-python: set-up $(KUBO_READY) ## pytest: unit, integration, end to end
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist loadfile)
 
 test-api: set-up ## the service against its own description: thousands of cases by schemathesis
 	$(BIN)/python -m pytest -m fuzz -s tests/integration/test_api_fuzz.py $(ARGS)
