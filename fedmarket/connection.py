@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -100,6 +100,10 @@ class Network:
         chain = Chain.connect(options.rpc_url, expected)
         store = open_store(options.store, options.sources)
         return cls(chain, deployment, deployment.connect(chain), store, options.srs)
+
+    def patient(self) -> Network:
+        """The same for who looks once, and waits for contents for as long as they take to arrive."""
+        return replace(self, store=self.store.patient())
 
     def job(self, number: int, cache: Path) -> PublishedJob:
         """One job, with its document from storage; fetched vectors are kept in `cache`."""

@@ -64,7 +64,7 @@ def audit(job_number: int, as_json: bool, car: Path | None, options: NetworkOpti
 def _contents(network: Network, path: Path | None) -> Iterator[ContentReader]:
     """The store, or a CAR, which is verified as a whole before anything of it is looked at."""
     if path is None:
-        yield network.store.patient()
+        yield network.patient().store
         return
     with CarBlocks(path) as blocks:
         yield blocks

@@ -130,7 +130,7 @@ def model(job_number: int, file: Path, options: NetworkOptions) -> None:
     digest = network.market.state(JobId(job_number)).model
     # A folder of its own: what is written was fetched and verified just now.
     with TemporaryDirectory() as cache:
-        published = network.job(job_number, Path(cache))
+        published = network.patient().job(job_number, Path(cache))
         if file.suffix == ".i64":
             _write_integers(file, published.model(digest))
             click.echo(f"wrote {published.dimension:,} integers to {file}")

@@ -67,7 +67,7 @@ def verify(
     network = Network.connect(options)
     # A folder of its own: what is verified was fetched just now.
     with TemporaryDirectory() as cache, console().status("opening the chain's commitment"):
-        job = network.job(job_number, Path(cache))
+        job = network.patient().job(job_number, Path(cache))
         versions = chosen(job, round_number, initial)
         line = _verified(network, job, versions, file)
     click.echo(line)

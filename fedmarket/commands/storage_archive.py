@@ -32,7 +32,7 @@ def export_job(job_number: int, file: Path, options: NetworkOptions) -> None:
     What is not to be had is named, and the exit status is 1 then; the file has all the rest.
     """
     network, screen = Network.connect(options), console()
-    job, store = JobId(job_number), network.store.patient()
+    job, store = JobId(job_number), network.patient().store
     network.market.terms(job)  # says so if there is no such job
     with screen.status("looking through storage") as status:
 

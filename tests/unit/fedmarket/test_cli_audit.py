@@ -34,8 +34,8 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
         terms = SimpleNamespace(rules=SimpleNamespace(dimension=4), chunks=1, exam=NO_EXAM)
         market = SimpleNamespace(terms=lambda job: terms)
-        store = SimpleNamespace(patient=lambda: None)
-        network = SimpleNamespace(market=market, store=store, srs=lambda dimension, chunks: None)
+        network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
+        network.patient = lambda: network
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
         monkeypatch.setattr(Network, "connect", lambda options: network)
         return CliRunner().invoke(main, ["audit", "3", *arguments])
