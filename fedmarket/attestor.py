@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from aggregator.audit import Openings
 from fedmarket.disputed_facts import FactFinder, Finding
 from fedmarket.receipts import UNSEEN, Receipt, Receipts
 from market.chain.attestation import Question
@@ -27,7 +28,6 @@ from market.protocol.errors import (
     InvalidContent,
     InvalidInput,
     InvalidModel,
-    InvalidUpdate,
 )
 from market.protocol.identifiers import Digest
 from market.protocol.rounds import Phase
@@ -54,6 +54,7 @@ class AttestorSession:
         work_folder: Path,
         srs: Srs,
         *,
+        openings: Openings | None = None,
         report: Callable[[str], None] = lambda line: None,
         poll_s: float = 0.5,
     ) -> None:
@@ -64,6 +65,7 @@ class AttestorSession:
             sender: the attestor's account.
             work_folder: where receipts are kept.
             srs: the job's.
+            openings: what those who contest an exclusion have shown: nothing else opens their updates.
             report: is told what happens, a line at a time.
             poll_s: how often the chain is asked.
 
@@ -78,7 +80,7 @@ class AttestorSession:
         self._place = job.terms.disputes.attestors.index(sender.address)
         folder = work_folder / f"chain-{job.market.chain.chain_id}-{job.market.address.lower()}" / f"job-{job.id}"
         self._receipts, self._facts = Receipts(folder / "receipts"), FactFinder(job, srs, folder / "facts")
-        self._srs = srs
+        self._srs, self._openings = srs, openings
         self._model: Digest | None = None
         self._held: tuple[int, int, bool] | None = None
         self._told = ""
@@ -155,15 +157,13 @@ class AttestorSession:
         return replace(receipt, missing_s=now_s) if missed else receipt
 
     def _take_update(self, content: Digest, reason: str) -> bool:
-        """Fetch and pin an update; whether it is here now, sound or not."""
+        """Fetch and pin a sealed update; whether it is here now, sound or not."""
         try:
-            self.job.update(content)
-            self.job.pin_update(content, reason)
+            self.job.take_update(content, reason)
         except (BlockNotFound, CorruptBlock):
             return False
-        except (InvalidContent, InvalidUpdate):
+        except InvalidContent:
             return True
-        self.job.forget_update(content)  # the store has it
         return True
 
     def _take_exam(self, content: Digest, reason: str) -> bool:
@@ -188,7 +188,7 @@ class AttestorSession:
             return False
         chain_id, contract = self.job.market.chain.chain_id, self.job.market.address
         question = Question.of_dispute(chain_id, contract, self.job.id, dispute)
-        finding = self._facts.find(question, came_in_time=self._came_in_time(dispute))
+        finding = self._facts.find(question, came_in_time=self._came_in_time(dispute), openings=self._openings)
         if finding is Finding.UNKNOWN:
             self._tell_once(f"{_named(dispute)}: it cannot be told from here; not answered")
             return False

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from aggregator.audit import exams
 from aggregator.audit.chain_record import read_record
 from aggregator.audit.exam_evidence import ExamEvidence
-from aggregator.audit.updates import is_sound, open_update
-from aggregator.audit.vectors import Missing, StoredVectors
+from aggregator.audit.updates import Closed, Openings, SealedUpdates, is_sound, open_one
+from aggregator.audit.vectors import Missing
 from fedmarket.exam_grader import ModelGrader
 from market.chain.attestation import Question
 from market.chain.records import ExclusionReason, Fact
@@ -51,13 +51,16 @@ class FactFinder:
         """
         self._job, self._srs, self._folder = job, srs, folder
 
-    def find(self, question: Question, *, came_in_time: bool | None = None) -> Finding:
+    def find(
+        self, question: Question, *, came_in_time: bool | None = None, openings: Openings | None = None
+    ) -> Finding:
         """Look at a fact now.
 
         Args:
             question: which.
             came_in_time: whether the disputed update, or the sealed exam, was here before its settle phase began; None
                 where that cannot be told.
+            openings: what whoever contests an exclusion has shown: a sealed update is opened by nothing else.
 
         Raises:
             ChainError: the node's answers are not of one chain, or its events are incomplete.
@@ -69,7 +72,7 @@ class FactFinder:
         self._folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="fact-", dir=self._folder, ignore_cleanup_errors=True) as folder:
             if question.fact is Fact.EXCLUSION:
-                return self._exclusion(attempt, question.seat, Path(folder), came_in_time)
+                return self._exclusion(attempt, question.seat, Path(folder), came_in_time, openings)
             return self._exam(attempt, Path(folder), came_in_time)
 
     def _model(self, attempt: Attempt) -> Finding:
@@ -82,11 +85,14 @@ class FactFinder:
             return Finding.FAILS
         return Finding.HOLDS
 
-    def _exclusion(self, attempt: Attempt, seat: Seat, folder: Path, came_in_time: bool | None) -> Finding:
+    def _exclusion(
+        self, attempt: Attempt, seat: Seat, folder: Path, came_in_time: bool | None, openings: Openings | None
+    ) -> Finding:
         """The update could not be had in time, or is none that opens its seat's commitment."""
-        vectors = StoredVectors(self._job.store, layout_of(self._job), folder)
-        update = open_update(self._srs, layout_of(self._job), vectors, attempt.reveals[seat])
-        if isinstance(update, Missing):
+        layout, record = layout_of(self._job), read_record(self._job.market, self._job.id)
+        updates = SealedUpdates(record, self._job.store, layout, folder, openings)
+        update = open_one(self._srs, layout, updates, attempt, seat)
+        if isinstance(update, Missing | Closed):
             return Finding.ABSENT
         if not is_sound(update):
             return Finding.HOLDS

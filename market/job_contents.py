@@ -12,7 +12,7 @@ from market.protocol.exam import MAX_BOOK_BYTES, ExamBook, reference_bytes
 from market.protocol.identifiers import Digest
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.terms import JobTerms
-from market.protocol.update import update_bytes
+from market.sealed_update import sealed_update_cid
 from market.sealing import OVERHEAD_BYTES
 from market.storage import Cid, ContentReader
 
@@ -39,7 +39,7 @@ def _model(digest: Digest, terms: JobTerms) -> Cid:
 
 
 def _update(digest: Digest, terms: JobTerms) -> Cid:
-    return Cid.from_digest(digest, update_bytes(terms.rules.dimension, terms.chunks))
+    return sealed_update_cid(digest, terms.rules.dimension, terms.chunks)
 
 
 def _sealed_exam(digest: Digest, terms: JobTerms) -> Cid:

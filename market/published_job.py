@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from market.chain.events import ROUNDS, JobOpened
+from market.chain.events import ROUNDS, JobOpened, UpdateRevealed
 from market.chain.job_market import JobMarket
 from market.chain.records import JobState
 from market.job_history import JobHistory
@@ -19,10 +20,14 @@ from market.protocol.exam import reference_bytes
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.rounds import Phase
+from market.protocol.run_ahead import run_ahead
+from market.protocol.seal import SealContext
 from market.protocol.terms import JobTerms
-from market.protocol.update import StoredUpdate, read_update, update_bytes
-from market.sealing import OVERHEAD_BYTES
+from market.protocol.update import StoredUpdate, map_update
+from market.sealed_update import check_sealed_length, open_update, sealed_update_cid
+from market.sealing import OVERHEAD_BYTES, Opening, UpdateSeal
 from market.storage import Cid, ContentStore
+from market.storage.durable_file import make_folder, write_file
 
 MODEL_ENTRY_BYTES = 8
 
@@ -36,7 +41,6 @@ class PublishedJob:
         document: as the owner published it.
         dimension: d, the length of the job's vectors.
         chunks: c, how many points a commitment to one of them has.
-        update_bytes: length of a stored update.
     """
 
     def __init__(self, market: JobMarket, store: ContentStore, job: JobId, cache: Path) -> None:
@@ -63,7 +67,7 @@ class PublishedJob:
         cid = Cid.from_digest(self._opened.spec, 0)
         self.document = JobDocument.from_bytes(store.read(cid, MAX_SPEC_BYTES))
         self.dimension, self.chunks = self.document.parameters.dimension, self.terms.chunks
-        self.update_bytes = update_bytes(self.dimension, self.chunks)
+        self._manifest = self.document.parameters.digest
         check_document(self.document, self.terms, self._opened.initial_model)
 
     def now(self) -> tuple[JobState, Phase]:
@@ -85,14 +89,57 @@ class PublishedJob:
         path = self._fetch(digest, "i64", MODEL_ENTRY_BYTES * self.dimension)
         return integer_model.read(path, self.dimension)
 
-    def update(self, digest: Digest) -> StoredUpdate:
-        """Fetch an update: counts, int16 (d,), mapped, and the blinders as they are stored.
+    def update_cid(self, digest: Digest) -> Cid:
+        """The name of a sealed update in storage."""
+        return sealed_update_cid(digest, self.dimension, self.chunks)
+
+    def update_seal(self, place: SealContext, trainer: str, commitment: bytes) -> UpdateSeal:
+        """What an update of this job is bound to.
+
+        Args:
+            place: of its attempt.
+            trainer: whose it is.
+            commitment: the update's.
+        """
+        return UpdateSeal(place, trainer, self._manifest, commitment)
+
+    def open_update(self, place: SealContext, reveal: UpdateRevealed, opening: Opening) -> StoredUpdate:
+        """Fetch and open a revealed update: counts, int16 (d,), mapped, and blinders. Its copy is for this user alone.
+
+        Args:
+            place: of its attempt.
+            reveal: what the chain has of it.
+            opening: of the aggregator that it was sealed to, or of whoever was shown what it was sealed with.
 
         Raises:
-            StorageError: it is not in this store, damaged, or of another length.
-            InvalidUpdate: an entry is out of range.
+            StorageError: it is not in this store, damaged, or of a length that no update of this job has.
+            CannotUnseal: it was not sealed for this place, trainer and commitment, or not to this opening's key.
+            InvalidUpdate: what was sealed is no update of this job.
         """
-        return read_update(self._fetch(digest, "update", self.update_bytes), self.dimension, self.chunks)
+        path = self._opened_path(place, reveal)
+        if path not in self._fetched:
+            make_folder(self._cache)
+            sealed = self.update_seal(place, reveal.trainer, reveal.commitment)
+            blob = run_ahead(self.store.open(self._checked_update(reveal.content)))
+            write_file(path, open_update(opening, sealed, blob, self.dimension, self.chunks), mode=0o600)
+            self._fetched.add(path)
+        return map_update(path, self.dimension, self.chunks)
+
+    def take_update(self, digest: Digest, reason: str) -> None:
+        """Fetch a sealed update and keep it in this store, from where others can fetch it, unread.
+
+        Raises:
+            StorageError: it is not in this store, damaged, or of a length that no update of this job has.
+        """
+        cid = self._checked_update(digest)
+        self.store.verify(cid)
+        self.store.pin(cid, reason)
+
+    def _checked_update(self, digest: Digest) -> Cid:
+        """Its name, once its root says that its length is possible: nothing else of it was fetched by then."""
+        cid = self.update_cid(digest)
+        check_sealed_length(cid, self.store.size(cid), self.dimension, self.chunks)
+        return cid
 
     def pin_model(self, digest: Digest, reason: str) -> None:
         """Keep an integer model in this store, from where others can fetch it.
@@ -101,10 +148,6 @@ class PublishedJob:
             StorageError: it is not in this store.
         """
         self.store.pin(Cid.from_digest(digest, MODEL_ENTRY_BYTES * self.dimension), reason)
-
-    def pin_update(self, digest: Digest, reason: str) -> None:
-        """Keep an update in this store. Raises as `pin_model`."""
-        self.store.pin(Cid.from_digest(digest, self.update_bytes), reason)
 
     def sealed_exam(self, digest: Digest) -> bytes:
         """Fetch an exam's r, sealed to the aggregator; it is not kept here.
@@ -123,13 +166,18 @@ class PublishedJob:
         """Keep an exam's sealed r in this store. Raises as `pin_model`."""
         self.store.pin(Cid.from_digest(digest, reference_bytes(self.dimension) + OVERHEAD_BYTES), reason)
 
-    def forget_update(self, digest: Digest) -> None:
-        """Take an update's copy off this machine; arrays that are mapped from it stay readable."""
-        path = self._path(digest, "update")
+    def forget_update(self, place: SealContext, reveal: UpdateRevealed) -> None:
+        """Take an opened update off this machine; arrays that are mapped from it stay readable."""
+        path = self._opened_path(place, reveal)
         self._fetched.discard(path)
         # Where a mapped file cannot be removed it stays.
         with suppress(PermissionError):
             path.unlink(missing_ok=True)
+
+    def _opened_path(self, place: SealContext, reveal: UpdateRevealed) -> Path:
+        """Another one for every seal: the same content may be revealed by two, of whom it opens for one at most."""
+        sealed = self.update_seal(place, reveal.trainer, reveal.commitment)
+        return self._path(Digest(hashlib.sha256(reveal.content + sealed.info).digest()), "update")
 
     def _path(self, digest: Digest, kind: str) -> Path:
         return self._cache / f"{digest.hex()}.{kind}"

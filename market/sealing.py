@@ -6,6 +6,9 @@ place and the purpose go into `info`, and so into the key: what was sealed for o
 What was sealed is a pure function of the recipient's key, the place, the purpose, the content and the sender's
 ephemeral key. Whoever shows the last two later lets everybody make the sealed bytes again, and see what they were.
 
+Two forms: a short content is one message; an update, which may be long, is sealed in chunks (`market.chunked_aead`),
+and bound to more: its trainer, the manifest of the parameters that it is of, and the commitment that it opens.
+
 The recipient's key follows from its account's private key (HKDF-SHA256, RFC 5869) and from the job: nothing has to be
 kept, so nothing can be lost, and what one job's key opens no other job's does.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -22,10 +26,11 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from eth_abi.abi import encode
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 
-from market.hpke import seal_base
+from market.hpke import Context, decapsulate, encapsulate, seal_base
 from market.protocol.errors import CannotUnseal, InvalidInput, InvalidSealingKey
-from market.protocol.identifiers import JobId
+from market.protocol.identifiers import Digest, JobId
 from market.protocol.seal import SealContext
 
 KEY_BYTES = 32
@@ -37,8 +42,89 @@ OVERHEAD_BYTES = 32 + 16
 EXAM = "fedmarket/sealed/exam/1"
 """The purpose of a sealed exam reference."""
 
+UPDATE = "fedmarket/sealed/update/1"
+"""The purpose of a sealed update."""
+
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _KEY_DOMAIN = "fedmarket/sealing-key/1"
+_EPHEMERAL_DOMAIN = "fedmarket/update-ephemeral/1"
+
+
+@dataclass(frozen=True)
+class UpdateSeal:
+    """What a sealed update is bound to: with another value of any of these it does not open.
+
+    Attributes:
+        place: chain, contract, job, round and attempt.
+        trainer: the address that commits to it.
+        manifest: digest of the parameter manifest, the job's layout of parameters.
+        commitment: the update's, 64 bytes a chunk of parameters.
+    """
+
+    place: SealContext
+    trainer: str
+    manifest: Digest
+    commitment: bytes
+
+    @property
+    def info(self) -> bytes:
+        """What goes into the key."""
+        place = self.place
+        types = ["string", "uint256", "address", "uint256", "uint256", "uint256", "address", "bytes32", "bytes32"]
+        where = [place.chain_id, place.contract, place.job, place.round, place.attempt]
+        return encode(types, [UPDATE, *where, self.trainer, self.manifest, keccak(self.commitment)])
+
+
+class Opening(Protocol):
+    """Whoever comes to the key that something was sealed with: its recipient, or who was shown the ephemeral key."""
+
+    def context(self, encapsulated: bytes, info: bytes) -> Context:
+        """What to open with.
+
+        Args:
+            encapsulated: the sender's share of the key agreement, 32 bytes.
+            info: what sender and recipient agree on.
+
+        Raises:
+            CannotUnseal: nothing can be opened with this share.
+        """
+
+
+@dataclass(frozen=True)
+class ShownEphemeral:
+    """An opening for one sealing alone, by its ephemeral key, which the sender showed.
+
+    Attributes:
+        ephemeral: the sender's private key, 32 bytes.
+        recipient_public: the key that was sealed to, 32 bytes.
+    """
+
+    ephemeral: bytes = field(repr=False)
+    recipient_public: bytes
+
+    def context(self, encapsulated: bytes, info: bytes) -> Context:
+        """As `Opening`; a sealing that was made with another ephemeral key is refused."""
+        try:
+            share, context = encapsulate(self.recipient_public, self.ephemeral, info)
+        except ValueError:
+            raise CannotUnseal("nothing was sealed with the ephemeral key that was shown, to that key") from None
+        if share != encapsulated:
+            raise CannotUnseal(f"sealed with another ephemeral key than the one shown, whose share is 0x{share.hex()}")
+        return context
+
+
+def update_ephemeral(account: LocalAccount, update: UpdateSeal, payload: Digest) -> bytes:
+    """The ephemeral key that an update is sealed with: nothing has to be kept to seal it again, or to show it later.
+
+    Another payload, or another place, has another key: no two contents ever meet the same one.
+
+    Args:
+        account: the trainer's.
+        update: what the update is bound to.
+        payload: sha2-256 of what is sealed.
+    """
+    info = encode(["string", "bytes", "bytes32"], [_EPHEMERAL_DOMAIN, update.info, payload])
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(bytes(account.key))
 
 
 @dataclass(frozen=True)
@@ -66,6 +152,14 @@ class SealingKey:
         secret = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(bytes(account.key))
         private = X25519PrivateKey.from_private_bytes(secret)
         return cls(private.public_key().public_bytes_raw(), private)
+
+    def context(self, encapsulated: bytes, info: bytes) -> Context:
+        """As `Opening`, for everything that was sealed to this key."""
+        try:
+            return decapsulate(encapsulated, self._private, info)
+        except ValueError:
+            shown = encapsulated[:KEY_BYTES].hex()
+            raise CannotUnseal(f"0x{shown} ({len(encapsulated)} bytes) is no share of a key agreement") from None
 
     def unseal(self, context: SealContext, purpose: str, unverified_sealed: bytes) -> bytes:
         """Open what was sealed to this key.

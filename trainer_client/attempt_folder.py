@@ -28,12 +28,16 @@ RESIDUAL_NAME = "residual.f32"
 class SealedUpdate:
     """All that a reveal takes: content digest, commitment and salt open the seal. Secret until then.
 
+    What the update was sealed with for its recipient follows from the account's key and the payload's digest.
+
     Attributes:
-        content: sha2-256 digest of the CID of the update's bytes, blinders included.
+        content: sha2-256 digest of the CID of the sealed update.
         commitment: to the counts, 64 bytes a chunk.
         salt: 32 random bytes.
         model: content digest of the model that the update was trained on.
         counts: sha2-256 of the counts alone: equal updates differ in their blinders.
+        payload: sha2-256 of the packed update, which was sealed.
+        recipient: the public key that it was sealed to, 32 bytes.
     """
 
     content: Digest
@@ -41,6 +45,8 @@ class SealedUpdate:
     salt: bytes
     model: Digest
     counts: Digest
+    payload: Digest
+    recipient: bytes
 
 
 def counts_digest(counts: Counts) -> Digest:
@@ -57,19 +63,22 @@ def make_private(folder: Path) -> None:
 class AttemptFolder:
     """One attempt of one job: the update, the rounding residual, and the opening, which is written last.
 
+    The update is in the clear here, on its trainer's own disk, and leaves it sealed.
+
     The folder counts as sealed once the opening is there. It is on the disk before the commit is sent: a commit that
     cannot be opened would cost the stake.
     """
 
     def __init__(self, work_folder: Path, context: SealContext) -> None:
         """Name the folder; nothing is created before something is kept."""
+        self.context = context
         market = f"chain-{context.chain_id}-{context.contract.lower()}"
         self._job_folder = work_folder / market / f"job-{context.job}"
         self.path = self._job_folder / f"attempt-{context.attempt:06}"
 
     @property
     def update_path(self) -> Path:
-        """The update as it will be stored: counts, and the blinders of their commitment."""
+        """The update in the clear: counts, and the blinders of their commitment."""
         return self.path / "update.bin"
 
     @property
@@ -115,11 +124,12 @@ class AttemptFolder:
             return None
         except (ValueError, AttributeError, TypeError) as error:
             raise InvalidUpdate(f"{self._opening_path} is damaged: {error}") from error
-        words = {len(word) for word in (sealed.content, sealed.salt, sealed.model, sealed.counts)}
+        fixed = (sealed.content, sealed.salt, sealed.model, sealed.counts, sealed.payload, sealed.recipient)
+        words = {len(word) for word in fixed}
         points, rest = divmod(len(sealed.commitment), POINT_BYTES)
         if words != {SALT_BYTES} or rest or not points:
             raise InvalidUpdate(
-                f"{self._opening_path} is damaged: expected three digests and a salt of 32 bytes each, "
+                f"{self._opening_path} is damaged: expected four digests, a salt and a key of 32 bytes each, "
                 "and a commitment of 64 bytes a chunk"
             )
         return sealed

@@ -1,7 +1,7 @@
 """A trainer in a job: train, commit, reveal, round after round, from whatever chain and disk say is done already.
 
-Data's path: model M_t, opened against the chain -> local training -> counts q, blinders r, commitment C -> seal on the
-chain -> bytes to storage -> opening on the chain.
+Data's path: model M_t, opened against the chain -> local training -> counts q, blinders r, commitment C -> both packed
+and sealed to the active aggregator -> seal on the chain -> sealed bytes to storage -> opening on the chain.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 import numpy as np
 import torch
@@ -29,17 +29,23 @@ from market.protocol.errors import (
     InvalidContent,
     InvalidInput,
     InvalidModel,
+    InvalidSealingKey,
     InvalidUpdate,
+    StorageError,
 )
 from market.protocol.identifiers import Digest, Seat
+from market.protocol.packing import pack_file
 from market.protocol.rounds import FULL_STEP_Q16, Phase
 from market.protocol.seal import SealContext, new_salt, seal
 from market.protocol.update import EncodedUpdate, UpdateEncoding, encode
 from market.published_job import PublishedJob
+from market.sealed_update import PartsStream, packed, seal_update
+from market.sealing import ShownEphemeral, can_seal_to, update_ephemeral
 from market.storage import Cid, EmbeddedStore
 from market.storage.file_dag import walk_blocks
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest, make_private
 from trainer_client.data import Dataset
+from trainer_client.delivery import Delivery
 from trainer_client.job_model import JobModel
 from trainer_client.seating import Seating
 from trainer_client.training import CPU, Progress, train
@@ -157,7 +163,9 @@ class TrainerSession:
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
         self._given_up: set[tuple[int, Digest]] = set()
         self._waits_for: Digest | None = None
+        self._told = ""
         self._sits_out = -1
+        self._delivery = Delivery()
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Take part until the job is closed or `should_stop` says so.
@@ -198,6 +206,8 @@ class TrainerSession:
                 return self._is_called(state) and self._commit(state)
             if phase is Phase.REVEAL and state.committed & mine and not state.revealed & mine:
                 return self._reveal(state)
+            if phase in (Phase.REVEAL, Phase.EXAM, Phase.SETTLE) and state.revealed & mine:
+                return self._go_on_delivering(state)
             if phase is Phase.OVERDUE and state.revealed & mine:
                 return self._expire(state)
         except ContractRevert as refusal:
@@ -205,7 +215,7 @@ class TrainerSession:
             # who has just taken our seat or changed the cohort: the next look at the chain tells.
             if refusal.name not in PASSING and phase is not Phase.OVERDUE:
                 self._give_up(state, str(refusal))
-        except (AuditMismatch, InvalidContent, InvalidModel, InvalidUpdate) as problem:
+        except (AuditMismatch, InvalidContent, InvalidModel, InvalidSealingKey, InvalidUpdate) as problem:
             self._give_up(state, str(problem))
         return False
 
@@ -253,8 +263,8 @@ class TrainerSession:
         if signed and sealed is None:
             self._give_up(state, f"the opening of this attempt's seal is not in {folder.path}")
             return False
-        if sealed is None or (sealed.model != state.model and not signed):
-            sealed = self._seal_update(state, folder)
+        if sealed is None or not signed:
+            sealed = self._sealed_for_now(state, folder, sealed)
         if sealed is None:
             return False
         digest = seal(context, self.sender.address, sealed.commitment, sealed.content, sealed.salt)
@@ -271,28 +281,67 @@ class TrainerSession:
         if sealed is None:
             self._give_up(state, f"the opening of this attempt's seal is not in {folder.path}")
             return False
-        cid = self._deliver(state, folder, sealed)
+        self._deliver(state, folder, sealed)
+        # In any case: the opening alone, without the update, still saves the stake.
         call = self.job.market.reveal(
             self.job.id, state.attempt, self.sender.address, sealed.commitment, sealed.content, sealed.salt
         )
         self._send("reveal", context, call, self.job.terms.schedule(state.attempt_start_s).reveal_end_s)
-        self.report(f"round {state.round}: revealed {cid}")
+        self.report(f"round {state.round}: revealed {self.job.update_cid(sealed.content)}")
         return True
 
-    def _deliver(self, state: JobState, folder: AttemptFolder, sealed: SealedUpdate) -> Cid:
-        """Put the update that was sealed where the aggregator finds it; no other bytes leave, whatever the disk did."""
-        cid = Cid.from_digest(sealed.content, self.job.update_bytes)
-        if folder.update_path.exists():
-            self._keep_sealed(folder)  # in place of a copy that was damaged
+    def _go_on_delivering(self, state: JobState) -> bool:
+        """Go on trying to deliver what was revealed, while the aggregator may still take it."""
+        if self._delivery.is_over(state.attempt):
+            return False
+        folder = AttemptFolder(self._work_folder, self.job.market.seal_context(self.job.id, state.round, state.attempt))
+        sealed = folder.sealed()
+        return sealed is not None and self._deliver(state, folder, sealed)
+
+    def _deliver(self, state: JobState, folder: AttemptFolder, sealed: SealedUpdate) -> bool:
+        """Put the update that was sealed where the aggregator finds it; no other bytes leave, whatever the disk did.
+
+        A storage that refuses is tried again, later; the time that is left for it is told.
+        """
+        if not self._delivery.is_due(state.attempt):
+            return False
+        cid = self.job.update_cid(sealed.content)
+        try:
+            self._restore(folder, sealed, cid)
+        except (BlockNotFound, CorruptBlock, InvalidContent, InvalidUpdate) as problem:
+            self.report(f"round {state.round}: the update is lost and will be excluded: {problem}")
+            self._delivery.end()
+            return False
+        try:
+            self.job.store.put_blocks((held, self._own_store.get_block(held)) for held in self._blocks(cid))
+            self.job.store.pin(cid, f"job {self.job.id} attempt {state.attempt} seat {self.seat}")
+        except StorageError as problem:
+            self._put_off(state, problem)
+            return False
+        if self._delivery.failures:
+            self.report(f"round {state.round}: the update is in storage now")
+        self._delivery.end()
+        return True
+
+    def _put_off(self, state: JobState, problem: StorageError) -> None:
+        left_s = self.job.terms.schedule(state.attempt_start_s).reveal_end_s - self.job.market.chain.timestamp()
+        left = f"{left_s} s are left" if left_s > 0 else "it is late, but may still be taken"
+        if self._delivery.fail(self.poll_s):
+            line = " ".join(str(problem).split())
+            self.report(f"round {state.round}: the update cannot be handed in, {left}, trying again: {line}")
+
+    def _restore(self, folder: AttemptFolder, sealed: SealedUpdate, cid: Cid) -> None:
+        """See that the sealed update is whole on this machine; a copy that was damaged is made again.
+
+        Raises:
+            StorageError: it is not, and cannot be.
+            InvalidUpdate: nor is what it was made of.
+        """
         try:
             self._own_store.verify(cid)
-        except (BlockNotFound, CorruptBlock, InvalidContent) as problem:
-            # The opening alone still saves the stake.
-            self.report(f"round {state.round}: the update is lost and will be excluded: {problem}")
-            return cid
-        self.job.store.put_blocks((held, self._own_store.get_block(held)) for held in self._blocks(cid))
-        self.job.store.pin(cid, f"job {self.job.id} attempt {state.attempt} seat {self.seat}")
-        return cid
+        except (BlockNotFound, CorruptBlock, InvalidContent):
+            self._keep_sealed(folder, sealed.commitment, sealed.recipient)
+            self._own_store.verify(cid)
 
     def _blocks(self, cid: Cid) -> Iterator[Cid]:
         return (held for held, _ in walk_blocks(cid, self._own_store.get_block, raw_leaves=False))
@@ -306,7 +355,39 @@ class TrainerSession:
 
     # ------------------------------------------------------------------ making the update
 
-    def _seal_update(self, state: JobState, folder: AttemptFolder) -> SealedUpdate | None:
+    def _sealed_for_now(
+        self, state: JobState, folder: AttemptFolder, sealed: SealedUpdate | None
+    ) -> SealedUpdate | None:
+        """What this attempt is committed to with, as long as no commit was signed; None while there is to wait.
+
+        It is what is on the disk already if model and aggregator are still the same. For another aggregator the update
+        is sealed again, for another model it is made again.
+        """
+        recipient = self._recipient(state)
+        if recipient is None or (sealed and (sealed.model, sealed.recipient) == (state.model, recipient)):
+            return sealed if recipient else None
+        if sealed and sealed.model == state.model:
+            self.report(f"round {state.round}: another aggregator is active; the update is sealed again, to that one")
+            return self._seal(state, folder, sealed.commitment, sealed.counts, recipient)
+        return self._seal_update(state, folder, recipient)
+
+    def _recipient(self, state: JobState) -> bytes | None:
+        """The public key of whoever is to settle this attempt; None while there is nobody.
+
+        Raises:
+            InvalidSealingKey: nobody can be meant by what the active aggregator announced.
+        """
+        aggregators = self.job.market.aggregators(self.job.id)
+        key = self.job.market.sealing_key(self.job.id, aggregators[0]) if aggregators else None
+        if key is None:
+            self._tell_once(f"round {state.round}: waiting for an aggregator that updates can be sealed to")
+        elif not can_seal_to(key):
+            raise InvalidSealingKey(
+                f"nothing can be sealed to 0x{key.hex()}, the key that aggregator {aggregators[0]} announced"
+            )
+        return key
+
+    def _seal_update(self, state: JobState, folder: AttemptFolder, recipient: bytes) -> SealedUpdate | None:
         """Make this attempt's update and fix it on the disk; None while the model is not to be had."""
         model = self._verified_model(state)
         if model is None:
@@ -321,9 +402,14 @@ class TrainerSession:
         blinders = Blinders.fresh(self._layout)
         commitment = commit(self._srs, self._layout, update.counts, blinders)
         folder.keep(update, blinders.to_bytes())
-        make_private(self._own_store.root)
-        content = Digest(self._keep_sealed(folder).digest)
-        sealed = SealedUpdate(content, commitment, new_salt(), state.model, counts)
+        return self._seal(state, folder, commitment, counts, recipient)
+
+    def _seal(
+        self, state: JobState, folder: AttemptFolder, commitment: bytes, counts: Digest, recipient: bytes
+    ) -> SealedUpdate:
+        """Seal the update on the disk, and write down what opens the seal."""
+        cid, payload = self._keep_sealed(folder, commitment, recipient)
+        sealed = SealedUpdate(Digest(cid.digest), commitment, new_salt(), state.model, counts, payload, recipient)
         folder.seal(sealed)
         return sealed
 
@@ -354,9 +440,26 @@ class TrainerSession:
             self.report(f"round {state.round}: what rounding left over is lost: {problem}")
             return None
 
-    def _keep_sealed(self, folder: AttemptFolder) -> Cid:
-        with folder.update_path.open("rb") as stream:
-            return self._own_store.add(stream)
+    def _keep_sealed(self, folder: AttemptFolder, commitment: bytes, recipient: bytes) -> tuple[Cid, Digest]:
+        """Seal the update on the disk into this trainer's own store; returns its name, and its payload's digest."""
+        make_private(self._own_store.root)
+        parts = pack_file(folder.update_path, self.job.dimension, self.job.chunks)
+        bound = self.job.update_seal(folder.context, self.sender.address, commitment)
+        with packed(parts, self._own_store.root) as payload:
+            blob = seal_update(recipient, self.sender.account, bound, payload)
+            return self._own_store.add(cast("BinaryIO", PartsStream(blob))), payload.digest
+
+    def shown_ephemeral(self, context: SealContext) -> ShownEphemeral | None:
+        """What lets others open an attempt's update, as it was sealed; None where none was.
+
+        Raises:
+            InvalidUpdate: the opening on the disk is damaged.
+        """
+        sealed = AttemptFolder(self._work_folder, context).sealed()
+        if sealed is None:
+            return None
+        bound = self.job.update_seal(context, self.sender.address, sealed.commitment)
+        return ShownEphemeral(update_ephemeral(self.sender.account, bound, sealed.payload), sealed.recipient)
 
     def _task(self, state: JobState) -> RoundTask:
         return RoundTask(
@@ -398,6 +501,11 @@ class TrainerSession:
         if until_s is not None:
             timeout_s = min(timeout_s, max(1, until_s - self.job.market.chain.timestamp()))
         return self.sender.send(_key(act, context), call, self._finality, timeout_s)
+
+    def _tell_once(self, line: str) -> None:
+        if line != self._told:
+            self._told = line
+            self.report(line)
 
     def _give_up(self, state: JobState, why: str) -> None:
         self._given_up.add(_occasion(state))

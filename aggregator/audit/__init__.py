@@ -5,5 +5,6 @@ from __future__ import annotations
 from aggregator.audit.exam_evidence import ExamGrader
 from aggregator.audit.job_audit import audit_job
 from aggregator.audit.report import AuditReport, Check, Verdict
+from aggregator.audit.updates import Openings
 
-__all__ = ["AuditReport", "Check", "ExamGrader", "Verdict", "audit_job"]
+__all__ = ["AuditReport", "Check", "ExamGrader", "Openings", "Verdict", "audit_job"]

@@ -17,7 +17,7 @@ from aggregator.audit.models import ModelOpenings
 from aggregator.audit.openings import check_openings
 from aggregator.audit.report import AuditReport, Check
 from aggregator.audit.schedule import Replayed
-from aggregator.audit.updates import check_exclusions, check_updates, open_updates
+from aggregator.audit.updates import Openings, SealedUpdates, check_exclusions, check_updates, open_updates
 from aggregator.audit.vectors import Missing, Model, StoredVectors, Unfit
 from aggregator.round import AGGREGATES, ModelVersion
 from market.chain.events import RoundSettled
@@ -40,6 +40,7 @@ def audit_job(
     cache: Path,
     *,
     grader: ExamGrader | None = None,
+    openings: Openings | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> AuditReport:
     """Recompute everything that can be recomputed of a job, and say where the chain differs.
@@ -53,6 +54,7 @@ def audit_job(
         srs: the one that the job's commitments are made under.
         cache: folder for vectors while they are looked at. Nothing that is in it before is believed.
         grader: recomputes what exams asked for; None leaves that unproven.
+        openings: of the sealed updates; what they do not open is taken on the aggregator's word, and so unproven.
         progress: is told each check as it is made.
 
     Raises:
@@ -67,7 +69,7 @@ def audit_job(
     cache.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with TemporaryDirectory(prefix="audit-", dir=cache, ignore_cleanup_errors=True) as folder:
-        for check in audit(record, store, srs, Path(folder), grader):
+        for check in audit(record, store, srs, Path(folder), grader, openings):
             checks.append(check)
             if progress:
                 progress(check)
@@ -80,7 +82,12 @@ def layout_of(record: ChainRecord) -> Layout:
 
 
 def audit(
-    record: ChainRecord, store: ContentReader, srs: Srs, folder: Path, grader: ExamGrader | None = None
+    record: ChainRecord,
+    store: ContentReader,
+    srs: Srs,
+    folder: Path,
+    grader: ExamGrader | None = None,
+    openings: Openings | None = None,
 ) -> Iterator[Check]:
     """The checks of a job that was read, in the order of its life.
 
@@ -90,23 +97,27 @@ def audit(
         srs: the one that the job's commitments are made under.
         folder: an empty folder for vectors.
         grader: recomputes what exams asked for; None leaves that unproven.
+        openings: of the sealed updates; None opens none.
 
     Raises:
         StorageError: this machine's disk refuses.
     """
     vectors = StoredVectors(store, layout_of(record), folder)
-    openings = ModelOpenings(record, srs, layout_of(record))
+    updates = SealedUpdates(record, store, layout_of(record), folder, openings)
+    model_openings = ModelOpenings(record, srs, layout_of(record))
     evidence = ExamEvidence(record, store, srs, folder, grader)
     replayed, books = schedule.replay(record), ledger.Books(record)
     yield documents.check_job_document(record, store)
     yield documents.check_terms(record)
     if record.terms.exam.is_set:
         yield exams.check_book(record, evidence)
-    yield models.check_stored_model("initial model", record.history.opened.initial_model, vectors, openings, before=0)
+    yield models.check_stored_model(
+        "initial model", record.history.opened.initial_model, vectors, model_openings, before=0
+    )
     yield schedule.check_schedule(record, replayed, None)
-    yield from _Rounds(record, replayed, books, vectors, openings, evidence).checks()
+    yield from _Rounds(record, replayed, books, vectors, updates, model_openings, evidence).checks()
     yield from _close_checks(record, replayed, books)
-    yield models.check_stored_model("current model", record.state.model, vectors, openings)
+    yield models.check_stored_model("current model", record.state.model, vectors, model_openings)
     if record.terms.exam.is_set:
         last = vectors.model(record.state.model)
         yield exams.check_labels(record, evidence, None if isinstance(last, Missing | Unfit) else last)
@@ -135,10 +146,12 @@ class _Rounds:
         replayed: Replayed,
         books: Books,
         vectors: StoredVectors,
+        updates: SealedUpdates,
         openings: ModelOpenings,
         evidence: ExamEvidence,
     ) -> None:
         self._record, self._replayed, self._books, self._vectors = record, replayed, books, vectors
+        self._updates = updates
         self._openings, self._evidence, self._srs = openings, evidence, evidence.srs
         self._rows = PublicRows.at_opening(record.history.opened.initial_commitment)
         self._digest = record.history.opened.initial_model
@@ -188,7 +201,7 @@ class _Rounds:
 
     def _vector_checks(self, attempt: Attempt, settled: RoundSettled, proof: Check) -> Iterator[Check]:
         record = self._record
-        fetched = open_updates(self._srs, layout_of(record), self._vectors, attempt)
+        fetched = open_updates(self._srs, layout_of(record), self._updates, attempt)
         yield check_updates(record, attempt, fetched)
         yield check_exclusions(record, attempt, fetched)
         yield check_gram(record, attempt, fetched, self._versions(), self._evidence.row(attempt), proof)
@@ -196,8 +209,7 @@ class _Rounds:
         followed = models.follow_model(record, attempt, settled, before, fetched, self._vectors, self._openings)
         yield followed.check
         self._follow(settled, attempt.started.shift, followed.model)
-        for reveal in attempt.reveals.values():
-            self._vectors.forget(reveal.content)
+        self._updates.forget(attempt)
 
     def _follow(self, settled: RoundSettled, shift: int, model: Model | None) -> None:
         """Go on from what the chain committed to: every later round is proven on it, whatever was published."""

@@ -44,7 +44,7 @@ def check_gram(
         return judge("gram", subject, problems, f"{len(rows)} updates and {public} give the matrix again")
     if proof.ok:
         return judge("gram", subject, problems, f"{recomputed} give it again, the proof has the rest")
-    return judge("gram", subject, problems, "", f"{recomputed} give it again, the rest is not in storage")
+    return judge("gram", subject, problems, "", f"{recomputed} give it again, the rest is not to be had")
 
 
 def _gram_problems(

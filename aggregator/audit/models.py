@@ -157,13 +157,13 @@ def _model_problems(
 def _detail(settled: RoundSettled, folded: Model | None) -> str:
     named = f"0x{settled.model.hex()}"
     if folded is None:
-        return f"{named} opens the chain's commitment; not all that it was made of is in storage"
+        return f"{named} opens the chain's commitment; not all that it was made of is open to this audit"
     return f"{len(settled.accepted)} updates fold into {named}, which opens the chain's commitment"
 
 
 def _out_of_reach(settled: RoundSettled) -> str:
     return (
-        f"neither 0x{settled.model.hex()} nor all that it was made of is in storage: its commitment is proven, that "
+        f"neither 0x{settled.model.hex()} nor all that it was made of is to be had: its commitment is proven, that "
         "its bytes open it is taken on the aggregator's word"
     )
 

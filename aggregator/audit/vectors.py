@@ -1,27 +1,20 @@
-"""Updates and models from storage: fetched anew for every audit; what is not here is told apart from what is false."""
+"""Models from storage: fetched anew for every audit; what is not here is told apart from what is false."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol import integer_model
-from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, InvalidUpdate
+from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel
 from market.protocol.identifiers import Digest
-from market.protocol.update import StoredUpdate, read_update, update_bytes
 from market.storage import Cid, ContentReader, content_cid
 from zk.commitment import Layout
 
 MODEL_ENTRY_BYTES = 8
-
-T = TypeVar("T")
 
 Counts = NDArray[np.int16]
 Model = NDArray[np.int64]
@@ -54,44 +47,21 @@ class StoredVectors:
         """
         self._store, self._layout, self._folder = store, layout, folder
 
-    def update(self, digest: Digest) -> StoredUpdate | Missing | Unfit:
-        """An update: counts, int16 (d,), mapped, and its blinders as they are stored.
-
-        Raises:
-            StorageError: this machine's disk refuses.
-        """
-        expected_bytes = update_bytes(self._layout.dimension, self._layout.chunks)
-        return self._fetch(digest, "update", expected_bytes, partial(read_update, chunks=self._layout.chunks))
-
     def model(self, digest: Digest) -> Model | Missing | Unfit:
         """An integer model, int64 (d,), mapped.
 
         Raises:
             StorageError: this machine's disk refuses.
         """
-        return self._fetch(digest, "model", MODEL_ENTRY_BYTES * self._layout.dimension, integer_model.read)
-
-    def forget(self, digest: Digest) -> None:
-        """Take an update's file away; arrays that are still mapped stay readable."""
-        # Where a mapped file cannot be removed it goes with the folder.
-        with suppress(PermissionError):
-            self._path(digest, "update").unlink(missing_ok=True)
-
-    def _fetch(
-        self, digest: Digest, kind: str, expected_bytes: int, read: Callable[[Path, int], T]
-    ) -> T | Missing | Unfit:
-        path = self._path(digest, kind)
+        path, expected_bytes = self._folder / f"{digest.hex()}.model", MODEL_ENTRY_BYTES * self._layout.dimension
         try:
             if not path.exists():
                 self._store.copy_to(Cid.from_digest(digest, expected_bytes), path, expected_bytes)
-            return read(path, self._layout.dimension)
+            return integer_model.read(path, self._layout.dimension)
         except (BlockNotFound, CorruptBlock) as error:
             return Missing(str(error))
-        except (InvalidContent, InvalidUpdate, InvalidModel) as error:
+        except (InvalidContent, InvalidModel) as error:
             return Unfit(str(error))
-
-    def _path(self, digest: Digest, kind: str) -> Path:
-        return self._folder / f"{digest.hex()}.{kind}"
 
 
 def model_digest(model: Model) -> Digest:

@@ -102,7 +102,7 @@ class AggregatorWorker:
         self._progress = progress
         self.key = SealingKey.of_account(sender.account, job.market.chain.chain_id, job.market.address, job.id)
         self._models = CommittedModels(job, srs, self.layout, progress)
-        self._revealed = RevealedUpdates(job, srs, self.layout, progress)
+        self._revealed = RevealedUpdates(job, srs, self.layout, self.key, progress)
         self._exams = OpenedExams(job, srs, self.layout, self.key, progress)
         self._looked_at = -1
         """The attempt that `_revealed` and `_exams` are about, and whose models were opened."""
@@ -111,7 +111,7 @@ class AggregatorWorker:
         self._finality = Finality(blocks=1 + job.document.spec.periods.confirmations)
 
     def bond(self) -> None:
-        """Bond as aggregator or successor, and say what to seal exams to, unless this account has already.
+        """Bond as aggregator or successor, and say what to seal updates and exams to, unless this account has already.
 
         Raises:
             ContractRevert: the owner's account, a full queue, or a job that is over.
@@ -197,7 +197,7 @@ class AggregatorWorker:
         """Turn to an attempt: what was revealed in the one before is not needed any more."""
         if self._looked_at != attempt:
             self._revealed.forget()
-            self._revealed = RevealedUpdates(self.job, self.srs, self.layout, self._progress)
+            self._revealed = RevealedUpdates(self.job, self.srs, self.layout, self.key, self._progress)
             self._exams = OpenedExams(self.job, self.srs, self.layout, self.key, self._progress)
             self._looked_at = attempt
 

@@ -1,4 +1,4 @@
-"""What was revealed in an attempt: fetched, and opened against its commitment before it counts."""
+"""What was revealed in an attempt: fetched, unsealed, and opened against its commitment before it counts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from market.chain.events import UpdateRevealed
 from market.chain.records import ExclusionReason
 from market.job_history import Attempt
-from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidUpdate
+from market.protocol.errors import BlockNotFound, CannotUnseal, CorruptBlock, InvalidContent, InvalidUpdate
 from market.protocol.identifiers import Digest, Seat
+from market.protocol.seal import SealContext
 from market.protocol.update import StoredUpdate
 from market.published_job import PublishedJob
+from market.sealing import Opening
 from zk.commitment import Blinders, Layout, commit
 from zk.errors import ZkError
 from zk.gram_proof import CommittedRow
@@ -42,17 +44,21 @@ class Collected:
 class RevealedUpdates:
     """Fetches and opens the updates of one attempt, each once, however often it is looked."""
 
-    def __init__(self, job: PublishedJob, srs: Srs, layout: Layout, progress: ShowProgress = show_nothing) -> None:
+    def __init__(
+        self, job: PublishedJob, srs: Srs, layout: Layout, key: Opening, progress: ShowProgress = show_nothing
+    ) -> None:
         """Look at nothing yet.
 
         Args:
             job: whose attempt.
             srs: under which updates were committed.
             layout: of the job's vectors.
+            key: the aggregator's, to which updates were sealed.
             progress: is told of every update that was opened.
         """
-        self._job, self._srs, self._layout, self._progress = job, srs, layout, progress
+        self._job, self._srs, self._layout, self._key, self._progress = job, srs, layout, key, progress
         self._judged: dict[Key, CommittedRow | ExclusionReason] = {}
+        self._opened: list[tuple[SealContext, UpdateRevealed]] = []
 
     @property
     def judged(self) -> int:
@@ -65,20 +71,23 @@ class RevealedUpdates:
         Raises:
             StorageError: this machine's disk refuses.
         """
+        place = self._job.market.seal_context(self._job.id, attempt.started.round, attempt.number)
         found: dict[Seat, CommittedRow | ExclusionReason] = {}
         for seat, reveal in sorted(attempt.reveals.items()):
-            found[seat] = self._judged.get(_key(reveal)) or self._judge(reveal, len(attempt.reveals))
+            found[seat] = self._judged.get(_key(reveal)) or self._judge(place, reveal, len(attempt.reveals))
         updates = {seat: row for seat, row in found.items() if isinstance(row, CommittedRow)}
         return Collected(updates, {seat: row for seat, row in found.items() if isinstance(row, ExclusionReason)})
 
     def forget(self) -> None:
         """Take every copy off this machine: the attempt is over."""
-        for _, content, _ in self._judged:
-            self._job.forget_update(content)
+        for place, reveal in self._opened:
+            self._job.forget_update(place, reveal)
+        self._opened.clear()
         self._judged.clear()
 
-    def _judge(self, reveal: UpdateRevealed, total: int) -> CommittedRow | ExclusionReason:
-        judged = fetch_update(self._job, self._srs, self._layout, reveal)
+    def _judge(self, place: SealContext, reveal: UpdateRevealed, total: int) -> CommittedRow | ExclusionReason:
+        judged = fetch_update(self._job, self._srs, self._layout, self._key, place, reveal)
+        self._opened.append((place, reveal))
         if judged is not ExclusionReason.UNAVAILABLE:
             self._judged[_key(reveal)] = judged
             self._progress(Progress("opening updates", len(self._judged), total))
@@ -89,22 +98,32 @@ def _key(reveal: UpdateRevealed) -> Key:
     return reveal.seat, reveal.content, reveal.commitment
 
 
-def fetch_update(job: PublishedJob, srs: Srs, layout: Layout, reveal: UpdateRevealed) -> CommittedRow | ExclusionReason:
-    """Fetch a revealed update and open its commitment with it, or say why it has to be excluded.
+def fetch_update(
+    job: PublishedJob, srs: Srs, layout: Layout, key: Opening, place: SealContext, reveal: UpdateRevealed
+) -> CommittedRow | ExclusionReason:
+    """Fetch and unseal a revealed update and open its commitment with it, or say why it has to be excluded.
 
     Blocks that are missing or damaged here may still arrive: the update is unavailable. Blocks that are whole but not
-    an update of this job, or whose blinders are none, never will be one: it is unreadable. What can be read and is not
-    what was committed is a mismatch.
+    an update of this job, that do not unseal, or whose blinders are none, never will be one: it is unreadable. What can
+    be read and is not what was committed is a mismatch.
+
+    Args:
+        job: whose update.
+        srs: under which it was committed.
+        layout: of the job's vectors.
+        key: to which it was sealed.
+        place: of the attempt.
+        reveal: what the chain has of it.
 
     Raises:
         StorageError: this machine's disk refuses.
     """
     try:
-        stored = job.update(reveal.content)
+        stored = job.open_update(place, reveal, key)
         row = commit_update(srs, layout, stored)
     except (BlockNotFound, CorruptBlock):
         return ExclusionReason.UNAVAILABLE
-    except (InvalidContent, InvalidUpdate, ZkError):
+    except (CannotUnseal, InvalidContent, InvalidUpdate, ZkError):
         return ExclusionReason.UNREADABLE
     return row if row.commitment == reveal.commitment else ExclusionReason.MISMATCH
 

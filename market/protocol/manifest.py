@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from market.protocol.errors import InvalidModel
+from market.protocol.identifiers import Digest
 
 MAX_DIMENSION = 1 << 30
 """Largest length of a parameter vector; every range in the contract is derived from it."""
@@ -62,6 +65,11 @@ class ParameterManifest:
         """d, the length of the parameter vector."""
         last = self.entries[-1]
         return last.offset + last.size
+
+    @property
+    def digest(self) -> Digest:
+        """sha2-256 of the list that `to_json` gives, written without spaces: what a layout is named by."""
+        return Digest(hashlib.sha256(json.dumps(self.to_json(), separators=(",", ":")).encode()).digest())
 
     def to_json(self) -> list[dict[str, Any]]:
         """A JSON-ready list, one object an entry."""

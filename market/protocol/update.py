@@ -162,8 +162,15 @@ def read_update(path: Path, dimension: int, chunks: int) -> StoredUpdate:
     Raises:
         InvalidUpdate: the file cannot be read, is not exactly 2*d + 192*chunks bytes long, or holds -32768.
     """
+    update = map_update(path, dimension, chunks)
+    _checked_range(update.counts)
+    return update
+
+
+def map_update(path: Path, dimension: int, chunks: int) -> StoredUpdate:
+    """The same of a file that was written here, of counts that were seen to be in range: none is looked at again."""
     tail_bytes = CHUNK_BLINDER_BYTES * chunks
-    counts = _checked_range(map_vector_file(path, _DTYPE, dimension, InvalidUpdate, tail_bytes))
+    counts = map_vector_file(path, _DTYPE, dimension, InvalidUpdate, tail_bytes)
     return StoredUpdate(counts, read_tail(path, tail_bytes, InvalidUpdate))
 
 
@@ -198,11 +205,22 @@ def _check_finite(values: NDArray[np.float32], first_index: int) -> None:
         )
 
 
+def check_counts(counts: Counts, first_index: int) -> None:
+    """Refuse counts of which one is out of range.
+
+    Args:
+        counts: int16.
+        first_index: of the first one within its update.
+
+    Raises:
+        InvalidUpdate: naming it.
+    """
+    if len(counts) and counts.min() < -UPDATE_LIMIT:
+        bad = first_index + int(np.argmin(counts))
+        raise InvalidUpdate(f"the update's entry {bad} is -32768, expected -{UPDATE_LIMIT}..{UPDATE_LIMIT}")
+
+
 def _checked_range(counts: Counts) -> Counts:
     for span in slices(len(counts)):
-        low = np.flatnonzero(counts[span] < -UPDATE_LIMIT)
-        if len(low):
-            raise InvalidUpdate(
-                f"the update's entry {span.start + int(low[0])} is -32768, expected -{UPDATE_LIMIT}..{UPDATE_LIMIT}"
-            )
+        check_counts(counts[span], span.start)
     return counts

@@ -56,8 +56,18 @@ def map_vector_file(
         refusal: the file cannot be read, or is not exactly ``dimension`` entries and ``tail_bytes`` long.
     """
     try:
-        _check_length(str(path), path.stat().st_size, dtype, dimension, refusal, tail_bytes)
+        check_vector_file(path, dtype, dimension, refusal, tail_bytes)
         return np.memmap(path, dtype=dtype, mode="r", shape=(dimension,))
+    except OSError as error:
+        raise refusal(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def check_vector_file(
+    path: Path, dtype: DTypeLike, dimension: int, refusal: type[FedmarketError], tail_bytes: int = 0
+) -> None:
+    """Check that a vector file's length is exactly right. Raises as `map_vector_file`."""
+    try:
+        _check_length(str(path), path.stat().st_size, dtype, dimension, refusal, tail_bytes)
     except OSError as error:
         raise refusal(f"{path} cannot be read: {error.strerror or error}") from error
 

@@ -12,9 +12,9 @@ from market.db.tables import AttemptRow, CreditRow, JobRow, UpdateRow
 from market.protocol.gram_matrix import EXAMINED_ROWS, Integers
 from market.protocol.gram_matrix import GramMatrix as Matrix
 from market.protocol.terms import JobTerms
-from market.protocol.update import update_bytes
 from market.queries.paging import Key, Order, Part
 from market.queries.phases import schedule_of
+from market.sealed_update import sealed_update_bytes
 from market.storage import Cid
 from market.views import Q16, Q32, Attempt, GramMatrix, Proof, Schedule, Update
 
@@ -69,9 +69,9 @@ def updates(
     rows = session.execute(BY_SEAT.apply(statement, part)).all()
     if not rows:
         return [], None
-    size_bytes = update_bytes(rows[0][3], terms_from_text(rows[0][4]).chunks)
+    least_bytes, _ = sealed_update_bytes(rows[0][3], terms_from_text(rows[0][4]).chunks)
     found = [
-        _update_view(row, credit, round_number, size_bytes) for row, credit, round_number, *_ in rows[: part.limit]
+        _update_view(row, credit, round_number, least_bytes) for row, credit, round_number, *_ in rows[: part.limit]
     ]
     return found, BY_SEAT.next_key(rows, part, lambda row: row[0])
 
@@ -174,7 +174,7 @@ def _one(session: Session, job: int, number: int) -> tuple[AttemptRow, JobTerms]
     return found and (found[0], terms_from_text(found[1]))
 
 
-def _update_view(row: UpdateRow, credit: CreditRow | None, round_number: int, size_bytes: int) -> Update:
+def _update_view(row: UpdateRow, credit: CreditRow | None, round_number: int, least_bytes: int) -> Update:
     return Update(
         job=row.job,
         attempt=row.attempt,
@@ -182,7 +182,7 @@ def _update_view(row: UpdateRow, credit: CreditRow | None, round_number: int, si
         seat=row.seat,
         trainer=row.trainer,
         seal=row.seal,
-        content_cid=None if row.content is None else str(Cid.from_digest(row.content, size_bytes)),
+        content_cid=None if row.content is None else str(Cid.from_digest(row.content, least_bytes)),
         commitment=row.commitment,
         exclusion=row.exclusion,
         row=row.row,

@@ -36,7 +36,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot use {path}: {at}: {error.strerror}") from error
 
 
-def write_file(path: Path, parts: Iterable[bytes], mode: int = 0o666) -> None:
+def write_file(path: Path, parts: Iterable[bytes | bytearray | memoryview], mode: int = 0o666) -> None:
     """Write a file that appears under its name only when it is complete and on the disk.
 
     The name itself is durable after `sync_folder` on its folder. A writer killed on the way leaves a hidden `.part`

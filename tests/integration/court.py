@@ -50,9 +50,9 @@ def disputes_of(place: Marketplace) -> dict[str, Any]:
 
 
 def attestor(place: Marketplace, name: str) -> AttestorSession:
-    """An attestor's session as a new process starts it."""
-    work = place.work_folder(name)
-    return AttestorSession(place.view(name), place.actor(name), work, place.srs, report=place.listen(name), poll_s=0.01)
+    """An attestor's session as a new process starts it; whoever contests has shown it what opens the updates."""
+    session = (place.view(name), place.actor(name), place.work_folder(name), place.srs)
+    return AttestorSession(*session, openings=place.shown(), report=place.listen(name), poll_s=0.01)
 
 
 def attend(place: Marketplace, *names: str) -> None:
@@ -95,5 +95,5 @@ def settle_with(place: Marketplace, change: Callable[[Any], Any]) -> None:
 def audited(place: Marketplace, folder: Path) -> list[str]:
     """What an audit finds wrong."""
     view = place.view("onlooker")
-    report = audit_job(view.market, place.store, place.id, place.srs, folder, grader=ModelGrader())
+    report = audit_job(view.market, place.store, place.id, place.srs, folder, grader=ModelGrader(), openings=place)
     return [f"{check.name}: {check.detail}" for check in report.checks if not check.ok]

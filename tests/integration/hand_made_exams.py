@@ -153,9 +153,9 @@ class HandExamined(ExaminedMarketplace):
     # ------------------------------------------------------------------ looking
 
     def audit(self) -> AuditReport:
-        """What anybody finds who recomputes the job."""
+        """What is found by recomputing the job, its updates opened by its aggregators."""
         folder = self.folder / "audit"
-        return audit_job(self.market, self.store, self.id, self.srs, folder, grader=ModelGrader())
+        return audit_job(self.market, self.store, self.id, self.srs, folder, grader=ModelGrader(), openings=self)
 
 
 def check_of(report: AuditReport, name: str, attempt: int | None = None) -> Check:

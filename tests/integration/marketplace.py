@@ -33,8 +33,10 @@ from market.protocol.identifiers import Digest, JobId, Seat
 from market.protocol.job_spec import JobSpec, parse_spec
 from market.protocol.rounds import Phase
 from market.protocol.terms import NATIVE, JobTerms
-from market.protocol.update import StoredUpdate, update_bytes
+from market.protocol.update import StoredUpdate
 from market.published_job import PublishedJob
+from market.sealed_update import sealed_update_cid
+from market.sealing import Opening, SealingKey, ShownEphemeral, UpdateSeal, update_ephemeral
 from market.storage import Cid, EmbeddedStore
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
 from trainer_client.data import Dataset
@@ -281,6 +283,16 @@ class Marketplace:
         """An aggregator's worker as a new process starts it."""
         return AggregatorWorker(self.view(name), self.actor(name), self.srs, report=self.listen(name), poll_s=0.01)
 
+    def of(self, attempt: Attempt, update: UpdateSeal) -> Opening:
+        """What the aggregators open in an audit that all of them make together."""
+        [name] = [name for name, it in self.actors.senders.items() if it.address == attempt.started.aggregator]
+        chain_id = self.market.chain.chain_id
+        return SealingKey.of_account(self.actor(name).account, chain_id, self.market.address, self.id)
+
+    def shown(self) -> ShownByTrainers:
+        """What the trainers show of what their updates were sealed with."""
+        return ShownByTrainers(self)
+
     def listen(self, name: str) -> Callable[[str], None]:
         """Keep what an actor reports."""
         return self.told.setdefault(name, []).append
@@ -433,7 +445,11 @@ class Marketplace:
 
     def update_cid(self, name: str) -> Cid:
         """Under which name that update, of the running attempt, is stored."""
-        return Cid.from_digest(self.opening(name).content, update_bytes(self.terms.rules.dimension, self.terms.chunks))
+        return sealed_update_cid(self.opening(name).content, self.terms.rules.dimension, self.terms.chunks)
+
+    def sealed_blob(self, name: str) -> bytes:
+        """That update as it is stored, from the trainer's own store."""
+        return EmbeddedStore(self.work_folder(name) / "sealed").read(self.update_cid(name), 1 << 18)
 
     def commits_of(self, name: str) -> list[UpdateCommitted]:
         """Every commit that a trainer ever sent."""
@@ -454,3 +470,20 @@ class Marketplace:
             assert self.devnet.balance_wei(self.market.address) == owed_wei
         else:
             assert Erc20(self.market.chain, self.token).balance(self.market.address) == owed_wei
+
+
+@dataclass(frozen=True)
+class ShownByTrainers:
+    """Opens what the trainers of a job made, by what they sealed it with: they keep nothing back."""
+
+    place: Marketplace
+
+    def of(self, attempt: Attempt, update: UpdateSeal) -> Opening | None:
+        """As `aggregator.audit.Openings`."""
+        place = self.place
+        [name] = [name for name, it in place.actors.senders.items() if it.address == update.trainer]
+        sealed = AttemptFolder(place.work_folder(name), update.place).sealed()
+        if sealed is None:
+            return None
+        ephemeral = update_ephemeral(place.actor(name).account, update, sealed.payload)
+        return ShownEphemeral(ephemeral, sealed.recipient)

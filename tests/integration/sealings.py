@@ -12,6 +12,7 @@ from market.protocol.seal import new_salt, seal
 from market.protocol.update import StoredUpdate
 from market.storage import Cid
 from tests.integration.marketplace import Counts, Marketplace
+from tests.sealed_updates import sealed_payload
 from zk.commitment import Blinders, commit
 
 D = 15
@@ -55,16 +56,30 @@ def some_counts(seed: int) -> Counts:
 
 
 def committed(place: Marketplace, counts: Counts) -> tuple[bytes, bytes]:
-    """A commitment to counts, and the bytes that open it."""
+    """A commitment to counts, and the bytes that open it, in the clear."""
     blinders = Blinders.fresh(place.layout)
     stored = StoredUpdate(counts, blinders.to_bytes()).to_bytes()
     return commit(place.srs, place.layout, counts, blinders), stored
 
 
-def stored(place: Marketplace, data: bytes, commitment: bytes | None = None) -> Sealing:
-    """Put bytes into storage, and seal them with a commitment, by default one to something else."""
-    other, _ = committed(place, some_counts(99))
-    return Sealing(Digest(place.store.add_bytes(data).digest), commitment or other)
+def sealed_by(place: Marketplace, name: str, data: bytes, commitment: bytes) -> bytes:
+    """Seal bytes, an update's or others, to the active aggregator as a trainer does in the running attempt."""
+    state, job = place.state, place.view("onlooker")
+    public = place.market.sealing_key(place.id, place.market.aggregators(place.id)[0])
+    assert public is not None
+    where = place.market.seal_context(place.id, state.round, state.attempt)
+    return sealed_payload(public, job.update_seal(where, place.actor(name).address, commitment), data)
+
+
+def stored(place: Marketplace, name: str, data: bytes, commitment: bytes | None = None) -> Sealing:
+    """Put sealed bytes into storage, and seal them with a commitment, by default one to something else."""
+    sealed_with = commitment or committed(place, some_counts(99))[0]
+    return put(place, sealed_by(place, name, data, sealed_with), sealed_with)
+
+
+def put(place: Marketplace, blob: bytes, commitment: bytes) -> Sealing:
+    """Put bytes into storage as they are."""
+    return Sealing(Digest(place.store.add_bytes(blob).digest), commitment)
 
 
 def digest_of(data: bytes) -> Digest:

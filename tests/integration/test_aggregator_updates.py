@@ -31,6 +31,7 @@ from tests.integration.sealings import (
     damage,
     digest_of,
     played_with,
+    sealed_by,
     some_counts,
     stored,
 )
@@ -51,10 +52,10 @@ def test_more_unusable_updates_than_usable_ones_are_excluded_and_gain_nobody_any
     _, sound = committed(place, some_counts(0))
     out_of_range = np.full(D, -32768, "<i2").tobytes() + sound[2 * D :]
     sealings = {
-        "trainer 3": stored(place, b"too short"),
-        "trainer 4": stored(place, out_of_range),
+        "trainer 3": stored(place, "trainer 3", b"too short"),
+        "trainer 4": stored(place, "trainer 4", out_of_range),
         "trainer 5": Sealing(digest_of(b"never uploaded"), committed(place, some_counts(1))[0]),
-        "trainer 6": stored(place, b"\x01\x02" * D + sound[2 * D :]),
+        "trainer 6": stored(place, "trainer 6", b"\x01\x02" * D + sound[2 * D :]),
     }
     played_with(place, honest, sealings)
     damage(place, sealings["trainer 6"].content)
@@ -93,11 +94,11 @@ def test_what_is_not_what_was_committed_to_is_excluded_before_it_counts(place: M
     reduced = int.from_bytes(sound[-32:], "big")
     not_reduced = sound[:-32] + (reduced + R).to_bytes(32, "big")
     sealings = {
-        "trainer 3": stored(place, one_off, commitment),
-        "trainer 4": stored(place, other_blinders, commitment),
-        "trainer 5": stored(place, not_reduced, commitment),
-        "trainer 6": stored(place, sound[:-1], commitment),
-        "trainer 7": stored(place, sound + b"\x00", commitment),
+        "trainer 3": stored(place, "trainer 3", one_off, commitment),
+        "trainer 4": stored(place, "trainer 4", other_blinders, commitment),
+        "trainer 5": stored(place, "trainer 5", not_reduced, commitment),
+        "trainer 6": stored(place, "trainer 6", sound[:-1], commitment),
+        "trainer 7": stored(place, "trainer 7", sound + b"\x00", commitment),
     }
     played_with(place, place.trainers[:3], sealings)
     assert place.settle()
@@ -123,7 +124,7 @@ def test_trainers_who_give_their_blinders_away_harm_themselves_alone(place: Mark
     for seed, (name, blinders) in enumerate(zip(place.trainers[3:], (shared, shared, published), strict=True)):
         counts = some_counts(seed)
         data = StoredUpdate(counts, blinders.to_bytes()).to_bytes()
-        sealings[name] = stored(place, data, commit(place.srs, place.layout, counts, blinders))
+        sealings[name] = stored(place, name, data, commit(place.srs, place.layout, counts, blinders))
     played_with(place, place.trainers[:3], sealings)
     assert place.settle()
     assert place.attempt(1).rows == [0, 1, 2, 3, 4, 5]
@@ -132,9 +133,11 @@ def test_trainers_who_give_their_blinders_away_harm_themselves_alone(place: Mark
 def test_an_update_that_arrives_while_it_is_waited_for_counts(place: Marketplace) -> None:
     place.post().join(4)
     commitment, late = committed(place, some_counts(0))
-    played_with(place, place.trainers[:3], {"trainer 3": Sealing(digest_of(late), commitment)})
+    place.advance("start_s")
+    blob = sealed_by(place, "trainer 3", late, commitment)
+    played_with(place, place.trainers[:3], {"trainer 3": Sealing(digest_of(blob), commitment)})
     assert not place.settle()
-    place.store.add_bytes(late)
+    place.store.add_bytes(blob)
     assert place.settle()
     assert place.attempt(0).rows == [0, 1, 2, 3]
 
@@ -142,9 +145,9 @@ def test_an_update_that_arrives_while_it_is_waited_for_counts(place: Marketplace
 def test_each_update_is_opened_once_as_it_arrives(place: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Digest] = []
 
-    def counting(job: Any, srs: Any, layout: Any, reveal: UpdateRevealed) -> Any:
+    def counting(job: Any, srs: Any, layout: Any, key: Any, where: Any, reveal: UpdateRevealed) -> Any:
         opened.append(reveal.content)
-        return fetch_update(job, srs, layout, reveal)
+        return fetch_update(job, srs, layout, key, where, reveal)
 
     monkeypatch.setattr(aggregator.worker.updates, "fetch_update", counting)
     place.post().join(3)
@@ -183,9 +186,10 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(place: Marketplace) -> Non
     place.post().join(3)
     place.commit()
     place.reveal()
-    job = place.worker("alice").job
+    worker = place.worker("alice")
+    where = place.market.seal_context(place.id, 0, 0)
     for reveal in place.attempt(0).reveals.values():
-        job.update(reveal.content)
+        worker.job.open_update(where, reveal, worker.key)
     for copy in (place.work_folder("alice") / "cache").iterdir():
         copy.chmod(0o644)
         copy.write_bytes(b"\x00\x80" * D)

@@ -18,30 +18,32 @@ from aggregator.audit.chain_record import read_record
 from aggregator.audit.job_audit import audit
 from aggregator.worker import AggregatorWorker
 from fedmarket.devnet import Devnet
+from market import sealing
 from market.chain.calls import PreparedCall
 from market.chain.erc20 import Erc20
 from market.chain.events import JobOpened, RoundProven
 from market.chain.job_market import JobMarket
 from market.chain.records import Settlement
-from market.job_history import JobHistory
+from market.job_history import Attempt, JobHistory
 from market.protocol import integer_model
 from market.protocol.errors import ContractRevert, InvalidInput
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
-from market.protocol.seal import seal
+from market.protocol.seal import SealContext, seal
 from market.protocol.terms import NATIVE
 from market.protocol.update import StoredUpdate
 from market.published_job import PublishedJob
+from market.sealing import SealingKey, UpdateSeal
 from market.storage import Cid, EmbeddedStore
 from tests.integration.marketplace import development_srs
+from tests.sealed_updates import sealed_update
 from tests.unit.aggregator.cheating_prover import prove_with_false_blinders
 from zk.commitment import Blinders, Layout, commit
 from zk.srs import Srs, make_insecure, open_srs
 from zk.transcript import GramProof
 
 D = 50
-SEALING_KEY = b"\x09" + bytes(31)
 TRAINERS = [f"trainer {seat}" for seat in range(4)]
 MUCH_WEI = 10**20
 
@@ -120,7 +122,16 @@ class RealJob:
         for name in TRAINERS:
             self.enrol(name)
         for name in ("alice", "bob"):
-            self.send(name, "bond", self.market.bond(self.id, self.terms, SEALING_KEY))
+            self.send(name, "bond", self.market.bond(self.id, self.terms, self.key(name).public))
+
+    def key(self, aggregator: str) -> SealingKey:
+        account = self.actors[aggregator].account
+        return SealingKey.of_account(account, self.market.chain.chain_id, self.market.address, self.id)
+
+    def of(self, attempt: Attempt, update: UpdateSeal) -> sealing.Opening | None:
+        """What opens an update: both aggregators audit together."""
+        names = {self.actors[name].address: name for name in ("alice", "bob")}
+        return self.key(names[attempt.started.aggregator])
 
     def enrol(self, name: str) -> None:
         self.send(name, f"enrol {self.attempt}", self.market.enrol(self.id, self.terms))
@@ -140,18 +151,23 @@ class RealJob:
         common = random.integers(-900, 900, D)
         updates = {name: (common + random.integers(-300, 300, D)).astype(np.int16) for name in names}
         for name, update in updates.items():
-            opening = self.openings[name] = self.opening(update, random.bytes(32))
             context = self.market.seal_context(self.id, state.round, state.attempt)
             address = self.actors[name].address
+            opening = self.openings[name] = self.opening(context, address, update, random.bytes(32))
             sealed = seal(context, address, opening.commitment, opening.content, opening.salt)
             self.send(name, f"commit {state.attempt}", self.market.commit(self.id, state.attempt, sealed))
         return updates
 
-    def opening(self, update: NDArray[np.int16], salt: bytes) -> Opening:
+    def opening(
+        self, place: SealContext, trainer: str, update: NDArray[np.int16], salt: bytes, committed: bytes = b""
+    ) -> Opening:
         blinders = Blinders.fresh(self.layout)
-        stored = StoredUpdate(update, blinders.to_bytes()).to_bytes()
-        content = Digest(Cid.of_block(stored, 0x55).digest)
-        return Opening(content, commit(self.srs, self.layout, update, blinders), salt, stored)
+        commitment = committed or commit(self.srs, self.layout, update, blinders)
+        public = self.market.sealing_key(self.id, self.market.aggregators(self.id)[0])
+        assert public is not None
+        bound = self.published().update_seal(place, trainer, commitment)
+        stored = sealed_update(public, bound, StoredUpdate(update, blinders.to_bytes()))
+        return Opening(Digest(Cid.of_block(stored, 0x55).digest), commitment, salt, stored)
 
     def reveal(self, updates: dict[str, NDArray[np.int16]], unsent: Iterable[str] = ()) -> None:
         self.advance("commit_end_s")
@@ -216,8 +232,9 @@ class RealJob:
                 call = self.market.claim(self.id, credit.attempt, credit.pays, credit.undo, address)
                 self.send(name, f"claim {credit.attempt}", call)
 
-    def audit(self, market: JobMarket | None = None, progress: Callable[[Check], None] | None = None) -> AuditReport:
-        return audit_job(market or self.market, self.store, self.id, self.srs, self.folder / "audit", progress=progress)
+    def audit(self, market: JobMarket | None = None, **settings: Any) -> AuditReport:
+        place = (market or self.market, self.store, self.id, self.srs, self.folder / "audit")
+        return audit_job(*place, **{"openings": self, **settings})
 
     def block_file(self, digest: bytes) -> Path:
         [found] = [path for path in self.store.root.rglob("*") if path.is_file() and digest == sha256_of(path)]
@@ -248,6 +265,9 @@ def test_a_whole_job_passes_every_check_now_and_as_of_any_block(job: RealJob) ->
     assert verdicts(report, "mismatch") + verdicts(report, "unproven") == [], report.first_mismatch
     assert report.ok
     assert told == list(report.checks)
+    # Whoever has no key takes on the aggregators' word what is in the updates, and nothing else.
+    [*others] = {check.name for check in job.audit(openings=None).checks if check.verdict == "unproven"}
+    assert others == ["updates"]
     assert {"settled", "expired", "skipped"} <= {
         end for attempt in job.published().history().attempts.values() for end in vars(attempt) if vars(attempt)[end]
     }
@@ -325,11 +345,12 @@ def test_an_aggregator_that_publishes_false_blinders_is_named(job: RealJob, monk
 
 def test_a_trainer_whose_update_is_not_what_it_committed_to_is_rightly_excluded(job: RealJob) -> None:
     updates = job.commit(TRAINERS[:3])
-    other = job.opening(next(iter(updates.values())) + 1, bytes(32))
-    unlike = Opening(other.content, job.openings["trainer 0"].commitment, bytes(32), other.stored)
     state = job.market.state(job.id)
     context = job.market.seal_context(job.id, state.round, state.attempt)
-    sealed = seal(context, job.actors["trainer 3"].address, unlike.commitment, unlike.content, unlike.salt)
+    address, commitment = job.actors["trainer 3"].address, job.openings["trainer 0"].commitment
+    other = job.opening(context, address, next(iter(updates.values())) + 1, bytes(32), commitment)
+    unlike = Opening(other.content, commitment, bytes(32), other.stored)
+    sealed = seal(context, address, unlike.commitment, unlike.content, unlike.salt)
     job.send("trainer 3", "commit to something else", job.market.commit(job.id, state.attempt, sealed))
     job.openings["trainer 3"] = unlike
     job.reveal(dict.fromkeys(TRAINERS, np.zeros(D, dtype=np.int16)))

@@ -150,7 +150,7 @@ def test_an_update_that_came_too_late_was_excluded_with_reason(court: Court) -> 
     court.advance("commit_end_s")
     court.act(["trainer 0", "trainer 1", "trainer 3"])
     # Revealed without its bytes, which are in storage only once the aggregator's time has begun.
-    opening, late = court.opening("trainer 2"), court.attempt_folder("trainer 2").update_path
+    opening, late = court.opening("trainer 2"), court.sealed_blob("trainer 2")
     call = court.reveal_call("trainer 2", 0)
     court.send("trainer 2", "reveal by hand", call)
     watch(court)
@@ -159,7 +159,7 @@ def test_an_update_that_came_too_late_was_excluded_with_reason(court: Court) -> 
     court.devnet.advance(court.terms.settle_period_s // 2)  # the aggregator waits for it as long as it can
     assert court.settle()
     assert court.attempt(0).exclusions[Seat(2)].reason is ExclusionReason.UNAVAILABLE
-    assert court.store.add_bytes(late.read_bytes()).digest == opening.content
+    assert court.store.add_bytes(late).digest == opening.content
     dispute(court, "trainer 2", Fact.EXCLUSION, 0)
     attend(court)
     assert court.phase is Phase.COMMIT
@@ -235,7 +235,7 @@ def test_an_attestor_that_was_away_when_an_update_came_does_not_call_it_late(cou
     court.act(["trainer 0", "trainer 1", "trainer 3"])
     court.send("trainer 2", "reveal by hand", court.reveal_call("trainer 2", 0))
     watch(court)
-    court.store.add_bytes(court.attempt_folder("trainer 2").update_path.read_bytes())
+    court.store.add_bytes(court.sealed_blob("trainer 2"))
     attestor(court, "attestor 2").advance(*court.now())
     court.advance("exam_end_s")
     watch(court)

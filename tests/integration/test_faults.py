@@ -181,7 +181,7 @@ def not_at(place: Marketplace, timestamp_s: int, name: str, call: PreparedCall, 
 def test_a_relayer_reveals_for_a_trainer_who_is_offline(place: Marketplace) -> None:
     place.post().join(3)
     place.commit()
-    place.store.add_bytes(place.stored("trainer 0", 0).to_bytes())
+    place.store.add_bytes(place.sealed_blob("trainer 0"))
     place.reveal(place.trainers[1:])
     for wrong in ({"salt": new_salt()}, {"commitment": place.opening("trainer 1", 0).commitment}):
         refused(place, "stranger", place.reveal_call("trainer 0", 0, **wrong), "SealMismatch")

@@ -104,7 +104,7 @@ class SeatedMarketplace(Marketplace):
         return taken
 
     def audit(self) -> AuditReport:
-        return audit_job(self.market, self.store, self.id, self.srs, self.folder / "audit")
+        return audit_job(self.market, self.store, self.id, self.srs, self.folder / "audit", openings=self)
 
 
 @pytest.fixture

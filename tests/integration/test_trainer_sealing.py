@@ -21,7 +21,9 @@ from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
 from market.protocol.seal import seal
 from market.protocol.update import StoredUpdate
+from market.storage import EmbeddedStore
 from tests.integration.marketplace import ON_ANVIL, Killed, Marketplace, constant, names
+from tests.integration.sealings import sealed_by
 from trainer_client.attempt_folder import AttemptFolder
 from trainer_client.session import RoundTask, train_locally
 from zk.commitment import Blinders, Layout, commit
@@ -139,7 +141,8 @@ def test_what_is_revealed_is_what_was_sealed(place: Marketplace) -> None:
     reveals = place.attempt(0).reveals
     for name in place.trainers:
         revealed = reveals[place.seat(name)]
-        opening, stored = place.opening(name, 0), place.view("onlooker").update(revealed.content)
+        opening = place.opening(name, 0)
+        stored = place.view("onlooker").open_update(context, revealed, place.worker("alice").key)
         assert (revealed.content, revealed.salt) == (opening.content, opening.salt)
         assert revealed.commitment == opening.commitment
         assert np.array_equal(stored.counts, place.counts(name, 0))
@@ -171,7 +174,9 @@ def test_an_opening_is_readable_by_its_owner_alone(place: Marketplace) -> None:
     place.commit(["trainer 0"])
     file = place.attempt_folder("trainer 0").path / "opening.json"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert set(json.loads(file.read_text())) == {"content", "commitment", "salt", "model", "counts"}
+    assert set(json.loads(file.read_text())) == {
+        *("content", "commitment", "salt", "model", "counts", "payload", "recipient")
+    }
 
 
 # ---------------------------------------------------------------------- commitments
@@ -286,8 +291,9 @@ def test_what_does_not_open_its_commitment_is_excluded(
     place.commit(place.trainers[1:])
     place.kill(cheat, before="commit")
     folder = place.attempt_folder(cheat)
-    false = altered(place.stored(cheat, 0))
+    false = sealed_by(place, cheat, altered(place.stored(cheat, 0)), place.opening(cheat).commitment)
     folder.seal(replace(place.opening(cheat), content=Digest(place.store.add_bytes(false).digest)))
+    EmbeddedStore(place.work_folder(cheat) / "sealed").add_bytes(false)
     place.restart(cheat)
     place.act([cheat])
     place.reveal()

@@ -23,7 +23,6 @@ from market.protocol.rounds import Phase
 from market.storage import Cid
 from tests.integration.marketplace import (
     ON_ANVIL,
-    SEALING_KEY,
     STAKE_WEI,
     Killed,
     Marketplace,
@@ -127,7 +126,7 @@ def _times_out(place: Marketplace, name: str) -> None:
 
 def test_a_commit_that_is_not_confirmed_before_the_reveals_is_revealed_all_the_same(place: Marketplace) -> None:
     place.post(periods={"confirmations": 200}).join(3, aggregators=())
-    place.send("alice", "bond", place.market.bond(place.id, place.terms, SEALING_KEY))
+    place.send("alice", "bond", place.market.bond(place.id, place.terms, place.worker("alice").key.public))
     for moment, acted in (("start_s", "committed"), ("commit_end_s", "revealed")):
         place.advance(moment)
         for name in place.trainers:

@@ -96,7 +96,7 @@ def test_what_came_or_came_again_a_moment_ago_stays(store: EmbeddedStore) -> Non
 def test_what_was_cut_off_halfway_is_collected(
     store: EmbeddedStore, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = FlatBlocks.write
+    written = FlatBlocks.write_named
     left = [2]
 
     def write(self: FlatBlocks, cid: Cid, block: bytes) -> object:
@@ -105,7 +105,7 @@ def test_what_was_cut_off_halfway_is_collected(
             raise StorageFull("full")
         return written(self, cid, block)
 
-    monkeypatch.setattr(FlatBlocks, "write", write)
+    monkeypatch.setattr(FlatBlocks, "write_named", write)
     with pytest.raises(StorageFull):
         take(store, content(THREE_BLOCKS))
     assert files(store, "blocks") == 2

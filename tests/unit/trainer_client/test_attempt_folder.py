@@ -26,8 +26,9 @@ def encoded(value: int) -> EncodedUpdate:
 
 
 def opening(byte: int) -> SealedUpdate:
-    content, salt, model, counts = (bytes([(byte + offset) % 256]) * 32 for offset in range(4))
-    return SealedUpdate(Digest(content), bytes([byte % 256]) * 64 * CHUNKS, salt, Digest(model), Digest(counts))
+    content, salt, model, counts, payload, key = (bytes([(byte + offset) % 256]) * 32 for offset in range(6))
+    digests = Digest(model), Digest(counts), Digest(payload)
+    return SealedUpdate(Digest(content), bytes([byte % 256]) * 64 * CHUNKS, salt, *digests, key)
 
 
 def blinders(byte: int) -> bytes:

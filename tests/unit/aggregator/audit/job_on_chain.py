@@ -29,7 +29,7 @@ from market.protocol.job_spec import JobDocument, parse_spec
 from market.protocol.manifest import ParameterManifest
 from market.protocol.rounds import FULL_STEP_Q16
 from market.protocol.terms import NATIVE, NO_ROOT
-from market.protocol.update import update_bytes
+from market.sealed_update import sealed_update_bytes
 from market.storage import Cid, EmbeddedStore
 from tests.unit.aggregator.audit.audited_spec import spec
 from tests.unit.aggregator.audit.proven_rounds import ProvenRounds, Sealed
@@ -38,7 +38,7 @@ from zk.gram_proof import CommittedRow
 from zk.srs import Srs
 
 D = 50
-UPDATE_BYTES = update_bytes(D, 1)
+UPDATE_BYTES, _ = sealed_update_bytes(D, 1)
 T0 = 1_000_000
 JOB = JobId(7)
 E = TypeVar("E", bound=Event)
@@ -112,7 +112,7 @@ class JobOnChain:
         initial = np.arange(D, dtype=np.int64) * 1000
         self.proven = ProvenRounds(self.srs, Layout(D, self.terms.chunks), initial)
         self.model = self.keep_model(initial)
-        manifest = ParameterManifest.from_shapes({"w": (D,)}).to_json()
+        manifest = self.manifest.to_json()
         name = str(Cid.from_digest(self.model, 8 * D))
         document = JobDocument(spec=parsed, manifest=manifest, initial_model=name, exam=exam)
         self.spec = Digest(self.store.add_bytes(document.to_bytes()).digest)
@@ -130,6 +130,10 @@ class JobOnChain:
             deposit_wei=deposit,
             terms=self.terms,
         )
+
+    @property
+    def manifest(self) -> ParameterManifest:
+        return ParameterManifest.from_shapes({"w": (D,)})
 
     def exam_document(self) -> ExamDocument | None:
         """Root and public slice of the exam; none here."""

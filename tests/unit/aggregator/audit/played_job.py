@@ -25,6 +25,8 @@ from market.protocol.identifiers import Digest, Seat, Wei
 from market.protocol.seal import SealContext, seal
 from market.protocol.terms import NATIVE, PayMode
 from market.protocol.update import StoredUpdate
+from market.sealing import UpdateSeal
+from tests.sealed_updates import RECIPIENT, sealed_update
 from tests.unit.aggregator.audit.job_on_chain import (
     CHAIN_ID,
     CONTRACT,
@@ -169,7 +171,7 @@ class PlayedJob(JobOnChain):
         self.now_s = self.start_s + after_s
         context = SealContext(CHAIN_ID, CONTRACT, JOB, self.round, self.attempt)
         for seat, update in updates.items():
-            sealed = self._sealed(seat, update, (stored or {}).get(seat, update))
+            sealed = self._sealed(context, seat, update, (stored or {}).get(seat, update))
             self.committed[seat] = sealed
             sign = seal(context, self.who(seat), sealed.row.commitment, sealed.content, sealed.salt)
             self.emit(
@@ -177,9 +179,11 @@ class PlayedJob(JobOnChain):
             )
         self.had_minimum = self.had_minimum or len(self.committed) >= self.terms.minimum_commits
 
-    def _sealed(self, seat: int, counts: Any, stored: Any) -> Sealed:
+    def _sealed(self, place: SealContext, seat: int, counts: Any, stored: Any) -> Sealed:
         row = self.proven.row(counts)
-        content = Digest(self.store.add_bytes(StoredUpdate(stored, row.blinders.to_bytes()).to_bytes()).digest)
+        update = UpdateSeal(place, self.who(seat), self.manifest.digest, row.commitment)
+        blob = sealed_update(RECIPIENT.public, update, StoredUpdate(stored, row.blinders.to_bytes()))
+        content = Digest(self.store.add_bytes(blob).digest)
         return Sealed(row, content, hashlib.sha256(b"salt %d %d" % (self.attempt, seat)).digest())
 
     def reveal(self, *seats: int) -> None:

@@ -144,7 +144,7 @@ def test_of_an_update_that_is_gone_only_its_bytes_are_unproven(
     [gram, _] = [check for check in found if check.name == "gram"]
     assert gram.detail == "3 of 4 updates with the public rows give it again, the proof has the rest"
     [model, _] = [check for check in found if check.name == "model"]
-    assert "opens the chain's commitment; not all that it was made of is in storage" in model.detail
+    assert "opens the chain's commitment; not all that it was made of is open to this audit" in model.detail
 
 
 def test_of_a_round_of_which_nothing_is_left_only_the_model_s_bytes_are_unproven(

@@ -9,19 +9,28 @@ from aggregator.audit.chain_record import ChainRecord
 from aggregator.audit.exam_evidence import ExamGrader
 from aggregator.audit.job_audit import audit
 from aggregator.audit.report import Check
+from aggregator.audit.updates import Openings
 from market.protocol.identifiers import Digest
 from market.storage import Cid, EmbeddedStore
+from tests.sealed_updates import OpenedBy
 from zk.srs import Srs
+
+OPENED = OpenedBy()
 
 Verdicts = Callable[..., list[Check]]
 
 
 def audited(
-    record: ChainRecord, store: EmbeddedStore, srs: Srs, folder: Path, grader: ExamGrader | None = None
+    record: ChainRecord,
+    store: EmbeddedStore,
+    srs: Srs,
+    folder: Path,
+    grader: ExamGrader | None = None,
+    openings: Openings | None = OPENED,
 ) -> list[Check]:
-    """All checks of a record."""
+    """All checks of a record, by default by somebody who can open its updates."""
     folder.mkdir()
-    return list(audit(record, store, srs, folder, grader))
+    return list(audit(record, store, srs, folder, grader, openings))
 
 
 def the_mismatch(checks: Sequence[Check], name: str) -> Check:

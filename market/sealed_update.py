@@ -1,0 +1,176 @@
+"""An update on its way to the aggregator: packed, sealed, cut into storage blocks; and back.
+
+    blob: the sender's share of the key agreement (32 bytes), then the packed update in sealed chunks
+
+There is nothing else in it, no version and no name: to whoever has no key a blob is a public key and random bytes, and
+all it tells is its length. Leaf i of its file in storage is sealed chunk i.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from eth_account.signers.local import LocalAccount
+
+from market.chunked_aead import CHUNK_BYTES, open_chunks, seal_chunks, sealed_bytes
+from market.hpke import ENCAPSULATED_BYTES, Buffer, encapsulate
+from market.protocol.errors import CannotUnseal, InvalidContent, InvalidSealingKey
+from market.protocol.identifiers import Digest
+from market.protocol.packing import payload_bytes, unpack_update
+from market.sealing import Opening, UpdateSeal, update_ephemeral
+from market.storage import Cid
+from market.storage.durable_file import disk_errors
+
+
+def sealed_update_bytes(dimension: int, chunks: int) -> tuple[int, int]:
+    """Least and most bytes of a sealed update: what is known of it before it is fetched.
+
+    Both are more than one storage block, or neither: the least alone says how its content is named.
+
+    Args:
+        dimension: d, the length of the job's vectors.
+        chunks: c, how many points a commitment to one of them has.
+    """
+    least, most = payload_bytes(dimension, chunks)
+    return sealed_bytes(least), sealed_bytes(most)
+
+
+def sealed_update_cid(digest: Digest, dimension: int, chunks: int) -> Cid:
+    """The name of a sealed update in storage, from what the chain has of it."""
+    return Cid.from_digest(digest, sealed_update_bytes(dimension, chunks)[0])
+
+
+def check_sealed_length(cid: Cid, size_bytes: int, dimension: int, chunks: int) -> None:
+    """Refuse content that is no update's by its length alone.
+
+    Raises:
+        InvalidContent: saying what was expected.
+    """
+    least, most = sealed_update_bytes(dimension, chunks)
+    if not least <= size_bytes <= most:
+        expected = str(least) if least == most else f"{least} to {most}"
+        raise InvalidContent(str(cid), f"{size_bytes} bytes, expected {expected} of a sealed update")
+
+
+class PackedUpdate:
+    """A packed update in a file that has no name, and is gone with its process.
+
+    It has to be there as a whole before it is sealed: the key that it is sealed with follows from its digest.
+
+    Attributes:
+        digest: sha2-256 of the payload.
+    """
+
+    def __init__(self, spool: IO[bytes], digest: Digest) -> None:
+        self._spool, self.digest = spool, digest
+
+    def parts(self) -> Iterator[bytes]:
+        """The payload."""
+        self._spool.seek(0)
+        while part := self._spool.read(CHUNK_BYTES):
+            yield part
+
+
+@contextmanager
+def packed(parts: Iterable[Buffer], folder: Path) -> Iterator[PackedUpdate]:
+    """Keep an update's payload for as long as it takes to seal it.
+
+    Args:
+        parts: the payload.
+        folder: on whose disk.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    digest = hashlib.sha256()
+    with disk_errors(folder), TemporaryFile(dir=folder) as spool:
+        for part in parts:
+            digest.update(part)
+            spool.write(part)
+        yield PackedUpdate(spool, Digest(digest.digest()))
+
+
+def seal_update(public: bytes, account: LocalAccount, update: UpdateSeal, payload: PackedUpdate) -> Iterator[bytes]:
+    """Seal an update: the blob, block by block; the same one for the same arguments.
+
+    Args:
+        public: the recipient's key, 32 bytes.
+        account: the trainer's.
+        update: what it is bound to.
+        payload: the update, packed.
+
+    Raises:
+        InvalidSealingKey: nobody can be meant by this public key.
+    """
+    try:
+        share, context = encapsulate(public, update_ephemeral(account, update, payload.digest), update.info)
+    except ValueError as error:
+        raise InvalidSealingKey(f"nothing can be sealed to the public key 0x{public.hex()}") from error
+    chunks = seal_chunks(context, b"", payload.parts())
+    yield share + next(chunks)
+    yield from chunks
+
+
+def open_update(
+    opening: Opening, update: UpdateSeal, unverified_parts: Iterable[Buffer], dimension: int, chunks: int
+) -> Iterator[Buffer]:
+    """Open a sealed update: what it is in the clear, part by part, 2*d + 192*c bytes.
+
+    Nothing of it is the update before the iterator ends: only then is it known that all of it was sealed.
+
+    Args:
+        opening: of its recipient, or of whoever was shown its ephemeral key.
+        update: what it has to be bound to.
+        unverified_parts: the blob, cut anyhow.
+        dimension: d.
+        chunks: c.
+
+    Raises:
+        CannotUnseal: it is not what was sealed for this place, trainer and commitment.
+        InvalidUpdate: what was sealed is no update of this job.
+    """
+    blob = iter(unverified_parts)
+    share = b""
+    rest: Buffer = b""
+    while len(share) < ENCAPSULATED_BYTES:
+        part = next(blob, None)
+        if part is None:
+            raise CannotUnseal(f"{len(share)} sealed bytes hold no share of a key agreement")
+        missing = ENCAPSULATED_BYTES - len(share)
+        share, rest = share + bytes(part[:missing]), memoryview(part)[missing:]
+    context = opening.context(share, update.info)
+    yield from unpack_update(open_chunks(context, b"", _chain(rest, blob)), dimension, chunks)
+
+
+def _chain(first: Buffer, rest: Iterator[Buffer]) -> Iterator[Buffer]:
+    yield first
+    yield from rest
+
+
+class PartsStream(io.RawIOBase):
+    """Parts as a stream that is read."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts, self._held = iter(parts), memoryview(b"")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most so many bytes, of one part; none at the end."""
+        while not len(self._held):
+            part = next(self._parts, None)
+            if part is None:
+                return b""
+            if len(part) <= size:
+                return part
+            self._held = memoryview(part)
+        found, self._held = self._held[:size], self._held[size:]
+        return bytes(found)
