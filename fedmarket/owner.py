@@ -213,7 +213,7 @@ def publish(
     models = StoredModels(store, document)
     if key is not None and keys is not None:
         models.unlock(key, keys.chain_id, keys.contract)
-    model_cid = models.add(model)
+    model_cid = models.add(model, store)
     document = document.model_copy(update={"initial_model": str(model_cid)})
     document_cid = store.add_bytes(document.to_bytes())
     for cid in (model_cid, *public, document_cid):

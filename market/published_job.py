@@ -132,7 +132,7 @@ class PublishedJob:
             StorageError: the store refuses.
             InvalidModel: an entry is out of range.
         """
-        cid = self.models.add(model)
+        cid = self.models.add(model, self.store)
         self.store.pin(cid, reason)
         return Digest(cid.digest)
 

@@ -12,7 +12,7 @@ from market.protocol.identifiers import Digest
 from market.protocol.integer_model import Integers
 from market.protocol.job_spec import JobDocument
 from market.sealed_model import ModelSeal, job_model_bytes
-from market.storage import Cid, ContentStore
+from market.storage import Cid, ContentReader, ContentStore
 from market.storage.durable_file import write_file
 from market.storage.part_stream import content_name, part_stream
 
@@ -27,7 +27,7 @@ class StoredModels:
         seal: what sealed ones are opened with; None where they are open, or this process has no key.
     """
 
-    def __init__(self, store: ContentStore, document: JobDocument) -> None:
+    def __init__(self, store: ContentReader, document: JobDocument) -> None:
         """Look at nothing yet.
 
         Args:
@@ -79,15 +79,15 @@ class StoredModels:
         write_file(path, self.seal.open(self._sealed_parts(digest)), PRIVATE_FILE)
         return integer_model.read(path, self.dimension)
 
-    def add(self, model: Integers) -> Cid:
-        """Keep a model, sealed where the job's are.
+    def add(self, model: Integers, store: ContentStore) -> Cid:
+        """Keep a model in a store, sealed where the job's are.
 
         Raises:
             ModelsSealed: this process has no key to seal it with.
             StorageError: the store refuses.
             InvalidModel: an entry is out of range.
         """
-        return self._store.add(part_stream(self._stored_parts(model)))
+        return store.add(part_stream(self._stored_parts(model)))
 
     def digest(self, model: Integers) -> Digest:
         """Under which digest `add` would keep a model; nothing is kept. Raises as `add`."""

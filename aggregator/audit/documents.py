@@ -10,16 +10,16 @@ from aggregator.audit.report import JOB, Check, differing, judge
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.terms import JobTerms
 from market.published_job import check_document
-from market.storage import Cid, ContentStore
+from market.storage import Cid, ContentReader
 
 
-def check_job_document(record: ChainRecord, store: ContentStore) -> Check:
+def check_job_document(record: ChainRecord, store: ContentReader) -> Check:
     """The document whose digest is on the chain is in storage and says what the chain enforces."""
     cid = Cid.from_digest(record.history.opened.spec, 0)
     return judge("document", JOB, _document_problems(record, store), f"{cid} says what the chain enforces")
 
 
-def read_document(record: ChainRecord, store: ContentStore) -> JobDocument:
+def read_document(record: ChainRecord, store: ContentReader) -> JobDocument:
     """The document whose digest is on the chain.
 
     Raises:
@@ -30,7 +30,7 @@ def read_document(record: ChainRecord, store: ContentStore) -> JobDocument:
     return JobDocument.from_bytes(store.read(Cid.from_digest(record.history.opened.spec, 0), MAX_SPEC_BYTES))
 
 
-def _document_problems(record: ChainRecord, store: ContentStore) -> Iterator[str]:
+def _document_problems(record: ChainRecord, store: ContentReader) -> Iterator[str]:
     opened = record.history.opened
     document = read_document(record, store)
     yield from differing("the number of parameters", record.terms.rules.dimension, document.parameters.dimension)

@@ -22,7 +22,7 @@ from market.protocol.exam import (
     slice_of_attempt,
 )
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
-from market.storage import Cid, ContentStore
+from market.storage import Cid, ContentReader
 from zk.commitment import Blinders, Layout, commit
 from zk.srs import Srs
 
@@ -70,7 +70,7 @@ class ExamEvidence:
     """
 
     record: ChainRecord
-    store: ContentStore
+    store: ContentReader
     srs: Srs
     folder: Path
     grader: ExamGrader | None

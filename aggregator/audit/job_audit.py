@@ -28,7 +28,7 @@ from market.model_opening import check_srs
 from market.protocol.errors import FedmarketError
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.provenance import PublicRows
-from market.storage import ContentStore
+from market.storage import ContentReader
 from market.stored_models import StoredModels
 from zk.commitment import Layout
 from zk.gram_proof import verifying_key
@@ -37,7 +37,7 @@ from zk.srs import Srs
 
 def audit_job(
     market: JobMarket,
-    store: ContentStore,
+    store: ContentReader,
     job: JobId,
     srs: Srs,
     cache: Path,
@@ -88,7 +88,7 @@ def layout_of(record: ChainRecord) -> Layout:
 
 def audit(
     record: ChainRecord,
-    store: ContentStore,
+    store: ContentReader,
     srs: Srs,
     folder: Path,
     grader: ExamGrader | None = None,
@@ -134,7 +134,7 @@ def audit(
     yield schedule.check_state(record, replayed)
 
 
-def sealed_models(record: ChainRecord, store: ContentStore, key: ContentKey | None) -> StoredModels | None:
+def sealed_models(record: ChainRecord, store: ContentReader, key: ContentKey | None) -> StoredModels | None:
     """The job's models as its document says that they are sealed; None where they are open.
 
     Raises:

@@ -32,7 +32,7 @@ from market.protocol.seal import SealContext
 from market.protocol.update import StoredUpdate, map_update
 from market.sealed_update import check_sealed_length, open_update, sealed_update_cid
 from market.sealing import Opening, UpdateSeal
-from market.storage import Cid, ContentStore
+from market.storage import Cid, ContentReader
 from market.storage.durable_file import write_file
 from zk.commitment import Blinders, Layout, commit
 from zk.errors import ZkError
@@ -74,7 +74,7 @@ class SealedUpdates:
     """Fetches a job's updates into a folder, and opens those that can be opened."""
 
     def __init__(
-        self, record: ChainRecord, store: ContentStore, layout: Layout, folder: Path, openings: Openings | None = None
+        self, record: ChainRecord, store: ContentReader, layout: Layout, folder: Path, openings: Openings | None = None
     ) -> None:
         """Fetch nothing yet.
 
@@ -128,7 +128,7 @@ class SealedUpdates:
         return None if opening is None else (opening, update)
 
 
-def _manifest(record: ChainRecord, store: ContentStore) -> Digest | None:
+def _manifest(record: ChainRecord, store: ContentReader) -> Digest | None:
     """Digest of the parameters' manifest; None where the job's document is not to be had, which has its own check."""
     try:
         cid = Cid.from_digest(record.history.opened.spec, 0)

@@ -12,7 +12,7 @@ from market.protocol import integer_model
 from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, InvalidModel, ModelsSealed
 from market.protocol.identifiers import Digest
 from market.sealed_model import MODEL_ENTRY_BYTES
-from market.storage import Cid, ContentStore, content_cid
+from market.storage import Cid, ContentReader, content_cid
 from market.stored_models import StoredModels
 from zk.commitment import Layout
 
@@ -45,7 +45,7 @@ class StoredVectors:
     """Fetches vectors into a folder and maps them. The folder starts empty, so nothing is believed unverified."""
 
     def __init__(
-        self, store: ContentStore, layout: Layout, folder: Path, sealed_models: StoredModels | None = None
+        self, store: ContentReader, layout: Layout, folder: Path, sealed_models: StoredModels | None = None
     ) -> None:
         """Fetch nothing yet.
 

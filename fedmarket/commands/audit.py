@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from fedmarket.commands.reading import content_key
 from fedmarket.connection import DEFAULT_WORK, AccountOptions, Network, NetworkOptions, account_of
 from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
+from market.storage import CarBlocks, ContentReader
 
 if TYPE_CHECKING:
     from aggregator.audit import Check, ExamGrader, Openings
@@ -26,10 +29,18 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @click.command()
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@click.option("--car", type=FILE, metavar="FILE", help="Read this file of `storage export`, not the store.")
 @click.option("--work", type=FILE, metavar="DIR", help="A trainer's; .fedmarket/work/ADDRESS by default.")
 @account_options
 @network_options
-def audit(job_number: int, as_json: bool, work: Path | None, account: AccountOptions, options: NetworkOptions) -> None:
+def audit(
+    job_number: int,
+    as_json: bool,
+    car: Path | None,
+    work: Path | None,
+    account: AccountOptions,
+    options: NetworkOptions,
+) -> None:
     """Recompute a job from chain and storage (anyone).
 
     One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
@@ -56,20 +67,29 @@ def audit(job_number: int, as_json: bool, work: Path | None, account: AccountOpt
             screen.print(_line(check), soft_wrap=True)
 
     # A folder of its own: nothing that an earlier command fetched is believed.
-    with TemporaryDirectory() as cache, screen.status("auditing"):
+    with TemporaryDirectory() as cache, screen.status("auditing"), _contents(network, car) as contents:
         job = JobId(job_number)
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        store = network.patient().store
-        key = None if reader is None else content_key(network, store, job, Path(cache) / "job", reader)
-        place = (network.market, store, job, srs, Path(cache))
+        key = None if reader is None else content_key(network, contents, job, Path(cache) / "job", reader)
+        place = (network.market, contents, job, srs, Path(cache))
         report = audit_job(*place, grader=grader, openings=openings, content_key=key, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:
         first = report.first_mismatch
         raise AuditMismatch(f"audit of job {job_number}: mismatch in {first.name}, {first.subject}: {first.detail}")
+
+
+@contextmanager
+def _contents(network: Network, path: Path | None) -> Iterator[ContentReader]:
+    """The store, or a CAR, which is verified as a whole before anything of it is looked at."""
+    if path is None:
+        yield network.patient().store
+        return
+    with CarBlocks(path) as blocks:
+        yield blocks
 
 
 def _openings(network: Network, job: JobId, reader: LocalAccount, work: Path | None) -> Openings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from eth_account.signers.local import LocalAccount
 
@@ -13,7 +14,7 @@ from market.model_access import ModelAccess
 from market.protocol.errors import AuditMismatch, InvalidJobSpec, ModelsSealed, StorageError
 from market.protocol.identifiers import JobId
 from market.published_job import PublishedJob
-from market.storage import ContentStore
+from market.storage import ContentReader, ContentStore
 
 
 def take_key(network: Network, job: PublishedJob, account: AccountOptions) -> None:
@@ -34,7 +35,7 @@ def take_key(network: Network, job: PublishedJob, account: AccountOptions) -> No
 
 
 def content_key(
-    network: Network, store: ContentStore, job: JobId, cache: Path, reader: LocalAccount
+    network: Network, store: ContentReader, job: JobId, cache: Path, reader: LocalAccount
 ) -> ContentKey | None:
     """The key of a job's sealed models, where an account has it; None of models that are open, too.
 
@@ -46,7 +47,8 @@ def content_key(
         reader: who reads.
     """
     try:
-        published = PublishedJob(network.market, store, job, cache, network.directory)
+        # An archive does, too: nothing is written here.
+        published = PublishedJob(network.market, cast("ContentStore", store), job, cache, network.directory)
     except (AuditMismatch, InvalidJobSpec, StorageError):
         return None  # what is wrong with its document is the audit's to say
     if not published.models.are_sealed:

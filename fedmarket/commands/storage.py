@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import FILE, store_options
+from fedmarket.commands.storage_archive import export_job, import_contents
 from market.protocol.errors import InvalidCid, InvalidInput, StorageError
 from market.storage import GRACE_S, Cid, SourcedStore
 from market.storage.block_server import BlockServer
@@ -40,6 +41,10 @@ reason_option = click.option("--reason", metavar="TEXT", default=BY_HAND, show_d
 @click.group(name="storage")
 def group() -> None:
     """Keep, fetch and serve contents (anyone)."""
+
+
+group.add_command(export_job)
+group.add_command(import_contents)
 
 
 @group.command()

@@ -1,115 +1,181 @@
-"""CARv1 archives: one root and all its blocks in a single stream, as `ipfs dag export` writes and `import` reads them.
+"""CARv1 archives: roots and all their blocks in a single stream, as `ipfs dag export` writes and `import` reads them.
 
 Format: https://ipld.io/specs/transport/car/carv1/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from market.protocol.errors import InvalidCid, InvalidContent, StorageError
+from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidCid, InvalidContent, StorageError
+from market.storage import car_header
 from market.storage.cid import Cid
-from market.storage.content_store import MAX_BLOCK_BYTES, BlockStore, ContentStore
+from market.storage.content_store import MAX_BLOCK_BYTES, BlockStore, ContentReader, ContentStore
 from market.storage.file_dag import walk_blocks
 from market.storage.varint import MAX_VARINT_BYTES, decode_varint, encode_varint
 
 _MAX_CID_BYTES = 36
-_MAX_HEADER_BYTES = 100
-
-# The header is the dag-cbor map {"roots": [CID], "version": 1}; a CID is tag 42 over bytes that begin with a zero.
-_BEFORE_CID = b"\xa2\x65roots\x81\xd8\x2a\x58"
-_AFTER_CID = b"\x67version\x01"
 
 
-def export(root: Cid, store: BlockStore, out: BinaryIO) -> int:
-    """Write the content as a CAR, each block once and in the file's order, and return the number of blocks.
+@dataclass(frozen=True)
+class Section:
+    """A block of an archive as it is found there, not verified: its name, where its bytes begin, and them."""
+
+    cid: Cid
+    offset: int
+    unverified_block: bytes
+
+
+def export(roots: Sequence[Cid], store: BlockStore, out: BinaryIO) -> int:
+    """Write contents as one CAR and return the number of blocks.
 
     Raises:
-        BlockNotFound, CorruptBlock, InvalidContent: the content is incomplete or damaged; what was written up to
-            there is no whole CAR.
+        BlockNotFound, CorruptBlock, InvalidContent: a content is incomplete or damaged; what was written up to there
+            is no whole CAR.
     """
-    _write_section(out, _encode_header(root))
-    count = 0
-    for cid, block in walk_blocks(root, store.get_block, raw_leaves=True):
-        _write_section(out, cid.to_bytes() + (block or b""))
-        count += 1
-    return count
+    # The header is the first part, every other a block.
+    return sum(1 for part in parts(roots, store) if out.write(part)) - 1
 
 
-def import_(unverified_stream: BinaryIO, store: ContentStore) -> Cid:
-    """Keep the blocks of a CAR, each verified against its CID, and return the root, all of whose content is then held.
+def parts(roots: Sequence[Cid], store: BlockStore) -> Iterator[bytes]:
+    """A CAR of these contents in parts: its header, then each block once, in the contents' order.
 
-    The content is not pinned.
+    Memory is one block, and the digests of those that are in it already. Raises as `export`.
+    """
+    yield _section(car_header.encode(roots))
+    written: set[bytes] = set()
+    for root in roots:
+        for cid, block in walk_blocks(root, store.get_block, raw_leaves=True):
+            if block is not None and cid.digest not in written:
+                written.add(cid.digest)
+                yield _section(cid.to_bytes() + block)
+
+
+def import_(unverified_stream: BinaryIO, store: ContentStore) -> tuple[Cid, ...]:
+    """Keep the blocks of a CAR, each verified against its CID, and return the roots, all of whose content is then held.
+
+    Nothing is pinned. An import that ends early leaves the whole blocks that came: another goes on from there.
 
     Raises:
-        StorageError: the stream is not a CARv1 with a single root, or is cut off.
+        StorageError: the stream is not a CARv1, or is cut off or damaged; the error says where.
         CorruptBlock: a block does not have its CID; it is not kept.
-        InvalidContent: blocks of the root are missing, or it is not a file.
+        InvalidContent: a block of a root is missing, or a root is not a file.
     """
-    header = _read_section(unverified_stream, _MAX_HEADER_BYTES)
+    roots, sections = read(unverified_stream)
+    store.put_blocks((section.cid, section.unverified_block) for section in verified(sections))
+    check_whole(roots, store)
+    return roots
+
+
+def read(unverified_stream: BinaryIO) -> tuple[tuple[Cid, ...], Iterator[Section]]:
+    """The roots that a CAR names, and its blocks as they come; nothing of it is verified.
+
+    Raises:
+        StorageError: it is not a CARv1; from the iterator: it is cut off or damaged.
+    """
+    stream = _Counted(unverified_stream)
+    header = _read_section(stream, car_header.MAX_HEADER_BYTES)
     if header is None:
         raise StorageError("not a CAR: the stream is empty")
-    root = _decode_header(header)
-    store.put_blocks(_read_blocks(unverified_stream))
-    if not store.has(root):
-        raise InvalidContent(str(root), "the CAR does not hold all of its blocks")
-    return root
+    return car_header.decode(header), _read_blocks(stream)
 
 
-def _encode_header(root: Cid) -> bytes:
-    cid = b"\x00" + root.to_bytes()
-    return _BEFORE_CID + bytes([len(cid)]) + cid + _AFTER_CID
+def verified(sections: Iterable[Section]) -> Iterator[Section]:
+    """The same blocks, each once it is known to have its CID.
+
+    Raises:
+        CorruptBlock: one does not, and where in the archive it is.
+    """
+    for section in sections:
+        block, cid = section.unverified_block, section.cid
+        if Cid.of_block(block, cid.codec, cid.version) != cid:
+            raise CorruptBlock(str(cid), f"the {len(block)} bytes at {section.offset:,} of the CAR have another hash")
+        yield section
 
 
-def _decode_header(unverified_header: bytes) -> Cid:
-    start = len(_BEFORE_CID) + 2
-    try:
-        root = Cid.from_bytes(unverified_header[start : -len(_AFTER_CID)])
-    except InvalidCid as error:
-        raise StorageError(f"not a CARv1 with one root: {error}") from error
-    if _encode_header(root) != unverified_header:
-        raise StorageError("not a CARv1 with one root: its header is another")
-    return root
+def check_whole(roots: Iterable[Cid], store: ContentReader) -> None:
+    """See that every block of a CAR's roots is held.
+
+    Raises:
+        InvalidContent: naming the first that is not; or a root is not a file.
+    """
+    for root in roots:
+        try:
+            if not store.has(root):
+                store.verify(root)
+        except BlockNotFound as missing:
+            raise InvalidContent(str(root), f"the CAR does not hold its block {missing.cid}") from missing
 
 
-def _read_blocks(unverified_stream: BinaryIO) -> Iterator[tuple[Cid, bytes]]:
-    while (section := _read_section(unverified_stream, _MAX_CID_BYTES + MAX_BLOCK_BYTES)) is not None:
-        cid, end = Cid.read_prefix(section)
-        yield cid, section[end:]
+def _read_blocks(stream: _Counted) -> Iterator[Section]:
+    start = stream.position
+    while (section := _read_section(stream, _MAX_CID_BYTES + MAX_BLOCK_BYTES)) is not None:
+        try:
+            cid, end = Cid.read_prefix(section)
+        except InvalidCid as error:
+            raise StorageError(f"not a whole CAR: the block at {start:,} has no CID: {error}") from error
+        yield Section(cid, stream.position - len(section) + end, section[end:])
+        start = stream.position
 
 
-def _write_section(out: BinaryIO, section: bytes) -> None:
-    out.write(encode_varint(len(section)))
-    out.write(section)
+def _section(data: bytes) -> bytes:
+    return encode_varint(len(data)) + data
 
 
-def _read_section(unverified_stream: BinaryIO, limit_bytes: int) -> bytes | None:
+@dataclass
+class _Counted:
+    """A stream, and how far it was read."""
+
+    unverified_stream: BinaryIO
+    position: int = 0
+
+    def read(self, size_bytes: int) -> bytes:
+        data = self.unverified_stream.read(size_bytes)
+        self.position += len(data)
+        return data
+
+
+def _read_section(stream: _Counted, limit_bytes: int) -> bytes | None:
     """The next section, or None at the stream's end."""
-    prefix = b""
+    start, prefix = stream.position, b""
     while not prefix or prefix[-1] >= 0x80:
-        byte = unverified_stream.read(1)
+        byte = stream.read(1)
         if not byte and not prefix:
             return None
         if not byte or len(prefix) == MAX_VARINT_BYTES:
-            raise StorageError("not a whole CAR: it ends, or is damaged, inside a section's length")
+            raise StorageError(f"not a whole CAR: it ends, or is damaged, inside a section's length at {start:,}")
         prefix += byte
     try:
         length, _ = decode_varint(prefix, 0)
     except ValueError as error:
-        raise StorageError(f"not a whole CAR: {error}") from error
+        raise StorageError(f"not a whole CAR: the section's length at {start:,}: {error}") from error
     if length > limit_bytes:
-        raise StorageError(f"not a CAR of ours: a section of {length} bytes, at most {limit_bytes} are read")
-    return _read_exactly(unverified_stream, length)
+        raise StorageError(
+            f"not a CAR of ours: a section of {length} bytes at {start:,}, at most {limit_bytes} are read"
+        )
+    return _read_exactly(stream, start, length)
 
 
-def _read_exactly(unverified_stream: BinaryIO, size_bytes: int) -> bytes:
-    parts: list[bytes] = []
+def _read_exactly(stream: _Counted, start: int, size_bytes: int) -> bytes:
+    found: list[bytes] = []
     missing = size_bytes
     while missing:
-        part = unverified_stream.read(missing)
+        part = stream.read(missing)
         if not part:
-            raise StorageError(f"not a whole CAR: it ends {missing} bytes before a section does")
-        parts.append(part)
+            raise StorageError(
+                f"not a whole CAR: it ends {missing} bytes before {_named(b''.join(found))} at {start:,} does"
+            )
+        found.append(part)
         missing -= len(part)
-    return b"".join(parts)
+    return b"".join(found)
+
+
+def _named(unverified_section: bytes) -> str:
+    """What a section that is cut off holds, as far as it is there."""
+    try:
+        cid, _ = Cid.read_prefix(unverified_section)
+    except InvalidCid:
+        return "the section"
+    return f"block {cid}"

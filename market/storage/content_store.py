@@ -34,21 +34,13 @@ class BlockStore(Protocol):
         ...
 
 
-class ContentStore(BlockStore, Protocol):
-    """Keeps files under their CIDs. CIDs equal those of `ipfs add --cid-version=1 --raw-leaves`.
+class ContentReader(Protocol):
+    """Reads files by their CIDs: a store, or an archive that nothing can be added to.
 
     Everything read is verified block by block. Raised throughout, beside what each method names: `BlockNotFound`
     where a block is missing, `CorruptBlock` where its bytes are not its own, `InvalidContent` where the blocks are
-    whole but not the file asked for, `StorageFull` and `StorageError` where the disk or the peer refuses.
+    whole but not the file asked for, `StorageError` where the disk or the peer refuses.
     """
-
-    def add(self, stream: BinaryIO) -> Cid:
-        """Keep a stream's content; durable when this returns. Memory does not grow with its length."""
-        ...
-
-    def add_bytes(self, data: bytes) -> Cid:
-        """Keep some bytes; durable when this returns."""
-        ...
 
     def open(self, cid: Cid) -> Iterator[bytes]:
         """The content in order, in verified pieces of at most one block. It ends early only by an error."""
@@ -80,6 +72,21 @@ class ContentStore(BlockStore, Protocol):
 
     def verify(self, cid: Cid) -> int:
         """Read and check every block, and return the content's length in bytes."""
+        ...
+
+
+class ContentStore(BlockStore, ContentReader, Protocol):
+    """Keeps files under their CIDs. CIDs equal those of `ipfs add --cid-version=1 --raw-leaves`.
+
+    Raised throughout, beside what a `ContentReader` raises: `StorageFull` where there is no room.
+    """
+
+    def add(self, stream: BinaryIO) -> Cid:
+        """Keep a stream's content; durable when this returns. Memory does not grow with its length."""
+        ...
+
+    def add_bytes(self, data: bytes) -> Cid:
+        """Keep some bytes; durable when this returns."""
         ...
 
     def pin(self, cid: Cid, reason: str) -> None:

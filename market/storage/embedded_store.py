@@ -1,7 +1,8 @@
 """The embedded store: content in a folder of this machine, under true IPFS CIDs, for any number of processes at once.
 
-The folder holds `blocks/` (Kubo's flatfs layout), `pins/`, `taken/` and a lock. Writers share the lock for one block at
-a time; the garbage collection takes it alone. Readers take none: a block's file is whole or absent.
+The folder holds `blocks/` (Kubo's flatfs layout), `pins/`, `taken/`, a lock, and `usage` where there is a quota.
+Writers share the lock for one block at a time; the garbage collection takes it alone. Readers take none: a block's file
+is whole or absent.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from typing import IO, BinaryIO, cast
 
 from market.protocol.errors import BlockNotFound, InvalidContent
 from market.storage.cid import RAW, Cid
-from market.storage.durable_file import disk_errors, locked, make_folder, sync_folder
-from market.storage.file_dag import build_file, walk_blocks
+from market.storage.durable_file import disk_errors, locked, make_folder, sweep_leftovers, sync_folder
+from market.storage.file_dag import build_file, first_missing, walk_blocks
 from market.storage.file_reads import FileReads
 from market.storage.flat_blocks import FlatBlocks
 from market.storage.pin_files import PinFiles
 from market.storage.taken_blocks import TakenBlocks
+from market.storage.usage import Usage
 
 GRACE_S = 3600.0
 """Seconds for which a block added is safe unpinned: time enough to finish an upload and pin it."""
@@ -43,12 +45,21 @@ class EmbeddedStore(FileReads):
 
     Raises:
         StorageError: from any method: the folder's place is taken by a file, or it may not be read or written.
-        StorageFull: from any method that writes: the disk is full; what was held before is untouched.
+        StorageFull: from any method that writes: the disk or the quota is full; what was held before is untouched.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, quota_bytes: int | None = None) -> None:
+        """Touch nothing yet.
+
+        Args:
+            root: the folder.
+            quota_bytes: what the blocks may come to; no block is written that would exceed it. Whoever else writes
+                there may have another quota, or none: all count together.
+        """
         self.root = root
-        self._blocks = FlatBlocks(root / "blocks")
+        self._quota_bytes = quota_bytes
+        self._usage = Usage(root / "usage", quota_bytes)
+        self._blocks = FlatBlocks(root / "blocks", self._usage.growing)
         self._pins = PinFiles(root / "pins")
         self._taken = TakenBlocks(root / "taken")
         self._prepared = False
@@ -147,6 +158,34 @@ class EmbeddedStore(FileReads):
         """Every pinned root with its reasons."""
         return self._pins.all()
 
+    def unpin_all(self, reason_prefix: str) -> int:
+        """Take back all reasons that begin like this, durably, and return how many there were.
+
+        Args:
+            reason_prefix: with the space behind a number: "job 1" is how "job 12" begins, too.
+        """
+        if not self.root.exists():
+            return 0
+        self._prepare()
+        with self._locked():
+            found = [
+                (cid, reason)
+                for cid, reasons in self._pins.all().items()
+                for reason in reasons
+                if reason.startswith(reason_prefix)
+            ]
+            for cid, reason in found:
+                self._pins.remove(cid, reason)
+        return len(found)
+
+    def used_bytes(self) -> int:
+        """What the blocks come to: as it is counted where somebody gave the store a quota, else from their files."""
+        if not self.root.exists():
+            return 0
+        self._prepare()
+        with self._locked():
+            return self._usage.used_bytes if self._usage.is_kept else self._count()
+
     def check_writable(self) -> None:
         """See that something can be kept.
 
@@ -193,6 +232,8 @@ class EmbeddedStore(FileReads):
                 if held.digest not in needed and held.added_s <= added_until_s:
                     held.path.unlink()
                     removed, freed_bytes = removed + 1, freed_bytes + held.size_bytes
+        if self._usage.is_kept:
+            self._usage.set(self._count())
         return Collected(removed, freed_bytes)
 
     def _remove_taken(self, added_until_s: float) -> Collected:
@@ -214,6 +255,7 @@ class EmbeddedStore(FileReads):
                     removed, freed_bytes = removed + 1, freed_bytes + status.st_size
             if len(kept) < len(taking.digests):
                 self._taken.keep_only(taking, kept)
+        self._usage.add(-freed_bytes)
         return Collected(removed, freed_bytes)
 
     def _needed(self) -> set[bytes]:
@@ -223,9 +265,8 @@ class EmbeddedStore(FileReads):
         }
 
     def _require(self, cid: Cid) -> None:
-        for block_cid, block in walk_blocks(cid, self.get_block, raw_leaves=False):
-            if block is None and not self._blocks.holds(block_cid):
-                raise BlockNotFound(str(block_cid), str(self.root))
+        if missing := first_missing(cid, self.get_block, self._blocks.holds):
+            raise BlockNotFound(str(missing), str(self.root))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[_Batch]:
@@ -240,12 +281,21 @@ class EmbeddedStore(FileReads):
         make_folder(self.root)
         with self._locked():
             self._blocks.prepare()
-        with locked(self._lock, exclusive=True, wait=False) as alone:
+        counting = self._quota_bytes is not None
+        with locked(self._lock, exclusive=True, wait=counting) as alone:
             if alone:
                 self._sweep()
+            if counting:
+                self._usage.set(self._count())
         self._prepared = True
 
+    def _count(self) -> int:
+        with disk_errors(self.root):
+            return sum(held.size_bytes for held in self._blocks)
+
     def _sweep(self) -> None:
+        with disk_errors(self.root):
+            sweep_leftovers(self.root)
         self._blocks.sweep()
         self._pins.sweep()
         self._taken.sweep()

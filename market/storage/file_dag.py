@@ -222,6 +222,16 @@ def walk_blocks(root: Cid, get_block: GetBlock, *, raw_leaves: bool) -> Iterator
         pending.extend((child, depth + 1) for child in reversed(node.subtrees))
 
 
+def first_missing(root: Cid, get_block: GetBlock, holds: Callable[[Cid], bool]) -> Cid | None:
+    """The first leaf of a file that is not held; None where all are. Inner nodes are read, leaves of codec raw not.
+
+    Raises:
+        BlockNotFound, CorruptBlock: an inner node is missing or damaged; others as of `walk_blocks`.
+    """
+    blocks = walk_blocks(root, get_block, raw_leaves=False)
+    return next((cid for cid, block in blocks if block is None and not holds(cid)), None)
+
+
 def _expand(cid: Cid, block: bytes | None, subtree: Subtree | None) -> FileNode:
     if block is None:
         return FileNode(b"", ())

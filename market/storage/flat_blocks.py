@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +36,15 @@ class BlockFile:
 class FlatBlocks:
     """The folder of blocks. It takes no locks and syncs no folder by itself: its owner does both."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, growing: Callable[[int], AbstractContextManager[None]] | None = None) -> None:
+        """Read and write nothing yet.
+
+        Args:
+            folder: the blocks'.
+            growing: entered around the writing of a block, with the bytes that the folder then holds more.
+        """
         self.folder = folder
+        self._growing = growing
 
     def prepare(self) -> None:
         """Create the folder, or check that one found here is laid out as ours.
@@ -95,7 +103,7 @@ class FlatBlocks:
 
         Raises:
             CorruptBlock: the bytes do not have this CID, or are more than `MAX_BLOCK_BYTES`.
-            StorageFull: the disk is full.
+            StorageFull: the disk is full, or there is no room for more.
         """
         if len(block) > MAX_BLOCK_BYTES:
             raise CorruptBlock(str(cid), f"{len(block)} bytes, at most {MAX_BLOCK_BYTES} are kept in one block")
@@ -106,12 +114,14 @@ class FlatBlocks:
     def write_named(self, cid: Cid, block: bytes) -> Path:
         """The same of a block whose CID was computed from these very bytes: they are not hashed a second time."""
         path = self.path(cid)
-        if self._read_unverified(cid) == block:
+        held = self._read_unverified(cid)
+        if held == block:
             with disk_errors(path):
                 os.utime(path)
         else:
             make_folder(path.parent)
-            write_file(path, [block])
+            with self._growing(len(block) - len(held or b"")) if self._growing else nullcontext():
+                write_file(path, [block])
         return path.parent
 
     def __iter__(self) -> Iterator[BlockFile]:

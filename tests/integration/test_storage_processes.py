@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from market.protocol.errors import StorageFull
 from market.storage import CHUNK_BYTES, Cid, EmbeddedStore
 from market.storage.cid import RAW
 from market.storage.flat_blocks import FlatBlocks
@@ -183,3 +184,26 @@ def test_memory_does_not_grow_with_the_content(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert (tmp_path / "copy").stat().st_size == megabytes << 20
     assert peak_bytes < 4 << 20
+
+
+QUOTA_BYTES = 40 * CHUNK_BYTES
+
+
+def fill(root: Path, who: int) -> int:
+    """Add contents of one block until there is no room; returns how many."""
+    store, number = EmbeddedStore(root, QUOTA_BYTES), 0
+    while True:
+        try:
+            store.add_bytes(bytes([who]) + number.to_bytes(4, "big") * (CHUNK_BYTES // 4 - 1))
+        except StorageFull:
+            return number
+        number += 1
+
+
+def test_processes_that_add_together_never_exceed_the_quota(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        added = pool.starmap(fill, [(root, who) for who in range(3)])
+    store = EmbeddedStore(root, QUOTA_BYTES)
+    assert sum(added) == 40, "a block of three bytes less than a chunk, forty times: no more fit, and no fewer"
+    assert store.used_bytes() == sum(path.stat().st_size for path in root.glob("blocks/*/*.data")) <= QUOTA_BYTES

@@ -28,7 +28,7 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
     def run(*checks: Check, arguments: tuple[str, ...] = ()) -> Result:
         def audit_job(
-            *network_and_job: Any, grader: None, openings: None, progress: Callable[[Check], None]
+            *network_and_job: Any, grader: None, openings: None, content_key: None, progress: Callable[[Check], None]
         ) -> AuditReport:
             for check in checks:
                 progress(check)
@@ -37,8 +37,8 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         terms = SimpleNamespace(rules=SimpleNamespace(dimension=4), chunks=1, exam=NO_EXAM)
         market = SimpleNamespace(terms=lambda job: terms)
         network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
-        monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
         network.patient = lambda: network
+        monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
         monkeypatch.setattr(Network, "connect", lambda options: network)
         return CliRunner().invoke(main, ["audit", "3", *arguments])
 

@@ -168,7 +168,7 @@ def test_the_same_model_has_the_same_sealed_bytes_and_two_models_share_no_key() 
 
 def test_every_chunk_is_a_block_of_storage(store: EmbeddedStore) -> None:
     models = stored(store, owners_key())
-    cid = models.add(model())
+    cid = models.add(model(), store)
     assert [len(block) for block in store.open(cid)][:-1] == [CHUNK_BYTES] * (models.size_bytes // CHUNK_BYTES)
     assert models.size_bytes == store.size(cid)
     assert models.cid(Digest(cid.digest)) == cid
@@ -176,7 +176,7 @@ def test_every_chunk_is_a_block_of_storage(store: EmbeddedStore) -> None:
 
 
 def test_nothing_of_the_model_shows_in_what_is_stored(store: EmbeddedStore) -> None:
-    sealed = store.read(stored(store, owners_key()).add(np.zeros(LONG, np.int64)), 1 << 20)
+    sealed = store.read(stored(store, owners_key()).add(np.zeros(LONG, np.int64), store), 1 << 20)
     counts = np.bincount(np.frombuffer(sealed, np.uint8), minlength=256)
     expected = len(sealed) / 256
     # Chi-squared of 255 degrees of freedom: beyond 400 once in 10^8 runs, and these bytes are always the same.
@@ -233,7 +233,7 @@ def test_neither_sealing_nor_opening_holds_a_long_model_in_memory(store: Embedde
     models.unlock(owners_key(), CHAIN, CONTRACT)
     tracemalloc.start()
     try:
-        cid = models.add(long)
+        cid = models.add(long, store)
         models.fetch(Digest(cid.digest), tmp_path / "model.i64")
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
@@ -246,7 +246,7 @@ def test_neither_sealing_nor_opening_holds_a_long_model_in_memory(store: Embedde
 
 
 def test_who_has_the_key_reads_what_was_stored_and_keeps_it_private(store: EmbeddedStore, tmp_path: Path) -> None:
-    cid = stored(store, owners_key()).add(model())
+    cid = stored(store, owners_key()).add(model(), store)
     path = tmp_path / "model.i64"
     found = stored(store, owners_key()).fetch(Digest(cid.digest), path)
     assert np.array_equal(found, model())
@@ -254,14 +254,14 @@ def test_who_has_the_key_reads_what_was_stored_and_keeps_it_private(store: Embed
 
 
 def test_who_has_no_key_neither_reads_nor_writes(store: EmbeddedStore, tmp_path: Path) -> None:
-    cid = stored(store, owners_key()).add(model())
+    cid = stored(store, owners_key()).add(model(), store)
     without = stored(store, None)
     assert without.are_sealed
     assert not without.can_be_read
     with pytest.raises(ModelsSealed, match="sealed, and this process has no key"):
         without.fetch(Digest(cid.digest), tmp_path / "model.i64")
     with pytest.raises(ModelsSealed):
-        without.add(model())
+        without.add(model(), store)
     assert not (tmp_path / "model.i64").exists()
 
 
@@ -290,7 +290,7 @@ def test_an_open_model_in_place_of_a_sealed_one_is_of_another_length(store: Embe
 
 def test_a_damaged_block_is_told_before_it_is_opened(store: EmbeddedStore, tmp_path: Path) -> None:
     models = stored(store, owners_key())
-    cid = models.add(model())
+    cid = models.add(model(), store)
     leaf = max((path for path in store.root.rglob("*.data")), key=lambda path: path.stat().st_size)
     damaged = bytearray(leaf.read_bytes())
     damaged[100] ^= 1
