@@ -183,7 +183,7 @@ def test_memory_does_not_grow_with_the_content(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert (tmp_path / "copy").stat().st_size == megabytes << 20
-    assert peak_bytes < 4 << 20
+    assert peak_bytes < 8 << 20, "sixteen blocks may be on their way to the disk"
 
 
 QUOTA_BYTES = 40 * CHUNK_BYTES

@@ -225,7 +225,7 @@ def test_exporting_and_importing_take_little_memory(store: EmbeddedStore, other:
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak_bytes < 10 << 20
+    assert peak_bytes < 8 << 20, "sixteen blocks may be on their way to the disk"
 
 
 @pytest.fixture(scope="module")
