@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from fedmarket.commands.options import console, job_argument, network_options
-from fedmarket.connection import Network, NetworkOptions
+from fedmarket.commands.options import FILE, ask_password, console, job_argument, network_options
+from fedmarket.connection import DEFAULT_WORK, AccountOptions, Network, NetworkOptions, account_of
 from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
 
 if TYPE_CHECKING:
-    from aggregator.audit import Check, ExamGrader
+    from aggregator.audit import Check, ExamGrader, Openings
 
 STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 
@@ -24,12 +24,18 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @click.command()
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@click.option("--keystore", type=FILE, metavar="FILE", help="Open with this account what it can open of the updates.")
+@click.option("--password-file", type=FILE, metavar="FILE", help="Its password in the first line; asked for otherwise.")
+@click.option("--work", type=FILE, metavar="DIR", help="A trainer's; .fedmarket/work/ADDRESS by default.")
 @network_options
-def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
+def audit(job_number: int, as_json: bool, options: NetworkOptions, **account: Path | None) -> None:
     """Recompute a job from chain and storage (anyone).
 
     One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
     prove it is to be had any more. mismatch: not what the chain says; the exit status is 1 then.
+
+    Updates are sealed: that they open their commitments is the aggregator's word, and unproven, unless --keystore names
+    an account that can open them. Their aggregator opens all of an attempt, a trainer its own.
 
     What a job's exams asked for is recomputed once its owner has shown them, on this machine; that takes PyTorch.
     """
@@ -37,6 +43,7 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
 
     network = Network.connect(options)
     screen = console()
+    openings = _openings(network, JobId(job_number), AccountOptions(**account))  # asks for a password, if at all, now
 
     def show(check: Check) -> None:
         if not as_json:
@@ -48,12 +55,23 @@ def audit(job_number: int, as_json: bool, options: NetworkOptions) -> None:
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        report = audit_job(network.market, network.patient().store, job, srs, Path(cache), grader=grader, progress=show)
+        place = (network.market, network.patient().store, job, srs, Path(cache))
+        report = audit_job(*place, grader=grader, openings=openings, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:
         first = report.first_mismatch
         raise AuditMismatch(f"audit of job {job_number}: mismatch in {first.name}, {first.subject}: {first.detail}")
+
+
+def _openings(network: Network, job: JobId, options: AccountOptions) -> Openings | None:
+    if options.keystore is None:
+        return None
+    from fedmarket.openings import AccountOpenings
+
+    account = account_of(network, options, ask_password)
+    work = options.work or DEFAULT_WORK / str(account.address)
+    return AccountOpenings(account, network.chain.chain_id, network.market.address, job, work)
 
 
 def _grader() -> ExamGrader | None:

@@ -27,7 +27,9 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command on a job of which these checks come out."""
 
     def run(*checks: Check, arguments: tuple[str, ...] = ()) -> Result:
-        def audit_job(*network_and_job: Any, grader: None, progress: Callable[[Check], None]) -> AuditReport:
+        def audit_job(
+            *network_and_job: Any, grader: None, openings: None, progress: Callable[[Check], None]
+        ) -> AuditReport:
             for check in checks:
                 progress(check)
             return AuditReport(JobId(3), 7, checks)
