@@ -43,7 +43,7 @@ def run(job_numbers: tuple[int, ...], serving: Serving | None, actor: Actor) -> 
 
     jobs = [JobId(number) for number in dict.fromkeys(job_numbers)]
     network, screen = actor.network, console()
-    folder, store = AttestorFolder(actor.work, network.market), network.own_store
+    folder = AttestorFolder(actor.work, network.market)
 
     def report(line: str) -> None:
         screen.print(f"[green]•[/green] {escape(line)}", soft_wrap=True)
@@ -52,11 +52,11 @@ def run(job_numbers: tuple[int, ...], serving: Serving | None, actor: Actor) -> 
         which = f" with job {jobs[0]}" if len(jobs) == 1 else ""
         return f"stopped; run the same command again to go on{which}"
 
-    release = _now_and_then(lambda: folder.release(store, actor.address, report))
+    release = _now_and_then(lambda: folder.release(network.store, actor.address, report))
     at_home = network.chain.is_development_chain
     with (
         leaving(goes_on),
-        served(serving, store, at_home=at_home, routes={RECEIPTS: folder.shown_receipt}) as endpoint,
+        served(serving, network.own_store, at_home=at_home, routes={RECEIPTS: folder.shown_receipt}) as endpoint,
     ):
         if endpoint:
             report(f"serving blocks and receipts at {endpoint}")

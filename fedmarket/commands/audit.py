@@ -67,7 +67,7 @@ def audit(
             screen.print(_line(check), soft_wrap=True)
 
     # A folder of its own: nothing that an earlier command fetched is believed.
-    with TemporaryDirectory() as cache, screen.status("auditing"), _contents(network, car) as contents:
+    with TemporaryDirectory() as cache, screen.status("auditing"), _contents(network, job_number, car) as contents:
         job = JobId(job_number)
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
@@ -83,10 +83,10 @@ def audit(
 
 
 @contextmanager
-def _contents(network: Network, path: Path | None) -> Iterator[ContentReader]:
-    """The store, or a CAR, which is verified as a whole before anything of it is looked at."""
+def _contents(network: Network, job_number: int, path: Path | None) -> Iterator[ContentReader]:
+    """Where the job's contents come from, or a CAR, which is verified as a whole before anything of it is looked at."""
     if path is None:
-        yield network.patient().store
+        yield network.patient().job_store(job_number)
         return
     with CarBlocks(path) as blocks:
         yield blocks

@@ -37,7 +37,7 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         terms = SimpleNamespace(rules=SimpleNamespace(dimension=4), chunks=1, exam=NO_EXAM)
         market = SimpleNamespace(terms=lambda job: terms)
         network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
-        network.patient = lambda: network
+        network.patient, network.job_store = lambda: network, lambda job: None
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
         monkeypatch.setattr(Network, "connect", lambda options: network)
         return CliRunner().invoke(main, ["audit", "3", *arguments])
