@@ -7,8 +7,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help set-up demo test test-contracts test-python test-api test-ganache test-brownie bench invariants prove slither
-.PHONY: brownie lint format contracts snapshots clean
+.PHONY: help set-up demo test test-contracts test-python test-api test-ganache test-brownie test-ipfs-rpc bench
+.PHONY: invariants prove slither brownie lint format contracts snapshots clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -24,6 +24,7 @@ endif
 PYTHON_READY := $(VENV)/.fedmarket-ready
 PEERS_READY := $(VENV)/.fedmarket-peers-ready
 NODE_READY := node_modules/.fedmarket-ready
+IPFS_READY := tools/ipfs-rpc/node_modules/.fedmarket-ready
 # Each needs other versions of packages that the project has, and so an environment of its own.
 SYMBOLIC_VENV := .venv-symbolic
 SLITHER_VENV := .venv-slither
@@ -57,6 +58,9 @@ test-ganache: set-up ## the end-to-end tests on Ganache in Anvil's place
 
 test-brownie: set-up $(BROWNIE_READY) ## the Brownie console, on a chain of its own
 	$(BIN)/python -m pytest tests/brownie $(ARGS)
+
+test-ipfs-rpc: set-up $(if $(FEDMARKET_KUBO_URL),,$(IPFS_READY)) ## a live IPFS daemon, or FEDMARKET_KUBO_URL
+	$(BIN)/python -m pytest tests/integration/test_ipfs_rpc.py $(ARGS)
 
 bench: set-up $(PEERS_READY) ## measure, and print the tables
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s --timeout=7200 $(ARGS)
@@ -139,4 +143,9 @@ $(NODE_READY): package.json package-lock.json
 		"needs Node 20 or newer with npm, but 'node' is $$(node --version 2>/dev/null || echo missing)" >&2; exit 1; }
 	@echo "Installing the Solidity tools into node_modules (once)"
 	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(IPFS_READY): tools/ipfs-rpc/package.json tools/ipfs-rpc/package-lock.json
+	@echo "Installing an IPFS daemon into tools/ipfs-rpc/node_modules (once; some minutes)"
+	@cd tools/ipfs-rpc && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -78,6 +78,7 @@ class AttestorService:
         self._threads: dict[JobId, threading.Thread] = {}
         self._told: dict[str, str] = {}
         self.closed: set[JobId] = set()
+        self.broken: set[JobId] = set()
 
     def follow(self, jobs: Collection[JobId], should_stop: Callable[[], bool] = lambda: False) -> None:
         """Attest in these jobs until all are closed.
@@ -85,11 +86,14 @@ class AttestorService:
         Raises:
             InvalidInput: the account is no attestor of one of them.
             FedmarketError: there is only one, and it cannot be followed now.
+            RuntimeError: a job's thread ended by a defect, which it showed.
         """
         opened = {job: self._open_at_once(job, len(jobs) == 1) for job in jobs}
         for job, following in opened.items():
             self._start(job, following)
         self._wait(lambda: should_stop() or not any(thread.is_alive() for thread in self._threads.values()))
+        if broken := sorted(job for job in self.broken if not self._threads[job].is_alive()):
+            raise RuntimeError(f"jobs {broken} were not followed to their end")
 
     def follow_all(
         self, look: Callable[[], Collection[JobId]], should_stop: Callable[[], bool] = lambda: False
@@ -121,6 +125,7 @@ class AttestorService:
             thread.start()
 
     def _attest(self, job: JobId, following: Following | None) -> None:
+        self.broken.add(job)  # until it is seen to have ended as it should
         while not self._stopping.is_set():
             is_over = False
             with self._telling(f"job {job}"):
@@ -130,9 +135,10 @@ class AttestorService:
             if is_over and not self._stopping.is_set():
                 self.closed.add(job)
             if is_over:
-                return
+                break
             following = None
             self._stopping.wait(self._retry_s)
+        self.broken.discard(job)
 
     def _wait(self, is_over: Callable[[], bool]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -108,6 +108,10 @@ class Network:
         store = open_store(options.store, options.sources)
         return cls(chain, deployment, deployment.connect(chain), store, options.srs)
 
+    def patient(self) -> Network:
+        """The same for who looks once, and waits for contents for as long as they take to arrive."""
+        return replace(self, store=self.store.patient())
+
     @property
     def own_store(self) -> EmbeddedStore:
         """What is on this machine's disk, alone."""
@@ -117,13 +121,13 @@ class Network:
         """Those who have a part in a job, as far as they announced something; one of them, who asks, left out."""
         return JobDirectory(self.market, self.directory, JobId(number), without)
 
-    def job(self, number: int, cache: Path, asked_by: str | None = None) -> PublishedJob:
-        """One job, with its document from storage; fetched vectors are kept in `cache`.
+    def job_store(self, number: int, asked_by: str | None = None) -> SourcedStore:
+        """Where a job's contents come from: the store and its sources, then whatever endpoints are announced for it."""
+        return self.store.with_sources([AnnouncedBlocks(self.people(number, asked_by))])
 
-        Its contents come from the store and its sources, and then from whatever endpoints are announced for it.
-        """
-        store = self.store.with_sources([AnnouncedBlocks(self.people(number, asked_by))])
-        return PublishedJob(self.market, store, JobId(number), cache, self.directory)
+    def job(self, number: int, cache: Path, asked_by: str | None = None) -> PublishedJob:
+        """One job, with its document from where its contents come from; fetched vectors are kept in `cache`."""
+        return PublishedJob(self.market, self.job_store(number, asked_by), JobId(number), cache, self.directory)
 
     def srs(self, dimension: int, chunks: int | None) -> Srs:
         """The powers of tau for vectors of this length.

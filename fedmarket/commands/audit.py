@@ -8,16 +8,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
+from eth_account.signers.local import LocalAccount
 from rich.text import Text
 
-from fedmarket.commands.options import account_options, console, job_argument, network_options
+from fedmarket.commands.options import FILE, ask_password, console, job_argument, network_options
 from fedmarket.commands.reading import content_key
-from fedmarket.connection import AccountOptions, Network, NetworkOptions
+from fedmarket.connection import DEFAULT_WORK, AccountOptions, Network, NetworkOptions, account_of
 from market.protocol.errors import AuditMismatch
 from market.protocol.identifiers import JobId
 
 if TYPE_CHECKING:
-    from aggregator.audit import Check, ExamGrader
+    from aggregator.audit import Check, ExamGrader, Openings
 
 STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 
@@ -25,23 +26,32 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @click.command()
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
-@account_options
+@click.option("--keystore", type=FILE, metavar="FILE", help="Open with this account what it can open.")
+@click.option("--password-file", type=FILE, metavar="FILE", help="Its password in the first line; asked for otherwise.")
+@click.option("--work", type=FILE, metavar="DIR", help="A trainer's; .fedmarket/work/ADDRESS by default.")
 @network_options
-def audit(job_number: int, as_json: bool, account: AccountOptions, options: NetworkOptions) -> None:
+def audit(job_number: int, as_json: bool, options: NetworkOptions, **account: Path | None) -> None:
     """Recompute a job from chain and storage (anyone).
 
     One verdict a line. ok: recomputed, and equal. unproven: nothing contradicts it, but not everything that would
     prove it is to be had any more. mismatch: not what the chain says; the exit status is 1 then.
 
+    Updates are sealed: that they open their commitments is the aggregator's word, and unproven, unless --keystore names
+    an account that can open them. Their aggregator opens all of an attempt, a trainer its own.
+
     What a job's exams asked for is recomputed once its owner has shown them, on this machine; that takes PyTorch.
 
-    Where JOB's models are sealed they are looked at with the keystore of an account that has their key; without one
-    they stay unproven.
+    Where JOB's models are sealed they are looked at with --keystore of an account that has their key, and else stay
+    unproven.
     """
     from aggregator.audit import audit_job
 
     network = Network.connect(options)
     screen = console()
+    chosen = AccountOptions(**account)
+    # Asks for a password, if at all, now.
+    reader = None if chosen.keystore is None else account_of(network, chosen, ask_password)
+    openings = None if reader is None else _openings(network, JobId(job_number), reader, chosen.work)
 
     def show(check: Check) -> None:
         if not as_json:
@@ -53,14 +63,22 @@ def audit(job_number: int, as_json: bool, account: AccountOptions, options: Netw
         terms = network.market.terms(job)
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
-        store = network.store.patient()
-        key = content_key(network, store, job, Path(cache) / "job", account)
-        report = audit_job(network.market, store, job, srs, Path(cache), grader=grader, content_key=key, progress=show)
+        store = network.patient().store
+        key = content_key(network, store, job, Path(cache) / "job", reader)
+        place = (network.market, store, job, srs, Path(cache))
+        report = audit_job(*place, grader=grader, openings=openings, content_key=key, progress=show)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:
         first = report.first_mismatch
         raise AuditMismatch(f"audit of job {job_number}: mismatch in {first.name}, {first.subject}: {first.detail}")
+
+
+def _openings(network: Network, job: JobId, account: LocalAccount, work: Path | None) -> Openings:
+    from fedmarket.openings import AccountOpenings
+
+    folder = work or DEFAULT_WORK / str(account.address)
+    return AccountOpenings(account, network.chain.chain_id, network.market.address, job, folder)
 
 
 def _grader() -> ExamGrader | None:

@@ -143,7 +143,7 @@ def model(job_number: int, file: Path, account: AccountOptions, options: Network
     digest = network.market.state(JobId(job_number)).model
     # A folder of its own: what is written was fetched and verified just now.
     with TemporaryDirectory() as cache:
-        published = network.job(job_number, Path(cache))
+        published = network.patient().job(job_number, Path(cache))
         take_key(network, published, account)
         if file.suffix == ".i64":
             _write_integers(file, published.model(digest))

@@ -76,7 +76,7 @@ def verify(
     network = Network.connect(options)
     # A folder of its own: what is verified was fetched just now.
     with TemporaryDirectory() as cache, console().status("opening the chain's commitment"):
-        job = network.job(job_number, Path(cache))
+        job = network.patient().job(job_number, Path(cache))
         if file is None:
             take_key(network, job, account)
         versions = chosen(job, round_number, initial)

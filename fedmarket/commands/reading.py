@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from eth_account.signers.local import LocalAccount
+
 from fedmarket.commands.options import ask_password
 from fedmarket.connection import AccountOptions, Network, account_of
 from market.content_key import ContentKey
@@ -32,9 +34,9 @@ def take_key(network: Network, job: PublishedJob, account: AccountOptions) -> No
 
 
 def content_key(
-    network: Network, store: ContentStore, job: JobId, cache: Path, account: AccountOptions
+    network: Network, store: ContentStore, job: JobId, cache: Path, account: LocalAccount | None
 ) -> ContentKey | None:
-    """The key of a job's sealed models, where an account was named that has it.
+    """The key of a job's sealed models, where whoever reads has it.
 
     Args:
         network: the market.
@@ -42,11 +44,8 @@ def content_key(
         job: the job's number.
         cache: folder for what is looked at.
         account: who reads.
-
-    Raises:
-        InvalidKeystore: the account's does not open.
     """
-    if account.keystore is None:
+    if account is None:
         return None
     try:
         published = PublishedJob(network.market, store, job, cache, network.directory)
@@ -54,5 +53,5 @@ def content_key(
         return None  # what is wrong with its document is the audit's to say
     if not published.models.are_sealed:
         return None
-    ModelAccess(published, account_of(network, account, ask_password)).look()
+    ModelAccess(published, account).look()
     return None if published.models.seal is None else published.models.seal.key

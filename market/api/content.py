@@ -6,11 +6,11 @@ import re
 import time
 from collections.abc import AsyncIterator
 from itertools import chain, islice
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, BinaryIO, Literal, cast
 
 import anyio
 from anyio import from_thread, to_thread
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -21,6 +21,7 @@ from market.api.service import Service
 from market.api.shapes import HeldContent
 from market.protocol.errors import BlockNotFound, InvalidInput, OverQuota, TooLarge
 from market.storage import Cid, EmbeddedStore
+from market.storage.gateway import RAW_BLOCK
 from market.uploads import Uploads
 
 PREFIX = "/api/v1/content"
@@ -36,6 +37,7 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 EXAMPLE = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 router = APIRouter(prefix=PREFIX, tags=["content"])
+gateway = APIRouter(prefix="/ipfs", tags=["content"])
 
 
 def _cid(
@@ -47,6 +49,9 @@ def _cid(
 
 
 CidDep = Annotated[Cid, Depends(_cid)]
+RawDep = Annotated[
+    Literal["raw"] | None, Query(alias="format", description=f"`raw` for the one block, as does Accept: {RAW_BLOCK}.")
+]
 
 BYTES_BODY = {
     "requestBody": {
@@ -54,8 +59,18 @@ BYTES_BODY = {
         "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+BLOCK_ANSWER: dict[int | str, dict[str, object]] = {
+    200: {"description": "The block.", "content": {RAW_BLOCK: {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "It is what you have: a block under a CID never changes."},
+}
 BYTES_ANSWER: dict[int | str, dict[str, object]] = {
-    200: {"description": "All of it.", "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}},
+    200: {
+        "description": "All of it, or the block.",
+        "content": {
+            OCTETS: {"schema": {"type": "string", "format": "binary"}},
+            RAW_BLOCK: {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
     206: {"description": "The range.", "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}},
     304: {"description": "It is what you have: content under a CID never changes."},
 }
@@ -90,15 +105,49 @@ async def put_content(cid: CidDep, account: AccountDep, service: ServiceDep, req
 
 
 @router.get("/{cid}", response_class=Response, responses={**BYTES_ANSWER, **problems(404, 416)})
-def get_content(cid: CidDep, store: StoreDep, request: Request) -> Response:
-    """Download content, or a range of it. Every block is checked against its hash before it is sent."""
-    return content_response(request, store, cid)
+def get_content(cid: CidDep, store: StoreDep, request: Request, form: RawDep = None) -> Response:
+    """Download content, a range of it, or the one block of this name. Every block is checked before it is sent."""
+    return block_response(request, store, cid) if _is_raw(request, form) else content_response(request, store, cid)
 
 
 @router.head("/{cid}", response_class=Response, responses={**BYTES_ANSWER, **problems(404, 416)})
-def head_content(cid: CidDep, store: StoreDep, request: Request) -> Response:
-    """Whether content is held, and how long it is."""
-    return content_response(request, store, cid)
+def head_content(cid: CidDep, store: StoreDep, request: Request, form: RawDep = None) -> Response:
+    """Whether content, or the one block of this name, is held, and how long it is."""
+    return block_response(request, store, cid) if _is_raw(request, form) else content_response(request, store, cid)
+
+
+@gateway.get("/{cid}", response_class=Response, responses={**BLOCK_ANSWER, **problems(404, 406)})
+def get_block(cid: CidDep, store: StoreDep, request: Request, form: RawDep = None) -> Response:
+    """One block, as IPFS trustless gateways give it: whoever fetches content from several places asks here."""
+    if not _is_raw(request, form):
+        raise HTTPException(406, f"only single blocks: ?format=raw, or Accept: {RAW_BLOCK}")
+    return block_response(request, store, cid)
+
+
+@gateway.head("/{cid}", response_class=Response, responses={**BLOCK_ANSWER, **problems(404, 406)})
+def head_block(cid: CidDep, store: StoreDep, request: Request, form: RawDep = None) -> Response:
+    """Whether one block is held, and how long it is."""
+    return get_block(cid, store, request, form)
+
+
+def _is_raw(request: Request, form: str | None) -> bool:
+    return form == "raw" or RAW_BLOCK in request.headers.get("accept", "")
+
+
+def block_response(request: Request, store: EmbeddedStore, cid: Cid) -> Response:
+    """The block that a request asks for.
+
+    Raises:
+        BlockNotFound: it is not held.
+        CorruptBlock: it is damaged.
+    """
+    block = store.get_block(cid)
+    headers = {**_headers(cid, f"{cid}.bin"), "ETag": f'"{cid}.raw"'}
+    del headers["Accept-Ranges"]
+    if headers["ETag"] in _tags(request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(len(block))
+    return Response(b"" if request.method == "HEAD" else block, 200, headers, RAW_BLOCK)
 
 
 def uploads_of(service: Service) -> Uploads:
@@ -148,6 +197,7 @@ def _headers(cid: Cid, name: str | None) -> dict[str, str]:
         "Content-Disposition": f'attachment; filename="{name or cid}"',
         "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
         "ETag": f'"{cid}"',
+        "Vary": "Accept",
         "X-Content-Type-Options": "nosniff",
     }
 

@@ -24,6 +24,9 @@ MAX_ADDRESSES = 20_000
 
 WINDOW_S = 60
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+BLOCKS_PREFIX = "/ipfs/"
+BLOCKS_A_READ = 20
+"""How many single blocks may be asked for in place of one other read: content is thousands of them."""
 UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -87,14 +90,14 @@ class RateLimits:
     def __init__(self, app: ASGIApp, addresses: ClientAddresses, reads_a_minute: int, writes_a_minute: int) -> None:
         self._app, self._addresses = app, addresses
         self._reads, self._writes = TokenBuckets(reads_a_minute), TokenBuckets(writes_a_minute)
+        self._blocks = TokenBuckets(BLOCKS_A_READ * reads_a_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it."""
         if scope["type"] != "http" or scope["path"] in UNLIMITED_PATHS:
             await self._app(scope, receive, send)
             return
-        buckets = self._reads if scope["method"] in READS else self._writes
-        verdict = buckets.take(counted_as(self._addresses.of(scope)))
+        verdict = self._buckets(scope).take(counted_as(self._addresses.of(scope)))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -110,6 +113,11 @@ class RateLimits:
         detail = f"more than {verdict.limit} such requests a minute: the next may come in {verdict.wait_s} s"
         refusal = problem(scope, plain_kind(429), detail, headers={"Retry-After": str(verdict.wait_s)})
         await refusal(scope, receive, send_with_headers)
+
+    def _buckets(self, scope: Scope) -> TokenBuckets:
+        if scope["method"] not in READS:
+            return self._writes
+        return self._blocks if scope["path"].startswith(BLOCKS_PREFIX) else self._reads
 
 
 class BodyLimit:

@@ -13,6 +13,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     evaluations.router,
     content.router,
+    content.gateway,
     posting.router,
     sign_in.router,
     health.router,

@@ -154,7 +154,7 @@ class BlockSearch:
 
 def _ask(cid: Cid, standings: Sequence[Standing], said: dict[str, bool]) -> bytes | None:
     """The block from the first source that has it, or None, with what each said and whether that was a lie."""
-    for standing in standings:
+    for standing in sorted(standings, key=lambda it: it.is_slow):
         name, left_out = standing.source.name, standing.left_out
         if left_out is not None:
             said[f"{name} ({left_out})"] = False

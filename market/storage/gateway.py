@@ -18,7 +18,10 @@ RAW_BLOCK = "application/vnd.ipld.raw"
 """Media type of one block's bytes."""
 
 TIMEOUT_S = 10.0
-"""How long one block may take, with every try for it."""
+"""How long one block may take to begin to come, with every try for it,"""
+
+BODY_S = 20.0
+"""and how much longer to come: several share a trainer's line, and 2 MiB in this time are little."""
 
 
 class GatewayBlocks:
@@ -29,7 +32,7 @@ class GatewayBlocks:
 
         Args:
             url: blocks are at `{url}/ipfs/{cid}?format=raw`.
-            timeout_s: how long one block may take, with every try for it.
+            timeout_s: how long one block may take to begin to come, with every try for it.
             public_only: whether to go to the public internet alone: a stranger named the address.
 
         Raises:
@@ -52,7 +55,9 @@ class GatewayBlocks:
 
     def _ask(self, cid: Cid, until_s: float) -> bytes:
         left_s = max(0.001, until_s - time.monotonic())
-        answer = self._http.exchange("GET", f"/ipfs/{cid}?format=raw", timeout_s=left_s, limit_bytes=MAX_BLOCK_BYTES)
+        answer = self._http.exchange(
+            "GET", f"/ipfs/{cid}?format=raw", timeout_s=left_s, body_s=BODY_S, limit_bytes=MAX_BLOCK_BYTES
+        )
         if answer.status in (404, 410):
             raise BlockNotFound(str(cid), self.name)
         if answer.status != 200:

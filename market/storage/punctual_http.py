@@ -67,6 +67,7 @@ class PunctualHttp:
         *,
         timeout_s: float,
         limit_bytes: int,
+        body_s: float = 0.0,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> Answer:
@@ -77,6 +78,7 @@ class PunctualHttp:
             target: path and query.
             timeout_s: for all of it: connecting, sending, and the answer's last byte.
             limit_bytes: a body that is longer is not read on: it comes with one byte more than this.
+            body_s: how much longer the answer's body may take, once its head is here.
             headers: of this request.
             body: what is sent.
 
@@ -84,15 +86,19 @@ class PunctualHttp:
             SourceUnavailable: nothing answers in time, or no HTTP.
         """
         self._limit.at_s = time.monotonic() + timeout_s
-        wait = {"connect": timeout_s, "read": timeout_s, "write": timeout_s, "pool": timeout_s}
+        longest_s = timeout_s + body_s
+        wait = {"connect": timeout_s, "read": longest_s, "write": timeout_s, "pool": timeout_s}
         sent = list({**self._headers, **(headers or {})}.items())
         try:
             with self._pool.stream(
                 method, self._base + target, headers=sent, content=body or None, extensions={"timeout": wait}
             ) as response:
+                self._limit.at_s += body_s
                 return Answer(response.status, _headers(response.headers), _read(response, limit_bytes))
         except httpcore.TimeoutException as late:
-            raise SourceUnavailable(self._name, f"no whole answer within {timeout_s:g} s", passing=True) from late
+            raise SourceUnavailable(
+                self._name, f"no whole answer within {timeout_s + body_s:g} s", passing=True
+            ) from late
         except httpcore.ConnectError as refused:
             raise SourceUnavailable(self._name, f"cannot be reached: {_short(refused)}", passing=True) from refused
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as broken:

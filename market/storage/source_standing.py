@@ -17,7 +17,7 @@ LIE_S = 600.0
 """How long a source is left out that sent other bytes than were asked for."""
 
 SLOW_S = 3.0
-"""An answer that takes longer counts as a failure, though it is used: one slow source must not hold up the rest."""
+"""After as many answers that take longer a source is asked last: a slow one must not hold up those that are not."""
 
 
 class Standing:
@@ -32,7 +32,7 @@ class Standing:
         """
         self.source, self._is_deep = source, is_deep
         self._lock = threading.Lock()
-        self._failures = self._times_out = 0
+        self._failures = self._times_out = self._slow = 0
         self._out_until_s, self._why = 0.0, ""
 
     @property
@@ -42,13 +42,16 @@ class Standing:
             left_s = self._out_until_s - time.monotonic()
             return f"{self._why}; left out for {left_s:.0f} s" if left_s > 0 else None
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether others are asked first."""
+        return self._slow >= FAILURES
+
     def answered(self, took_s: float) -> None:
         """It gave a block."""
-        if took_s > SLOW_S and not self._is_deep:
-            self.failed(f"it took {took_s:.0f} s for a block")
-            return
         with self._lock:
             self._failures = self._times_out = 0
+            self._slow = min(self._slow + 1, 2 * FAILURES) if took_s > SLOW_S and not self._is_deep else 0
 
     def had_not(self) -> None:
         """It said that it has a block not, which is an answer."""

@@ -464,14 +464,13 @@ class Marketplace:
         values = (opening.commitment, opening.content, opening.salt)
         return self.market.reveal(self.id, attempt, self.actor(name).address, *values)
 
-    def deliver(self, name: str, attempt: int | None = None) -> Cid:
-        """Put a trainer's sealed update of an attempt, by default the running one, into storage, whenever that is."""
-        own, cid = EmbeddedStore(self.work_folder(name) / "sealed"), self.update_cid(name, attempt)
-        return self.store.add_bytes(b"".join(own.open(cid)))
-
-    def update_cid(self, name: str, attempt: int | None = None) -> Cid:
+    def update_cid(self, name: str) -> Cid:
         """Under which name that update is stored, sealed."""
-        return sealed_update_cid(self.opening(name, attempt).content, self.terms.rules.dimension, self.terms.chunks)
+        return sealed_update_cid(self.opening(name).content, self.terms.rules.dimension, self.terms.chunks)
+
+    def sealed_blob(self, name: str) -> bytes:
+        """That update as it is stored, from the trainer's own store."""
+        return EmbeddedStore(self.work_folder(name) / "sealed").read(self.update_cid(name), 1 << 18)
 
     def commits_of(self, name: str) -> list[UpdateCommitted]:
         """Every commit that a trainer ever sent."""

@@ -136,7 +136,7 @@ def test_what_comes_once_the_aggregator_s_time_has_begun_is_not_signed_for(court
     court.send("trainer 2", "reveal by hand", court.reveal_call("trainer 2", 0))
     watch(court)
     court.advance("exam_end_s")
-    court.deliver("trainer 2")
+    court.store.add_bytes(court.sealed_blob("trainer 2"))
     watch(court)
     for name in ATTESTORS:
         signed = own_receipt(court, name)

@@ -27,6 +27,7 @@ def court(terminal: Terminal, devnet: Devnet) -> Terminal:
     named = f'disputes: {{attestors: ["{attestor.address}"], answer_s: 600, bond: 0.5 ether}}\n'
     (terminal.folder / "job.yaml").write_text(SPEC + named)
     (terminal.folder / "other.yaml").write_text(SPEC)
+    (terminal.folder / "later.yaml").write_text((SPEC + named).replace("three blobs", "three later blobs"))
     return terminal
 
 
@@ -49,7 +50,7 @@ def test_every_job_that_names_the_account_is_followed_and_those_that_open_later_
     post(court, "other.yaml")
     running = court.start("attestor", "run", "--serve", "127.0.0.1:0", who="attestor")
     wait_until(lambda: bool(endpoint(0)), "the first announcement")
-    post(court)
+    post(court, "later.yaml")
     wait_until(lambda: bool(endpoint(2)), "the announcement of the job that opened since")
     assert endpoint(0) == endpoint(2)
     assert endpoint(1) == ""

@@ -77,7 +77,7 @@ def sealed_to(court: Court, public: bytes, data: bytes, commitment: bytes) -> tu
     account, view = court.actor(CONTESTED).account, court.view(CONTESTED)
     place = court.market.seal_context(court.id, court.state.round, court.state.attempt)
     bound_to = view.update_seal(place, account.address, commitment)
-    with packed(parse_update(data, D, court.terms.chunks), court.folder) as payload:
+    with packed(pack_update(parse_update(data, D, court.terms.chunks)), court.folder) as payload:
         blob = b"".join(seal_update(public, account, bound_to, payload))
         return put(court, blob, commitment), update_ephemeral(account, bound_to, payload.digest)
 

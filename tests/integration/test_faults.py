@@ -31,7 +31,7 @@ from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleTerms
 from market.protocol.seal import new_salt, seal
 from market.published_job import PublishedJob
-from market.storage import Cid, EmbeddedStore
+from market.storage import Cid
 from tests.integration.marketplace import (
     MUCH_WEI,
     ON_ANVIL,
@@ -181,8 +181,7 @@ def not_at(place: Marketplace, timestamp_s: int, name: str, call: PreparedCall, 
 def test_a_relayer_reveals_for_a_trainer_who_is_offline(place: Marketplace) -> None:
     place.post().join(3)
     place.commit()
-    own = EmbeddedStore(place.work_folder("trainer 0") / "sealed")
-    place.store.add_bytes(own.read(place.update_cid("trainer 0"), 1 << 18))
+    place.store.add_bytes(place.sealed_blob("trainer 0"))
     place.reveal(place.trainers[1:])
     for wrong in ({"salt": new_salt()}, {"commitment": place.opening("trainer 1", 0).commitment}):
         refused(place, "stranger", place.reveal_call("trainer 0", 0, **wrong), "SealMismatch")

@@ -26,9 +26,10 @@ from fedmarket.devnet import REPOSITORY, Devnet
 from market.app import tidy
 from market.chain.deployment import Deployment
 from market.db.service_tables import UploadRow
-from market.protocol.errors import StorageFull
-from market.storage import CHUNK_BYTES, GRACE_S, Cid, EmbeddedStore, content_cid
+from market.protocol.errors import BlockNotFound, StorageFull
+from market.storage import CHUNK_BYTES, GRACE_S, Cid, EmbeddedStore, SourcedStore, content_cid
 from market.storage.flat_blocks import FlatBlocks
+from market.storage.gateway import GatewayBlocks
 from market.uploads import SMALLEST_BYTES, upload_reason
 from tests.integration.conftest import account
 from tests.integration.marketplace import ON_ANVIL
@@ -175,6 +176,35 @@ def test_content_whose_first_part_is_gone_is_not_found(running: Running, session
     assert running.client.head(address).status_code == 404
     last = running.client.get(address, headers={"Range": "bytes=-9"})
     assert (last.status_code, last.content) == (206, data[-9:])
+
+
+def test_market_is_a_source_of_blocks(running: Running, session: dict[str, str], tmp_path: Path) -> None:
+    data = content(3 * CHUNK_BYTES + 5)
+    cid = Cid.parse(put(running, session, data).json()["cid"])
+    fetching = SourcedStore(EmbeddedStore(tmp_path / "another"), [GatewayBlocks(running.url)])
+    assert fetching.read(cid, len(data)) == data
+    assert fetching.local.verify(cid) == len(data)
+    with pytest.raises(BlockNotFound, match=running.url):
+        fetching.get_block(content_cid(b"nowhere"))
+
+
+def test_single_block_is_given_raw_and_nothing_else_is_a_gateway(running: Running, session: dict[str, str]) -> None:
+    cid = Cid.parse(put(running, session, content(CHUNK_BYTES + 1)).json()["cid"])
+    block = running.service.store.get_block(cid)
+    raw = {"Accept": "application/vnd.ipld.raw"}
+    for target in (f"/ipfs/{cid}?format=raw", f"/api/v1/content/{cid}?format=raw"):
+        answer = running.client.get(target)
+        assert (answer.status_code, answer.content) == (200, block)
+        assert (answer.headers["Content-Type"], answer.headers["ETag"]) == (raw["Accept"], f'"{cid}.raw"')
+        head = running.client.head(target)
+        assert (head.status_code, head.headers["Content-Length"], head.content) == (200, str(len(block)), b"")
+        assert running.client.get(target, headers={"If-None-Match": f'"{cid}.raw"'}).status_code == 304
+    for target in (f"/ipfs/{cid}", f"/api/v1/content/{cid}"):
+        assert running.client.get(target, headers=raw).content == block
+    assert running.client.get(f"/ipfs/{cid}").status_code == 406
+    assert running.client.get(f"/ipfs/{cid}?format=car").status_code == 422
+    assert running.client.get(f"/ipfs/{content_cid(b'nowhere')}?format=raw").status_code == 404
+    assert running.client.get("/ipfs/../lock?format=raw").status_code == 404
 
 
 @pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0"])

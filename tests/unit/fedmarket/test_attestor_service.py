@@ -78,6 +78,16 @@ def test_a_job_in_trouble_is_told_of_and_tried_again_while_the_others_go_on() ->
     assert service.closed == set()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_in_one_job_is_not_taken_for_its_end() -> None:
+    jobs = Jobs({0: ZeroDivisionError("a defect")})
+    jobs.event(1).set()
+    service = jobs.service()
+    with pytest.raises(RuntimeError, match=r"jobs \[0\] were not followed"):
+        service.follow([JobId(0), JobId(1)])
+    assert service.closed == {1}
+
+
 def test_who_is_no_attestor_of_a_job_is_told_at_once() -> None:
     jobs = Jobs(open_troubles={1: InvalidInput("is no attestor of job 1")})
     with pytest.raises(InvalidInput, match="no attestor of job 1"):

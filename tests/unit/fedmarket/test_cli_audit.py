@@ -27,7 +27,9 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command on a job of which these checks come out."""
 
     def run(*checks: Check, arguments: tuple[str, ...] = ()) -> Result:
-        def audit_job(*network_and_job: Any, grader: None, progress: Callable[[Check], None]) -> AuditReport:
+        def audit_job(
+            *network_and_job: Any, grader: None, openings: None, progress: Callable[[Check], None]
+        ) -> AuditReport:
             for check in checks:
                 progress(check)
             return AuditReport(JobId(3), 7, checks)
@@ -36,6 +38,7 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         market = SimpleNamespace(terms=lambda job: terms)
         network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
+        network.patient = lambda: network
         monkeypatch.setattr(Network, "connect", lambda options: network)
         return CliRunner().invoke(main, ["audit", "3", *arguments])
 

@@ -12,7 +12,7 @@ from market.storage.block_server import BlockServer
 from market.storage.content_store import MAX_BLOCK_BYTES
 from market.storage.gateway import GatewayBlocks
 from tests.unit.storage.conftest import Content
-from tests.unit.storage.hostile_servers import answering, behaving, dripping, endless, request, silent
+from tests.unit.storage.hostile_servers import Conduct, answering, behaving, dripping, endless, request, silent
 
 BLOCK = b"a block"
 CID = Cid.of_block(BLOCK, 0x55)
@@ -52,9 +52,32 @@ def test_body_that_is_cut_off_is_no_block() -> None:
 
 
 @pytest.mark.parametrize("conduct", [silent, dripping])
-def test_server_that_keeps_one_waiting_is_left_in_time(conduct: object) -> None:
-    with behaving(conduct) as url, pytest.raises(SourceUnavailable, match="no whole answer within"):  # type: ignore[arg-type]
+def test_server_that_keeps_one_waiting_is_left_in_time(conduct: Conduct) -> None:
+    with behaving(conduct) as url, pytest.raises(SourceUnavailable, match="no whole answer within"):
         GatewayBlocks(url, timeout_s=0.5).get_block(CID)
+
+
+def test_body_that_never_ends_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def conduct(connection: socket.socket, over: threading.Event) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not over.wait(0.05):
+            connection.sendall(b".")
+
+    monkeypatch.setattr("market.storage.gateway.BODY_S", 0.5)
+    with behaving(conduct) as url, pytest.raises(SourceUnavailable, match="no whole answer within"):
+        GatewayBlocks(url, timeout_s=0.5).get_block(CID)
+
+
+def test_block_that_comes_slowly_has_longer_than_one_that_does_not_come() -> None:
+    def conduct(connection: socket.socket, over: threading.Event) -> None:
+        request(connection)
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(BLOCK)}\r\n\r\n".encode())
+        over.wait(0.6)
+        connection.sendall(BLOCK)
+
+    with behaving(conduct) as url:
+        assert GatewayBlocks(url, timeout_s=0.5).get_block(CID) == BLOCK
 
 
 def test_server_that_is_down_is_named() -> None:
