@@ -174,15 +174,15 @@ class KeyGrants:
                     raise InvalidInput(f"{account} cannot be given the key: {problem}") from problem
         accounts = sorted(sealed)
         for start in range(0, len(accounts), AT_ONCE):
-            self._send(directory, accounts[start : start + AT_ONCE], sealed)
+            self._send(directory, {account: keys[account] for account in accounts[start : start + AT_ONCE]}, sealed)
         self._done |= keys.keys()
         return accounts
 
-    def _send(self, directory: Directory, accounts: list[str], sealed: dict[str, bytes]) -> None:
-        call = directory.deliver(self._job.id, CONTENT_KEY_TOPIC, accounts, [sealed[account] for account in accounts])
+    def _send(self, directory: Directory, to: dict[str, bytes], sealed: dict[str, bytes]) -> None:
+        call = directory.deliver(self._job.id, CONTENT_KEY_TOPIC, list(to), [sealed[account] for account in to])
         # Sealed anew after a restart, it is still the same intent: the journal sends it once.
-        names = hashlib.sha256(" ".join(accounts).encode()).hexdigest()[:16]
-        self._sender.send(f"grant/{self._job.id}/{names}", call)
+        recipients = hashlib.sha256(b"".join(account.encode() + public for account, public in to.items()))
+        self._sender.send(f"grant/{self._job.id}/{recipients.hexdigest()[:16]}", call)
 
     def _named(self, directory: Directory, named: Collection[str]) -> dict[str, bytes]:
         announced = directory.announcements(self._job.id, named)

@@ -179,6 +179,33 @@ def test_everybody_is_given_the_key_once(place: SealedMarketplace) -> None:
     assert place.can_read("trainer 0")
 
 
+def test_who_announced_a_wrong_key_first_is_given_it_again_by_name(place: SealedMarketplace) -> None:
+    place.post()
+    place.trainers = []
+    place.enrol("trainer 0")
+    directory = Directory(place.market.chain, place.directory)
+    place.send("trainer 0", "announce", directory.announce(place.id, b"\x09" + bytes(31)))
+    assert place.grant() == [place.actor("trainer 0").address]
+    assert not place.can_read("trainer 0")
+    place.ask("trainer 0")
+    assert place.grant() == []
+    place.grant("trainer 0")
+    assert place.can_read("trainer 0")
+
+
+def test_to_a_key_that_agrees_with_everybody_nothing_is_given(place: SealedMarketplace) -> None:
+    place.post()
+    place.trainers = []
+    for name in ("trainer 0", "trainer 1"):
+        place.enrol(name)
+    directory = Directory(place.market.chain, place.directory)
+    place.send("trainer 0", "announce", directory.announce(place.id, b"\x01" + bytes(31)))
+    place.ask("trainer 1")
+    assert place.grant() == [place.actor("trainer 1").address]
+    with pytest.raises(InvalidInput, match="cannot be given the key"):
+        place.grant("trainer 0")
+
+
 def test_an_aggregator_gives_the_key_to_who_comes_later(place: SealedMarketplace) -> None:
     place.post().join(3)
     place.enrol("late")
