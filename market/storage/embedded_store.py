@@ -113,6 +113,14 @@ class EmbeddedStore:
         """
         return self._blocks.read(cid)
 
+    def get_unverified_block(self, cid: Cid) -> bytes:
+        """The bytes in one block's file as they are, for whoever hashes them anyway, such as another store's writer.
+
+        Raises:
+            BlockNotFound: it is not held.
+        """
+        return self._blocks.read_unverified(cid)
+
     def open(self, cid: Cid) -> Iterator[bytes]:
         """The content in order, in verified pieces."""
         return read_file(cid, self.get_block)
