@@ -129,6 +129,14 @@ class EmbeddedStore(FileReads):
         """How long a block's file is, unread; None where there is none."""
         return self._blocks.size_bytes(cid)
 
+    def get_unverified_block(self, cid: Cid) -> bytes:
+        """The bytes in one block's file as they are, for whoever hashes them anyway, such as another store's writer.
+
+        Raises:
+            BlockNotFound: it is not held.
+        """
+        return self._blocks.read_unverified(cid)
+
     def has(self, cid: Cid) -> bool:
         """Whether every block of the content is held; damage is an error where it meets the eye, never a yes."""
         with contextlib.suppress(BlockNotFound):

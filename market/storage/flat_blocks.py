@@ -87,13 +87,22 @@ class FlatBlocks:
             BlockNotFound: it is not here.
             CorruptBlock: its file is truncated or altered.
         """
-        block = self._read_unverified(cid)
-        if block is None:
-            raise BlockNotFound(str(cid), str(self.folder.parent))
+        block = self.read_unverified(cid)
         if len(block) > MAX_BLOCK_BYTES:
             raise CorruptBlock(str(cid), f"its file is longer than {MAX_BLOCK_BYTES} bytes")
         if hashlib.sha256(block).digest() != cid.digest:
             raise CorruptBlock(str(cid), f"the {len(block)} bytes in its file have another hash")
+        return block
+
+    def read_unverified(self, cid: Cid) -> bytes:
+        """The bytes in its file, whatever they are.
+
+        Raises:
+            BlockNotFound: it is not here.
+        """
+        block = self._read_unverified(cid)
+        if block is None:
+            raise BlockNotFound(str(cid), str(self.folder.parent))
         return block
 
     def write(self, cid: Cid, block: bytes) -> Path:

@@ -123,7 +123,7 @@ CHECKS: Sequence[AuditCheck] = (
     AuditCheck(
         "updates",
         Scope.SETTLED,
-        "Every update that counts is in storage and opens what its seat committed to.",
+        "Every update that counts is in storage and, for whoever can open it, is what its seat committed to.",
         Witness.STORAGE,
     ),
     AuditCheck(
