@@ -28,7 +28,11 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
     def run(*checks: Check, arguments: tuple[str, ...] = ()) -> Result:
         def audit_job(
-            *network_and_job: Any, grader: None, openings: None, progress: Callable[[Check], None]
+            *network_and_job: Any,
+            grader: None,
+            openings: None,
+            content_key: None,
+            progress: Callable[[Check], None],
         ) -> AuditReport:
             for check in checks:
                 progress(check)
