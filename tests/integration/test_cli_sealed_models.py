@@ -137,7 +137,8 @@ def test_a_sealed_job_is_played_by_commands_and_no_secret_of_it_lies_about(
     for who in EVERYBODY:
         told.append(posted.told("model", "verify", JOB, who=who))
     told.append(posted.told("job", "model", JOB, out, who="owner"))
-    told.append(posted.told("audit", JOB, who="trainer-0"))
+    reader = ("--keystore", posted.folder / "trainer-0.json", "--password-file", posted.folder / "password")
+    told.append(posted.told("audit", JOB, *reader))
     assert _verdicts(told[-1], "model") == {"ok"}
     told.append(posted.told("audit", JOB))
     assert _verdicts(told[-1], "model") == {"unproven"}
