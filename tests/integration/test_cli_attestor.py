@@ -13,6 +13,7 @@ from market.chain import keystore
 from market.chain.deployment import Deployment
 from market.chain.job_market import JobMarket
 from market.protocol.identifiers import JobId
+from market.storage import Cid
 from tests.integration.marketplace import ON_ANVIL
 from tests.integration.terminal import COIN, PASSWORD, SPEC, Terminal, ended, refuses, wait_until
 
@@ -81,3 +82,25 @@ def test_what_cannot_be_served_or_followed_is_refused_in_a_line(court: Terminal)
     ):
         refuses(court.run("attestor", *arguments, who="attestor"), 2, words, str(arguments))
     assert not list(Path(court.folder, "work", "attestor").rglob("holdings"))
+
+
+@pytest.mark.timeout(300)
+def test_a_trainer_serves_its_own_store_where_it_announced(
+    court: Terminal, deployed: JobMarket, deployment: Deployment
+) -> None:
+    post(court)
+    court.told("trainer", "enrol", 0, who="trainer-0")
+    data, account = court.folder / "trainer-0.npz", court.address("trainer-0")
+    directory = deployment.directory_on(deployed.chain)
+    running = court.start(
+        "trainer", "run", 0, "--data", data, "--device", "cpu", "--serve", "127.0.0.1:0", who="trainer-0"
+    )
+    wait_until(lambda: account in directory.announcements(JobId(0)), "the announcement")
+    url = directory.announcements(JobId(0))[account].endpoint
+    model = deployed.state(JobId(0)).model
+    cid = Cid.from_digest(model, 0)
+    assert httpx.get(f"{url}/ipfs/{cid}?format=raw", trust_env=False).status_code == 200
+    running.send_signal(signal.SIGTERM)
+    status, output, _ = ended(running)
+    assert status == 128 + signal.SIGTERM
+    assert f"serving blocks at {url}" in output

@@ -239,4 +239,5 @@ def test_attestors_keep_the_sealed_exam_that_the_chain_names(exam_court: Examine
     opened = court.attempt(0).exam_opened
     assert opened is not None
     kept = [reasons for cid, reasons in court.store.pins().items() if cid.digest == opened.content]
-    assert kept == [frozenset({f"job {court.id} attempt 0 attestor"})]
+    accounts = [court.actor(name).address for name in ATTESTORS]
+    assert kept == [frozenset(f"job {court.id} attempt 0 attestor {account}" for account in accounts)]
