@@ -47,7 +47,7 @@ def role_pages() -> str:
     text = (REPOSITORY / "README.md").read_text("utf-8")
     pages = text[text.index("## A network of one's own") : text.index("## What holds")]
     blocks = re.findall(r"^```sh\n(.*?)^```", pages, flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 7, "a page of the README gained or lost its commands"
+    assert len(blocks) == 9, "a page of the README gained or lost its commands"
     return "".join(blocks).replace("make set-up && source .venv/bin/activate\n", "")
 
 
