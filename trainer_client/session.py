@@ -7,7 +7,7 @@ and sealed to the active aggregator -> seal on the chain -> sealed bytes to stor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -44,7 +44,6 @@ from market.published_job import PublishedJob
 from market.sealed_update import PartsStream, packed, seal_update
 from market.sealing import ShownEphemeral, can_seal_to, update_ephemeral
 from market.storage import Cid, EmbeddedStore
-from market.storage.file_dag import walk_blocks
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest, make_private
 from trainer_client.data import Dataset
 from trainer_client.delivery import Delivery
@@ -326,7 +325,7 @@ class TrainerSession:
             self._delivery.end()
             return False
         try:
-            self.job.store.put_blocks((held, self._own_store.get_unverified_block(held)) for held in self._blocks(cid))
+            self.job.store.adopt(cid, self._own_store)
             self.job.store.pin(cid, f"job {self.job.id} attempt {state.attempt} seat {self.seat}")
         except StorageError as problem:
             self._put_off(state, problem)
@@ -356,9 +355,6 @@ class TrainerSession:
         except (BlockNotFound, CorruptBlock, InvalidContent):
             self._keep_sealed(folder, sealed.commitment, sealed.recipient)
             self._own_store.verify(cid)
-
-    def _blocks(self, cid: Cid) -> Iterator[Cid]:
-        return (held for held, _ in walk_blocks(cid, self._own_store.get_block, raw_leaves=False))
 
     def _expire(self, state: JobState) -> bool:
         """End an attempt that nobody settled: whoever revealed in it has a compensation to gain."""

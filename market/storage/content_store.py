@@ -85,6 +85,10 @@ class ContentStore(BlockStore, ContentReader, Protocol):
         """Keep a stream's content; durable when this returns. Memory does not grow with its length."""
         ...
 
+    def adopt(self, cid: Cid, source: BlockStore) -> None:
+        """Keep what another store holds, verified; durable when this returns."""
+        ...
+
     def add_bytes(self, data: bytes) -> Cid:
         """Keep some bytes; durable when this returns."""
         ...

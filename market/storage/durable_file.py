@@ -36,8 +36,10 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot use {path}: {at}: {error.strerror}") from error
 
 
-def write_file(path: Path, parts: Iterable[bytes | bytearray | memoryview], mode: int = 0o666) -> None:
-    """Write a file that appears under its name only when it is complete and on the disk.
+def write_file(
+    path: Path, parts: Iterable[bytes | bytearray | memoryview], mode: int = 0o666, *, synced: bool = True
+) -> None:
+    """Write a file that appears under its name only when it is complete and, if it is to be `synced`, on the disk.
 
     The name itself is durable after `sync_folder` on its folder. A writer killed on the way leaves a hidden `.part`
     file and never a damaged one; any other failure leaves nothing. Nobody gets more permissions than `mode` gives.
@@ -54,13 +56,38 @@ def write_file(path: Path, parts: Iterable[bytes | bytearray | memoryview], mode
                 for part in parts:
                     file.write(part)
                 file.flush()
-                os.fsync(file.fileno())
+                if synced:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             # Also on an interrupt: the error goes on, only its litter does not.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+
+def link_file(named: Path, path: Path) -> bool:
+    """Give a file that is on the disk a second name, in the place of what had it; whether its disk can do that.
+
+    It counts as written now. The name is durable after `sync_folder`, as of `write_file`.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    temporary = path.parent / f".{uuid.uuid4().hex}{_LEFTOVER_SUFFIX}"
+    with disk_errors(path):
+        try:
+            os.link(named, temporary)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            return False  # another disk, one that knows no links, or no more of them
+        os.utime(temporary)
+        os.replace(temporary, path)
+        # Where both names were the file's already, the rename does nothing.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    return True
 
 
 def make_folder(path: Path) -> None:

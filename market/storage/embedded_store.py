@@ -16,10 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, TypeVar, cast
 
 from market.protocol.errors import BlockNotFound, InvalidContent
 from market.storage.cid import RAW, Cid
+from market.storage.content_store import BlockStore
 from market.storage.durable_file import disk_errors, locked, make_folder, sweep_leftovers, sync_folder
 from market.storage.file_dag import build_file, first_missing, walk_blocks
 from market.storage.file_reads import FileReads
@@ -30,6 +31,8 @@ from market.storage.usage import Usage
 
 GRACE_S = 3600.0
 """Seconds for which a block added is safe unpinned: time enough to finish an upload and pin it."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,19 @@ class EmbeddedStore(FileReads):
                 count += 1
         return count
 
+    def adopt(self, cid: Cid, source: BlockStore) -> None:
+        """Keep what another store holds, verified; durable when this returns. Folders on one disk share its files.
+
+        Raises:
+            BlockNotFound, CorruptBlock, InvalidContent: the other store does not hold all of it whole.
+        """
+        with self._writing() as batch:
+            for block_cid, block in walk_blocks(cid, source.get_block, raw_leaves=False):
+                if isinstance(source, EmbeddedStore):
+                    batch.link(block_cid, source._blocks)
+                else:
+                    batch.put(block_cid, block or source.get_block(block_cid))
+
     def get_block(self, cid: Cid) -> bytes:
         """One block, verified.
 
@@ -128,14 +144,6 @@ class EmbeddedStore(FileReads):
     def block_bytes(self, cid: Cid) -> int | None:
         """How long a block's file is, unread; None where there is none."""
         return self._blocks.size_bytes(cid)
-
-    def get_unverified_block(self, cid: Cid) -> bytes:
-        """The bytes in one block's file as they are, for whoever hashes them anyway, such as another store's writer.
-
-        Raises:
-            BlockNotFound: it is not held.
-        """
-        return self._blocks.read_unverified(cid)
 
     def has(self, cid: Cid) -> bool:
         """Whether every block of the content is held; damage is an error where it meets the eye, never a yes."""
@@ -352,7 +360,11 @@ class _Batch:
         """The same of a block whose CID was computed from it."""
         self._put(self._blocks.write_named, cid, block)
 
-    def _put(self, write: Callable[[Cid, bytes], Path], cid: Cid, block: bytes) -> None:
+    def link(self, cid: Cid, source: FlatBlocks) -> None:
+        """The same of a block that another folder holds."""
+        self._put(self._blocks.link, cid, source)
+
+    def _put(self, write: Callable[[Cid, T], Path], cid: Cid, block: T) -> None:
         self._count += 1
         if self._count <= self._ALONE:
             self._folders.add(self._write(write, cid, block))
@@ -363,7 +375,7 @@ class _Batch:
             self._folders.add(self._under_way.popleft().result())
         self._under_way.append(self._pool.submit(self._write, write, cid, block))
 
-    def _write(self, write: Callable[[Cid, bytes], Path], cid: Cid, block: bytes) -> Path:
+    def _write(self, write: Callable[[Cid, T], Path], cid: Cid, block: T) -> Path:
         with locked(self._lock, exclusive=False):
             return write(cid, block)
 

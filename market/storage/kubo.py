@@ -32,7 +32,7 @@ from market.protocol.errors import (
     StorageFull,
 )
 from market.storage.cid import RAW, Cid
-from market.storage.content_store import MAX_BLOCK_BYTES
+from market.storage.content_store import MAX_BLOCK_BYTES, BlockStore
 from market.storage.durable_file import locked, make_folder
 from market.storage.file_dag import build_file, walk_blocks
 from market.storage.file_reads import FileReads
@@ -125,6 +125,11 @@ class KuboStore(FileReads):
         if answer.status != 200:
             raise self._refusal(cid, answer.status, _message(answer.body))
         return verified(cid, answer.body, self.name)
+
+    def adopt(self, cid: Cid, source: BlockStore) -> None:
+        """Have the daemon keep what another store holds. Raises as `put_blocks`."""
+        held = walk_blocks(cid, source.get_block, raw_leaves=False)
+        self.put_blocks((block_cid, block or source.get_block(block_cid)) for block_cid, block in held)
 
     def put_blocks(self, unverified_blocks: Iterable[tuple[Cid, bytes]]) -> int:
         """Have the daemon keep blocks, and return how many came; unpinned, they go with its next collection.

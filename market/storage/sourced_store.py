@@ -18,6 +18,7 @@ from typing import BinaryIO
 from market.protocol.errors import BlockNotFound, CorruptBlock, InvalidContent, StorageError
 from market.storage.block_search import BlockSearch, keep_late
 from market.storage.cid import Cid
+from market.storage.content_store import BlockStore
 from market.storage.embedded_store import EmbeddedStore
 from market.storage.file_dag import file_size, walk_blocks
 from market.storage.file_reads import FileReads
@@ -154,6 +155,10 @@ class SourcedStore(FileReads):
         """Keep some bytes in the own store; durable when this returns."""
         return self.local.add_bytes(data)
 
+    def adopt(self, cid: Cid, source: BlockStore) -> None:
+        """Keep in the own store what another one holds. Raises as `EmbeddedStore.adopt`."""
+        self.local.adopt(cid, source)
+
     def put_blocks(self, unverified_blocks: Iterable[tuple[Cid, bytes]]) -> int:
         """Keep single blocks in the own store. Raises as `EmbeddedStore.put_blocks`."""
         return self.local.put_blocks(unverified_blocks)
@@ -204,8 +209,7 @@ class SourcedStore(FileReads):
         if self.kubo is None:
             return
         if cid not in self.kubo.pins():
-            held = walk_blocks(cid, self.get_block, raw_leaves=False)
-            self.kubo.put_blocks((block_cid, block or self.get_block(block_cid)) for block_cid, block in held)
+            self.kubo.adopt(cid, self)
         self.kubo.pin(cid, reason)
 
     def _unpin_there(self, cid: Cid, reason: str) -> None:

@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -48,12 +48,14 @@ class Steps:
 
     def publish(self) -> None:
         """From the trainer's own store to the one that others fetch from, and pin it there."""
-        self._copy(self._own, self._market)
+        self._market.adopt(self.cid, self._own)
         self._market.pin(self.cid, "published")
 
     def fetch(self) -> None:
-        """From there to the aggregator's own store."""
-        self._copy(self._market, self._fetched)
+        """From there to the aggregator's own store, as if from another disk."""
+        held = walk_blocks(self.cid, self._market.get_block, raw_leaves=False)
+        blocks = ((cid, block or self._market.get_block(cid)) for cid, block in held)
+        self._fetched.put_blocks(run_ahead(blocks))
 
     def verify(self) -> None:
         """Hash every block of it."""
@@ -62,20 +64,13 @@ class Steps:
     def open(self) -> None:
         """Unseal and unpack it into a file, and see that every count is in range."""
         blob = run_ahead(self._fetched.open(self.cid))
-        write_file(self.opened, open_update(AGGREGATOR, UPDATE, blob, *self._size), 0o600)
+        write_file(self.opened, open_update(AGGREGATOR, UPDATE, blob, *self._size), 0o600, synced=False)
         map_update(self.opened, *self._size)
 
     @property
     def cid(self) -> Cid:
         """The sealed update's name."""
         return Cid.parse(self._cid.read_text())
-
-    def _copy(self, source: EmbeddedStore, target: EmbeddedStore) -> None:
-        def blocks() -> Iterator[tuple[Cid, bytes]]:
-            for cid, _ in walk_blocks(self.cid, source.get_block, raw_leaves=False):
-                yield cid, source.get_unverified_block(cid)  # the target hashes it
-
-        target.put_blocks(run_ahead(blocks()))
 
 
 def main() -> None:
