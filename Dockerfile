@@ -1,4 +1,4 @@
-# The roles of a market as images, one target each: anvil, market, aggregator, trainer (owners use it, too).
+# The roles of a market as images, one target each: anvil, market, aggregator, trainer (owners and attestors use it, too).
 #
 #   docker build --target market --build-arg UID=$(id -u) .
 #

@@ -197,7 +197,8 @@ class ReceiptFiling:
             self._report(f"round {state.round}: receipts were not filed: {refusal}")
             return False
         seats = ", ".join(map(str, sorted(covered)))
-        self._report(f"round {state.round}: filed receipts of {len(signed)} attestors over seats {seats}")
+        signers = "1 attestor" if len(signed) == 1 else f"{len(signed)} attestors"
+        self._report(f"round {state.round}: filed receipts of {signers} over seats {seats}")
         return True
 
     def _tell_once(self, line: str) -> None:

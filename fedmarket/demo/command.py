@@ -22,8 +22,10 @@ SRS_POINTS = 1 << 16
 """More than the example's model needs. They are made once and kept."""
 
 if TYPE_CHECKING:
-    from fedmarket.demo.result import DemoResult
+    from fedmarket.demo.play import Cast
+    from fedmarket.demo.result import Audits, DemoResult
     from fedmarket.demo.scenario import Scenario
+    from zk.srs import Srs
 
 
 @click.command()
@@ -62,7 +64,8 @@ def demo(
 
     A chain is started and the contracts are deployed, eight trainers train on handwritten digits, the owner examines
     their updates with samples that nobody else has seen, an aggregator settles every round on-chain, everybody is paid,
-    the exams are published, and an audit checks it all. Status 1 if the audit finds a mismatch.
+    the exams are published, and an audit checks it all: with the aggregator's key, which opens the sealed updates, and
+    without any, as a stranger sees it. Status 1 if an audit finds a mismatch.
     """
     console = Console()
     with _folder(keep_folder) as folder:
@@ -80,7 +83,7 @@ def demo(
         console.print(f"Plot: {plot_file}")
         if keep_folder:
             console.print(f"Storage and work folders: {keep_folder}")
-    if not result.audit.ok:
+    if not (result.audit.ok and result.audit_without_key.ok):
         raise SystemExit(1)
 
 
@@ -101,11 +104,9 @@ def _folder(keep_folder: Path | None) -> Iterator[Path]:
 def _perform(console: Console, folder: Path, scenario: Scenario, kind: Kind, verbose: bool) -> DemoResult:
     import torch
 
-    from aggregator.audit import audit_job
     from fedmarket.connection import DEFAULT_SRS
     from fedmarket.demo.play import Play
     from fedmarket.demo.result import collect
-    from fedmarket.exam_grader import ModelGrader
     from fedmarket.powers_of_tau import development_srs
 
     # Eight trainers share this machine: threads of one training each would only get in one another's way.
@@ -127,12 +128,24 @@ def _perform(console: Console, folder: Path, scenario: Scenario, kind: Kind, ver
             progress.update(task, completed=scenario.spec.rounds, description="paying out, closing", state="")
             play.settle_up(cast)
             progress.update(task, description="auditing")
-            job = cast.owner.job
-            audit = audit_job(job.market, job.store, job.id, srs, folder / "audit", grader=ModelGrader())
+            audits = _audits(cast, srs, folder)
             progress.update(task, description="measuring")
-            result = collect(scenario, cast, audit, play.proving.laps_s)
+            result = collect(scenario, cast, audits, play.proving.laps_s)
             progress.update(task, description="done")
     return result
+
+
+def _audits(cast: Cast, srs: Srs, folder: Path) -> Audits:
+    from aggregator.audit import audit_job
+    from fedmarket.demo.result import Audits
+    from fedmarket.exam_grader import ModelGrader
+    from fedmarket.openings import AccountOpenings
+
+    job, account = cast.owner.job, cast.aggregator.sender.account
+    place = (job.market, job.store, job.id, srs, folder / "audit")
+    openings = AccountOpenings(account, job.market.chain.chain_id, job.market.address, job.id, folder / "audit")
+    with_key = audit_job(*place, grader=ModelGrader(), openings=openings)
+    return Audits(with_key, audit_job(*place, grader=ModelGrader()))
 
 
 def _move(progress: Progress, task: TaskID, state: JobState, phase: Phase) -> None:

@@ -66,7 +66,10 @@ class ProofsResult:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Everything that the demo shows and `--report` writes."""
+    """Everything that the demo shows and `--report` writes.
+
+    Of the audits one is the aggregator's, whose key opens the updates; the other anybody's, who has none.
+    """
 
     seed: int
     examined: bool
@@ -77,6 +80,7 @@ class DemoResult:
     gas: Mapping[str, tuple[int, ...]]
     proofs: ProofsResult
     audit: AuditReport
+    audit_without_key: AuditReport
 
     def to_json(self) -> dict[str, Any]:
         """The report: plain numbers, amounts in wei, shares of one."""
@@ -94,16 +98,25 @@ class DemoResult:
             },
             "proofs": asdict(self.proofs),
             "audit": self.audit.to_json(),
+            "audit_without_key": self.audit_without_key.to_json(),
         }
 
 
-def collect(scenario: Scenario, cast: Cast, audit: AuditReport, proving_s: Sequence[float]) -> DemoResult:
+@dataclass(frozen=True)
+class Audits:
+    """Two verdicts on the job: with the aggregator's key to the updates, and without any."""
+
+    with_key: AuditReport
+    without_key: AuditReport
+
+
+def collect(scenario: Scenario, cast: Cast, audits: Audits, proving_s: Sequence[float]) -> DemoResult:
     """Read everything back.
 
     Args:
         scenario: for the held-out samples.
         cast: for who did what; everything else comes from chain and storage.
-        audit: the verdict.
+        audits: the verdicts.
         proving_s: how long each of the aggregator's proofs took.
     """
     job = cast.owner.job
@@ -122,7 +135,8 @@ def collect(scenario: Scenario, cast: Cast, audit: AuditReport, proving_s: Seque
         ledger=market.ledger(job.id),
         gas=gas,
         proofs=_proofs(history, gas, proving_s),
-        audit=audit,
+        audit=audits.with_key,
+        audit_without_key=audits.without_key,
     )
 
 

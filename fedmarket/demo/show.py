@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from aggregator.audit import AuditReport
 from fedmarket.demo.marks import ExamMark
 from fedmarket.demo.result import DemoResult, TrainerResult
 from fedmarket.demo.scenario import Behaviour
@@ -198,13 +199,25 @@ def _proofs(result: DemoResult, console: Console) -> None:
 
 
 def _audit(result: DemoResult, console: Console) -> None:
-    report = result.audit
-    mismatch = report.first_mismatch
-    if mismatch is None:
-        unproven = sum(check.verdict == "unproven" for check in report.checks)
-        remark = f", {unproven} of them taken on trust" if unproven else ""
-        console.print(
-            f"[green]Audit: {len(report.checks)} checks from chain and storage alone, all hold{remark}.[/green]"
-        )
-    else:
-        console.print(f"[red]Audit: {mismatch.name} of {mismatch.subject} does not hold: {mismatch.detail}[/red]")
+    audits = (
+        ("Audit", result.audit, "chain and storage, updates opened with the aggregator's key"),
+        ("Without a key", result.audit_without_key, "chain and storage alone"),
+    )
+    for name, report, sources in audits:
+        mismatch = report.first_mismatch
+        if mismatch is None:
+            console.print(
+                f"[green]{name}: {len(report.checks)} checks from {sources}: all hold{_trust(report)}.[/green]"
+            )
+        else:
+            console.print(f"[red]{name}: {mismatch.name} of {mismatch.subject} does not hold: {mismatch.detail}[/red]")
+
+
+def _trust(report: AuditReport) -> str:
+    """What a report takes on whose word."""
+    unproven = [check.name for check in report.checks if check.verdict == "unproven"]
+    sealed = unproven.count("updates")
+    told = [f", {sealed} of them (sealed updates open their commitments) on the aggregator's word"] if sealed else []
+    if others := len(unproven) - sealed:
+        told.append(f", {others} of them on trust")
+    return "".join(told)

@@ -49,13 +49,14 @@ def console(
 def test_a_script_reads_the_deployed_contracts(tmp_path: Path, network: dict[str, str]) -> None:
     deployment = Deployment.load(Path(network["FEDMARKET_DEPLOYMENT"]))
     script = tmp_path / "look.py"
-    script.write_text('print("saw", market.jobCount(), market.address, rules.address, verifier.srsId(), chain.id)\n')
+    seen = "market.jobCount(), market.address, rules.address, verifier.srsId(), directory.address, chain.id"
+    script.write_text(f'print("saw", {seen})\n')
 
     ran = console(tmp_path, network, script)
 
     assert ran.returncode == 0, ran.stderr
-    expected = f"saw 0 {deployment.job_market} {deployment.round_rules} 0x{deployment.srs_id.hex()} 31337\n"
-    assert ran.stdout.endswith(expected)
+    contracts = f"{deployment.job_market} {deployment.round_rules} 0x{deployment.srs_id.hex()} {deployment.directory}"
+    assert ran.stdout.endswith(f"saw 0 {contracts} 31337\n")
 
 
 def test_lines_that_are_typed_are_answered(tmp_path: Path, network: dict[str, str]) -> None:
@@ -63,7 +64,7 @@ def test_lines_that_are_typed_are_answered(tmp_path: Path, network: dict[str, st
 
     assert ran.returncode == 0, ran.stderr
     assert "there are 0 jobs" in ran.stdout
-    assert "market, rules and verifier are the deployed contracts" in ran.stdout + ran.stderr
+    assert "market, rules, verifier and directory are the deployed contracts" in ran.stdout + ran.stderr
 
 
 def test_nothing_is_written_where_it_is_run(tmp_path: Path, network: dict[str, str]) -> None:

@@ -51,6 +51,16 @@ def test_the_audit_holds(demo: dict[str, Any]) -> None:
     assert all(check["verdict"] == "ok" for check in demo["audit"]["checks"])
 
 
+def test_without_the_aggregators_key_it_is_told_that_the_updates_are_its_word(demo: dict[str, Any]) -> None:
+    seen = {
+        check["verdict"]: check["name"] for check in demo["audit_without_key"]["checks"] if check["verdict"] != "ok"
+    }
+    assert seen == {"unproven": "updates"}
+    terminal = " ".join(demo["terminal"].split())
+    assert "opened with the aggregator's key: all hold." in terminal
+    assert "3 of them (sealed updates open their commitments) on the aggregator's word." in terminal
+
+
 def test_every_wei_is_accounted_for_and_none_stays_behind(demo: dict[str, Any]) -> None:
     escrow = demo["escrow"]
     assert escrow["deposited"] == escrow["paid"] + escrow["refunded"] + escrow["burned"] + escrow["locked"]

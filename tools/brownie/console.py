@@ -1,4 +1,4 @@
-"""A Brownie console on a running network, with the deployed contracts as `market`, `rules` and `verifier`.
+"""A Brownie console on a running network, with the deployed contracts as `market`, `rules`, `verifier` and `directory`.
 
     .venv-brownie/bin/python tools/brownie/console.py [--rpc URL] [--deployment FILE] [SCRIPT.py]
 
@@ -22,6 +22,7 @@ CONTRACTS = {
     "market": ("JobMarket", "job_market"),
     "rules": ("RoundRules", "round_rules"),
     "verifier": ("GramVerifier", "gram_verifier"),
+    "directory": ("Directory", "directory"),
 }
 """By its name in the console: what it is, and the field of the deployment that has its address."""
 
@@ -81,7 +82,8 @@ def _run(rpc: str, deployment: dict[str, Any], script: Any) -> int:
     if script is not None:
         exec(script, {**{name: getattr(brownie, name) for name in brownie.__all__}, **names, "__name__": "__main__"})
         return 0
-    banner = f"chain {deployment['chain_id']} at {rpc}; market, rules and verifier are the deployed contracts"
+    named = "market, rules, verifier and directory are the deployed contracts"
+    banner = f"chain {deployment['chain_id']} at {rpc}; {named}"
     Console(None, names).interact(banner=banner, exitmsg="")
     return 0
 

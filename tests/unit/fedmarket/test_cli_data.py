@@ -102,3 +102,13 @@ def test_the_example_is_a_job_with_an_exam_unless_asked_otherwise(
 
     assert spec.rules.with_norm(1_000).to_terms(10).needs_exam == (accepts == "exam")
     assert accepts in shown.stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--without-exam"]])
+def test_the_example_says_how_models_are_sealed_and_leaves_them_open(tmp_path: Path, options: list[str]) -> None:
+    shown = CliRunner().invoke(main, ["job", "example", *options]).stdout
+    for name, text in (("open", shown), ("sealed", shown.replace("\n# models: sealed", "\nmodels: sealed"))):
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    assert not load_spec(tmp_path / "open.yaml").seals_models
+    assert load_spec(tmp_path / "sealed.yaml").seals_models

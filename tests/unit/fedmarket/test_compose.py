@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from fedmarket.commands.serving import Serving
+from fedmarket.connection import address_of
 from fedmarket.devnet import REPOSITORY
+from fedmarket.own_store import SourceOptions, open_store
+from market.protocol.job_spec import load_spec
 from tests.unit.fedmarket.command_lines import parses
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
@@ -47,7 +52,8 @@ def command_lines(name: str) -> list[list[str]]:
 
 
 def test_everybody_is_described() -> None:
-    assert {"anvil", "deploy", "kubo", "postgres", "market", "aggregator", "trainer-0", "trainer-1", "trainer-2"} <= {
+    trainers = {"trainer-0", "trainer-1", "trainer-2"}
+    assert {"anvil", "deploy", "kubo", "postgres", "market", "owner", "aggregator", "attestor", *trainers} <= {
         *SERVICES
     }
 
@@ -86,9 +92,8 @@ def test_every_secret_that_is_used_is_handed_in_as_a_file(name: str) -> None:
     used = set(
         re.findall(r"/run/secrets/([\w-]+)", json.dumps([service.get("environment", {}), service.get("command")]))
     )
-    needed = used - ({"keystore-password"} if name in ("deploy",) else set())
 
-    assert needed <= set(service.get("secrets", []))
+    assert used <= set(service.get("secrets", []))
     assert set(service.get("secrets", [])) <= set(DESCRIBED["secrets"])
 
 
@@ -101,6 +106,54 @@ def test_secrets_are_files_that_the_tool_makes() -> None:
         assert path.parent == Path(".fedmarket/compose"), name
         assert f"/{path.name}" in tool or path.stem in tool
     assert os.access(REPOSITORY / "tools" / "compose-secrets", os.X_OK)
+
+
+def test_the_job_that_is_posted_names_the_attestor(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "fedmarket").symlink_to(REPOSITORY / "fedmarket")
+    tool = shutil.copy(REPOSITORY / "tools" / "compose-secrets", tmp_path / "tools")
+    command = tmp_path / "bin" / "fedmarket"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec {sys.executable} -P -m fedmarket "$@"\n')
+    command.chmod(0o700)
+
+    made = subprocess.run([tool], env={**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}, check=False)
+
+    assert made.returncode == 0
+    secrets = tmp_path / ".fedmarket" / "compose"
+    assert DESCRIBED["configs"]["job"]["file"] == ".fedmarket/compose/job.yaml"
+    disputes = load_spec(secrets / "job.yaml").disputes
+    assert disputes is not None
+    assert disputes.attestors == (address_of(secrets / "attestor.json"),)
+    assert {path.stat().st_mode & 0o077 for path in secrets.iterdir()} == {0}
+
+
+def test_what_commands_the_ipfs_node_is_reached_by_the_roles_alone() -> None:
+    kubo, [network] = SERVICES["kubo"], SERVICES["kubo"]["networks"]
+    there = {name for name, service in SERVICES.items() if network in service.get("networks", [])}
+    using = {name for name, service in SERVICES.items() if "FEDMARKET_KUBO" in service.get("environment", {})}
+
+    assert "ports" not in kubo
+    assert DESCRIBED["networks"][network] == {"internal": True}
+    assert there == {"kubo", *using}
+    assert using == {"post", "owner", "aggregator", "attestor", "trainer-0", "trainer-1", "trainer-2"}
+
+
+def test_whoever_stores_gives_it_to_the_ipfs_node_that_there_is(tmp_path: Path) -> None:
+    for service in SERVICES.values():
+        url = service.get("environment", {}).get("FEDMARKET_KUBO")
+        if url is not None:
+            assert url == "http://kubo:5001"
+            assert service["depends_on"]["kubo"] == {"condition": "service_healthy"}
+            open_store(tmp_path, SourceOptions(kubo=url))  # refuses addresses that it would not ask
+
+
+def test_the_attestor_announces_where_it_serves() -> None:
+    [line] = [line for line in command_lines("attestor") if line[1] == "attestor"]
+    options = dict(option.split("=", 1) for option in line if option.startswith("--"))
+    host, port = options["--serve"].rsplit(":", 1)
+
+    assert Serving(host, int(port), options["--public-url"]).endpoint("", at_home=True) == f"http://attestor:{port}"
 
 
 @every_service
