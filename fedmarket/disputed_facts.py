@@ -161,16 +161,16 @@ class FactFinder:
         evidence = ExamEvidence(record, self._job.store, self._srs, folder, ModelGrader())
         model = self._model_before(attempt)
         checks = [exams.check_book(record, evidence), exams.check_reference(record, attempt, evidence, model)]
-        excluded, owed = attempt.exam_excluded, exams.could_be_sealed(record, attempt)
+        excluded = attempt.exam_excluded
         if excluded:
             checks.append(exams.check_sealing(record, attempt, evidence))
         verdicts = {check.verdict for check in checks}
-        if "mismatch" in verdicts or (excluded and owed and came_in_time is False):
+        if "mismatch" in verdicts or (excluded and came_in_time is False):
             return Finding.FAILS
         if verdicts != {"ok"}:
             return Finding.UNKNOWN if model is None else Finding.ABSENT
         unavailable = excluded is not None and excluded.reason is ExclusionReason.UNAVAILABLE
-        return Finding.UNKNOWN if unavailable and owed and came_in_time is None else Finding.HOLDS
+        return Finding.UNKNOWN if unavailable and came_in_time is None else Finding.HOLDS
 
     def _model_before(self, attempt: Attempt) -> Integers | None:
         try:
