@@ -253,17 +253,6 @@ def test_no_secret_and_no_update_is_where_others_look_and_no_key_is_anywhere(pla
         assert secret.hex() not in repr(key)
 
 
-def test_the_copies_that_are_opened_are_for_their_user_alone(place: Marketplace) -> None:
-    place.post().join(3)
-    place.commit()
-    place.reveal()
-    worker = place.worker("alice")
-    worker.advance(*place.now())
-    copies = list((place.work_folder("alice") / "cache").glob("*.update"))
-    assert len(copies) == 3
-    assert {copy.stat().st_mode & 0o777 for copy in copies} == {0o600}
-
-
 def test_aggregator_and_trainer_open_in_an_audit_what_is_theirs(place: Marketplace) -> None:
     place.post().join(3)
     place.play_round()
