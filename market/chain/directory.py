@@ -5,12 +5,13 @@ Anybody can write there: readers name the accounts that they want to hear of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import event_abi_to_log_topic
 from web3.types import LogReceipt
 
@@ -19,6 +20,7 @@ from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.contract import Gateway, checked_address
 from market.chain.log_windows import address_word, integer_word, logs_of, word
+from market.protocol.errors import ChainError
 from market.protocol.identifiers import JobId
 
 ARTEFACT = "Directory"
@@ -111,22 +113,31 @@ class Directory(Gateway):
     def deliveries(self, job: JobId, topic: bytes, to: str) -> list[Delivery]:
         """What was handed to an account, in the order of the chain; whom to believe is for the reader."""
         topics = [self._topics["Delivered"], integer_word(job), word(topic), address_word(to)]
-        found = (self._arguments("Delivered", log) for log in self._logs(topics))
-        return [Delivery(str(read["by"]), bytes(read["sealed_"])) for read in found]
+        return [_delivered(log) for log in self._logs(topics)]
 
     def _logs(self, topics: Sequence[Any]) -> Iterator[LogReceipt]:
         return logs_of(self.chain, self.address, topics, self.first_block, self.chain.block_number())
 
-    def _arguments(self, name: str, log: LogReceipt) -> Mapping[str, Any]:
-        return self.chain.once(lambda: self._contract.events[name]().process_log(log)["args"])
-
 
 def _announced(log: LogReceipt) -> tuple[str, Announcement]:
     """Who announced what. The contract takes any bytes for text: those that are none stand for no endpoint."""
-    sealing_key, endpoint = decode(["bytes32", "bytes"], bytes(log["data"]))
+    sealing_key, endpoint = _values(log, "bytes32", "bytes")
     with suppress(UnicodeDecodeError):
         return _account(log), Announcement(sealing_key, endpoint.decode("utf-8"))
     return _account(log), Announcement(sealing_key, "")
+
+
+def _delivered(log: LogReceipt) -> Delivery:
+    """Who handed over what. Strangers send any number: no more is made of each than what is asked for."""
+    by, sealed = _values(log, "address", "bytes")
+    return Delivery(checked_address(by), sealed)
+
+
+def _values(log: LogReceipt, *types: str) -> tuple[Any, ...]:
+    try:
+        return decode(types, bytes(log["data"]))
+    except DecodingError as error:
+        raise ChainError(f"the node gave a log that the directory never makes: {error}") from error
 
 
 def _account(log: LogReceipt) -> str:

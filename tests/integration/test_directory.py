@@ -90,6 +90,20 @@ def test_an_endpoint_that_is_no_text_keeps_nobody_from_reading_the_others(direct
     assert announced[bob.address] == Announcement(OTHER_KEY, "")
 
 
+def test_a_log_that_the_contract_never_makes_is_the_node_s_fault(
+    directory: Directory, actors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = actors["alice"]
+    alice.send("hers", directory.announce(JOB, KEY))
+    alice.send("handed over", directory.deliver(JOB, TOPIC, [alice.address], [b"sealed"]))
+    logs_of = log_windows.logs_of
+    monkeypatch.setattr(directories, "logs_of", lambda *where: ({**log, "data": b"\0" * 40} for log in logs_of(*where)))
+    with pytest.raises(ChainError, match="the directory never makes"):
+        directory.announcements(JOB)
+    with pytest.raises(ChainError, match="the directory never makes"):
+        directory.deliveries(JOB, TOPIC, alice.address)
+
+
 def test_any_number_of_accounts_can_be_asked_for(
     directory: Directory, actors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
