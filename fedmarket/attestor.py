@@ -33,6 +33,7 @@ from market.protocol.errors import (
     InvalidContent,
     InvalidInput,
     InvalidModel,
+    StorageFull,
 )
 from market.protocol.identifiers import Digest, Seat
 from market.protocol.rounds import Phase
@@ -158,9 +159,13 @@ class AttestorSession:
         # Read before anything is looked for: what is missing then was missing at this moment or later.
         now_s, attempt = self.job.market.chain.timestamp(), self.job.history().attempt(state.attempt)
         before, contents = self._sightings.of(attempt.number), self._contents(attempt)
-        known = before | {
-            it: self._look(before.get(it, UNSEEN), contents[it], now_s, phase) for it in self._due(contents)
-        }
+        known = dict(before)
+        for it in self._due(contents):
+            try:
+                known[it] = self._look(before.get(it, UNSEEN), contents[it], now_s, phase)
+            except StorageFull as full:
+                # It neither came nor was missing; what this store does hold is signed for all the same.
+                self._tell_once(f"attempt {attempt.number}: an update or exam is not kept: {full}")
         if known != before:
             self._sightings.keep(attempt.number, known)
         if phase is not Phase.SETTLE:

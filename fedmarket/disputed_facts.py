@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 
 from aggregator.audit import exams
 from aggregator.audit.chain_record import read_record
@@ -31,11 +30,10 @@ from market.protocol.errors import (
 )
 from market.protocol.identifiers import Seat
 from market.protocol.integer_model import Integers
-from market.protocol.update import parse_update
 from market.published_job import PublishedJob
-from market.sealed_update import open_update
+from market.sealed_update import open_update, spooled_update
 from market.sealing import Opening, ShownEphemeral
-from market.storage.durable_file import disk_errors, make_folder
+from market.storage.durable_file import make_folder
 from zk.errors import ZkError
 from zk.srs import Srs
 
@@ -142,15 +140,12 @@ class FactFinder:
         place = job.market.seal_context(job.id, attempt.started.round, attempt.number)
         sealed = job.update_seal(place, reveal.trainer, reveal.commitment)
         blob = job.store.open(job.checked_update(reveal.content))
-        with disk_errors(self._folder), TemporaryFile(dir=self._folder) as spool:
-            try:
-                spool.writelines(open_update(opening, sealed, blob, job.dimension, job.chunks))
-                spool.flush()
-                # Viewed, not mapped and closed: the arrays of a row that is looked at last as long as they do.
-                stored = parse_update(mmap(spool.fileno(), 0, access=ACCESS_READ), job.dimension, job.chunks)
-                return commit_update(self._srs, layout_of(job), stored).commitment == reveal.commitment
-            except (CannotUnseal, InvalidUpdate, ZkError):
-                return False
+        parts = open_update(opening, sealed, blob, job.dimension, job.chunks)
+        try:
+            stored = spooled_update(self._folder, parts, job.dimension, job.chunks)
+            return commit_update(self._srs, layout_of(job), stored).commitment == reveal.commitment
+        except (CannotUnseal, InvalidUpdate, ZkError):
+            return False
 
     def _exam(self, attempt: Attempt, folder: Path, came_in_time: bool | None) -> Finding:
         """What was published is under the job's root, and its r what that slice asks for at the round's model.
@@ -161,16 +156,16 @@ class FactFinder:
         evidence = ExamEvidence(record, self._job.store, self._srs, folder, ModelGrader())
         model = self._model_before(attempt)
         checks = [exams.check_book(record, evidence), exams.check_reference(record, attempt, evidence, model)]
-        excluded, owed = attempt.exam_excluded, exams.could_be_sealed(record, attempt)
+        excluded = attempt.exam_excluded
         if excluded:
             checks.append(exams.check_sealing(record, attempt, evidence))
         verdicts = {check.verdict for check in checks}
-        if "mismatch" in verdicts or (excluded and owed and came_in_time is False):
+        if "mismatch" in verdicts or (excluded and came_in_time is False):
             return Finding.FAILS
         if verdicts != {"ok"}:
             return Finding.UNKNOWN if model is None else Finding.ABSENT
         unavailable = excluded is not None and excluded.reason is ExclusionReason.UNAVAILABLE
-        return Finding.UNKNOWN if unavailable and owed and came_in_time is None else Finding.HOLDS
+        return Finding.UNKNOWN if unavailable and came_in_time is None else Finding.HOLDS
 
     def _model_before(self, attempt: Attempt) -> Integers | None:
         try:

@@ -7,7 +7,6 @@ the book of them to storage, its name on the chain.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -39,7 +38,7 @@ from market.protocol.integer_model import Integers
 from market.protocol.rounds import Phase
 from market.protocol.seal import SealContext, new_salt, seal
 from market.published_job import PublishedJob
-from market.sealing import EXAM, OVERHEAD_BYTES, new_ephemeral, seal_to
+from market.sealing import EXAM, new_ephemeral, seal_to
 from market.storage import Cid, content_cid
 from trainer_client.exam import load_slice, reference
 from trainer_client.job_model import JobModel
@@ -230,20 +229,11 @@ class ExamSession:
     ) -> SealedReference:
         r = self._reference(state.attempt, model)
         commitment, ephemeral = self._commitment(r), new_ephemeral()
-        blob = self._seal_to(recipient, context, format_reference(r), ephemeral)
+        blob = seal_to(recipient, context, EXAM, format_reference(r), ephemeral)
         content = Digest(content_cid(blob).digest)
         sealed = SealedReference(content, commitment, new_salt(), state.model, recipient, ephemeral)
         kept.seal(format_reference(r), blob, sealed)
         return sealed
-
-    def _seal_to(self, recipient: bytes, context: SealContext, data: bytes, ephemeral: bytes) -> bytes:
-        try:
-            return seal_to(recipient, context, EXAM, data, ephemeral)
-        except InvalidSealingKey as problem:
-            # C_r fixes r all the same, and opening it saves the deposit: it is the aggregator that has to do without,
-            # under its own name. Everybody sees from the key that nothing could be sealed to it.
-            self.report(f"nothing can be sealed to the aggregator, which will have to leave the exam out: {problem}")
-            return os.urandom(len(data) + OVERHEAD_BYTES)
 
     def _reference(self, attempt: int, model: Integers) -> Reference:
         index = slice_of_attempt(attempt)

@@ -6,9 +6,11 @@ read, of each its last one; what their endpoints send is verified block by block
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from market.chain.directory import MAX_ENDPOINT_BYTES, Announcement, Directory
 from market.chain.job_market import JobMarket
@@ -25,7 +27,13 @@ LOOK_S = 15.0
 """How long announcements are believed before the chain is asked again."""
 
 BLOCK_S = 10.0
-"""How long one endpoint may take for a block."""
+"""How long one endpoint may take until a block begins to come."""
+
+ALONE_S = 2.0
+"""How long one endpoint is waited for alone: then the next one is asked beside it,"""
+
+BESIDE = 4
+"""as long as no more than these are asked at once. What they send is in memory."""
 
 
 class JobDirectory:
@@ -114,6 +122,41 @@ def announce(directory: Directory, sender: TransactionSender, job: JobId, key: b
     return True
 
 
+class _Answers:
+    """What several endpoints say that are asked for one block at once.
+
+    Attributes:
+        awaited: how many have not answered.
+    """
+
+    def __init__(self) -> None:
+        self._given: queue.SimpleQueue[bytes | Exception | None] = queue.SimpleQueue()
+        self.awaited = 0
+
+    def ask(self, ask: Callable[[], bytes | None]) -> None:
+        """Ask one more; no process waits for it to end."""
+        self.awaited += 1
+        threading.Thread(target=self._answer, args=(ask,), name="announced-block", daemon=True).start()
+
+    def _answer(self, ask: Callable[[], bytes | None]) -> None:
+        try:
+            self._given.put(ask())
+        except Exception as problem:
+            self._given.put(problem)  # a thread has nobody else to tell
+
+    def next(self, timeout_s: float | None = None) -> bytes | None:
+        """What the next one answers: the block, or None where it cannot give it.
+
+        Raises:
+            queue.Empty: none does in time.
+        """
+        answer = self._given.get(timeout=timeout_s)
+        self.awaited -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
 def _gateway(public_only: bool) -> Callable[[str], BlockSource]:
     return lambda url: GatewayBlocks(url, timeout_s=BLOCK_S, public_only=public_only)
 
@@ -121,7 +164,8 @@ def _gateway(public_only: bool) -> Callable[[str], BlockSource]:
 class AnnouncedBlocks:
     """A `BlockSource`: whatever endpoints are announced for a job at the time.
 
-    Nobody can hold a fetch up for long: who is down, slow or lies is not asked again for a while.
+    Nobody can hold a fetch up for long: who is down or lies is not asked again for a while, who is slow is asked last,
+    and none is waited for alone.
     """
 
     def __init__(self, people: JobDirectory, connect: Callable[[str], BlockSource] | None = None) -> None:
@@ -146,28 +190,47 @@ class AnnouncedBlocks:
         Raises:
             BlockNotFound: none has it, or none that has it can be asked now.
         """
+        answers = _Answers()
         for url, standing in self._present():
-            began_s = time.monotonic()
+            if answers.awaited == BESIDE and (block := answers.next()) is not None:
+                return block
+            answers.ask(partial(self._ask, url, standing, cid))
             try:
-                block = standing.source.get_block(cid)
-            except BlockNotFound:
-                standing.had_not()
-            except SourceUnavailable as problem:
-                standing.failed(str(problem))
-            except CorruptBlock as lie:
-                standing.lied(str(lie))
-            else:
-                standing.answered(time.monotonic() - began_s)
-                self._prefer(url)
+                block = answers.next(ALONE_S)
+            except queue.Empty:
+                standing.was_late()
+                continue
+            if block is not None:
+                return block
+        while answers.awaited:
+            if (block := answers.next()) is not None:
                 return block
         raise BlockNotFound(str(cid), self.name)
+
+    def _ask(self, url: str, standing: Standing, cid: Cid) -> bytes | None:
+        """A block, verified, of one endpoint; None where it has it not, or cannot be asked."""
+        began_s = time.monotonic()
+        try:
+            block = standing.source.get_block(cid)
+        except BlockNotFound:
+            standing.had_not()
+        except SourceUnavailable as problem:
+            standing.failed(str(problem))
+        except CorruptBlock as lie:
+            standing.lied(str(lie))
+        else:
+            standing.answered(time.monotonic() - began_s)
+            self._prefer(url)
+            return block
+        return None
 
     def _present(self) -> list[tuple[str, Standing]]:
         with self._mutex:
             if time.monotonic() - self._looked_at >= LOOK_S:
                 self._look()
                 self._looked_at = time.monotonic()
-            return [(url, standing) for url, standing in self._standings.items() if standing.left_out is None]
+            present = [(url, standing) for url, standing in self._standings.items() if standing.left_out is None]
+        return sorted(present, key=lambda it: it[1].is_slow)
 
     def _look(self) -> None:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -26,11 +24,11 @@ from market.protocol.rounds import Phase
 from market.protocol.run_ahead import run_ahead
 from market.protocol.seal import SealContext
 from market.protocol.terms import JobTerms
-from market.protocol.update import StoredUpdate, map_update
-from market.sealed_update import check_sealed_length, open_update, sealed_update_cid
+from market.protocol.update import StoredUpdate
+from market.sealed_update import check_sealed_length, open_update, sealed_update_cid, spooled_update
 from market.sealing import OVERHEAD_BYTES, Opening, UpdateSeal
 from market.storage import Cid, ContentStore
-from market.storage.durable_file import make_folder, write_file
+from market.storage.durable_file import make_folder
 from market.stored_models import StoredModels
 
 E = TypeVar("E", bound=Event)
@@ -69,6 +67,8 @@ class PublishedJob:
         """
         self.market, self.store, self.id, self._cache, self.directory = market, store, job, cache, directory
         self._fetched: set[Path] = set()
+        # By content and seal: the same content may be revealed by two, of whom it opens for one at most.
+        self._opened_updates: dict[tuple[Digest, bytes], StoredUpdate] = {}
         terms = market.terms(job)
         self._opened = _opening(market, job)
         self.terms = replace(terms, deadline_s=self._opened.terms.deadline_s)
@@ -151,7 +151,9 @@ class PublishedJob:
         return UpdateSeal(place, trainer, self._manifest, commitment)
 
     def open_update(self, place: SealContext, reveal: UpdateRevealed, opening: Opening) -> StoredUpdate:
-        """Fetch and open a revealed update: counts, int16 (d,), mapped, and blinders. Its copy is for this user alone.
+        """Fetch and open a revealed update: counts, int16 (d,), mapped, and blinders.
+
+        In the clear it is in a file without a name, which is gone with this process, however that ends.
 
         Args:
             place: of its attempt.
@@ -163,16 +165,14 @@ class PublishedJob:
             CannotUnseal: it was not sealed for this place, trainer and commitment, or not to this opening's key.
             InvalidUpdate: what was sealed is no update of this job.
         """
-        path = self._opened_path(place, reveal)
-        if path not in self._fetched:
+        sealed = self.update_seal(place, reveal.trainer, reveal.commitment)
+        opened = reveal.content, sealed.info
+        if opened not in self._opened_updates:
             make_folder(self._cache)
-            sealed = self.update_seal(place, reveal.trainer, reveal.commitment)
             blob = run_ahead(self.store.open(self.checked_update(reveal.content)))
-            # Not synced: nobody trusts what an earlier process left, so after a crash it is made anew.
             parts = open_update(opening, sealed, blob, self.dimension, self.chunks)
-            write_file(path, parts, mode=0o600, synced=False)
-            self._fetched.add(path)
-        return map_update(path, self.dimension, self.chunks)
+            self._opened_updates[opened] = spooled_update(self._cache, parts, self.dimension, self.chunks)
+        return self._opened_updates[opened]
 
     def take_update(self, digest: Digest, reason: str) -> None:
         """Fetch a sealed update and keep it in this store, from where others can fetch it, unread.
@@ -223,17 +223,9 @@ class PublishedJob:
         self.store.pin(self.sealed_exam_cid(digest), reason)
 
     def forget_update(self, place: SealContext, reveal: UpdateRevealed) -> None:
-        """Take an opened update off this machine; arrays that are mapped from it stay readable."""
-        path = self._opened_path(place, reveal)
-        self._fetched.discard(path)
-        # Where a mapped file cannot be removed it stays.
-        with suppress(PermissionError):
-            path.unlink(missing_ok=True)
-
-    def _opened_path(self, place: SealContext, reveal: UpdateRevealed) -> Path:
-        """Another one for every seal: the same content may be revealed by two, of whom it opens for one at most."""
+        """Let an opened update go; it takes space on this machine as long as an array of it is in use."""
         sealed = self.update_seal(place, reveal.trainer, reveal.commitment)
-        return self._path(Digest(hashlib.sha256(reveal.content + sealed.info).digest()), "update")
+        self._opened_updates.pop((reveal.content, sealed.info), None)
 
     def _path(self, digest: Digest, kind: str) -> Path:
         return self._cache / f"{digest.hex()}.{kind}"

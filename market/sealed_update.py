@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -23,6 +24,7 @@ from market.hpke import ENCAPSULATED_BYTES, Buffer, encapsulate
 from market.protocol.errors import CannotUnseal, InvalidContent, InvalidSealingKey
 from market.protocol.identifiers import Digest
 from market.protocol.packing import payload_bytes, unpack_update
+from market.protocol.update import StoredUpdate, parse_update
 from market.sealing import Opening, UpdateSeal, update_ephemeral
 from market.storage import Cid
 from market.storage.durable_file import disk_errors
@@ -146,6 +148,26 @@ def open_update(
         share, rest = share + bytes(part[:missing]), memoryview(part)[missing:]
     context = opening.context(share, update.info)
     yield from unpack_update(open_chunks(context, b"", _chain(rest, blob)), dimension, chunks)
+
+
+def spooled_update(folder: Path, unverified_parts: Iterable[Buffer], dimension: int, chunks: int) -> StoredUpdate:
+    """An update in the clear, mapped from a file that never has a name: gone with its arrays, or with its process.
+
+    Args:
+        folder: on whose disk.
+        unverified_parts: of 2*d + 192*c bytes.
+        dimension: d.
+        chunks: c.
+
+    Raises:
+        StorageError: the disk refuses.
+        InvalidUpdate: the parts are no update of this job; others as the parts raise.
+    """
+    with disk_errors(folder), TemporaryFile(dir=folder) as spool:
+        spool.writelines(unverified_parts)
+        spool.flush()
+        # Viewed, not mapped and closed: the arrays of a row that is looked at last as long as they do.
+        return parse_update(mmap(spool.fileno(), 0, access=ACCESS_READ), dimension, chunks)
 
 
 def _chain(first: Buffer, rest: Iterator[Buffer]) -> Iterator[Buffer]:

@@ -19,6 +19,7 @@ from market.protocol.provenance import POINT_BYTES
 from market.protocol.seal import SALT_BYTES, SealContext
 from market.protocol.update import Counts, EncodedUpdate, StoredUpdate, read_update
 from market.protocol.vector_file import map_vector_file, slices, write_vector_file
+from market.storage.durable_file import sync_folder
 
 RESIDUAL_DTYPE = np.dtype("<f4")
 RESIDUAL_NAME = "residual.f32"
@@ -90,8 +91,13 @@ class AttemptFolder:
         return self.path / "opening.json"
 
     def keep(self, update: EncodedUpdate, blinders: bytes) -> None:
-        """Put the update, its blinders and its residual on the disk."""
+        """Put the update, its blinders and its residual on the disk; what an opening there opened is gone with them.
+
+        Were it left, and this machine went down on the way, it would speak of another update than the one that is here.
+        """
         make_private(self.path)
+        self._opening_path.unlink(missing_ok=True)
+        sync_folder(self.path)
         StoredUpdate(update.counts, blinders).write(self.update_path)
         write_vector_file(self._residual_path, update.residual.astype(RESIDUAL_DTYPE, copy=False))
 
@@ -104,11 +110,7 @@ class AttemptFolder:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._opening_path)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.path)
 
     def sealed(self) -> SealedUpdate | None:
         """The opening, or None before the update was sealed.

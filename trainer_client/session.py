@@ -42,7 +42,7 @@ from market.protocol.seal import SealContext, new_salt, seal
 from market.protocol.update import EncodedUpdate, UpdateEncoding, encode
 from market.published_job import PublishedJob
 from market.sealed_update import PartsStream, packed, seal_update
-from market.sealing import ShownEphemeral, can_seal_to, update_ephemeral
+from market.sealing import ShownEphemeral, update_ephemeral
 from market.storage import Cid, EmbeddedStore
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest, make_private
 from trainer_client.data import Dataset
@@ -382,19 +382,11 @@ class TrainerSession:
         return self._seal_update(state, folder, recipient)
 
     def _recipient(self, state: JobState) -> bytes | None:
-        """The public key of whoever is to settle this attempt; None while there is nobody.
-
-        Raises:
-            InvalidSealingKey: nobody can be meant by what the active aggregator announced.
-        """
+        """The public key of whoever is to settle this attempt; None while there is nobody."""
         aggregators = self.job.market.aggregators(self.job.id)
         key = self.job.market.sealing_key(self.job.id, aggregators[0]) if aggregators else None
         if key is None:
             self._tell_once(f"round {state.round}: waiting for an aggregator that updates can be sealed to")
-        elif not can_seal_to(key):
-            raise InvalidSealingKey(
-                f"nothing can be sealed to 0x{key.hex()}, the key that aggregator {aggregators[0]} announced"
-            )
         return key
 
     def _seal_update(self, state: JobState, folder: AttemptFolder, recipient: bytes) -> SealedUpdate | None:

@@ -155,8 +155,9 @@ def check_sealing(record: ChainRecord, attempt: Attempt, evidence: ExamEvidence)
         evidence: what was published.
     """
     name, subject, key = "exam sealing", record.subject(attempt.number), announced_key(record, attempt)
-    if not could_be_sealed(record, attempt):
-        return Check(name, subject, "ok", f"nothing can be sealed to the key that {_aggregator(attempt)} announced")
+    if not can_seal_to(key):
+        what = f"nothing can be sealed to the key that {_aggregator(attempt)} announced: the contract takes none such"
+        return Check(name, subject, "mismatch", what)
     ephemeral, reference = evidence.ephemeral(attempt), evidence.reference(attempt)
     if isinstance(ephemeral, Unpublished | Missing | Unfit):
         return _without(name, subject, ephemeral)
@@ -167,11 +168,6 @@ def check_sealing(record: ChainRecord, attempt: Attempt, evidence: ExamEvidence)
         return Check(name, subject, "mismatch", what)
     sealed = seal_to(key, record.seal_context(attempt), EXAM, format_reference(reference), ephemeral)
     return judge(name, subject, _sealing_problems(attempt, sealed), _sealing_told(attempt))
-
-
-def could_be_sealed(record: ChainRecord, attempt: Attempt) -> bool:
-    """Whether an attempt's aggregator had announced a key that r could be sealed to: if not, it was owed nothing."""
-    return can_seal_to(announced_key(record, attempt))
 
 
 def announced_key(record: ChainRecord, attempt: Attempt) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from market.chain.events import UpdateRevealed
@@ -19,8 +22,24 @@ from zk.errors import ZkError
 from zk.gram_proof import CommittedRow
 from zk.srs import Srs
 
+PASS_S = 20.0
+"""For how long is looked at a stretch for updates that were looked for before in vain."""
+
+SLOW_S = 5.0
+"""A look in vain that took longer was for what somebody holds back, or sends slowly."""
+
 Key = tuple[Seat, Digest, bytes]
 """What fixes the verdict on a seat's update, whatever block its reveal ends up in: content and commitment."""
+
+
+class _Look(NamedTuple):
+    """A look in vain: whether it took long, and when it ended."""
+
+    was_slow: bool
+    at_s: float
+
+
+NEVER = _Look(False, float("-inf"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +78,7 @@ class RevealedUpdates:
         self._job, self._srs, self._layout, self._key, self._progress = job, srs, layout, key, progress
         self._judged: dict[Key, CommittedRow | ExclusionReason] = {}
         self._opened: list[tuple[SealContext, UpdateRevealed]] = []
+        self._looks: dict[Key, _Look] = {}
 
     @property
     def judged(self) -> int:
@@ -72,9 +92,12 @@ class RevealedUpdates:
             StorageError: this machine's disk refuses.
         """
         place = self._job.market.seal_context(self._job.id, attempt.started.round, attempt.number)
-        found: dict[Seat, CommittedRow | ExclusionReason] = {}
-        for seat, reveal in sorted(attempt.reveals.items()):
-            found[seat] = self._judged.get(_key(reveal)) or self._judge(place, reveal, len(attempt.reveals))
+        for reveal in self._due(attempt):
+            self._judge(place, reveal, len(attempt.reveals))
+        found = {
+            seat: self._judged.get(_key(reveal), ExclusionReason.UNAVAILABLE)
+            for seat, reveal in sorted(attempt.reveals.items())
+        }
         updates = {seat: row for seat, row in found.items() if isinstance(row, CommittedRow)}
         return Collected(updates, {seat: row for seat, row in found.items() if isinstance(row, ExclusionReason)})
 
@@ -85,13 +108,28 @@ class RevealedUpdates:
         self._opened.clear()
         self._judged.clear()
 
-    def _judge(self, place: SealContext, reveal: UpdateRevealed, total: int) -> CommittedRow | ExclusionReason:
+    def _due(self, attempt: Attempt) -> Iterator[UpdateRevealed]:
+        """What to look for now: each at least once; then, for a while, what was soon seen to be absent before the rest.
+
+        Whoever holds its blocks back must neither keep others from being looked at nor make the aggregator late.
+        """
+        until = time.monotonic() + PASS_S
+        absent = [reveal for _, reveal in sorted(attempt.reveals.items()) if _key(reveal) not in self._judged]
+        for reveal in sorted(absent, key=lambda it: self._looks.get(_key(it), NEVER)):
+            if _key(reveal) in self._looks and time.monotonic() > until:
+                return
+            yield reveal
+
+    def _judge(self, place: SealContext, reveal: UpdateRevealed, total: int) -> None:
+        began_s = time.monotonic()
         judged = fetch_update(self._job, self._srs, self._layout, self._key, place, reveal)
+        if judged is ExclusionReason.UNAVAILABLE:
+            now_s = time.monotonic()
+            self._looks[_key(reveal)] = _Look(now_s - began_s > SLOW_S, now_s)
+            return
         self._opened.append((place, reveal))
-        if judged is not ExclusionReason.UNAVAILABLE:
-            self._judged[_key(reveal)] = judged
-            self._progress(Progress("opening updates", len(self._judged), total))
-        return judged
+        self._judged[_key(reveal)] = judged
+        self._progress(Progress("opening updates", len(self._judged), total))
 
 
 def _key(reveal: UpdateRevealed) -> Key:

@@ -5,10 +5,13 @@ Anybody can write there: readers name the accounts that they want to hear of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import event_abi_to_log_topic
 from web3.types import LogReceipt
 
@@ -17,6 +20,7 @@ from market.chain.calls import PreparedCall
 from market.chain.connection import Chain
 from market.chain.contract import Gateway, checked_address
 from market.chain.log_windows import address_word, integer_word, logs_of, word
+from market.protocol.errors import ChainError
 from market.protocol.identifiers import JobId
 
 ARTEFACT = "Directory"
@@ -24,6 +28,9 @@ ARTEFACT = "Directory"
 MAX_ENDPOINT_BYTES = 200
 MAX_DELIVERIES = 64
 MAX_SEALED_BYTES = 256
+
+MAX_NAMED = 500
+"""How many accounts one query names: nodes refuse more than a thousand, and any number can enrol and leave again."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +93,11 @@ class Directory(Gateway):
             accounts: only theirs are read: strangers can announce as much as they like. None for everybody's.
         """
         topics: list[Any] = [self._topics["Announced"], integer_word(job)]
-        if accounts is not None:
-            if not accounts:
-                return {}
-            topics.append([address_word(account) for account in accounts])
-        found: dict[str, Announcement] = {}
-        for read in self._logs("Announced", topics):
-            found[str(read["account"])] = Announcement(bytes(read["sealingKey"]), str(read["endpoint"]))
-        return found
+        latest: dict[bytes, LogReceipt] = {}
+        for named in [[]] if accounts is None else _named(accounts):
+            # Who announces again and again costs its readers a log each time, and no more.
+            latest |= {bytes(log["topics"][2]): log for log in self._logs([*topics, named] if named else topics)}
+        return dict(map(_announced, latest.values()))
 
     def deliver(self, job: JobId, topic: bytes, to: Sequence[str], sealed: Sequence[bytes]) -> PreparedCall:
         """Hand each of these accounts its bytes, at most `MAX_DELIVERIES` in one call.
@@ -109,11 +113,38 @@ class Directory(Gateway):
     def deliveries(self, job: JobId, topic: bytes, to: str) -> list[Delivery]:
         """What was handed to an account, in the order of the chain; whom to believe is for the reader."""
         topics = [self._topics["Delivered"], integer_word(job), word(topic), address_word(to)]
-        return [Delivery(str(read["by"]), bytes(read["sealed_"])) for read in self._logs("Delivered", topics)]
+        return [_delivered(log) for log in self._logs(topics)]
 
-    def _logs(self, name: str, topics: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
-        for log in logs_of(self.chain, self.address, topics, self.first_block, self.chain.block_number()):
-            yield self._arguments(name, log)
+    def _logs(self, topics: Sequence[Any]) -> Iterator[LogReceipt]:
+        return logs_of(self.chain, self.address, topics, self.first_block, self.chain.block_number())
 
-    def _arguments(self, name: str, log: LogReceipt) -> Mapping[str, Any]:
-        return self.chain.once(lambda: self._contract.events[name]().process_log(log)["args"])
+
+def _announced(log: LogReceipt) -> tuple[str, Announcement]:
+    """Who announced what. The contract takes any bytes for text: those that are none stand for no endpoint."""
+    sealing_key, endpoint = _values(log, "bytes32", "bytes")
+    with suppress(UnicodeDecodeError):
+        return _account(log), Announcement(sealing_key, endpoint.decode("utf-8"))
+    return _account(log), Announcement(sealing_key, "")
+
+
+def _delivered(log: LogReceipt) -> Delivery:
+    """Who handed over what. Strangers send any number: no more is made of each than what is asked for."""
+    by, sealed = _values(log, "address", "bytes")
+    return Delivery(checked_address(by), sealed)
+
+
+def _values(log: LogReceipt, *types: str) -> tuple[Any, ...]:
+    try:
+        return decode(types, bytes(log["data"]))
+    except DecodingError as error:
+        raise ChainError(f"the node gave a log that the directory never makes: {error}") from error
+
+
+def _account(log: LogReceipt) -> str:
+    return checked_address("0x" + bytes(log["topics"][2])[-20:].hex())
+
+
+def _named(accounts: Collection[str]) -> Iterator[list[str]]:
+    """Topics that name these accounts, in as many queries as nodes take them in."""
+    words = [address_word(account) for account in accounts]
+    return (words[start : start + MAX_NAMED] for start in range(0, len(words), MAX_NAMED))

@@ -36,10 +36,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot use {path}: {at}: {error.strerror}") from error
 
 
-def write_file(
-    path: Path, parts: Iterable[bytes | bytearray | memoryview], mode: int = 0o666, *, synced: bool = True
-) -> None:
-    """Write a file that appears under its name only when it is complete and, if it is to be `synced`, on the disk.
+def write_file(path: Path, parts: Iterable[bytes | bytearray | memoryview], mode: int = 0o666) -> None:
+    """Write a file that appears under its name only when it is complete and on the disk.
 
     The name itself is durable after `sync_folder` on its folder. A writer killed on the way leaves a hidden `.part`
     file and never a damaged one; any other failure leaves nothing. Nobody gets more permissions than `mode` gives.
@@ -56,8 +54,7 @@ def write_file(
                 for part in parts:
                     file.write(part)
                 file.flush()
-                if synced:
-                    os.fsync(file.fileno())
+                os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             # Also on an interrupt: the error goes on, only its litter does not.

@@ -53,6 +53,11 @@ class Standing:
             self._failures = self._times_out = 0
             self._slow = min(self._slow + 1, 2 * FAILURES) if took_s > SLOW_S and not self._is_deep else 0
 
+    def was_late(self) -> None:
+        """It has not answered for so long that another one was asked beside it."""
+        with self._lock:
+            self._slow = min(self._slow + 1, 2 * FAILURES)
+
     def had_not(self) -> None:
         """It said that it has a block not, which is an answer."""
         with self._lock:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from eth_account import Account
 
@@ -17,11 +18,10 @@ from market.protocol.identifiers import Digest, JobId
 from market.protocol.packing import pack_file
 from market.protocol.run_ahead import run_ahead
 from market.protocol.seal import SealContext
-from market.protocol.update import map_update
-from market.sealed_update import PartsStream, open_update, packed, seal_update
+from market.protocol.update import StoredUpdate, map_update
+from market.sealed_update import PartsStream, open_update, packed, seal_update, spooled_update
 from market.sealing import SealingKey, UpdateSeal
 from market.storage import Cid, EmbeddedStore
-from market.storage.durable_file import write_file
 from market.storage.file_dag import walk_blocks
 
 TRAINER = Account.from_key(bytes(range(1, 33)))
@@ -35,7 +35,7 @@ class Steps:
     """The way of one update, from a trainer's file to an aggregator's."""
 
     def __init__(self, folder: Path, dimension: int, chunks: int) -> None:
-        self.plain, self.opened, self._cid = folder / "update.bin", folder / "opened.bin", folder / "cid"
+        self.plain, self._cid = folder / "update.bin", folder / "cid"
         self._size = (dimension, chunks)
         self._own, self._market, self._fetched = (EmbeddedStore(folder / name) for name in ("own", "market", "fetched"))
 
@@ -61,11 +61,17 @@ class Steps:
         """Hash every block of it."""
         self._fetched.verify(self.cid)
 
-    def open(self) -> None:
-        """Unseal and unpack it into a file, and see that every count is in range."""
+    def open(self) -> StoredUpdate:
+        """Unseal and unpack it into a file without a name, and see that every count is in range."""
         blob = run_ahead(self._fetched.open(self.cid))
-        write_file(self.opened, open_update(AGGREGATOR, UPDATE, blob, *self._size), 0o600, synced=False)
-        map_update(self.opened, *self._size)
+        parts = open_update(AGGREGATOR, UPDATE, blob, *self._size)
+        return spooled_update(self.plain.parent, parts, *self._size)
+
+    def compare(self) -> None:
+        """See that what was opened is what was sealed."""
+        opened, plain = self.open(), map_update(self.plain, *self._size)
+        if opened.blinders != plain.blinders or not np.array_equal(opened.counts, plain.counts):
+            raise SystemExit("another update was opened than was sealed")
 
     @property
     def cid(self) -> Cid:
@@ -77,7 +83,7 @@ def main() -> None:
     """Take a step: its name, the folder, d and c are the arguments."""
     step, folder, dimension, chunks = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     steps = Steps(folder, dimension, chunks)
-    act: Callable[[], None] = getattr(steps, step)
+    act: Callable[[], object] = getattr(steps, step)
     start = time.perf_counter()
     act()
     seconds = time.perf_counter() - start

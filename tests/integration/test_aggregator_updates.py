@@ -35,6 +35,7 @@ from tests.integration.sealings import (
     some_counts,
     stored,
 )
+from tests.sealed_updates import holds
 from zk.commitment import Blinders, commit
 from zk.field import R
 
@@ -165,33 +166,18 @@ def test_each_update_is_opened_once_as_it_arrives(place: Marketplace, monkeypatc
     assert sorted(opened) == sorted({reveal.content for reveal in place.attempt(0).reveals.values()})
 
 
-def test_what_was_fetched_for_a_round_is_gone_from_the_disk_after_it(place: Marketplace) -> None:
-    place.post().join(3)
-    worker = place.worker("alice")
-
-    def copies() -> int:
-        return len(list((place.work_folder("alice") / "cache").glob("*.update")))
-
-    for _ in range(2):
-        place.commit()
-        assert not worker.advance(*place.now())
-        assert copies() == 0
-        place.reveal()
-        place.advance("reveal_end_s")
-        assert worker.advance(*place.now())
-        assert copies() == 3
-
-
-def test_a_damaged_copy_in_the_cache_is_fetched_again(place: Marketplace) -> None:
+def test_what_was_opened_for_a_round_has_no_name_that_a_killed_worker_could_leave_on_the_disk(
+    place: Marketplace,
+) -> None:
     place.post().join(3)
     place.commit()
+    plain = [place.stored(name, 0).to_bytes() for name in place.trainers]
     place.reveal()
     worker = place.worker("alice")
-    where = place.market.seal_context(place.id, 0, 0)
-    for reveal in place.attempt(0).reveals.values():
-        worker.job.open_update(where, reveal, worker.key)
-    for copy in (place.work_folder("alice") / "cache").iterdir():
-        copy.chmod(0o644)
-        copy.write_bytes(b"\x00\x80" * D)
-    assert place.settle()
+    assert not worker.advance(*place.now())
+    assert worker._revealed.judged == 3
+    for data in plain:
+        assert not holds(place.work_folder("alice"), data[:30])
+    place.advance("reveal_end_s")
+    assert worker.advance(*place.now())
     assert place.attempt(0).rows == [0, 1, 2]

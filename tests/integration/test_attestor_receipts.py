@@ -10,11 +10,13 @@ import pytest
 
 from fedmarket.attestor_folder import AttestorFolder
 from fedmarket.devnet import Devnet
+from fedmarket.sightings import UNSEEN
 from market.chain.events import ReceiptsFiled
 from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason
-from market.protocol.errors import ContractRevert
-from market.protocol.identifiers import Seat
+from market.protocol.errors import ContractRevert, StorageFull
+from market.protocol.identifiers import Digest, Seat
+from market.published_job import PublishedJob
 from market.signed_receipts import SignedReceipt, fetch_receipt
 from market.storage.block_server import BlockServer
 from tests.integration.court import ATTESTORS, Court, attestor, audited, filing, have_filed, serving, watch
@@ -275,3 +277,28 @@ def test_an_exclusion_for_another_reason_is_not_about_receipts(court: Court) -> 
         have_filed(court, "trainer 0")
     court.settle_otherwise(without=Seat(2), reason=ExclusionReason.UNREADABLE)
     assert court.attempt(0).exclusions[Seat(2)].reason is ExclusionReason.UNREADABLE
+
+
+def test_an_attestor_whose_store_is_full_signs_for_what_it_holds_and_calls_nothing_missing(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who fills an attestor's store must not take everybody's receipts with it."""
+    court.commit()
+    court.reveal()
+    too_much, take = court.attempt(0).reveals[Seat(0)].content, PublishedJob.take_update
+
+    def full(job: PublishedJob, digest: Digest, reason: str) -> None:
+        if digest == too_much:
+            raise StorageFull("the store is full")
+        take(job, digest, reason)
+
+    monkeypatch.setattr(PublishedJob, "take_update", full)
+    watch(court)
+    signed = own_receipt(court, "attestor 0")
+    assert signed is not None
+    assert signed.receipt.held == ALL[1:]
+    assert "attempt 0: an update or exam is not kept: the store is full" in court.told["attestor 0"]
+    court.advance("exam_end_s")
+    watch(court)
+    folder = AttestorFolder(court.work_folder("attestor 0"), court.market).of_job(court.id)
+    assert folder.sightings.of(0).get(too_much, UNSEEN) == UNSEEN

@@ -230,6 +230,17 @@ def test_contract_and_kernel_agree_on_a_seal(deployed: JobMarket, actors: Any, j
     assert deployed.sealed(job, Seat(1)) == seal(context, address, POINT, CONTENT, salt)
 
 
+def test_nobody_bonds_with_a_key_that_nothing_can_be_sealed_to(
+    deployed: JobMarket, actors: Any, job: JobId, terms: JobTerms
+) -> None:
+    """Trainers could commit to nothing, and the rounds would be skipped, at no cost to whoever bonded."""
+    one_with_the_top_bit = b"\x01" + bytes(30) + b"\x80"
+    with pytest.raises(ContractRevert) as refused:
+        actors["aggregator"].send("unusable", deployed.bond(job, terms, one_with_the_top_bit))
+    expected = {"sealingKey": f"0x{one_with_the_top_bit.hex()}"}
+    assert (refused.value.name, refused.value.arguments) == ("UnusableKey", expected)
+
+
 def test_refusals_carry_what_the_contract_says(
     deployed: JobMarket, actors: Any, job: JobId, terms: JobTerms, committed: Any
 ) -> None:

@@ -77,3 +77,44 @@ def test_another_contract_is_not_taken_for_the_directory(deployment: Deployment,
         replace(deployment, directory=deployment.exams).connect(chain)
     with pytest.raises(ChainError, match="expected the Directory"):
         replace(deployment, directory="0x" + "42" * 20).connect(chain)
+
+
+def test_an_endpoint_that_is_no_text_keeps_nobody_from_reading_the_others(directory: Directory, actors: Any) -> None:
+    """The contract does not look at the bytes of a string: one such announcement would be everybody's."""
+    alice, bob = actors["alice"], actors["bob"]
+    alice.send("hers", directory.announce(JOB, KEY, "http://127.0.0.1:1"))
+    garbled = directory.announce(JOB, OTHER_KEY, "no text")
+    bob.send("his", replace(garbled, data=garbled.data.replace(b"no text", b"no\xff\xc0\x80xt")))
+    announced = directory.announcements(JOB, [alice.address, bob.address])
+    assert announced[alice.address] == Announcement(KEY, "http://127.0.0.1:1")
+    assert announced[bob.address] == Announcement(OTHER_KEY, "")
+
+
+def test_a_log_that_the_contract_never_makes_is_the_node_s_fault(
+    directory: Directory, actors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = actors["alice"]
+    alice.send("hers", directory.announce(JOB, KEY))
+    alice.send("handed over", directory.deliver(JOB, TOPIC, [alice.address], [b"sealed"]))
+    logs_of = log_windows.logs_of
+    monkeypatch.setattr(directories, "logs_of", lambda *where: ({**log, "data": b"\0" * 40} for log in logs_of(*where)))
+    with pytest.raises(ChainError, match="the directory never makes"):
+        directory.announcements(JOB)
+    with pytest.raises(ChainError, match="the directory never makes"):
+        directory.deliveries(JOB, TOPIC, alice.address)
+
+
+def test_any_number_of_accounts_can_be_asked_for(
+    directory: Directory, actors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes refuse queries that name more than a thousand: whoever enrols and leaves again makes more of them."""
+    monkeypatch.setattr(directories, "MAX_NAMED", 2)
+    alice, bob, carol = (actors[name] for name in ("alice", "bob", "carol"))
+    for number in range(3):
+        alice.send(f"again {number}", directory.announce(JOB, KEY, f"http://127.0.0.1:{1 + number}"))
+    carol.send("hers", directory.announce(JOB, OTHER_KEY))
+    asked = [alice.address, bob.address, actors["late"].address, carol.address]
+    assert directory.announcements(JOB, asked) == {
+        alice.address: Announcement(KEY, "http://127.0.0.1:3"),
+        carol.address: Announcement(OTHER_KEY, ""),
+    }

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from aggregator.audit import Check
@@ -15,9 +14,7 @@ from aggregator.worker.exams import CollectedExam
 from fedmarket.devnet import Devnet
 from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason, Fact
-from market.protocol.exam import reference_bytes
 from market.protocol.rounds import Phase
-from market.sealing import OVERHEAD_BYTES
 from tests.integration.court import (
     ANSWER_S,
     ATTESTORS,
@@ -30,7 +27,6 @@ from tests.integration.court import (
     watch,
 )
 from tests.integration.hand_made_exams import check_of
-from trainer_client.session import TrainerSession
 
 
 @pytest.fixture
@@ -178,40 +174,6 @@ def test_an_aggregator_that_left_out_a_good_exam_costs_its_owner_nothing_and_is_
     lied = f"that it was left out as {reason.name.lower()} is false"
     assert (lied in sealing.detail) == (reason is not ExclusionReason.UNAVAILABLE)
     court.check_books()
-
-
-@pytest.mark.parametrize("reason", [ExclusionReason.UNREADABLE, ExclusionReason.UNAVAILABLE])
-def test_an_aggregator_to_whom_nothing_can_be_sealed_costs_the_owner_no_deposit_before_attestors(
-    devnet: Devnet,
-    deployed: JobMarket,
-    actors: Any,
-    tmp_path: Path,
-    reason: ExclusionReason,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    court = ExaminedCourt(devnet, deployed, actors, tmp_path).post(rounds=1)
-    court.join(4, aggregators=())
-    court.send("alice", "bond", court.market.bond(court.id, court.terms, b"\x01" + bytes(31)))
-    # Trainers seal nothing to it, either: these have its true key from elsewhere.
-    monkeypatch.setattr(TrainerSession, "_recipient", lambda self, state: court.worker("alice").key.public)
-    court.commit()
-    r = court.made[0] = court.honest_reference()
-    noise = np.random.default_rng(0).bytes(reference_bytes(len(r)) + OVERHEAD_BYTES)
-    made = court.commit_by_hand(noise, court.commitment_of(r))
-    court.reveal()
-    court.open_by_hand(made, noise if reason is ExclusionReason.UNREADABLE else None)
-    court.advance("exam_end_s")
-    watch(court)
-    court.settle_patiently()
-    excluded = court.attempt(0).exam_excluded
-    assert excluded is not None
-    assert excluded.reason is reason
-    dispute_exam(court)
-    attend(court)
-    assert court.phase is Phase.FINISHED
-    assert court.ledger.exams_wei == court.terms.exam_deposits_wei
-    assert court.ledger.burned_wei == BOND_WEI
-    assert the_sealing(court).detail.startswith("nothing can be sealed to the key that")
 
 
 def test_whether_an_exam_came_in_time_is_not_answered_by_who_was_away(exam_court: ExaminedCourt) -> None:

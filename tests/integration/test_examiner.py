@@ -27,7 +27,6 @@ from tests.integration.marketplace import ON_ANVIL, Killed, samples
 from trainer_client.data import Dataset
 from trainer_client.exam import recompute, slice_bytes
 from trainer_client.job_model import JobModel
-from trainer_client.session import TrainerSession
 
 pytestmark = ON_ANVIL
 
@@ -311,36 +310,6 @@ def test_an_owner_who_was_away_in_the_commit_phase_says_what_it_costs(place: Exa
     assert not session.advance(*place.now())
     [line] = [line for line in place.told["owner"] if "not examined" in line]
     assert "costs a deposit: none was set in time" in line
-
-
-@pytest.mark.parametrize(
-    "key", [b"\x01" + bytes(31), bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")]
-)
-def test_an_aggregator_to_whom_nothing_can_be_sealed_costs_the_owner_nothing_and_gains_nothing(
-    place: ExaminedMarketplace, key: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Points of low order, RFC 7748: whoever announces one could else have every exam fail in the owner's name.
-
-    Trainers seal nothing to it, either, and leave its attempts to be skipped: these have its true key from elsewhere.
-    """
-    monkeypatch.setattr(TrainerSession, "_recipient", lambda self, state: place.worker("alice").key.public)
-    place.post().join(4, aggregators=())
-    place.pay_in("alice")
-    place.send("alice", "bond", place.market.bond(place.id, place.terms, key))
-    place.commit()
-    assert place.examine()
-    assert any("nothing can be sealed to the aggregator" in line for line in place.told["owner"])
-    place.reveal()
-    assert place.open_exam()
-    assert place.settle()
-    attempt = place.attempt(0)
-    assert attempt.exam_missed is None
-    assert attempt.exam_excluded is not None
-    assert attempt.settled is not None
-    assert not attempt.settled.paid
-    assert place.ledger.exams_wei == place.terms.exam_deposits_wei
-    # An aggregator that leaves an opened exam out has its fee kept from it, too.
-    assert place.ledger.carry_wei == place.terms.round_reward_wei + place.terms.aggregator_fee_wei
 
 
 def test_an_attempt_that_nobody_ends_is_ended_by_the_owner_who_then_publishes_in_time(

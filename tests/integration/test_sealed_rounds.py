@@ -20,7 +20,6 @@ from market.storage import Cid, EmbeddedStore
 from tests.integration.marketplace import ON_ANVIL, Marketplace
 from tests.integration.sealings import committed, played_with, put, sealed_by, some_counts
 from tests.sealed_updates import holds
-from trainer_client.attempt_folder import AttemptFolder
 from trainer_client.session import TrainerSession
 
 pytestmark = ON_ANVIL
@@ -126,18 +125,6 @@ def test_another_aggregator_after_a_reorganisation_gets_the_same_update_sealed_a
     place.reveal()
     assert place.settle("bob")
     assert place.attempt(0).rows == [0, 1, 2]
-
-
-def test_nothing_is_sealed_to_a_key_that_everybody_can_open(place: Marketplace) -> None:
-    place.post().join(3, aggregators=())
-    place.send("alice", "bond", place.market.bond(place.id, place.terms, b"\x01" + bytes(31)))
-    place.advance("start_s")
-    session = place.session("trainer 0")
-    for _ in range(2):
-        assert not session.advance(*place.now())
-    [line] = place.told["trainer 0"]
-    assert f"nothing can be sealed to 0x01{'00' * 31}, the key that aggregator" in line
-    assert not AttemptFolder(place.work_folder("trainer 0"), place.market.seal_context(place.id, 0, 0)).path.exists()
 
 
 def test_where_nobody_has_announced_a_key_it_is_waited_for(place: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,17 +251,6 @@ def test_no_secret_and_no_update_is_where_others_look_and_no_key_is_anywhere(pla
         assert not holds(place.folder, secret)
         assert secret.hex() not in lines
         assert secret.hex() not in repr(key)
-
-
-def test_the_copies_that_are_opened_are_for_their_user_alone(place: Marketplace) -> None:
-    place.post().join(3)
-    place.commit()
-    place.reveal()
-    worker = place.worker("alice")
-    worker.advance(*place.now())
-    copies = list((place.work_folder("alice") / "cache").glob("*.update"))
-    assert len(copies) == 3
-    assert {copy.stat().st_mode & 0o777 for copy in copies} == {0o600}
 
 
 def test_aggregator_and_trainer_open_in_an_audit_what_is_theirs(place: Marketplace) -> None:

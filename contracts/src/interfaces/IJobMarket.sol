@@ -239,7 +239,7 @@ interface IJobMarket {
     error ExamMismatch(bytes32 hash, bytes32 expected);
     error InvalidExamReason(uint256 reason);
     error EmptyContentId();
-    error EmptyKey();
+    error UnusableKey(bytes32 sealingKey);
     error EmptyModel();
     error ModelMustStay(bytes32 model, bytes32 current);
     error BlindersOfNothing(bytes blinders);
@@ -364,7 +364,8 @@ interface IJobMarket {
     // ------------------------------------------------------------------ aggregators
 
     /// @notice Bonds, and queues as aggregator or successor.
-    /// @param sealingKey the X25519 public key to which exams are sealed; its event alone keeps it
+    /// @param sealingKey the X25519 public key to which updates and exams are sealed, none to which nothing can be; its event
+    /// alone keeps it
     function bond(JobId job, uint256 amount, bytes32 sealingKey) external payable;
 
     /// @notice Takes a bond back: after the close, or as a successor, but for as long as a settlement of its own can be undone.

@@ -12,6 +12,7 @@ import {Escrow} from "./Escrow.sol";
 import {Job} from "./Jobs.sol";
 import {Lifetimes} from "./Lifetimes.sol";
 import {Rounds} from "./Rounds.sol";
+import {SealingKeys} from "./SealingKeys.sol";
 import {SeatMask} from "./SeatMask.sol";
 import {SeatRecords} from "./SeatRecords.sol";
 import {Seats} from "./Seats.sol";
@@ -177,7 +178,7 @@ library Members {
         bool over = phase == Phase.Closed || phase == Phase.Finished;
         if (over) revert IJobMarket.WrongPhase(phase, Phase.AwaitingAggregator);
         job.requireBondable(msg.sender);
-        if (sealingKey == 0) revert IJobMarket.EmptyKey();
+        if (!SealingKeys.isUsable(sealingKey)) revert IJobMarket.UnusableKey(sealingKey);
 
         uint128 received = Tokens.deposit(owed, job.terms.token, amount, job.terms.aggregatorBond);
         job.ledger.addBond(received);

@@ -82,6 +82,24 @@ contract BondTest is MarketFixture {
         market.bond{value: BOND - 1}(job, BOND - 1, KEY);
     }
 
+    /// @dev Nobody could seal an update to it: rounds would starve, at no cost to who announced it.
+    function test_bond_failsWithAKeyThatNothingCanBeSealedTo() public {
+        bytes32[] memory keys = _keysOfLowOrder();
+        vm.deal(stranger, BOND);
+        for (uint256 i = 0; i < keys.length; ++i) {
+            vm.prank(stranger);
+            vm.expectRevert(abi.encodeWithSelector(IJobMarket.UnusableKey.selector, keys[i]));
+            market.bond{value: BOND}(job, BOND, keys[i]);
+        }
+        vm.assertEq(market.aggregatorsOf(job).length, 2);
+        _assertConserved();
+    }
+
+    function _keysOfLowOrder() private view returns (bytes32[] memory keys) {
+        keys = vm.parseJsonBytes32Array(vm.readFile("../tests/vectors/sealing_keys.json"), "$.of_low_order");
+        vm.assertEq(keys.length, 14);
+    }
+
     function test_bond_failsIfTheQueueIsFull() public {
         for (uint256 i = 0; i < 6; ++i) {
             _bond(_trainer(i));

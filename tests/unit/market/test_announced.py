@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,6 +127,61 @@ def test_who_lies_is_not_asked_again_and_who_is_down_not_for_ever() -> None:
             blocks.get_block(CID)
     assert sources["http://a"].asked == 1
     assert 1 < sources["http://b"].asked < 10
+
+
+class Dripping(Source):
+    """Takes as long as it may for every block, and then has it not: which is an answer, and no failure."""
+
+    def __init__(self, name: str, over: threading.Event) -> None:
+        super().__init__(name, BLOCK)
+        self._over = over
+
+    def get_block(self, cid: Cid) -> bytes:
+        self.asked += 1
+        self._over.wait(30.0)
+        raise BlockNotFound(str(cid), self.name)
+
+
+def test_endpoints_that_drip_hold_up_nobody_who_has_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainers who answer everything as late as they may would keep others' updates from whoever is to hold them."""
+    monkeypatch.setattr("market.announced.ALONE_S", 0.05)
+    over = threading.Event()
+    sources: dict[str, Source] = {f"http://{name}": Dripping(f"http://{name}", over) for name in "ab"}
+    sources["http://c"] = Source("http://c", BLOCK)
+    people = People({"attestor 0": "http://a", "attestor 1": "http://b", "trainer 0": "http://c"})
+    try:
+        blocks = AnnouncedBlocks(people.directory(), sources.__getitem__)
+        assert blocks.get_block(CID) == BLOCK  # neither of the two has answered
+        blocks._prefer("http://a")
+        while not blocks._standings["http://a"].is_slow:
+            assert blocks.get_block(CID) == BLOCK
+            blocks._prefer("http://a")
+        asked = sources["http://a"].asked
+        assert blocks.get_block(CID) == BLOCK
+        assert sources["http://a"].asked == asked  # it is asked last from then on
+    finally:
+        over.set()
+
+
+def test_a_defect_on_the_way_to_an_endpoint_is_told_and_holds_up_nobody() -> None:
+    blocks = AnnouncedBlocks(People({"owner": "http://a"}).directory(), lambda url: Source(url, ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        blocks.get_block(CID)
+
+
+def test_no_more_than_a_few_endpoints_are_asked_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.announced.ALONE_S", 0.01)
+    monkeypatch.setattr("market.announced.BESIDE", 1)
+    over = threading.Event()
+    sources: dict[str, Source] = {"http://a": Dripping("http://a", over), "http://b": Source("http://b", BLOCK)}
+    blocks = AnnouncedBlocks(
+        People({"attestor 0": "http://a", "attestor 1": "http://b"}).directory(), sources.__getitem__
+    )
+    timer = threading.Timer(0.2, over.set)
+    timer.start()
+    assert blocks.get_block(CID) == BLOCK
+    assert over.is_set()
+    timer.join()
 
 
 def test_what_was_announced_is_known_while_the_node_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +30,7 @@ from market.sealed_update import (
     seal_update,
     sealed_update_bytes,
     sealed_update_cid,
+    spooled_update,
 )
 from market.sealing import Opening, SealingKey, ShownEphemeral, UpdateSeal, update_ephemeral
 from market.storage import Cid, EmbeddedStore, content_cid
@@ -268,3 +269,27 @@ def test_no_object_shows_a_secret() -> None:
     words = repr(ShownEphemeral(ephemeral, RECIPIENT.public)) + repr(RECIPIENT)
     assert ephemeral.hex() not in words
     assert not re.search(re.escape(str(ephemeral)[2:-1]), words)
+
+
+# ---------------------------------------------------------------------- in the clear
+
+
+def test_while_it_is_opened_an_update_has_no_name_on_the_disk(tmp_path: Path) -> None:
+    """A process that is killed leaves nothing of it."""
+    update, seen = stored(), []
+
+    def parts() -> Iterator[bytes | bytearray | memoryview]:
+        for part in open_update(RECIPIENT, UPDATE, [sealed(update)], LONG, 1):
+            seen.append(list(tmp_path.iterdir()))
+            yield part
+
+    spooled = spooled_update(tmp_path, parts(), LONG, 1)
+    assert seen
+    assert not any(seen)
+    assert not list(tmp_path.iterdir())
+    assert spooled.to_bytes() == update.to_bytes()
+
+
+def test_what_is_no_update_is_not_spooled(tmp_path: Path) -> None:
+    with pytest.raises(InvalidUpdate):
+        spooled_update(tmp_path, [bytes(100)], LONG, 1)

@@ -14,7 +14,7 @@ import pytest
 from market.protocol.errors import InvalidUpdate
 from market.protocol.identifiers import Digest, JobId
 from market.protocol.seal import SealContext
-from market.protocol.update import EncodedUpdate
+from market.protocol.update import EncodedUpdate, StoredUpdate
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest
 
 CONTEXT = SealContext(31337, "0x" + "Ab" * 20, JobId(3), round=1, attempt=2)
@@ -74,6 +74,25 @@ def test_an_update_without_its_opening_is_not_sealed(tmp_path: Path) -> None:
     made = kept(tmp_path, 2, sealed=False)
     (made.path / "opening.part").write_text('{"content"')
     assert made.sealed() is None
+
+
+def test_an_opening_never_stands_beside_another_update(tmp_path: Path) -> None:
+    """Killed between the two after a reorganisation, it would seal one update under the commitment of another."""
+    made = kept(tmp_path, 2)
+    made.keep(encoded(3), blinders(3))
+    assert folder(tmp_path).sealed() is None
+
+
+def test_an_opening_is_gone_before_its_update_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = kept(tmp_path, 2)
+
+    def killed(update: StoredUpdate, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StoredUpdate, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        made.keep(encoded(3), blinders(3))
+    assert folder(tmp_path).sealed() is None
 
 
 def test_sealing_again_replaces_the_opening(tmp_path: Path) -> None:
