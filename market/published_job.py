@@ -172,6 +172,14 @@ class PublishedJob:
             self._fetched.add(path)
         return map_update(path, self.dimension, self.chunks)
 
+    def bring_update(self, digest: Digest, limit_s: float) -> None:
+        """Fetch a sealed update, unread, for so many seconds at most.
+
+        Raises:
+            StorageError: it is not all here yet, damaged, or of a length that no update of this job has.
+        """
+        self.store.bring(self.checked_update(digest), limit_s)
+
     def take_update(self, digest: Digest, reason: str) -> None:
         """Fetch a sealed update and keep it in this store, from where others can fetch it, unread.
 

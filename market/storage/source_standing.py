@@ -58,10 +58,10 @@ class Standing:
         with self._lock:
             self._failures = 0
 
-    def failed(self, problem: str) -> None:
-        """It was down, too slow, or refused."""
+    def failed(self, problem: str, *, at_once: bool = False) -> None:
+        """It was down, too slow, or refused; it is left out at once where it cannot be waited for again."""
         with self._lock:
-            self._failures += 1
+            self._failures = FAILURES if at_once else self._failures + 1
             if self._failures >= FAILURES:
                 self._leave_out(min(LONGEST_S, SHORTEST_S * 2**self._times_out), problem)
                 self._times_out, self._failures = min(self._times_out + 1, 10), 0

@@ -113,6 +113,11 @@ class SourcedStore(FileReads):
         self.fetch(cid, limit_s=self._read_limit_s)
         return super().verify(cid)
 
+    def bring(self, cid: Cid, limit_s: float) -> None:
+        """Fetch what is missing for so many seconds. Raises as `fetch`."""
+        if not self._is_whole(cid):
+            self.fetch(cid, limit_s=limit_s)
+
     def has(self, cid: Cid) -> bool:
         """Whether every block is in the own store; nobody else is asked."""
         return self.local.has(cid)
