@@ -183,3 +183,27 @@ def test_interrupted_fetch_ends_at_once_and_says_how_to_go_on(theirs: EmbeddedSt
             _, said = getting.communicate(timeout=20)
             assert getting.returncode == 130
     assert "start it again to go on" in said
+
+
+def test_a_store_takes_no_more_than_its_quota(run: Run, file: Path, theirs: EmbeddedStore, tmp_path: Path) -> None:
+    refused = run("add", file, "--store-quota", "0.4 MB")
+    assert refused.exit_code == 1
+    assert "400,000 are allowed" in refused.stderr
+    assert run("pins").stdout == ""
+    with BlockServer(theirs) as server:
+        cid = theirs.add_bytes(DATA)
+        fetching = ("get", cid, tmp_path / "copy", "--gateway", server.url)
+        assert "400,000 are allowed" in run(*fetching, "--store-quota", "400kB").stderr
+        assert run(*fetching, "--store-quota", "1 MiB").exit_code == 0
+
+
+def test_a_quota_that_is_no_size_is_a_mistake(run: Run) -> None:
+    result = run("pins", "--store-quota", "much")
+    assert result.exit_code == 2
+    assert "'much' is no size: expected a number of bytes, as in 500MB or 20GiB" in result.stderr
+
+
+def test_the_quota_is_the_environments_too(file: Path, tmp_path: Path) -> None:
+    line = ["storage", "add", str(file), "--store", str(tmp_path / "mine")]
+    assert CliRunner().invoke(main, line, env={"FEDMARKET_STORE_QUOTA": "1kB"}).exit_code == 1
+    assert CliRunner().invoke(main, line, env={"FEDMARKET_STORE_QUOTA": "1MB"}).exit_code == 0
