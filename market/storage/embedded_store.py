@@ -129,6 +129,14 @@ class EmbeddedStore(FileReads):
         """How long a block's file is, unread; None where there is none."""
         return self._blocks.size_bytes(cid)
 
+    def spare(self, cid: Cid) -> int | None:
+        """The same of a block that is about to be pinned with others: it is as safe as if it had been added now."""
+        if self.block_bytes(cid) is None:
+            return None
+        self._prepare()
+        with self._locked():
+            return self._blocks.freshen(cid)
+
     def get_unverified_block(self, cid: Cid) -> bytes:
         """The bytes in one block's file as they are, for whoever hashes them anyway, such as another store's writer.
 

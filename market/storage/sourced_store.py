@@ -279,7 +279,8 @@ class _Transfer:
                 late.add_done_callback(lambda found, cid=cid: keep_late(cid, found, self._keep))  # type: ignore[misc]
 
     def _leaf(self, cid: Cid) -> Iterator[tuple[Cid, bytes]]:
-        held_bytes = self._local.block_bytes(cid)
+        # It may have come an hour ago: a collection must not take it before the rest has come, too.
+        held_bytes = self._local.spare(cid)
         if held_bytes is not None:
             self._show(held_bytes)
             return
@@ -302,7 +303,9 @@ class _Transfer:
 
     def _inner(self, cid: Cid) -> bytes:
         with suppress(BlockNotFound, CorruptBlock):
-            return self._local.get_block(cid)
+            block = self._local.get_block(cid)
+            self._local.spare(cid)
+            return block
         block = self._wait(cid, self._search.begin(cid))
         self._keep(cid, block)
         return block

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -369,4 +370,25 @@ def test_a_leaf_that_is_held_back_does_not_keep_a_turn_from_ending(
     finally:
         over.set()
     mine.bring(cid, 60)
+    assert mine.has(cid)
+
+
+def test_what_came_long_ago_is_not_collected_while_the_rest_comes(
+    mine: SourcedStore, source: Counting, theirs: EmbeddedStore, content: Content
+) -> None:
+    cid = theirs.add_bytes(content(SIZE_BYTES))
+    blocks = [
+        (block_cid, theirs.get_block(block_cid))
+        for block_cid, _ in walk_blocks(cid, theirs.get_block, raw_leaves=False)
+    ]
+    mine.put_blocks(blocks[:-1])
+    for path in mine.local.root.glob("blocks/*/*.data"):
+        os.utime(path, (0, 0))
+
+    def collect(asked: Cid) -> None:
+        mine.local.collect_garbage()
+
+    source.refuse = collect
+    mine.fetch(cid)
+    assert source.asked == [blocks[-1][0]]
     assert mine.has(cid)
