@@ -13,10 +13,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import FILE, store_options
+from fedmarket.commands.serving import listening
 from fedmarket.commands.storage_archive import export_job, import_contents
 from market.protocol.errors import InvalidCid, InvalidInput, StorageError
 from market.storage import GRACE_S, Cid, SourcedStore
-from market.storage.block_server import BlockServer
 
 BY_HAND = "by hand"
 
@@ -72,7 +72,10 @@ def get(store: SourcedStore, cid: Cid, file: Path) -> None:
     Interrupted, it goes on where it was when it is started again.
     """
     store = store.patient()
-    with leaving(lambda: "what came is kept: start it again to go on"), progress_bar(f"fetching {cid}") as progress:
+    with (
+        leaving(lambda: "what came is kept: start it again to go on"),
+        progress_bar(f"fetching {_short(cid)}") as progress,
+    ):
         store.fetch(cid, progress)
         store.copy_to(cid, file)
 
@@ -92,7 +95,10 @@ def pins(store: SourcedStore) -> None:
 @store_options
 def pin(store: SourcedStore, cid: Cid, reason: str) -> None:
     """Keep content from being removed, fetched first if it is not here."""
-    with leaving(lambda: "what came is kept: start it again to go on"), progress_bar(f"fetching {cid}") as progress:
+    with (
+        leaving(lambda: "what came is kept: start it again to go on"),
+        progress_bar(f"fetching {_short(cid)}") as progress,
+    ):
         store.fetch(cid, progress)
         store.pin(cid, reason)
 
@@ -144,9 +150,14 @@ def serve(store: SourcedStore, host: str, port: int) -> None:
 
     Whoever knows a CID can fetch it: there is no other key. Nothing is fetched for strangers.
     """
-    with leaving(lambda: "stopped", clean_status=0), BlockServer(store.local, host=host, port=port) as server:
+    with leaving(lambda: "stopped", clean_status=0), listening(store.local, host, port) as server:
         click.echo(f"serving {store.local.root} at {server.url}")
         threading.Event().wait()
+
+
+def _short(cid: Cid) -> str:
+    """A CID abbreviated, so that the bar has room beside it."""
+    return f"{str(cid)[:8]}…{str(cid)[-4:]}"
 
 
 @contextmanager

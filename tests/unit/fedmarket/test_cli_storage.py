@@ -207,3 +207,21 @@ def test_the_quota_is_the_environments_too(file: Path, tmp_path: Path) -> None:
     line = ["storage", "add", str(file), "--store", str(tmp_path / "mine")]
     assert CliRunner().invoke(main, line, env={"FEDMARKET_STORE_QUOTA": "1kB"}).exit_code == 1
     assert CliRunner().invoke(main, line, env={"FEDMARKET_STORE_QUOTA": "1MB"}).exit_code == 0
+
+
+def test_a_place_that_is_taken_is_a_mistake(run: Run, theirs: EmbeddedStore) -> None:
+    with BlockServer(theirs) as server:
+        port = server.url.rpartition(":")[2]
+        result = run("serve", "--port", port)
+    assert result.exit_code == 2
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in result.stderr
+
+
+def test_content_is_not_written_over_what_is_no_file(run: Run, file: Path, tmp_path: Path) -> None:
+    cid = run("add", file).stdout.strip()
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        result = run("get", cid, place)
+        assert result.exit_code == 1
+        assert "is no file" in result.stderr
+    assert (tmp_path / "pipe").is_fifo()
