@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ def get(store: SourcedStore, cid: Cid, file: Path) -> None:
 
     Interrupted, it goes on where it was when it is started again.
     """
+    _check_place(file)
     store = store.patient()
     with (
         leaving(lambda: "what came is kept: start it again to go on"),
@@ -150,9 +152,21 @@ def serve(store: SourcedStore, host: str, port: int) -> None:
 
     Whoever knows a CID can fetch it: there is no other key. Nothing is fetched for strangers.
     """
+    if store.local.root.exists() and not store.local.root.is_dir():
+        raise InvalidInput(f"{store.local.root} is a file: expected a store's folder")
     with leaving(lambda: "stopped", clean_status=0), listening(store.local, host, port) as server:
         click.echo(f"serving {store.local.root} at {server.url}")
         threading.Event().wait()
+
+
+def _check_place(file: Path) -> None:
+    """See that a file can be written there, before anything is fetched for it."""
+    if file.exists() and not file.is_file():
+        raise InvalidInput(f"{file} is no file: expected one, or nothing yet")
+    if not file.parent.is_dir():
+        raise InvalidInput(f"{file}: there is no folder {file.parent}")
+    if not os.access(file.parent, os.W_OK):
+        raise InvalidInput(f"{file}: there is no permission to write into {file.parent}")
 
 
 def _short(cid: Cid) -> str:

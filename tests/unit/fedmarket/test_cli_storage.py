@@ -217,11 +217,23 @@ def test_a_place_that_is_taken_is_a_mistake(run: Run, theirs: EmbeddedStore) -> 
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in result.stderr
 
 
-def test_content_is_not_written_over_what_is_no_file(run: Run, file: Path, tmp_path: Path) -> None:
-    cid = run("add", file).stdout.strip()
+def test_where_a_file_cannot_be_written_is_said_before_anything_is_fetched(
+    run: Run, theirs: EmbeddedStore, tmp_path: Path
+) -> None:
+    cid = theirs.add_bytes(DATA)
     os.mkfifo(tmp_path / "pipe")
-    for place in (tmp_path / "pipe", tmp_path):
-        result = run("get", cid, place)
-        assert result.exit_code == 1
-        assert "is no file" in result.stderr
+    places = {"pipe": "is no file", ".": "is no file", "missing/copy": "there is no folder"}
+    with BlockServer(theirs) as server:
+        for place, said in places.items():
+            result = run("get", cid, tmp_path / place, "--gateway", server.url)
+            assert result.exit_code == 2
+            assert said in result.stderr
     assert (tmp_path / "pipe").is_fifo()
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_file_is_no_store_to_serve(run: Run, file: Path) -> None:
+    file.rename(file.parent / "mine")
+    result = run("serve", "--port", "0")
+    assert result.exit_code == 2
+    assert "expected a store's folder" in result.stderr
