@@ -35,6 +35,9 @@ from market.stored_models import StoredModels
 
 E = TypeVar("E", bound=Event)
 
+TURN_S = 10.0
+"""How long an update that is taken to be kept is waited for before it is the next one's turn."""
+
 
 class PublishedJob:
     """Reads one job; nothing from storage is believed before its digest and its format were checked.
@@ -184,9 +187,11 @@ class PublishedJob:
         """Fetch a sealed update and keep it in this store, from where others can fetch it, unread.
 
         Raises:
-            StorageError: it is not in this store, damaged, or of a length that no update of this job has.
+            StorageError: it is not all here yet, damaged, or of a length that no update of this job has.
         """
         cid = self.checked_update(digest)
+        # Who serves its update slowly must not keep those of others from being taken: it goes on the next time.
+        self.store.bring(cid, TURN_S)
         self.store.verify(cid)
         self.store.pin(cid, reason)
 
