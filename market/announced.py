@@ -34,7 +34,7 @@ HEDGE_S = 0.3
 WAIT_S = 5.0
 """and how long all of them together."""
 
-AT_ONCE, THREADS, RESERVED = 8, 32, 8
+AT_ONCE, THREADS, RESERVED = 8, 96, 16
 """How many blocks one endpoint is asked for at once, and all of them; how many of these only those who are quick."""
 
 LATE = 8
@@ -140,13 +140,19 @@ class _Lane:
     def __init__(self, source: BlockSource, threads: _Threads) -> None:
         self.standing, self._threads = Standing(source), threads
         self._lock = threading.Lock()
-        self._is_quick = False
+        self._is_quick, self._failures = False, 0
+        self.has_answered = False
         self._under_way: dict[Cid, Future[bytes]] = {}
 
     @property
     def is_quick(self) -> bool:
         """Whether its last answer came soon; not before there was one."""
         return self._is_quick
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Smaller for who is asked sooner: nobody waits for those to be tried again that failed before."""
+        return self.standing.is_slow, self._failures
 
     def begin(self, cid: Cid) -> Future[bytes] | None:
         """Ask for a block, unless that is being done already; None where the endpoint has enough to do."""
@@ -183,7 +189,10 @@ class _Lane:
             # To say no after a long time holds others up as much as to say nothing.
             self.standing.failed(str(problem), at_once=is_slow)
         with self._lock:
-            self._is_quick = not is_slow and (problem is None or isinstance(problem, BlockNotFound))
+            answered = problem is None or isinstance(problem, BlockNotFound)
+            self._is_quick = answered and not is_slow
+            self._failures = 0 if self._is_quick else self._failures + 1
+            self.has_answered |= answered
             del self._under_way[cid]
         self._threads.give_back()
 
@@ -264,6 +273,9 @@ class AnnouncedBlocks:
                     break
             pause_s = min(HEDGE_S, left_s) if left else left_s
             if not asked:
+                # Who never said anything yet is not worth waiting for: it is being asked already, for another block.
+                if not any(lane.has_answered for lane in left.values()):
+                    return
                 time.sleep(pause_s)
             for done in wait(asked, pause_s, FIRST_COMPLETED).done:
                 yield done, asked.pop(done)
@@ -274,7 +286,7 @@ class AnnouncedBlocks:
                 self._look()
                 self._looked_at = time.monotonic()
             present = [(url, lane) for url, lane in self._lanes.items() if lane.standing.left_out is None]
-            return dict(sorted(present, key=lambda it: it[1].standing.is_slow))
+            return dict(sorted(present, key=lambda it: it[1].rank))
 
     def _look(self) -> None:
         try:

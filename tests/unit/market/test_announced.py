@@ -62,9 +62,11 @@ class Holding:
 
     def __init__(self, outcome: bytes | Exception, may_answer: threading.Event) -> None:
         self.name, self.outcome, self.may_answer, self.asked = "holding", outcome, may_answer, 0
+        self.was_asked = threading.Event()
 
     def get_block(self, cid: Cid) -> bytes:
         self.asked += 1
+        self.was_asked.set()
         assert self.may_answer.wait(60)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -190,7 +192,7 @@ def test_endpoints_that_say_nothing_do_not_keep_the_block_of_another_from_coming
 ) -> None:
     monkeypatch.setattr("market.announced.HEDGE_S", 0.01)
     over, honest = threading.Event(), Source("http://owner", BLOCK)
-    blocks, sources = crowd(20, lambda seat: Holding(BlockNotFound(str(CID), "t"), over), honest)
+    blocks, sources = crowd(64, lambda seat: Holding(BlockNotFound(str(CID), "t"), over), honest)
     try:
         for _ in range(3):
             assert blocks.get_block(CID) == BLOCK
@@ -248,3 +250,30 @@ def test_a_block_that_comes_too_late_is_there_for_the_next_call(monkeypatch: pyt
     monkeypatch.setattr("market.announced.WAIT_S", 60)
     assert blocks.get_block(CID) == BLOCK
     assert source.asked == 1
+
+
+def test_endpoints_that_never_said_anything_are_waited_for_once_and_not_for_every_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("market.announced.WAIT_S", 60)
+    monkeypatch.setattr("market.announced.HEDGE_S", 0.001)
+    over, waited = threading.Event(), list[BlockNotFound]()
+    silent = Holding(BlockNotFound(str(CID), "t"), over)
+    blocks = AnnouncedBlocks(People({"owner": "http://a"}).directory(), lambda url: silent)
+
+    def wait() -> None:
+        with pytest.raises(BlockNotFound) as found:
+            blocks.get_block(CID)
+        waited.append(found.value)
+
+    first = threading.Thread(target=wait)
+    first.start()
+    try:
+        assert silent.was_asked.wait(60)
+        with pytest.raises(BlockNotFound):
+            blocks.get_block(Cid.of_block(b"another", 0x55))
+        assert not waited
+    finally:
+        over.set()
+        first.join(60)
+    assert len(waited) == silent.asked == 1
