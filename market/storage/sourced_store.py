@@ -94,12 +94,21 @@ class SourcedStore(FileReads):
         """One block, verified: the own one, or a source's, which is kept."""
         try:
             return self.local.get_block(cid)
-        except (BlockNotFound, CorruptBlock):
+        except (BlockNotFound, CorruptBlock) as own:
             if not self._has_sources:
                 raise
-        block = self._search.look(cid, self._keep)
+            block = self._look(cid, own)
         self._keep(cid, block)
         return block
+
+    def _look(self, cid: Cid, own: StorageError) -> bytes:
+        try:
+            return self._search.look(cid, self._keep)
+        except BlockNotFound:
+            # The own disk's damage is what its owner has to know of, wherever else the block is missing.
+            if isinstance(own, CorruptBlock):
+                raise own from None
+            raise
 
     def open(self, cid: Cid) -> Iterator[bytes]:
         """The content in order, in verified pieces; fetched first, if it is not here."""

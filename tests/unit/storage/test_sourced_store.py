@@ -392,3 +392,10 @@ def test_what_came_long_ago_is_not_collected_while_the_rest_comes(
     mine.fetch(cid)
     assert source.asked == [blocks[-1][0]]
     assert mine.has(cid)
+
+
+def test_damage_of_the_own_disk_is_told_where_nobody_else_has_the_block(mine: SourcedStore) -> None:
+    cid = mine.add_bytes(b"content")
+    mine.local._blocks.path(cid).write_bytes(b"damaged")
+    with pytest.raises(CorruptBlock, match="bytes in its file have another hash"):
+        mine.get_block(cid)
