@@ -52,6 +52,7 @@ class NetworkOptions:
         store: the content store's folder.
         srs: folder of SRS files.
         sources: who else has contents.
+        store_quota: how many bytes of blocks the store may hold; None for as many as the disk has room for.
     """
 
     rpc_url: str = DEFAULT_RPC
@@ -60,6 +61,7 @@ class NetworkOptions:
     store: Path = DEFAULT_STORE
     srs: Path = DEFAULT_SRS
     sources: SourceOptions = field(default_factory=SourceOptions)
+    store_quota: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Network:
         deployment = _deployment(options.deployment)
         expected = deployment.chain_id if options.chain_id is None else options.chain_id
         chain = Chain.connect(options.rpc_url, expected)
-        store = open_store(options.store, options.sources)
+        store = open_store(options.store, options.sources, options.store_quota)
         return cls(chain, deployment, deployment.connect(chain), store, options.srs)
 
     def patient(self) -> Network:

@@ -28,15 +28,20 @@ class SourceOptions:
     gateways: tuple[str, ...] = ()
 
 
-def open_store(folder: Path, options: SourceOptions) -> SourcedStore:
+def open_store(folder: Path, options: SourceOptions, quota_bytes: int | None = None) -> SourcedStore:
     """The store in a folder, with its sources; nobody is asked yet.
+
+    Args:
+        folder: the own store's.
+        options: who else has contents.
+        quota_bytes: what the own store's blocks may come to.
 
     Raises:
         InvalidInput: an address is none, or an authorization without a daemon.
         InvalidKeystore: the authorization's file is missing, open to others, or empty.
     """
     sources = [GatewayBlocks(url) for url in dict.fromkeys(options.gateways)]
-    return SourcedStore(EmbeddedStore(folder), sources, _kubo(folder, options), on_trouble=_tell)
+    return SourcedStore(EmbeddedStore(folder, quota_bytes), sources, _kubo(folder, options), on_trouble=_tell)
 
 
 def _kubo(folder: Path, options: SourceOptions) -> KuboStore | None:

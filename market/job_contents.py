@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from market.job_history import Attempt, JobHistory
-from market.protocol.errors import FedmarketError, StorageError
+from market.protocol.errors import FedmarketError, InvalidContent, StorageError
 from market.protocol.exam import MAX_BOOK_BYTES, ExamBook, reference_bytes
 from market.protocol.identifiers import Digest
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.terms import JobTerms
 from market.sealed_model import stored_model_bytes
-from market.sealed_update import sealed_update_cid
+from market.sealed_update import sealed_update_bytes, sealed_update_cid
 from market.sealing import OVERHEAD_BYTES
 from market.storage import Cid, ContentReader
 
@@ -72,12 +72,31 @@ def cid_on_chain(kind: Kind, digest: Digest, terms: JobTerms) -> Cid:
     return _CIDS[kind](digest, terms)
 
 
+_LONGEST: Mapping[Kind, Callable[[JobTerms], int]] = {
+    Kind.DOCUMENT: lambda terms: MAX_SPEC_BYTES,
+    Kind.MODEL: lambda terms: stored_model_bytes(terms.rules.dimension, sealed=False),
+    Kind.SEALED_MODEL: lambda terms: stored_model_bytes(terms.rules.dimension, sealed=True),
+    Kind.UPDATE: lambda terms: sealed_update_bytes(terms.rules.dimension, terms.chunks)[1],
+    Kind.SEALED_EXAM: lambda terms: reference_bytes(terms.rules.dimension) + OVERHEAD_BYTES,
+    Kind.EXAM_BOOK: lambda terms: MAX_BOOK_BYTES,
+}
+
+MAX_SLICE_BYTES = 4 << 30
+"""Longest slice of an exam that is fetched for an archive."""
+
+
 @dataclass(frozen=True)
 class JobContent:
-    """One content of a job, and what a person calls it."""
+    """One content of a job, what a person calls it, and how long it may be: some of them strangers named."""
 
     name: str
     cid: Cid
+    limit_bytes: int
+
+    @classmethod
+    def on_chain(cls, name: str, kind: Kind, digest: Digest, terms: JobTerms) -> JobContent:
+        """What the chain names by a digest."""
+        return cls(name, cid_on_chain(kind, digest, terms), _LONGEST[kind](terms))
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,7 @@ def named_by_chain(history: JobHistory, models: Kind = Kind.MODEL) -> Iterator[J
     """
     opened = history.opened
     yield _document(history)
-    yield JobContent("the initial model", cid_on_chain(models, opened.initial_model, opened.terms))
+    yield JobContent.on_chain("the initial model", models, opened.initial_model, opened.terms)
     for _, attempt in sorted(history.attempts.items()):
         yield from _named_in(attempt, opened.terms, models)
     if book := _book(history):
@@ -107,21 +126,21 @@ def named_by_chain(history: JobHistory, models: Kind = Kind.MODEL) -> Iterator[J
 def named_by_document(document: JobDocument) -> Iterator[JobContent]:
     """What the owner's document names beside: the exam's public slice."""
     if document.exam is not None:
-        yield JobContent("the exam's public slice", Cid.parse(document.exam.public.opened.samples))
+        yield JobContent("the exam's public slice", Cid.parse(document.exam.public.opened.samples), MAX_SLICE_BYTES)
 
 
 def named_by_book(book: ExamBook) -> Iterator[JobContent]:
     """What an exam's publication names: the slices, and every r."""
     for index, opened in enumerate(book.slices):
-        yield JobContent(f"slice {index} of the exam", Cid.parse(opened.samples))
+        yield JobContent(f"slice {index} of the exam", Cid.parse(opened.samples), MAX_SLICE_BYTES)
     for attempt, reference in sorted(book.references.items()):
-        yield JobContent(f"the exam's r of attempt {attempt}", Cid.parse(reference))
+        yield JobContent(f"the exam's r of attempt {attempt}", Cid.parse(reference), MAX_SLICE_BYTES)
 
 
 def look_for(
     history: JobHistory, store: ContentReader, progress: Callable[[JobContent], None] = lambda content: None
 ) -> JobContents:
-    """Read and verify everything that a store has of a job.
+    """Read and verify everything that a store has of a job; of what is longer than it may be nothing but its root.
 
     Args:
         history: made of all of the job's events.
@@ -137,6 +156,7 @@ def look_for(
                 continue
             progress(content)
             try:
+                _check_length(content, store.size(content.cid))
                 store.verify(content.cid)
             except StorageError as error:
                 missing[content.cid] = (content, str(error))
@@ -172,14 +192,18 @@ def _named_by_held_book(history: JobHistory, store: ContentReader, held: Mapping
 
 
 def _document(history: JobHistory) -> JobContent:
-    return JobContent("the document", cid_on_chain(Kind.DOCUMENT, history.opened.spec, history.opened.terms))
+    return JobContent.on_chain("the document", Kind.DOCUMENT, history.opened.spec, history.opened.terms)
 
 
 def _book(history: JobHistory) -> JobContent | None:
     if history.published is None:
         return None
-    cid = cid_on_chain(Kind.EXAM_BOOK, history.published.content, history.opened.terms)
-    return JobContent("the exam book", cid)
+    return JobContent.on_chain("the exam book", Kind.EXAM_BOOK, history.published.content, history.opened.terms)
+
+
+def _check_length(content: JobContent, size_bytes: int) -> None:
+    if size_bytes > content.limit_bytes:
+        raise InvalidContent(str(content.cid), f"{size_bytes} bytes, at most {content.limit_bytes} are fetched of it")
 
 
 def _named_in(attempt: Attempt, terms: JobTerms, models: Kind) -> Iterator[JobContent]:
@@ -187,11 +211,11 @@ def _named_in(attempt: Attempt, terms: JobTerms, models: Kind) -> Iterator[JobCo
         excluded = attempt.exclusions.get(seat)
         reason = f" (excluded: {excluded.reason.name.lower()})" if excluded else ""
         name = f"the update of seat {seat} in attempt {attempt.number}{reason}"
-        yield JobContent(name, cid_on_chain(Kind.UPDATE, reveal.content, terms))
+        yield JobContent.on_chain(name, Kind.UPDATE, reveal.content, terms)
     if attempt.exam_opened:
         name = f"the sealed exam of attempt {attempt.number}"
-        yield JobContent(name, cid_on_chain(Kind.SEALED_EXAM, attempt.exam_opened.content, terms))
+        yield JobContent.on_chain(name, Kind.SEALED_EXAM, attempt.exam_opened.content, terms)
     if settled := attempt.settled or attempt.overturned:
         undone = "" if attempt.settled else ", which was undone"
         name = f"the model of round {settled.round}, attempt {attempt.number}{undone}"
-        yield JobContent(name, cid_on_chain(models, settled.model, terms))
+        yield JobContent.on_chain(name, models, settled.model, terms)

@@ -33,6 +33,9 @@ from market.stored_models import StoredModels
 
 E = TypeVar("E", bound=Event)
 
+TURN_S = 10.0
+"""How long an update that is taken to be kept is waited for before it is the next one's turn."""
+
 
 class PublishedJob:
     """Reads one job; nothing from storage is believed before its digest and its format were checked.
@@ -174,13 +177,23 @@ class PublishedJob:
             self._opened_updates[opened] = spooled_update(self._cache, parts, self.dimension, self.chunks)
         return self._opened_updates[opened]
 
+    def bring_update(self, digest: Digest, limit_s: float) -> None:
+        """Fetch a sealed update, unread, for so many seconds at most.
+
+        Raises:
+            StorageError: it is not all here yet, damaged, or of a length that no update of this job has.
+        """
+        self.store.bring(self.checked_update(digest), limit_s)
+
     def take_update(self, digest: Digest, reason: str) -> None:
         """Fetch a sealed update and keep it in this store, from where others can fetch it, unread.
 
         Raises:
-            StorageError: it is not in this store, damaged, or of a length that no update of this job has.
+            StorageError: it is not all here yet, damaged, or of a length that no update of this job has.
         """
         cid = self.checked_update(digest)
+        # Who serves its update slowly must not keep those of others from being taken: it goes on the next time.
+        self.store.bring(cid, TURN_S)
         self.store.verify(cid)
         self.store.pin(cid, reason)
 

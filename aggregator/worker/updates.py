@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from aggregator.worker.progress import Progress, ShowProgress, show_nothing
 from market.chain.events import UpdateRevealed
@@ -22,24 +20,15 @@ from zk.errors import ZkError
 from zk.gram_proof import CommittedRow
 from zk.srs import Srs
 
-PASS_S = 20.0
-"""For how long is looked at a stretch for updates that were looked for before in vain."""
-
-SLOW_S = 5.0
-"""A look in vain that took longer was for what somebody holds back, or sends slowly."""
-
 Key = tuple[Seat, Digest, bytes]
 """What fixes the verdict on a seat's update, whatever block its reveal ends up in: content and commitment."""
 
 
-class _Look(NamedTuple):
-    """A look in vain: whether it took long, and when it ended."""
+TURNS_SHARE = 0.125
+"""Part of the settle phase that one round of turns takes, in which each missing update is waited for once,"""
 
-    was_slow: bool
-    at_s: float
-
-
-NEVER = _Look(False, float("-inf"))
+SHORTEST_TURN_S, LONGEST_TURN_S = 0.5, 30.0
+"""and how long a turn is at least and at most. What came is kept: the next turn goes on from there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +65,9 @@ class RevealedUpdates:
             progress: is told of every update that was opened.
         """
         self._job, self._srs, self._layout, self._key, self._progress = job, srs, layout, key, progress
+        self._turn_s = 0.0
         self._judged: dict[Key, CommittedRow | ExclusionReason] = {}
         self._opened: list[tuple[SealContext, UpdateRevealed]] = []
-        self._looks: dict[Key, _Look] = {}
 
     @property
     def judged(self) -> int:
@@ -88,16 +77,18 @@ class RevealedUpdates:
     def collect(self, attempt: Attempt) -> Collected:
         """Whatever is in storage by now of what was revealed.
 
+        Each that is missing is waited for in its turn, and all of them for a small part of the settle phase: neither
+        who serves an update slowly nor who serves all of it but a block keeps the others from being opened.
+
         Raises:
             StorageError: this machine's disk refuses.
         """
         place = self._job.market.seal_context(self._job.id, attempt.started.round, attempt.number)
-        for reveal in self._due(attempt):
-            self._judge(place, reveal, len(attempt.reveals))
-        found = {
-            seat: self._judged.get(_key(reveal), ExclusionReason.UNAVAILABLE)
-            for seat, reveal in sorted(attempt.reveals.items())
-        }
+        found: dict[Seat, CommittedRow | ExclusionReason] = {}
+        missing = sum(_key(reveal) not in self._judged for reveal in attempt.reveals.values())
+        self._turn_s = turn_s(self._job.terms.settle_period_s, missing)
+        for seat, reveal in sorted(attempt.reveals.items()):
+            found[seat] = self._judged.get(_key(reveal)) or self._judge(place, reveal, len(attempt.reveals))
         updates = {seat: row for seat, row in found.items() if isinstance(row, CommittedRow)}
         return Collected(updates, {seat: row for seat, row in found.items() if isinstance(row, ExclusionReason)})
 
@@ -108,28 +99,29 @@ class RevealedUpdates:
         self._opened.clear()
         self._judged.clear()
 
-    def _due(self, attempt: Attempt) -> Iterator[UpdateRevealed]:
-        """What to look for now: each at least once; then, for a while, what was soon seen to be absent before the rest.
-
-        Whoever holds its blocks back must neither keep others from being looked at nor make the aggregator late.
-        """
-        until = time.monotonic() + PASS_S
-        absent = [reveal for _, reveal in sorted(attempt.reveals.items()) if _key(reveal) not in self._judged]
-        for reveal in sorted(absent, key=lambda it: self._looks.get(_key(it), NEVER)):
-            if _key(reveal) in self._looks and time.monotonic() > until:
-                return
-            yield reveal
-
-    def _judge(self, place: SealContext, reveal: UpdateRevealed, total: int) -> None:
-        began_s = time.monotonic()
+    def _judge(self, place: SealContext, reveal: UpdateRevealed, total: int) -> CommittedRow | ExclusionReason:
+        if not self._came(reveal):
+            return ExclusionReason.UNAVAILABLE
         judged = fetch_update(self._job, self._srs, self._layout, self._key, place, reveal)
-        if judged is ExclusionReason.UNAVAILABLE:
-            now_s = time.monotonic()
-            self._looks[_key(reveal)] = _Look(now_s - began_s > SLOW_S, now_s)
-            return
         self._opened.append((place, reveal))
-        self._judged[_key(reveal)] = judged
-        self._progress(Progress("opening updates", len(self._judged), total))
+        if judged is not ExclusionReason.UNAVAILABLE:
+            self._judged[_key(reveal)] = judged
+            self._progress(Progress("opening updates", len(self._judged), total))
+        return judged
+
+    def _came(self, reveal: UpdateRevealed) -> bool:
+        """Whether there is something to judge after another turn; that it is no update is not said here."""
+        try:
+            with suppress(InvalidContent):
+                self._job.bring_update(reveal.content, self._turn_s)
+        except (BlockNotFound, CorruptBlock):
+            return False
+        return True
+
+
+def turn_s(settle_period_s: int, missing: int) -> float:
+    """How long one of so many missing updates is waited for before it is the next one's turn."""
+    return min(LONGEST_TURN_S, max(SHORTEST_TURN_S, TURNS_SHARE * settle_period_s / max(1, missing)))
 
 
 def _key(reveal: UpdateRevealed) -> Key:

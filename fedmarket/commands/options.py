@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from fedmarket.commands.amounts import parse_size
 from fedmarket.connection import (
     DEFAULT_DEPLOYMENT,
     DEFAULT_RPC,
@@ -47,6 +48,19 @@ class Amount(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class Size(click.ParamType[int]):
+    """A number of bytes, such as "20GiB"."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes; one line of error where it is no size."""
+        try:
+            return value if isinstance(value, int) else parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 job_argument = click.argument("job_number", metavar="JOB", type=click.IntRange(min=0))
 """A job's number, from zero."""
 
@@ -64,6 +78,7 @@ deployment_option = _option(
 srs_option = _option("--srs", "Folder of the reference strings.", type=FILE, metavar="DIR", default=DEFAULT_SRS)
 _STORE = (
     _option("--store", "Folder of the content store.", type=FILE, metavar="DIR", default=DEFAULT_STORE),
+    _option("--store-quota", "What the store may hold, as in 20GiB; no limit by default.", type=Size(), metavar="SIZE"),
     _option("--kubo", "RPC of a Kubo daemon, asked for what is not in the store, and given what is.", metavar="URL"),
     _option("--kubo-auth-file", "bearer:TOKEN or basic:USER:PASSWORD for it.", type=FILE, metavar="FILE"),
     _option("--gateway", "IPFS gateway to ask after it; may be given again.", metavar="URL", multiple=True),
@@ -87,8 +102,9 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(*, rpc: str, deployment: Path, chain_id: int | None, srs: Path, **rest: Any) -> Any:
-        store, sources = _sources(rest)
-        return command(options=NetworkOptions(rpc, deployment, chain_id, store, srs, sources), **rest)
+        store, quota_bytes, sources = _stored(rest)
+        options = NetworkOptions(rpc, deployment, chain_id, store, srs, sources, quota_bytes)
+        return command(options=options, **rest)
 
     return _with(run, _NETWORK)
 
@@ -98,16 +114,21 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(**rest: Any) -> Any:
-        folder, sources = _sources(rest)
-        return command(store=open_store(folder, sources), **rest)
+        folder, quota_bytes, sources = _stored(rest)
+        return command(store=open_store(folder, sources, quota_bytes), **rest)
 
     return _with(run, _STORE)
 
 
-def _sources(given: dict[str, Any]) -> tuple[Path, SourceOptions]:
-    """Take the store's options out of a command's."""
+def _stored(given: dict[str, Any]) -> tuple[Path, int | None, SourceOptions]:
+    """Take the store's options out of a command's: its folder, its quota, and who else has contents."""
     store: Path = given.pop("store")
-    return store, SourceOptions(given.pop("kubo"), given.pop("kubo_auth_file"), tuple(given.pop("gateway")))
+    quota_bytes: int | None = given.pop("store_quota")
+    return (
+        store,
+        quota_bytes,
+        SourceOptions(given.pop("kubo"), given.pop("kubo_auth_file"), tuple(given.pop("gateway"))),
+    )
 
 
 def actor_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -99,9 +99,17 @@ def served(
     if serving is None:
         yield ""
         return
-    try:
-        server = BlockServer(store, host=serving.host, port=serving.port, routes=routes)
-    except OSError as error:
-        raise InvalidInput(f"cannot listen on {serving.host} port {serving.port}: {error.strerror}") from error
-    with server:
+    with listening(store, serving.host, serving.port, routes) as server:
         yield serving.endpoint(server.url, at_home=at_home)
+
+
+def listening(store: BlockStore, host: str, port: int, routes: Mapping[str, Route] | None = None) -> BlockServer:
+    """A server of a store's blocks that listens.
+
+    Raises:
+        InvalidInput: the place is taken, or none of this machine.
+    """
+    try:
+        return BlockServer(store, host=host, port=port, routes=routes)
+    except OSError as error:
+        raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import FILE, store_options
+from fedmarket.commands.serving import listening
 from fedmarket.commands.storage_archive import export_job, import_contents
 from market.protocol.errors import InvalidCid, InvalidInput, StorageError
 from market.storage import GRACE_S, Cid, SourcedStore
-from market.storage.block_server import BlockServer
 
 BY_HAND = "by hand"
 
@@ -71,8 +72,12 @@ def get(store: SourcedStore, cid: Cid, file: Path) -> None:
 
     Interrupted, it goes on where it was when it is started again.
     """
+    _check_place(file)
     store = store.patient()
-    with leaving(lambda: "what came is kept: start it again to go on"), progress_bar(f"fetching {cid}") as progress:
+    with (
+        leaving(lambda: "what came is kept: start it again to go on"),
+        progress_bar(f"fetching {_short(cid)}") as progress,
+    ):
         store.fetch(cid, progress)
         store.copy_to(cid, file)
 
@@ -92,7 +97,10 @@ def pins(store: SourcedStore) -> None:
 @store_options
 def pin(store: SourcedStore, cid: Cid, reason: str) -> None:
     """Keep content from being removed, fetched first if it is not here."""
-    with leaving(lambda: "what came is kept: start it again to go on"), progress_bar(f"fetching {cid}") as progress:
+    with (
+        leaving(lambda: "what came is kept: start it again to go on"),
+        progress_bar(f"fetching {_short(cid)}") as progress,
+    ):
         store.fetch(cid, progress)
         store.pin(cid, reason)
 
@@ -144,9 +152,26 @@ def serve(store: SourcedStore, host: str, port: int) -> None:
 
     Whoever knows a CID can fetch it: there is no other key. Nothing is fetched for strangers.
     """
-    with leaving(lambda: "stopped", clean_status=0), BlockServer(store.local, host=host, port=port) as server:
+    if store.local.root.exists() and not store.local.root.is_dir():
+        raise InvalidInput(f"{store.local.root} is a file: expected a store's folder")
+    with leaving(lambda: "stopped", clean_status=0), listening(store.local, host, port) as server:
         click.echo(f"serving {store.local.root} at {server.url}")
         threading.Event().wait()
+
+
+def _check_place(file: Path) -> None:
+    """See that a file can be written there, before anything is fetched for it."""
+    if file.exists() and not file.is_file():
+        raise InvalidInput(f"{file} is no file: expected one, or nothing yet")
+    if not file.parent.is_dir():
+        raise InvalidInput(f"{file}: there is no folder {file.parent}")
+    if not os.access(file.parent, os.W_OK):
+        raise InvalidInput(f"{file}: there is no permission to write into {file.parent}")
+
+
+def _short(cid: Cid) -> str:
+    """A CID abbreviated, so that the bar has room beside it."""
+    return f"{str(cid)[:8]}…{str(cid)[-4:]}"
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def export_job(job_number: int, file: Path, options: NetworkOptions) -> None:
     What is not to be had is named, and the exit status is 1 then; the file has all the rest.
     """
     network, screen = Network.connect(options), console()
-    job, store = JobId(job_number), network.patient().store
+    job, store = JobId(job_number), network.patient().job_store(job_number)
     network.market.terms(job)  # says so if there is no such job
     with screen.status("looking through storage") as status:
 
@@ -63,7 +63,7 @@ def import_contents(store: SourcedStore, file: Path) -> None:
     screen = console()
     with screen.status(f"reading {file}"), disk_errors(file), file.open("rb") as stream:
         # What the file lacks is not fetched from elsewhere: it says of itself that it is whole.
-        roots = car.import_(stream, store.local)
+        roots = tuple(dict.fromkeys(car.import_(stream, store.local)))
         for root in roots:
             store.pin(root, f"import of {file.name}")
     screen.print(f"{len(roots)} contents are in {store.local.root}, pinned", soft_wrap=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import NamedTuple
 
 from market.protocol.errors import BlockNotFound, CorruptBlock, SourceUnavailable, StorageError
@@ -77,7 +78,8 @@ class BlockSearch:
                 found.set_exception(_error(cid, miss))
                 return found
             self._under_way[cid] = found
-        self._crew.do(lambda: self._search(cid, found))
+        # Who names blocks that nobody has must not hold up others: those that were looked for in vain wait the longest.
+        self._crew.do(lambda: self._search(cid, found), after_s=miss.next_s if miss else 0.0)
         return found
 
     def look(self, cid: Cid, keep: Callable[[Cid, bytes], None]) -> bytes:
@@ -188,30 +190,33 @@ def _error(cid: Cid, miss: _Miss) -> StorageError:
     return CorruptBlock(str(cid), miss.said) if miss.corrupt else BlockNotFound(str(cid), miss.said)
 
 
+_Queue = queue.PriorityQueue[tuple[float, int, Callable[[], None] | None]]
+
+
 class _Crew:
-    """A few threads that do what they are given, in order. They do not keep the process from ending."""
+    """A few threads that do what they are given, what is urgent first. They do not keep the process from ending."""
 
     def __init__(self, size: int) -> None:
         self._size, self._started = size, False
         self._lock = threading.Lock()
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._given, self._work = count(), _Queue()
 
-    def do(self, work: Callable[[], None]) -> None:
-        """Have something done soon; it may not raise."""
+    def do(self, work: Callable[[], None], after_s: float = 0.0) -> None:
+        """Have something done soon, but after what has a smaller number; it may not raise."""
         with self._lock:
             if not self._started:
                 for _ in range(self._size):
                     threading.Thread(target=_work_off, args=(self._work,), name="block-search", daemon=True).start()
                 self._started = True
-        self._work.put(work)
+        self._work.put((after_s, next(self._given), work))
 
     def stop(self) -> None:
         """Let the threads end once they have done what they were given."""
         for _ in range(self._size):
-            self._work.put(None)
+            self._work.put((float("inf"), next(self._given), None))
 
 
-def _work_off(given: queue.SimpleQueue[Callable[[], None] | None]) -> None:
-    while (work := given.get()) is not None:
+def _work_off(given: _Queue) -> None:
+    while (work := given.get()[2]) is not None:
         work()
         del work  # what it refers to may go while this waits

@@ -6,11 +6,13 @@ Specification: https://specs.ipfs.tech/http-gateways/trustless-gateway/
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +24,11 @@ from market.storage.content_store import BlockStore
 from market.storage.gateway import RAW_BLOCK
 
 PLACES = 32
-"""How many connections are open at once; whoever comes then is told to come again."""
+"""How many connections are open at once. Whoever comes then takes the place of who has asked for nothing for longest;
+where all are being answered it is told to come again."""
+
+OF_ONE = 12
+"""How many of them one address may have, unless it is this machine: a proxy may be in front."""
 
 REQUEST_S = 20.0
 """How long one request may take, from its first byte to the answer's last."""
@@ -34,6 +40,7 @@ MAX_TARGET = 500
 _REST = re.compile(r"[A-Za-z0-9._~/-]{0,200}")
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _JSON = "application/json"
+_THIS_MACHINE = "this machine"
 _TEXT = "text/plain; charset=utf-8"
 
 Route = Callable[[str], bytes | None]
@@ -87,6 +94,15 @@ class BlockServer:
         self.close()
 
 
+@dataclass(frozen=True)
+class _Place:
+    """One connection's: whose, until when, and whether its request is here and being answered."""
+
+    address: str
+    until_s: float
+    is_asking: bool = False
+
+
 class _Server(HTTPServer):
     """One thread a connection, a bounded number of them, each for a bounded time."""
 
@@ -97,7 +113,7 @@ class _Server(HTTPServer):
         self.store, self.routes = store, routes
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._lock = threading.Lock()
-        self._until_s: dict[socket.socket, float] = {}
+        self._places: dict[socket.socket, _Place] = {}  # whose turn was the longest ago comes first
         super().__init__((host, port), _Asked)
 
     def server_bind(self) -> None:
@@ -108,31 +124,56 @@ class _Server(HTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, if there is a place."""
-        if not self.allow(request, REQUEST_S):
+        address = _counted_as(str(client_address[0]))
+        if not self._admit(request, address):
             self._turn_away(request)
             return
-        threading.Thread(target=self._serve, args=(request, client_address), name="block-server", daemon=True).start()
+        serving = threading.Thread(target=self._serve, args=(request, client_address), name="block-server", daemon=True)
+        try:
+            serving.start()
+        except RuntimeError:  # there are no more threads
+            self._leave(request)
+            self._turn_away(request)
 
-    def allow(self, connection: socket.socket, seconds: float) -> bool:
-        """Give a connection so much time from now; whether there is a place for it."""
+    def _admit(self, connection: socket.socket, address: str) -> bool:
         with self._lock:
-            if connection not in self._until_s and len(self._until_s) >= PLACES:
+            held = [it for it, place in self._places.items() if place.address == address != _THIS_MACHINE]
+            if len(held) >= OF_ONE and not self._clear(held):
                 return False
-            self._until_s[connection] = time.monotonic() + seconds
+            if len(self._places) >= PLACES and not self._clear(list(self._places)):
+                return False
+            self._places[connection] = _Place(address, time.monotonic() + REQUEST_S)
             return True
+
+    def _clear(self, connections: Sequence[socket.socket]) -> bool:
+        """Take the place of who has been idle for longest; whether there was anybody."""
+        for connection in connections:
+            if not self._places[connection].is_asking:
+                del self._places[connection]
+                _cut(connection)
+                return True
+        return False
+
+    def turn(self, connection: socket.socket, *, is_asking: bool) -> None:
+        """Give a connection time: to be answered, or else for its next request."""
+        with self._lock:
+            place = self._places.pop(connection, None)
+            if place is not None:
+                until_s = place.until_s if is_asking else time.monotonic() + REQUEST_S
+                self._places[connection] = replace(place, until_s=until_s, is_asking=is_asking)
 
     def service_actions(self) -> None:
         """Cut off whoever takes too long."""
         with self._lock:
-            for connection, until_s in self._until_s.items():
-                if time.monotonic() > until_s:
+            for connection, place in self._places.items():
+                if time.monotonic() > place.until_s:
                     _cut(connection)
 
     def server_close(self) -> None:
         """Let go of everybody."""
         super().server_close()
         with self._lock:
-            for connection in self._until_s:
+            for connection in self._places:
                 _cut(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -144,9 +185,12 @@ class _Server(HTTPServer):
         except OSError:
             pass  # who asked has gone, or was cut off
         finally:
-            with self._lock:
-                del self._until_s[request]
+            self._leave(request)
             self.shutdown_request(request)
+
+    def _leave(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._places.pop(connection, None)
 
     def _turn_away(self, request: socket.socket) -> None:
         try:
@@ -170,7 +214,7 @@ class _Asked(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Take one request, within its time."""
-        self.server.allow(self.connection, REQUEST_S)
+        self.server.turn(self.connection, is_asking=False)
         super().handle_one_request()
 
     def do_GET(self) -> None:
@@ -190,6 +234,7 @@ class _Asked(BaseHTTPRequestHandler):
         self._send(code, (message or "refused").encode(), _TEXT)
 
     def _answer(self) -> None:
+        self.server.turn(self.connection, is_asking=True)
         if self.headers.get("Content-Length", "0") != "0" or self.headers.get("Transfer-Encoding"):
             self.send_error(400, "a request without a body is expected")
             return
@@ -214,6 +259,9 @@ class _Asked(BaseHTTPRequestHandler):
             block = self.server.store.get_block(cid)
         except (BlockNotFound, CorruptBlock):
             self._send(404, b"not here", _TEXT)
+            return
+        except FedmarketError:
+            self._send(500, b"it cannot be read now", _TEXT)
             return
         self._send_block(cid, block)
 
@@ -264,6 +312,16 @@ class _Asked(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and status != 304:
             self.wfile.write(body)
+
+
+def _counted_as(host: str) -> str:
+    """Whose connections are counted together: an address, or a network of IPv6, where a household has 2^64."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback:
+        return _THIS_MACHINE
+    return str(address if address.version == 4 else ipaddress.ip_network((address, 64), strict=False))
 
 
 def _cut(connection: socket.socket) -> None:

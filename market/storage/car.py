@@ -101,7 +101,7 @@ def check_whole(roots: Iterable[Cid], store: ContentReader) -> None:
     Raises:
         InvalidContent: naming the first that is not; or a root is not a file.
     """
-    for root in roots:
+    for root in dict.fromkeys(roots):  # a CAR may name one any number of times
         try:
             if not store.has(root):
                 store.verify(root)

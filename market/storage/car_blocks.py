@@ -9,12 +9,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from market.protocol.errors import BlockNotFound, CorruptBlock
+from market.protocol.errors import BlockNotFound, CorruptBlock, StorageError
 from market.storage import car
 from market.storage.cid import Cid
 from market.storage.durable_file import disk_errors
 from market.storage.file_dag import first_missing
 from market.storage.file_reads import FileReads
+
+FREE_BLOCKS = 1_000_000
+"""How many blocks a CAR may have,"""
+
+PART_BYTES = 4_096
+"""and one more for each so many bytes of it: the place of each block is in memory, and it may be of few bytes."""
 
 
 class CarBlocks(FileReads):
@@ -92,5 +98,7 @@ class CarBlocks(FileReads):
             roots, sections = car.read(self._file)
             for section in car.verified(sections):
                 self._places[section.cid.digest] = (section.offset, len(section.unverified_block))
+                if len(self._places) > FREE_BLOCKS + section.offset // PART_BYTES:
+                    raise StorageError(f"{self._path}: {len(self._places):,} blocks, far more than its length is for")
         car.check_whole(roots, self)
         return roots

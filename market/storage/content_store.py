@@ -74,6 +74,14 @@ class ContentReader(Protocol):
         """Read and check every block, and return the content's length in bytes."""
         ...
 
+    def bring(self, cid: Cid, limit_s: float) -> None:
+        """Fetch what is missing, where there is anywhere to fetch it from, for so many seconds at most.
+
+        Raises:
+            BlockNotFound: it is not all here yet; what came is kept.
+        """
+        ...
+
 
 class ContentStore(BlockStore, ContentReader, Protocol):
     """Keeps files under their CIDs. CIDs equal those of `ipfs add --cid-version=1 --raw-leaves`.

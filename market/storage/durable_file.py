@@ -44,8 +44,11 @@ def write_file(path: Path, parts: Iterable[bytes | bytearray | memoryview], mode
 
     Raises:
         StorageFull: the disk is full.
-        StorageError: the folder cannot be written to.
+        StorageError: the folder cannot be written to, or what has the name is no file: a device would be gone.
     """
+    with disk_errors(path):
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{path} is no file: expected one, or nothing yet")
     temporary = path.parent / f".{uuid.uuid4().hex}{_LEFTOVER_SUFFIX}"
     with disk_errors(path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

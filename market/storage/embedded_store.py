@@ -145,6 +145,14 @@ class EmbeddedStore(FileReads):
         """How long a block's file is, unread; None where there is none."""
         return self._blocks.size_bytes(cid)
 
+    def spare(self, cid: Cid) -> int | None:
+        """The same of a block that is about to be pinned with others: it is as safe as if it had been added now."""
+        if self.block_bytes(cid) is None:
+            return None
+        self._prepare()
+        with self._locked():
+            return self._blocks.freshen(cid)
+
     def has(self, cid: Cid) -> bool:
         """Whether every block of the content is held; damage is an error where it meets the eye, never a yes."""
         with contextlib.suppress(BlockNotFound):

@@ -59,3 +59,7 @@ class FileReads(ABC):
         for _ in walk_blocks(cid, self.get_block, raw_leaves=True):
             pass
         return self.size(cid)
+
+    def bring(self, cid: Cid, limit_s: float) -> None:
+        """See that the root is here: what is not here is to be had nowhere."""
+        self.size(cid)

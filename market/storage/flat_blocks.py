@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from market.storage.durable_file import disk_errors, link_file, make_folder, swe
 
 _SHARDING = "/repo/flatfs/shard/v1/next-to-last/2\n"
 _SUFFIX = ".data"
+_STRIPES = 64
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class FlatBlocks:
         """
         self.folder = folder
         self._growing = growing
+        self._one_at_a_time = [threading.Lock() for _ in range(_STRIPES)]
 
     def prepare(self) -> None:
         """Create the folder, or check that one found here is laid out as ours.
@@ -76,6 +79,16 @@ class FlatBlocks:
         path = self.path(cid)
         with disk_errors(path):
             try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def freshen(self, cid: Cid) -> int | None:
+        """Mark a block as added now, and return its file's length; None where it is not here."""
+        path = self.path(cid)
+        with disk_errors(path):
+            try:
+                os.utime(path)
                 return path.stat().st_size
             except FileNotFoundError:
                 return None
@@ -113,6 +126,11 @@ class FlatBlocks:
 
     def write_named(self, cid: Cid, block: bytes) -> Path:
         """The same of a block whose CID was computed from these very bytes: they are not hashed a second time."""
+        # Equal blocks, as of a file with zeros, may be written by several threads at once: only the first one grows it.
+        with self._one_at_a_time[cid.digest[0] % _STRIPES]:
+            return self._write_named(cid, block)
+
+    def _write_named(self, cid: Cid, block: bytes) -> Path:
         path = self.path(cid)
         held = self._read_unverified(cid)
         if held == block:

@@ -15,6 +15,9 @@ import httpcore
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """IPv6 addresses of IPv4 hosts (RFC 6052)."""
 
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""The IPv6 addresses that are given out: others lead into some network's inside, whatever they are called."""
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -38,7 +41,10 @@ def public_address(host: str, port: int) -> str:
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the public internet; those that stand for an IPv4 address are as public as it."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    return all(each.is_global and not each.is_multicast for each in (parsed, *_stood_for(parsed)))
+    stood_for = _stood_for(parsed)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed not in _UNICAST and not stood_for:
+        return False
+    return all(each.is_global and not each.is_multicast for each in (parsed, *stood_for))
 
 
 def _stood_for(address: _Address) -> list[_Address]:

@@ -53,20 +53,15 @@ class Standing:
             self._failures = self._times_out = 0
             self._slow = min(self._slow + 1, 2 * FAILURES) if took_s > SLOW_S and not self._is_deep else 0
 
-    def was_late(self) -> None:
-        """It has not answered for so long that another one was asked beside it."""
-        with self._lock:
-            self._slow = min(self._slow + 1, 2 * FAILURES)
-
     def had_not(self) -> None:
         """It said that it has a block not, which is an answer."""
         with self._lock:
             self._failures = 0
 
-    def failed(self, problem: str) -> None:
-        """It was down, too slow, or refused."""
+    def failed(self, problem: str, *, at_once: bool = False) -> None:
+        """It was down, too slow, or refused; it is left out at once where it cannot be waited for again."""
         with self._lock:
-            self._failures += 1
+            self._failures = FAILURES if at_once else self._failures + 1
             if self._failures >= FAILURES:
                 self._leave_out(min(LONGEST_S, SHORTEST_S * 2**self._times_out), problem)
                 self._times_out, self._failures = min(self._times_out + 1, 10), 0

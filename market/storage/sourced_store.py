@@ -95,12 +95,21 @@ class SourcedStore(FileReads):
         """One block, verified: the own one, or a source's, which is kept."""
         try:
             return self.local.get_block(cid)
-        except (BlockNotFound, CorruptBlock):
+        except (BlockNotFound, CorruptBlock) as own:
             if not self._has_sources:
                 raise
-        block = self._search.look(cid, self._keep)
+            block = self._look(cid, own)
         self._keep(cid, block)
         return block
+
+    def _look(self, cid: Cid, own: StorageError) -> bytes:
+        try:
+            return self._search.look(cid, self._keep)
+        except BlockNotFound:
+            # The own disk's damage is what its owner has to know of, wherever else the block is missing.
+            if isinstance(own, CorruptBlock):
+                raise own from None
+            raise
 
     def open(self, cid: Cid) -> Iterator[bytes]:
         """The content in order, in verified pieces; fetched first, if it is not here."""
@@ -113,6 +122,11 @@ class SourcedStore(FileReads):
         self.size(cid)
         self.fetch(cid, limit_s=self._read_limit_s)
         return super().verify(cid)
+
+    def bring(self, cid: Cid, limit_s: float) -> None:
+        """Fetch what is missing for so many seconds. Raises as `fetch`."""
+        if not self._is_whole(cid):
+            self.fetch(cid, limit_s=limit_s)
 
     def has(self, cid: Cid) -> bool:
         """Whether every block is in the own store; nobody else is asked."""
@@ -278,7 +292,8 @@ class _Transfer:
                 late.add_done_callback(lambda found, cid=cid: keep_late(cid, found, self._keep))  # type: ignore[misc]
 
     def _leaf(self, cid: Cid) -> Iterator[tuple[Cid, bytes]]:
-        held_bytes = self._local.block_bytes(cid)
+        # It may have come an hour ago: a collection must not take it before the rest has come, too.
+        held_bytes = self._local.spare(cid)
         if held_bytes is not None:
             self._show(held_bytes)
             return
@@ -301,7 +316,9 @@ class _Transfer:
 
     def _inner(self, cid: Cid) -> bytes:
         with suppress(BlockNotFound, CorruptBlock):
-            return self._local.get_block(cid)
+            block = self._local.get_block(cid)
+            self._local.spare(cid)
+            return block
         block = self._wait(cid, self._search.begin(cid))
         self._keep(cid, block)
         return block

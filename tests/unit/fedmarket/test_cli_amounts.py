@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedmarket.commands.amounts import duration, moment, money, short
+from fedmarket.commands.amounts import duration, moment, money, parse_size, short
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,26 @@ def test_a_moment_beyond_the_calendar_is_still_told() -> None:
 
 def test_an_abbreviated_address_keeps_both_ends() -> None:
     assert short("0x2e1610cE227e940DEbb84378FB5319895E5d19f3") == "0x2e16…19f3"
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("500 MB", 500_000_000),
+        ("500mb", 500_000_000),
+        ("20GiB", 20 << 30),
+        ("1.5 GiB", 3 << 29),
+        ("0.001k", 1),
+        ("2T", 2 * 10**12),
+    ],
+)
+def test_a_size_is_read_in_the_units_that_people_write(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "1e9", "20 Gbit", "1,5 GB", "nan", "٣", "5i", "1" * 40])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)

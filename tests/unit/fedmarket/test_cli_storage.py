@@ -183,3 +183,57 @@ def test_interrupted_fetch_ends_at_once_and_says_how_to_go_on(theirs: EmbeddedSt
             _, said = getting.communicate(timeout=20)
             assert getting.returncode == 130
     assert "start it again to go on" in said
+
+
+def test_a_store_takes_no_more_than_its_quota(run: Run, file: Path, theirs: EmbeddedStore, tmp_path: Path) -> None:
+    refused = run("add", file, "--store-quota", "0.4 MB")
+    assert refused.exit_code == 1
+    assert "400,000 are allowed" in refused.stderr
+    assert run("pins").stdout == ""
+    with BlockServer(theirs) as server:
+        cid = theirs.add_bytes(DATA)
+        fetching = ("get", cid, tmp_path / "copy", "--gateway", server.url)
+        assert "400,000 are allowed" in run(*fetching, "--store-quota", "400kB").stderr
+        assert run(*fetching, "--store-quota", "1 MiB").exit_code == 0
+
+
+def test_a_quota_that_is_no_size_is_a_mistake(run: Run) -> None:
+    result = run("pins", "--store-quota", "much")
+    assert result.exit_code == 2
+    assert "'much' is no size: expected a number of bytes, as in 500MB or 20GiB" in result.stderr
+
+
+def test_the_quota_is_the_environments_too(file: Path, tmp_path: Path) -> None:
+    line = ["storage", "add", str(file), "--store", str(tmp_path / "mine")]
+    assert CliRunner().invoke(main, line, env={"FEDMARKET_STORE_QUOTA": "1kB"}).exit_code == 1
+    assert CliRunner().invoke(main, line, env={"FEDMARKET_STORE_QUOTA": "1MB"}).exit_code == 0
+
+
+def test_a_place_that_is_taken_is_a_mistake(run: Run, theirs: EmbeddedStore) -> None:
+    with BlockServer(theirs) as server:
+        port = server.url.rpartition(":")[2]
+        result = run("serve", "--port", port)
+    assert result.exit_code == 2
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in result.stderr
+
+
+def test_where_a_file_cannot_be_written_is_said_before_anything_is_fetched(
+    run: Run, theirs: EmbeddedStore, tmp_path: Path
+) -> None:
+    cid = theirs.add_bytes(DATA)
+    os.mkfifo(tmp_path / "pipe")
+    places = {"pipe": "is no file", ".": "is no file", "missing/copy": "there is no folder"}
+    with BlockServer(theirs) as server:
+        for place, said in places.items():
+            result = run("get", cid, tmp_path / place, "--gateway", server.url)
+            assert result.exit_code == 2
+            assert said in result.stderr
+    assert (tmp_path / "pipe").is_fifo()
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_file_is_no_store_to_serve(run: Run, file: Path) -> None:
+    file.rename(file.parent / "mine")
+    result = run("serve", "--port", "0")
+    assert result.exit_code == 2
+    assert "expected a store's folder" in result.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +35,7 @@ class People:
             state=lambda job: SimpleNamespace(owner="owner"),
             terms=lambda job: SimpleNamespace(disputes=SimpleNamespace(attestors=("attestor 0", "attestor 1"))),
             aggregators=lambda job: ["aggregator"],
-            trainers=lambda job: ["trainer 0", "attestor 1"],
+            trainers=lambda job: [f"trainer {seat}" for seat in range(64)] + ["attestor 1"],
         )
         directory: Any = SimpleNamespace(announcements=self.announcements)
         return JobDirectory(market, directory, JobId(3), without)
@@ -55,6 +55,29 @@ class Source:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
+
+
+class Holding:
+    """A source that answers when it is told to."""
+
+    def __init__(self, outcome: bytes | Exception, may_answer: threading.Event) -> None:
+        self.name, self.outcome, self.may_answer, self.asked = "holding", outcome, may_answer, 0
+        self.was_asked = threading.Event()
+
+    def get_block(self, cid: Cid) -> bytes:
+        self.asked += 1
+        self.was_asked.set()
+        assert self.may_answer.wait(60)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def crowd(size: int, source: Callable[[int], Any], last: Any) -> tuple[AnnouncedBlocks, dict[str, Any]]:
+    """Trainers who announced so many endpoints, and the owner's, which is asked after all of them."""
+    sources = {f"http://t{seat}": source(seat) for seat in range(size)} | {"http://owner": last}
+    announced = {f"trainer {seat}": f"http://t{seat}" for seat in range(size)} | {"owner": "http://owner"}
+    return AnnouncedBlocks(People(announced).directory(), sources.__getitem__), sources
 
 
 def test_those_with_a_part_in_the_job_are_listened_to_and_each_has_one_endpoint() -> None:
@@ -129,61 +152,6 @@ def test_who_lies_is_not_asked_again_and_who_is_down_not_for_ever() -> None:
     assert 1 < sources["http://b"].asked < 10
 
 
-class Dripping(Source):
-    """Takes as long as it may for every block, and then has it not: which is an answer, and no failure."""
-
-    def __init__(self, name: str, over: threading.Event) -> None:
-        super().__init__(name, BLOCK)
-        self._over = over
-
-    def get_block(self, cid: Cid) -> bytes:
-        self.asked += 1
-        self._over.wait(30.0)
-        raise BlockNotFound(str(cid), self.name)
-
-
-def test_endpoints_that_drip_hold_up_nobody_who_has_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainers who answer everything as late as they may would keep others' updates from whoever is to hold them."""
-    monkeypatch.setattr("market.announced.ALONE_S", 0.05)
-    over = threading.Event()
-    sources: dict[str, Source] = {f"http://{name}": Dripping(f"http://{name}", over) for name in "ab"}
-    sources["http://c"] = Source("http://c", BLOCK)
-    people = People({"attestor 0": "http://a", "attestor 1": "http://b", "trainer 0": "http://c"})
-    try:
-        blocks = AnnouncedBlocks(people.directory(), sources.__getitem__)
-        assert blocks.get_block(CID) == BLOCK  # neither of the two has answered
-        blocks._prefer("http://a")
-        while not blocks._standings["http://a"].is_slow:
-            assert blocks.get_block(CID) == BLOCK
-            blocks._prefer("http://a")
-        asked = sources["http://a"].asked
-        assert blocks.get_block(CID) == BLOCK
-        assert sources["http://a"].asked == asked  # it is asked last from then on
-    finally:
-        over.set()
-
-
-def test_a_defect_on_the_way_to_an_endpoint_is_told_and_holds_up_nobody() -> None:
-    blocks = AnnouncedBlocks(People({"owner": "http://a"}).directory(), lambda url: Source(url, ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
-        blocks.get_block(CID)
-
-
-def test_no_more_than_a_few_endpoints_are_asked_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("market.announced.ALONE_S", 0.01)
-    monkeypatch.setattr("market.announced.BESIDE", 1)
-    over = threading.Event()
-    sources: dict[str, Source] = {"http://a": Dripping("http://a", over), "http://b": Source("http://b", BLOCK)}
-    blocks = AnnouncedBlocks(
-        People({"attestor 0": "http://a", "attestor 1": "http://b"}).directory(), sources.__getitem__
-    )
-    timer = threading.Timer(0.2, over.set)
-    timer.start()
-    assert blocks.get_block(CID) == BLOCK
-    assert over.is_set()
-    timer.join()
-
-
 def test_what_was_announced_is_known_while_the_node_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("market.announced.LOOK_S", 0.0)
     people = People({"owner": "http://a"})
@@ -217,3 +185,95 @@ def test_a_hostile_endpoint_is_none_that_has_the_block(tmp_path: Path, conduct: 
     with behaving(conduct) as url, behaving(answering("200 OK", BLOCK)) as honest:
         people = People({"attestor 0": url, "trainer 0": honest})
         assert AnnouncedBlocks(people.directory()).get_block(CID) == BLOCK
+
+
+def test_endpoints_that_say_nothing_do_not_keep_the_block_of_another_from_coming(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("market.announced.HEDGE_S", 0.01)
+    over, honest = threading.Event(), Source("http://owner", BLOCK)
+    blocks, sources = crowd(64, lambda seat: Holding(BlockNotFound(str(CID), "t"), over), honest)
+    try:
+        for _ in range(3):
+            assert blocks.get_block(CID) == BLOCK
+        assert {source.asked for url, source in sources.items() if url != "http://owner"} == {1}
+    finally:
+        over.set()
+
+
+def test_dead_endpoints_in_any_number_hold_up_one_block_and_are_then_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.announced.HEDGE_S", 0.001)
+    monkeypatch.setattr("market.announced.WAIT_S", 60)
+    monkeypatch.setattr("market.announced.SLOW_S", 0.0)  # whatever they do takes long
+    answers = threading.Event()
+    answers.set()
+    blocks, sources = crowd(
+        64, lambda seat: Holding(SourceUnavailable("t", "no answer"), answers), Source("http://owner", BLOCK)
+    )
+    for _ in range(4):
+        assert blocks.get_block(CID) == BLOCK
+    assert {source.asked for url, source in sources.items() if url != "http://owner"} == {1}
+
+
+def test_saying_no_after_a_long_time_is_as_bad_as_saying_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.announced.SLOW_S", 0.0)
+    sources = {"http://a": Source("http://a", BlockNotFound(str(CID), "a"))}
+    blocks = AnnouncedBlocks(People({"owner": "http://a"}).directory(), sources.__getitem__)
+    for _ in range(3):
+        with pytest.raises(BlockNotFound):
+            blocks.get_block(CID)
+    assert sources["http://a"].asked == 1
+
+
+def test_who_is_slow_is_not_asked_first_for_having_had_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.announced.SLOW_S", 0.0)
+    sources = {
+        "http://a": Source("http://a", BlockNotFound(str(CID), "a")),
+        "http://b": Source("http://b", BLOCK),
+    }
+    people = People({"attestor 0": "http://a", "attestor 1": "http://b"})
+    blocks = AnnouncedBlocks(people.directory(), sources.__getitem__)
+    for _ in range(2):
+        assert blocks.get_block(CID) == BLOCK
+    assert list(blocks._lanes) == ["http://a", "http://b"]
+
+
+def test_a_block_that_comes_too_late_is_there_for_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.announced.WAIT_S", 0.05)
+    answers = threading.Event()
+    source = Holding(BLOCK, answers)
+    blocks = AnnouncedBlocks(People({"owner": "http://a"}).directory(), lambda url: source)
+    for _ in range(3):
+        with pytest.raises(BlockNotFound):
+            blocks.get_block(CID)
+    answers.set()
+    monkeypatch.setattr("market.announced.WAIT_S", 60)
+    assert blocks.get_block(CID) == BLOCK
+    assert source.asked == 1
+
+
+def test_endpoints_that_never_said_anything_are_waited_for_once_and_not_for_every_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("market.announced.WAIT_S", 60)
+    monkeypatch.setattr("market.announced.HEDGE_S", 0.001)
+    over, waited = threading.Event(), list[BlockNotFound]()
+    silent = Holding(BlockNotFound(str(CID), "t"), over)
+    blocks = AnnouncedBlocks(People({"owner": "http://a"}).directory(), lambda url: silent)
+
+    def wait() -> None:
+        with pytest.raises(BlockNotFound) as found:
+            blocks.get_block(CID)
+        waited.append(found.value)
+
+    first = threading.Thread(target=wait)
+    first.start()
+    try:
+        assert silent.was_asked.wait(60)
+        with pytest.raises(BlockNotFound):
+            blocks.get_block(Cid.of_block(b"another", 0x55))
+        assert not waited
+    finally:
+        over.set()
+        first.join(60)
+    assert len(waited) == silent.asked == 1

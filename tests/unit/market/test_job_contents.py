@@ -91,6 +91,13 @@ def test_what_is_named_twice_is_looked_for_once(store: EmbeddedStore) -> None:
     assert len({content.cid for content in looked}) == len(looked) < len(names(*whole_job()))
 
 
+def test_what_is_longer_than_it_may_be_is_not_fetched(store: EmbeddedStore) -> None:
+    too_long = store.add_bytes(bytes(8 * terms().rules.dimension + 1))
+    history = JobHistory([replace(opened(), initial_model=too_long.digest)])
+    missing = {content.name: reason for content, reason in look_for(history, store).missing}
+    assert "81 bytes, at most 80 are fetched of it" in missing["the initial model"]
+
+
 def test_what_is_held_and_cannot_be_read_is_exported_as_it_is(store: EmbeddedStore) -> None:
     document = store.add_bytes(b"no document")
     history = JobHistory([event_with_spec(document.digest)])

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -129,21 +130,104 @@ def test_routes_answer_with_what_follows_them(store: EmbeddedStore) -> None:
         assert client.get(httpx.URL(server.url, raw_path=b"/receipts/%41")).status_code == 404
 
 
-def test_who_is_one_too_many_is_told_so(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(block_server, "PLACES", 2)
-    with BlockServer(store) as server:
-        parts = urlsplit(server.url)
-        address = (str(parts.hostname), int(parts.port or 0))
-        held = [socket.create_connection(address) for _ in range(2)]
+def connected(server: BlockServer) -> socket.socket:
+    parts = urlsplit(server.url)
+    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=20)
+
+
+def ask(connection: socket.socket, path: str = "/") -> bytes:
+    connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    return connection.recv(100)
+
+
+@pytest.fixture
+def answering_slowly(store: EmbeddedStore) -> Iterator[tuple[BlockServer, threading.Semaphore, threading.Event]]:
+    """A server; released once for each of `/slow/` that is being answered; answers when the event is set."""
+    asked, may_answer = threading.Semaphore(0), threading.Event()
+
+    def slow(rest: str) -> bytes:
+        asked.release()
+        assert may_answer.wait(60)
+        return b"{}"
+
+    with BlockServer(store, routes={"/slow/": slow}) as server:
         try:
-            for connection in held:  # answered once, they are certain to have their places
-                connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
-                assert connection.recv(100).startswith(b"HTTP/1.1 404")
-            with socket.create_connection(address) as third:
-                assert third.recv(100).startswith(b"HTTP/1.1 503")
+            yield server, asked, may_answer
         finally:
-            for connection in held:
-                connection.close()
+            may_answer.set()
+
+
+Slow = tuple[BlockServer, threading.Semaphore, threading.Event]
+
+
+def test_who_is_one_too_many_is_told_so(answering_slowly: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_server, "PLACES", 2)
+    server, asked, may_answer = answering_slowly
+    with ExitStack() as held:
+        busy = [held.enter_context(connected(server)) for _ in range(2)]
+        for connection in busy:
+            connection.sendall(b"GET /slow/1 HTTP/1.1\r\n\r\n")
+            assert asked.acquire(timeout=20)
+        with connected(server) as third:
+            assert third.recv(100).startswith(b"HTTP/1.1 503")
+        may_answer.set()
+        assert all(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in busy)
+
+
+def test_connections_that_ask_for_nothing_keep_nobody_out(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_server, "PLACES", 2)
+    cid = store.add_bytes(b"12345")
+    with BlockServer(store) as server, ExitStack() as held:
+        silent = held.enter_context(connected(server))
+        half = held.enter_context(connected(server))
+        half.sendall(b"GET / HTTP/1.1\r\nX-Wait: ")
+        others = [held.enter_context(connected(server)) for _ in range(2)]
+        for other in others:
+            assert ask(other, f"/ipfs/{cid}?format=raw").startswith(b"HTTP/1.1 200")
+        assert silent.recv(100) == half.recv(100) == b""
+
+
+def test_one_address_has_a_part_of_the_places(answering_slowly: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_server, "OF_ONE", 1)
+    server, asked, _ = answering_slowly
+    with ExitStack() as held:
+        for _ in range(2):  # this machine may have all
+            held.enter_context(connected(server)).sendall(b"GET /slow/1 HTTP/1.1\r\n\r\n")
+            assert asked.acquire(timeout=20)
+        monkeypatch.setattr(block_server, "_counted_as", lambda host: "192.0.2.1")
+        held.enter_context(connected(server)).sendall(b"GET /slow/1 HTTP/1.1\r\n\r\n")
+        assert asked.acquire(timeout=20)
+        with connected(server) as second:
+            assert second.recv(100).startswith(b"HTTP/1.1 503")
+        monkeypatch.setattr(block_server, "_counted_as", lambda host: "192.0.2.2")
+        assert ask(held.enter_context(connected(server))).startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("127.0.0.2", "this machine"),
+        ("::1", "this machine"),
+        ("::ffff:127.0.0.1", "this machine"),
+    ],
+)
+def test_connections_are_counted_by_whose_address_they_come_from(host: str, counted: str) -> None:
+    assert block_server._counted_as(host) == counted
+
+
+def test_a_disk_that_refuses_is_an_answer(store: EmbeddedStore, client: httpx.Client) -> None:
+    cid = store.add_bytes(b"12345")
+    path = store._blocks.path(cid)
+    path.unlink()
+    path.mkdir()
+    assert client.get(f"/ipfs/{cid}?format=raw").status_code == 500
 
 
 def test_who_takes_too_long_is_cut_off(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:

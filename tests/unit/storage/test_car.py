@@ -292,3 +292,31 @@ def test_a_block_altered_after_the_archive_was_opened_is_not_used(store: Embedde
 def test_what_is_no_file_cannot_be_opened(tmp_path: Path, name: str) -> None:
     with pytest.raises(StorageError, match="cannot use"):
         CarBlocks(tmp_path / name)
+
+
+def test_a_root_that_is_named_any_number_of_times_is_looked_through_once(
+    store: EmbeddedStore, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = store.add_bytes(content(2 * CHUNK_BYTES))
+    path, walked = tmp_path / "some.car", list[Cid]()
+    path.write_bytes(exported(store, *[root] * 10_000))
+
+    def counting(cid: Cid, *rest: object) -> Cid | None:
+        walked.append(cid)
+        return None
+
+    monkeypatch.setattr("market.storage.car_blocks.first_missing", counting)
+    with CarBlocks(path) as blocks:
+        assert blocks.roots == (root,) * 10_000
+    assert walked == [root]
+
+
+def test_an_archive_of_nothing_but_tiny_blocks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("market.storage.car_blocks.FREE_BLOCKS", 100)
+    blocks = [number.to_bytes(2, "big") for number in range(200)]
+    sections = (Cid.of_block(block, RAW).to_bytes() + block for block in blocks)
+    header = car_header.encode([])
+    path = tmp_path / "tiny.car"
+    path.write_bytes(b"".join(encode_varint(len(part)) + part for part in (header, *sections)))
+    with pytest.raises(StorageError, match="101 blocks, far more than its length is for"):
+        CarBlocks(path)

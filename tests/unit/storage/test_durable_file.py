@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,18 @@ def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Path) 
     write_file(path, watched())
     assert seen == [False, False, False]
     assert path.read_bytes() == b"one model"
+
+
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path: Path) -> None:
+    pipe, null = tmp_path / "pipe", tmp_path / "null"
+    os.mkfifo(pipe)
+    null.symlink_to(os.devnull)
+    for path in (pipe, null):
+        with pytest.raises(StorageError, match="is no file: expected one, or nothing yet"):
+            write_file(path, [b"data"])
+    assert pipe.is_fifo()
+    assert null.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [null, pipe]
 
 
 def test_many_threads_may_create_the_same_folder(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ def test_a_public_address_is_public(address: str) -> None:
         "::ffff:169.254.169.254",
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "64:ff9b:1::7f00:1",
+        "fec0::1",
     ],
 )
 def test_an_address_of_this_machine_or_its_network_is_not(address: str) -> None:

@@ -124,3 +124,9 @@ def test_a_number_that_is_damaged_or_false_is_counted_anew(store: EmbeddedStore,
 def test_an_empty_store_uses_nothing(store: EmbeddedStore) -> None:
     assert store.used_bytes() == 0
     assert not store.root.exists()
+
+
+def test_equal_blocks_that_are_written_at_once_count_once(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store", quota_bytes=50 * CHUNK_BYTES)
+    store.add_bytes(bytes(40 * CHUNK_BYTES))
+    assert store.used_bytes() == on_disk(store) < 2 * CHUNK_BYTES

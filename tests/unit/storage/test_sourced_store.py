@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,11 +15,13 @@ from market.protocol.errors import (
     SourceUnavailable,
 )
 from market.storage import CHUNK_BYTES, Cid, ContentStore, EmbeddedStore
+from market.storage.block_search import BlockSearch
 from market.storage.block_server import BlockServer
 from market.storage.cid import DAG_PB, RAW
 from market.storage.dag_pb import DagPbLink
 from market.storage.file_dag import CIDV0_PROFILE, build_file, walk_blocks
 from market.storage.gateway import GatewayBlocks
+from market.storage.source_standing import Standing
 from market.storage.sourced_store import SourcedStore
 from market.storage.unixfs import encode_inner
 from tests.unit.storage.conftest import Content
@@ -322,3 +325,77 @@ def test_leaves_longer_than_they_are_said_to_be_are_not_fetched_for_ever(
     with pytest.raises(InvalidContent, match="more than the 100 bytes"):
         mine.fetch(cid)
     assert len(source.asked) < len(leaves)
+
+
+def test_blocks_that_were_looked_for_in_vain_wait_for_those_that_were_not(
+    source: Counting, theirs: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market.storage.block_search.WORKERS", 1)
+    monkeypatch.setattr("market.storage.block_search.FIRST_MISS_S", 1e-9)
+    search = BlockSearch([Standing(source)], [], "here")
+    absent, first, new = (Cid.of_block(name, RAW) for name in (b"absent", b"first", b"new"))
+    with pytest.raises(BlockNotFound):
+        search.begin(absent).result(60)
+    began, may_go = threading.Event(), threading.Event()
+
+    def hold(cid: Cid) -> None:
+        began.set()
+        assert may_go.wait(60)
+
+    source.refuse = hold
+    waiting = [search.begin(first)]
+    assert began.wait(60)
+    waiting += [search.begin(absent), search.begin(new)]
+    may_go.set()
+    for found in waiting:
+        with pytest.raises(BlockNotFound):
+            found.result(60)
+    assert source.asked == [absent, first, new, absent]
+
+
+def test_a_leaf_that_is_held_back_does_not_keep_a_turn_from_ending(
+    mine: SourcedStore, source: Counting, theirs: EmbeddedStore, content: Content
+) -> None:
+    cid = theirs.add_bytes(bytes(SIZE_BYTES))
+    over = threading.Event()
+
+    def hold(asked: Cid) -> None:
+        if asked.codec == RAW:
+            over.wait(60)
+
+    source.refuse = hold
+    try:
+        with pytest.raises(BlockNotFound, match="the rest is on its way"):
+            mine.bring(cid, 0.05)
+    finally:
+        over.set()
+    mine.bring(cid, 60)
+    assert mine.has(cid)
+
+
+def test_what_came_long_ago_is_not_collected_while_the_rest_comes(
+    mine: SourcedStore, source: Counting, theirs: EmbeddedStore, content: Content
+) -> None:
+    cid = theirs.add_bytes(content(SIZE_BYTES))
+    blocks = [
+        (block_cid, theirs.get_block(block_cid))
+        for block_cid, _ in walk_blocks(cid, theirs.get_block, raw_leaves=False)
+    ]
+    mine.put_blocks(blocks[:-1])
+    for path in mine.local.root.glob("blocks/*/*.data"):
+        os.utime(path, (0, 0))
+
+    def collect(asked: Cid) -> None:
+        mine.local.collect_garbage()
+
+    source.refuse = collect
+    mine.fetch(cid)
+    assert source.asked == [blocks[-1][0]]
+    assert mine.has(cid)
+
+
+def test_damage_of_the_own_disk_is_told_where_nobody_else_has_the_block(mine: SourcedStore) -> None:
+    cid = mine.add_bytes(b"content")
+    mine.local._blocks.path(cid).write_bytes(b"damaged")
+    with pytest.raises(CorruptBlock, match="bytes in its file have another hash"):
+        mine.get_block(cid)
