@@ -13,7 +13,7 @@ import click
 from eth_account.signers.local import LocalAccount
 from rich.text import Text
 
-from fedmarket.commands.options import FILE, account_options, ask_password, console, job_argument, network_options
+from fedmarket.commands.options import FILE, ask_password, console, job_argument, network_options
 from fedmarket.commands.reading import content_key
 from fedmarket.connection import DEFAULT_WORK, AccountOptions, Network, NetworkOptions, account_of
 from market.protocol.errors import AuditMismatch
@@ -30,16 +30,17 @@ STYLES = {"ok": "green", "unproven": "yellow", "mismatch": "bold red"}
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 @click.option("--car", type=FILE, metavar="FILE", help="Read this file of `storage export`, not the store.")
+# Not from the environment: an audit asks nobody for a password who did not ask for it.
+@click.option("--keystore", type=FILE, metavar="FILE", help="Open with this account what it can open.")
+@click.option("--password-file", type=FILE, metavar="FILE", help="Its password in the first line; asked for otherwise.")
 @click.option("--work", type=FILE, metavar="DIR", help="A trainer's; .fedmarket/work/ADDRESS by default.")
-@account_options
 @network_options
 def audit(
     job_number: int,
     as_json: bool,
     car: Path | None,
-    work: Path | None,
-    account: AccountOptions,
     options: NetworkOptions,
+    **account: Path | None,
 ) -> None:
     """Recompute a job from chain and storage (anyone).
 
@@ -58,9 +59,10 @@ def audit(
 
     network = Network.connect(options)
     screen = console()
+    chosen = AccountOptions(**account)
     # Asks for a password, if at all, now.
-    reader = None if account.keystore is None else account_of(network, account, ask_password)
-    openings = None if reader is None else _openings(network, JobId(job_number), reader, work)
+    reader = None if chosen.keystore is None else account_of(network, chosen, ask_password)
+    openings = None if reader is None else _openings(network, JobId(job_number), reader, chosen.work)
 
     def show(check: Check) -> None:
         if not as_json:

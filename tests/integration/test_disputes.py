@@ -150,7 +150,7 @@ def test_an_update_that_came_too_late_was_excluded_with_reason(court: Court) -> 
     court.advance("commit_end_s")
     court.act(["trainer 0", "trainer 1", "trainer 3"])
     # Revealed without its bytes, which are in storage only once the aggregator's time has begun.
-    opening = court.opening("trainer 2")
+    opening, late = court.opening("trainer 2"), court.sealed_blob("trainer 2")
     court.send("trainer 2", "reveal by hand", court.reveal_call("trainer 2", 0))
     watch(court)
     court.advance("exam_end_s")
@@ -158,7 +158,7 @@ def test_an_update_that_came_too_late_was_excluded_with_reason(court: Court) -> 
     court.devnet.advance(court.terms.settle_period_s // 2)  # the aggregator waits for it as long as it can
     assert court.settle()
     assert court.attempt(0).exclusions[Seat(2)].reason is ExclusionReason.UNAVAILABLE
-    assert court.deliver("trainer 2", 0).digest == opening.content
+    assert court.store.add_bytes(late).digest == opening.content
     dispute(court, "trainer 2", Fact.EXCLUSION, 0)
     attend(court)
     assert court.phase is Phase.COMMIT
@@ -234,7 +234,7 @@ def test_an_attestor_that_was_away_when_an_update_came_does_not_call_it_late(cou
     court.act(["trainer 0", "trainer 1", "trainer 3"])
     court.send("trainer 2", "reveal by hand", court.reveal_call("trainer 2", 0))
     watch(court)
-    court.deliver("trainer 2")
+    court.store.add_bytes(court.sealed_blob("trainer 2"))
     attestor(court, "attestor 2").advance(*court.now())
     court.advance("exam_end_s")
     watch(court)

@@ -17,6 +17,7 @@ from market.protocol.errors import CannotUnseal, StorageError, StorageFull
 from market.protocol.rounds import Phase
 from market.sealing import UpdateSeal, update_ephemeral
 from market.storage import Cid, EmbeddedStore
+from market.storage.content_store import BlockStore
 from tests.integration.marketplace import ON_ANVIL, Marketplace
 from tests.integration.sealings import committed, played_with, put, sealed_by, some_counts
 from tests.sealed_updates import holds
@@ -159,10 +160,10 @@ class Refusing(EmbeddedStore):
 
     full = True
 
-    def put_blocks(self, unverified_blocks: Any) -> int:
+    def adopt(self, cid: Cid, source: BlockStore) -> None:
         if self.full:
             raise StorageFull("the disk\nis full")
-        return super().put_blocks(unverified_blocks)
+        super().adopt(cid, source)
 
 
 def refused(place: Marketplace, name: str) -> tuple[TrainerSession, Refusing]:
