@@ -24,7 +24,7 @@ from market.hpke import ENCAPSULATED_BYTES, Buffer, encapsulate
 from market.protocol.errors import CannotUnseal, InvalidContent, InvalidSealingKey
 from market.protocol.identifiers import Digest
 from market.protocol.packing import payload_bytes, unpack_update
-from market.protocol.update import StoredUpdate, parse_update
+from market.protocol.update import StoredUpdate, view_update
 from market.sealing import Opening, UpdateSeal, update_ephemeral
 from market.storage import Cid
 from market.storage.durable_file import disk_errors
@@ -150,12 +150,12 @@ def open_update(
     yield from unpack_update(open_chunks(context, b"", _chain(rest, blob)), dimension, chunks)
 
 
-def spooled_update(folder: Path, unverified_parts: Iterable[Buffer], dimension: int, chunks: int) -> StoredUpdate:
+def spooled_update(folder: Path, parts: Iterable[Buffer], dimension: int, chunks: int) -> StoredUpdate:
     """An update in the clear, mapped from a file that never has a name: gone with its arrays, or with its process.
 
     Args:
         folder: on whose disk.
-        unverified_parts: of 2*d + 192*c bytes.
+        parts: as `open_update` gives them, which has seen every count.
         dimension: d.
         chunks: c.
 
@@ -164,10 +164,10 @@ def spooled_update(folder: Path, unverified_parts: Iterable[Buffer], dimension: 
         InvalidUpdate: the parts are no update of this job; others as the parts raise.
     """
     with disk_errors(folder), TemporaryFile(dir=folder) as spool:
-        spool.writelines(unverified_parts)
+        spool.writelines(parts)
         spool.flush()
         # Viewed, not mapped and closed: the arrays of a row that is looked at last as long as they do.
-        return parse_update(mmap(spool.fileno(), 0, access=ACCESS_READ), dimension, chunks)
+        return view_update(mmap(spool.fileno(), 0, access=ACCESS_READ), dimension, chunks)
 
 
 def _chain(first: Buffer, rest: Iterator[Buffer]) -> Iterator[Buffer]:

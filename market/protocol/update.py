@@ -181,9 +181,16 @@ def parse_update(unverified_data: bytes | mmap, dimension: int, chunks: int) -> 
     Raises:
         InvalidUpdate: there are not exactly 2*d + 192*chunks bytes, or they hold -32768.
     """
+    update = view_update(unverified_data, dimension, chunks)
+    _checked_range(update.counts)
+    return update
+
+
+def view_update(data: bytes | mmap, dimension: int, chunks: int) -> StoredUpdate:
+    """The same of counts that were seen to be in range: none is looked at again."""
     tail_bytes = CHUNK_BLINDER_BYTES * chunks
-    counts = view_vector_bytes(unverified_data, _DTYPE, dimension, InvalidUpdate, tail_bytes)
-    return StoredUpdate(_checked_range(counts), unverified_data[len(unverified_data) - tail_bytes :])
+    counts = view_vector_bytes(data, _DTYPE, dimension, InvalidUpdate, tail_bytes)
+    return StoredUpdate(counts, data[len(data) - tail_bytes :])
 
 
 def _check_vectors(delta: Floats, residual: NDArray[np.float32] | None) -> None:
