@@ -9,7 +9,6 @@ all it tells is its length. Leaf i of its file in storage is sealed chunk i.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
@@ -173,26 +172,3 @@ def spooled_update(folder: Path, parts: Iterable[Buffer], dimension: int, chunks
 def _chain(first: Buffer, rest: Iterator[Buffer]) -> Iterator[Buffer]:
     yield first
     yield from rest
-
-
-class PartsStream(io.RawIOBase):
-    """Parts as a stream that is read."""
-
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts, self._held = iter(parts), memoryview(b"")
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most so many bytes, of one part; none at the end."""
-        while not len(self._held):
-            part = next(self._parts, None)
-            if part is None:
-                return b""
-            if len(part) <= size:
-                return part
-            self._held = memoryview(part)
-        found, self._held = self._held[:size], self._held[size:]
-        return bytes(found)

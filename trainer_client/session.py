@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 import numpy as np
 import torch
@@ -41,9 +41,9 @@ from market.protocol.rounds import FULL_STEP_Q16, Phase
 from market.protocol.seal import SealContext, new_salt, seal
 from market.protocol.update import EncodedUpdate, UpdateEncoding, encode
 from market.published_job import PublishedJob
-from market.sealed_update import PartsStream, packed, seal_update
-from market.sealing import ShownEphemeral, update_ephemeral
+from market.sealed_update import packed, seal_update
 from market.storage import Cid, EmbeddedStore
+from market.storage.part_stream import part_stream
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate, counts_digest, make_private
 from trainer_client.data import Dataset
 from trainer_client.delivery import Delivery
@@ -450,19 +450,7 @@ class TrainerSession:
         bound = self.job.update_seal(folder.context, self.sender.address, commitment)
         with packed(parts, self._own_store.root) as payload:
             blob = seal_update(recipient, self.sender.account, bound, payload)
-            return self._own_store.add(cast("BinaryIO", PartsStream(blob))), payload.digest
-
-    def shown_ephemeral(self, context: SealContext) -> ShownEphemeral | None:
-        """What lets others open an attempt's update, as it was sealed; None where none was.
-
-        Raises:
-            InvalidUpdate: the opening on the disk is damaged.
-        """
-        sealed = AttemptFolder(self._work_folder, context).sealed()
-        if sealed is None:
-            return None
-        bound = self.job.update_seal(context, self.sender.address, sealed.commitment)
-        return ShownEphemeral(update_ephemeral(self.sender.account, bound, sealed.payload), sealed.recipient)
+            return self._own_store.add(part_stream(blob)), payload.digest
 
     def _task(self, state: JobState) -> RoundTask:
         return RoundTask(

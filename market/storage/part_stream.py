@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import BinaryIO, cast
 
@@ -10,33 +9,28 @@ from market.storage.cid import Cid
 from market.storage.file_dag import build_file
 
 
-class PartStream(io.RawIOBase):
-    """Reads parts one after the other; it holds one of them at most."""
+class _PartStream:
+    """Reads parts one after the other; it holds one of them at most. Nothing else is asked of it."""
 
     def __init__(self, parts: Iterable[bytes]) -> None:
-        """Ask for no part yet."""
         self._parts, self._held = iter(parts), memoryview(b"")
 
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """The next bytes, as many as fit and are at hand; none at the end."""
+    def read(self, size: int) -> bytes | memoryview:
+        """The next bytes, of one part and at most so many; none at the end."""
         while not self._held:
             part = next(self._parts, None)
             if part is None:
-                return 0
+                return b""
+            if len(part) <= size:
+                return part
             self._held = memoryview(part)
-        count = min(len(buffer), len(self._held))
-        buffer[:count] = self._held[:count]
-        self._held = self._held[count:]
-        return count
+        found, self._held = self._held[:size], self._held[size:]
+        return found
 
 
 def part_stream(parts: Iterable[bytes]) -> BinaryIO:
     """Parts as what a store takes."""
-    return cast("BinaryIO", PartStream(parts))
+    return cast("BinaryIO", _PartStream(parts))
 
 
 def content_name(parts: Iterable[bytes]) -> Cid:

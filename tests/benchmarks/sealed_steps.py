@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -19,10 +18,11 @@ from market.protocol.packing import pack_file
 from market.protocol.run_ahead import run_ahead
 from market.protocol.seal import SealContext
 from market.protocol.update import StoredUpdate, map_update
-from market.sealed_update import PartsStream, open_update, packed, seal_update, spooled_update
+from market.sealed_update import open_update, packed, seal_update, spooled_update
 from market.sealing import SealingKey, UpdateSeal
 from market.storage import Cid, EmbeddedStore
 from market.storage.file_dag import walk_blocks
+from market.storage.part_stream import part_stream
 
 TRAINER = Account.from_key(bytes(range(1, 33)))
 _PRIVATE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -43,8 +43,8 @@ class Steps:
         """Pack, seal, and add to the trainer's own store."""
         self._own.root.mkdir()
         with packed(pack_file(self.plain, *self._size), self._own.root) as payload:
-            blob = PartsStream(seal_update(AGGREGATOR.public, TRAINER, UPDATE, payload))
-            self._cid.write_text(str(self._own.add(cast("BinaryIO", blob))))
+            blob = part_stream(seal_update(AGGREGATOR.public, TRAINER, UPDATE, payload))
+            self._cid.write_text(str(self._own.add(blob)))
 
     def publish(self) -> None:
         """From the trainer's own store to the one that others fetch from, and pin it there."""

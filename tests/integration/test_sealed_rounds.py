@@ -279,7 +279,10 @@ def test_a_trainer_shows_what_its_update_was_sealed_with(place: Marketplace) -> 
     place.post().join(3)
     place.play_round()
     where, name = place.market.seal_context(place.id, 0, 0), "trainer 1"
-    shown = place.session(name).shown_ephemeral(where)
+    account, bound = place.actor(name).account, place.view("onlooker").update_seal
+    openings = AccountOpenings(account, where.chain_id, where.contract, where.job, place.work_folder(name))
+    reveal = place.attempt(0).reveals[place.seat(name)]
+    shown = openings.of(place.attempt(0), bound(where, account.address, reveal.commitment))
     assert shown is not None
     reveals, view = place.attempt(0).reveals, place.view("onlooker")
     opened = view.open_update(where, reveals[place.seat(name)], shown)

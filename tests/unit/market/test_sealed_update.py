@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from market.protocol.seal import SealContext
 from market.protocol.update import StoredUpdate, update_bytes
 from market.sealed_update import (
     PackedUpdate,
-    PartsStream,
     check_sealed_length,
     open_update,
     packed,
@@ -34,6 +32,7 @@ from market.sealed_update import (
 )
 from market.sealing import Opening, SealingKey, ShownEphemeral, UpdateSeal, update_ephemeral
 from market.storage import Cid, EmbeddedStore, content_cid
+from market.storage.part_stream import part_stream
 from tests.sealed_updates import RECIPIENT
 
 TRAINER = Account.from_key(bytes(range(1, 33)))
@@ -97,7 +96,7 @@ def test_every_leaf_in_storage_is_one_sealed_chunk(tmp_path: Path) -> None:
     update.write(tmp_path / "update")
     with packed(pack_file(tmp_path / "update", LONG, 1), tmp_path) as payload:
         blocks = list(seal_update(RECIPIENT.public, TRAINER, UPDATE, payload))
-        cid = store.add(cast("BytesIO", PartsStream(iter(blocks))))
+        cid = store.add(part_stream(blocks))
     assert [len(block) for block in blocks[:-1]] == [BLOCK_BYTES] * (len(blocks) - 1)
     assert all(store.has(Cid.of_block(block, 0x55)) for block in blocks)
     assert b"".join(blocks) == sealed(update)
