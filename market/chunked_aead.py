@@ -11,6 +11,7 @@ first chunk is that much shorter: leaf i of the blob's file is sealed chunk i, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from market.hpke import ENCAPSULATED_BYTES, TAG_BYTES, Buffer, Context
 from market.protocol.errors import CannotUnseal
@@ -65,6 +66,18 @@ def open_chunks(
             # Every content has one sealed form: nobody's blob ends with a chunk of nothing.
             raise CannotUnseal(f"chunk {sequence} is empty, expected the content to end with chunk {sequence - 1}")
         yield chunk
+
+
+def split_head(unverified_parts: Iterable[Buffer], length: int) -> tuple[bytes, Iterator[Buffer]]:
+    """The first bytes, fewer where there are no more, and everything behind them, however the parts were cut."""
+    parts = iter(unverified_parts)
+    head = b""
+    for part in parts:
+        missing = length - len(head)
+        head += bytes(part[:missing])
+        if len(head) == length:
+            return head, chain([memoryview(part)[missing:]], parts)
+    return head, iter(())
 
 
 def sealed_bytes(content_bytes: int, *, preceding_bytes: int = ENCAPSULATED_BYTES) -> int:

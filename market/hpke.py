@@ -116,11 +116,6 @@ def decapsulate(encapsulated: bytes, private: X25519PrivateKey, info: bytes) -> 
     return _schedule(agreed, encapsulated, private.public_key().public_bytes_raw(), info)
 
 
-def of_ephemeral(ephemeral: bytes, recipient_public: bytes, info: bytes) -> Context:
-    """The third way to a context, for whoever was shown the ephemeral key. Raises as `encapsulate`."""
-    return encapsulate(recipient_public, ephemeral, info)[1]
-
-
 def seal_base(public: bytes, ephemeral: bytes, info: bytes, content: bytes, associated: bytes = b"") -> bytes:
     """Seal one message: the ephemeral key's public half, then ciphertext and tag (section 6.1).
 

@@ -81,11 +81,10 @@ class ModelSeal:
         Raises:
             InvalidModel: naming the chunk that is not one of a model that was sealed with this key, for this job.
         """
-        parts = iter(unverified_parts)
-        salt, rest = _split(parts)
+        salt, rest = chunked_aead.split_head(unverified_parts, SALT_BYTES)
         try:
             yield from chunked_aead.open_chunks(
-                self.key.model_context(salt), self._associated, _chained(rest, parts), preceding_bytes=SALT_BYTES
+                self.key.model_context(salt), self._associated, rest, preceding_bytes=SALT_BYTES
             )
         except CannotUnseal as problem:
             # Whoever sealed it had the right key or not: it never will be a model of this job.
@@ -95,18 +94,3 @@ class ModelSeal:
     def _associated(self) -> bytes:
         types = ["string", "uint256", "address", "bytes32"]
         return encode(types, [_DOMAIN, self.chain_id, self.contract, self.manifest.digest])
-
-
-def _split(parts: Iterator[bytes]) -> tuple[bytes, bytes]:
-    """The salt, and what came with it."""
-    head = b""
-    for part in parts:
-        head += part
-        if len(head) >= SALT_BYTES:
-            break
-    return head[:SALT_BYTES], head[SALT_BYTES:]
-
-
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest

@@ -18,7 +18,7 @@ from typing import IO
 
 from eth_account.signers.local import LocalAccount
 
-from market.chunked_aead import CHUNK_BYTES, open_chunks, seal_chunks, sealed_bytes
+from market.chunked_aead import CHUNK_BYTES, open_chunks, seal_chunks, sealed_bytes, split_head
 from market.hpke import ENCAPSULATED_BYTES, Buffer, encapsulate
 from market.protocol.errors import CannotUnseal, InvalidContent, InvalidSealingKey
 from market.protocol.identifiers import Digest
@@ -136,17 +136,11 @@ def open_update(
         CannotUnseal: it is not what was sealed for this place, trainer and commitment.
         InvalidUpdate: what was sealed is no update of this job.
     """
-    blob = iter(unverified_parts)
-    share = b""
-    rest: Buffer = b""
-    while len(share) < ENCAPSULATED_BYTES:
-        part = next(blob, None)
-        if part is None:
-            raise CannotUnseal(f"{len(share)} sealed bytes hold no share of a key agreement")
-        missing = ENCAPSULATED_BYTES - len(share)
-        share, rest = share + bytes(part[:missing]), memoryview(part)[missing:]
+    share, rest = split_head(unverified_parts, ENCAPSULATED_BYTES)
+    if len(share) < ENCAPSULATED_BYTES:
+        raise CannotUnseal(f"{len(share)} sealed bytes hold no share of a key agreement")
     context = opening.context(share, update.info)
-    yield from unpack_update(open_chunks(context, b"", _chain(rest, blob)), dimension, chunks)
+    yield from unpack_update(open_chunks(context, b"", rest), dimension, chunks)
 
 
 def spooled_update(folder: Path, parts: Iterable[Buffer], dimension: int, chunks: int) -> StoredUpdate:
@@ -167,8 +161,3 @@ def spooled_update(folder: Path, parts: Iterable[Buffer], dimension: int, chunks
         spool.flush()
         # Viewed, not mapped and closed: the arrays of a row that is looked at last as long as they do.
         return view_update(mmap(spool.fileno(), 0, access=ACCESS_READ), dimension, chunks)
-
-
-def _chain(first: Buffer, rest: Iterator[Buffer]) -> Iterator[Buffer]:
-    yield first
-    yield from rest

@@ -182,26 +182,6 @@ class EmbeddedStore(FileReads):
         """Every pinned root with its reasons."""
         return self._pins.all()
 
-    def unpin_all(self, reason_prefix: str) -> int:
-        """Take back all reasons that begin like this, durably, and return how many there were.
-
-        Args:
-            reason_prefix: with the space behind a number: "job 1" is how "job 12" begins, too.
-        """
-        if not self.root.exists():
-            return 0
-        self._prepare()
-        with self._locked():
-            found = [
-                (cid, reason)
-                for cid, reasons in self._pins.all().items()
-                for reason in reasons
-                if reason.startswith(reason_prefix)
-            ]
-            for cid, reason in found:
-                self._pins.remove(cid, reason)
-        return len(found)
-
     def used_bytes(self) -> int:
         """What the blocks come to: as it is counted where somebody gave the store a quota, else from their files."""
         if not self.root.exists():

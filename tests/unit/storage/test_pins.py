@@ -149,17 +149,3 @@ def test_a_store_is_collected_by_folder_and_not_by_name(tmp_path: Path) -> None:
     one.collect_garbage(grace_s=0)
     assert not one.has(cid)
     assert two.has(cid)
-
-
-def test_all_reasons_of_a_job_are_taken_back_at_once_and_no_others(store: EmbeddedStore) -> None:
-    first, second = store.add_bytes(b"first"), store.add_bytes(b"second")
-    for cid, reason in ((first, "job 1 round 0"), (first, "job 12 round 0"), (second, "job 1 exam")):
-        store.pin(cid, reason)
-    assert store.unpin_all("job 1 ") == 2
-    assert store.pins() == {first: {"job 12 round 0"}}
-    assert store.unpin_all("job 1 ") == 0
-
-
-def test_nothing_is_unpinned_where_there_is_no_store(tmp_path: Path) -> None:
-    assert EmbeddedStore(tmp_path / "none").unpin_all("") == 0
-    assert not (tmp_path / "none").exists()
