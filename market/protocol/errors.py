@@ -3,6 +3,8 @@
 FedmarketError
 ├── InvalidInput                a person's mistake: shown as one line, never as a traceback
 │   ├── InvalidJobSpec          a field of the job's YAML
+│   ├── InvalidDocument         a field of a service's or a request's document
+│   │   └── BeyondLimits        a request that its service does not take
 │   ├── InvalidTerms            terms that the contract would refuse, or a rule's precondition
 │   ├── InvalidData             a trainer's data folder or file
 │   ├── InvalidModel            unknown architecture, wrong arguments, wrong parameters
@@ -10,6 +12,7 @@ FedmarketError
 │   └── DatabaseInUse           another process makes its rows
 ├── InvalidUpdate               NaN or infinite entries, wrong length, values out of range
 ├── InvalidGram                 a matrix that no integer vectors can have
+├── InvalidOutputs              what a model gave, or what is stored as such, that is malformed or not finite
 ├── InvalidExam                 a slice, a book or a reference that is malformed, or not what was committed to
 ├── InvalidSealingKey           a public key that nothing can be sealed to
 ├── InvalidReceipt              an attestor's receipt that is malformed, not its own, or of another place
@@ -65,6 +68,20 @@ class InvalidJobSpec(InvalidInput):
         self.problem = problem
 
 
+class InvalidDocument(InvalidInput):
+    """A field of the document of a service, or of a request to it, is missing, unknown or out of range."""
+
+    def __init__(self, document: str, field: str, problem: str) -> None:
+        super().__init__(f"{document}: {field}: {problem}")
+        self.document = document
+        self.field = field
+        self.problem = problem
+
+
+class BeyondLimits(InvalidDocument):
+    """A request that is well formed, but asks for what its service does not do: a verifier answers that it is void."""
+
+
 class InvalidTerms(InvalidInput):
     """Terms that cannot hold together, or a rule whose precondition they break."""
 
@@ -91,6 +108,10 @@ class InvalidUpdate(FedmarketError):
 
 class InvalidGram(FedmarketError):
     """A matrix that is not the Gram matrix of integer vectors within the stated ranges."""
+
+
+class InvalidOutputs(FedmarketError):
+    """What a model gave, or what is stored as such, that is malformed, too large, or not finite."""
 
 
 class InvalidExam(FedmarketError):
