@@ -26,6 +26,7 @@ Kind = Literal["anvil", "ganache"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHAIN_ID = 31337
 BLOCK_GAS_LIMIT = 30_000_000
+STATES = 256  # of the last blocks, as full nodes keep them
 START_TIMEOUT_S = 30.0
 REQUEST_TIMEOUT_S = 30.0
 PORT_ATTEMPTS = 5
@@ -214,6 +215,8 @@ def _anvil_command(options: DevnetOptions) -> list[str]:
         str(options.chain_id),
     ]
     command += ["--accounts", str(options.accounts), "--enable-tx-gas-limit", "--gas-limit", str(BLOCK_GAS_LIMIT)]
+    # Older states it would write to the home folder, a megabyte a block, and leave there.
+    command += ["--prune-history", str(STATES)]
     if options.block_time_s is not None:
         command += ["--block-time", str(options.block_time_s)]
     return command
