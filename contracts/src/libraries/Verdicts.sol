@@ -170,17 +170,14 @@ library Verdicts {
         pure
         returns (Graph memory graph)
     {
-        graph = Graph({order: size, neighbours: new uint256[](size), distances: new uint256[](size * size)});
+        graph = Cliques.empty(size);
         for (uint256 i = 0; i < size; ++i) {
             if (Bits.has(revealed.voids, i)) graph.neighbours[i] = revealed.voids ^ Bits.only(i);
             if (!Bits.has(revealed.digests, i)) continue;
             for (uint256 j = i + 1; j < size; ++j) {
                 if (!Bits.has(revealed.digests, j)) continue;
                 (bool agree, uint256 bits) = compare(measure, batches[i], batches[j]);
-                if (!agree) continue;
-                graph.neighbours[i] |= Bits.only(j);
-                graph.neighbours[j] |= Bits.only(i);
-                (graph.distances[size * i + j], graph.distances[size * j + i]) = (bits, bits);
+                if (agree) Cliques.join(graph, i, j, bits);
             }
         }
     }
