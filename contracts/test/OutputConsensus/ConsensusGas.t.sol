@@ -43,7 +43,7 @@ contract ConsensusGasTest is ConsensusFixture {
     function test_gas_reveal64() public {
         _openBatches(3, 64);
         _seat();
-        Play[] memory plays = _spread(3, _batch(1));
+        Play[] memory plays = _spread(3, _batchOf(1, 64));
         _commitAll(plays);
         address account = _seatAt(0);
         vm.prank(account);
@@ -70,7 +70,7 @@ contract ConsensusGasTest is ConsensusFixture {
         _appeal(owner);
         _snapshot("appeal");
         _seat();
-        _play(_spread(15, _batch(2)));
+        _play(_spread(15, _batchOf(2, 64)));
         vm.assertLe(_settleMeasured("settle_appeal_15x64"), 6_000_000);
         _finish();
         _snapshot("finish_appeal_15");
@@ -81,7 +81,7 @@ contract ConsensusGasTest is ConsensusFixture {
     function test_gas_settle_appeal_15x128() public {
         _openBatches(7, 128);
         _seat();
-        bytes32[] memory far = _batch(1);
+        bytes32[] memory far = _batchOf(1, 128);
         for (uint256 i = 116; i < 128; ++i) {
             far[i] = keccak256(abi.encode("far", i));
         }
@@ -89,7 +89,7 @@ contract ConsensusGasTest is ConsensusFixture {
         _settleMeasured("settle_7x128");
         _appeal(owner);
         _seat();
-        _play(_spread(15, _batch(1)));
+        _play(_spread(15, _batchOf(1, 128)));
         vm.assertLe(abi.encodeCall(consensus.settle, (task, _evidence())).length, 120 * 1024);
         vm.assertLe(_settleMeasured("settle_appeal_15x128"), 14_000_000); // a transaction's limit is 2^24
         vm.assertEq(consensus.panel(task, 0).paid | consensus.panel(task, 0).spared, 0);
@@ -98,7 +98,7 @@ contract ConsensusGasTest is ConsensusFixture {
     function _settleGas(uint8 count, uint16 samples, string memory name) private returns (uint256) {
         _openBatches(count, samples);
         _seat();
-        _play(_spread(count, _batch(1)));
+        _play(_spread(count, _batchOf(1, samples)));
         return _settleMeasured(name);
     }
 
