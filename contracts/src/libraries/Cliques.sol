@@ -40,12 +40,16 @@ library Cliques {
             });
     }
 
-    /// @notice Makes two vertices, that were not, neighbours.
-    function join(Graph memory graph, uint256 i, uint256 j, uint256 distance) internal pure {
+    /// @notice Makes two vertices neighbours.
+    function join(Graph memory graph, uint256 i, uint256 j) internal pure {
         graph.neighbours[i] |= Bits.only(j);
         graph.neighbours[j] |= Bits.only(i);
-        _setDistance(graph, i, j, distance);
-        _setDistance(graph, j, i, distance);
+    }
+
+    /// @notice Says how far two vertices are from each other, once.
+    function setDistance(Graph memory graph, uint256 i, uint256 j, uint256 distance) internal pure {
+        _setLane(graph, i, j, distance);
+        _setLane(graph, j, i, distance);
     }
 
     /// @notice The largest clique of at least `minimum` vertices, zero where there is none. Of equally large ones that with
@@ -115,7 +119,7 @@ library Cliques {
         (best.clique, best.size, best.total) = (found.clique, found.size, found.total);
     }
 
-    function _setDistance(Graph memory graph, uint256 from, uint256 to, uint256 distance) private pure {
+    function _setLane(Graph memory graph, uint256 from, uint256 to, uint256 distance) private pure {
         uint256 lane = distance << (LANE_BITS * (to % LANES));
         if (to < LANES) graph.low[from] |= lane;
         else graph.high[from] |= lane;

@@ -89,7 +89,7 @@ contract CliquesTest is Base {
         for (uint256 i = 0; i < order; ++i) {
             for (uint256 j = i + 1; j < order; ++j) {
                 uint256 word = uint256(keccak256(abi.encode(seed, i, j)));
-                if (word % 256 < density) Cliques.join(graph, i, j, (word >> 8) % range);
+                if (word % 256 < density) _join(graph, i, j, (word >> 8) % range);
             }
         }
     }
@@ -99,7 +99,7 @@ contract CliquesTest is Base {
         graph = Cliques.empty(MAX_ORDER);
         for (uint256 i = 0; i < MAX_ORDER; ++i) {
             for (uint256 j = i + 1; j < MAX_ORDER; ++j) {
-                if (i / size != j / size || i / size >= groups) Cliques.join(graph, i, j, 1);
+                if (i / size != j / size || i / size >= groups) _join(graph, i, j, 1);
             }
         }
     }
@@ -117,9 +117,14 @@ contract CliquesTest is Base {
         for (uint256 i = 0; i < MAX_ORDER; ++i) {
             for (uint256 j = i + 1; j < MAX_ORDER; ++j) {
                 uint256 word = uint256(keccak256(abi.encode(seed, i, j)));
-                if (groupOf[i] != groupOf[j]) Cliques.join(graph, i, j, word % range);
+                if (groupOf[i] != groupOf[j]) _join(graph, i, j, word % range);
             }
         }
+    }
+
+    function _join(Graph memory graph, uint256 i, uint256 j, uint256 distance) private pure {
+        Cliques.join(graph, i, j);
+        Cliques.setDistance(graph, i, j, distance);
     }
 
     // ------------------------------------------------------------------ by brute force

@@ -60,6 +60,27 @@ contract SealedAtOpeningTest is ConsensusFixture {
         vm.assertEq(_panel().clique, 7, "within the slack");
     }
 
+    /// @dev Each verifier has its slack at a sample of its own, and the owner true canaries at all of them: the majority stands,
+    /// and the owner has no outputs for nothing.
+    function test_canaries_undoNoMajority() public {
+        TaskTerms memory terms = _terms();
+        terms.samples = 16; // two of them may be beyond
+        bytes32[] memory batch = _batchOf(1, 16);
+        Play[] memory plays = new Play[](3);
+        for (uint16 i = 0; i < 3; ++i) {
+            samples.push(i);
+            digests.push(batch[i]);
+            plays[i].digests = _batchOf(1, 16);
+            plays[i].digests[i] = keccak256(abi.encode("slack", i));
+        }
+        terms.canaries = keccak256(abi.encode(samples, digests, SALT));
+        task = _open(terms);
+        _toReveal(plays);
+        _openCanaries();
+        _settle();
+        vm.assertEq(_panel().clique, 7);
+    }
+
     function test_canary_thatStaysSealedCountsNothing() public {
         _canary(3, _batch(1)[3]);
         _toReveal(_withGuess());
