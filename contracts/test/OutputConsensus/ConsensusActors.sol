@@ -27,6 +27,7 @@ contract ConsensusActors is Base {
     uint128 internal constant UNIT = 3 ether;
     bytes32 internal constant SALT = keccak256("salt");
 
+    // forge-lint: disable-next-line(screaming-snake-case-immutable)
     OutputConsensus public immutable consensus;
     uint256 public tasks;
     // What was reached.
@@ -41,7 +42,16 @@ contract ConsensusActors is Base {
     constructor(OutputConsensus consensus_) {
         consensus = consensus_;
         for (uint256 i = 0; i < POOLS; ++i) {
-            consensus.openPool(PoolTerms(keccak256("service"), 1, 10, i == 0 ? 0 : 249, 8, UNIT));
+            consensus.openPool(
+                PoolTerms({
+                    service: keccak256("service"),
+                    digestKind: 1,
+                    toleranceBits: 10,
+                    slackPermille: i == 0 ? 0 : 249,
+                    maxSamples: 8,
+                    unit: UNIT
+                })
+            );
         }
         for (uint256 i = 0; i < ACTORS; ++i) {
             stake(i, i, 2);
