@@ -133,8 +133,8 @@ def decide(terms: ConsensusTerms, reveals: Sequence[Reveal], canaries: Mapping[i
 
     Args:
         terms: its terms.
-        reveals: what each seat revealed, in the order of the seats. Where they are fewer than the seats, the others were
-            not taken: such a panel has not sat, decides nothing, and penalises nobody.
+        reveals: what each seat revealed, in the order of the seats. Fewer than the seats are of a panel that did not
+            fill up: it has not sat, decides nothing, and penalises nobody.
         canaries: digests that the task's owner committed to beforehand, by sample.
 
     Raises:
