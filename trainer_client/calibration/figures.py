@@ -60,10 +60,10 @@ def draw(picture: Picture, folder: Path) -> list[Path]:
         ("distances", _distances, "how far digests lie apart"),
         ("trade_off", _trade_off, "what a tolerance costs"),
     ):
-        figure, axis = pyplot.subplots(figsize=(9, 5), layout="constrained")
+        figure, axis = pyplot.subplots(figsize=(9, 5.6), layout="constrained")
         panel(axis, picture)
         axis.set_title(f"{picture.title}: {label}\n{picture.part}, {picture.found.samples:,} samples", fontsize=11)
-        axis.legend(fontsize=8, framealpha=0.9, loc="best")
+        figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=2)
         axis.grid(alpha=0.25, which="major")
         path = folder / f"{name}.png"
         figure.savefig(path, dpi=DPI)
@@ -76,7 +76,7 @@ def _distances(axis: Axes, picture: Picture) -> None:
     kinds: Mapping[str, Pairs] = picture.found.between
     _histogram(axis, picture.found.same, "same input, two machines", HONEST_COLOUR, KIND_STYLE, fill=True)
     for (kind, pairs), colour in zip(kinds.items(), _colours(len(kinds)), strict=True):
-        _histogram(axis, pairs, f"another {kind}", colour, _style(kind, picture))
+        _histogram(axis, pairs, called(kind), colour, _style(kind, picture))
     _chosen(axis, picture)
     axis.set_yscale("log")
     last = max(int(np.flatnonzero(each.counts).max()) for each in (picture.found.same, *kinds.values()))
@@ -110,14 +110,15 @@ def _trade_off(axis: Axes, picture: Picture) -> None:
     kinds = list(picture.found.between)
     for kind, colour in zip(kinds, _colours(len(kinds)), strict=True):
         rates = [point.accepted[kind] for point in picture.curve]
-        _rates(axis, bits, rates, f"another {kind} accepted", colour, _style(kind, picture))
+        _rates(axis, bits, rates, f"{called(kind)} accepted", colour, _style(kind, picture))
     for error, colour, name in (
         (picture.wanted.honest_error, HONEST_COLOUR, "honest error asked for"),
         (picture.wanted.false_error, COLOURS[0], "false error asked for"),
     ):
-        axis.axhline(error, color=colour, lw=0.8, alpha=0.7)
+        axis.axhline(error, color=colour, lw=0.9, linestyle="dashed")
         axis.annotate(f"{name}: {percent(error)}", (0.995, error), xycoords=("axes fraction", "data"), fontsize=7,
                       color=colour, ha="right", va="bottom")  # fmt: skip
+    axis.plot([], [], color="black", lw=0.8, alpha=0.5, label="thin, level: none seen, so at most this much")
     _chosen(axis, picture)
     axis.set_yscale("log")
     axis.set(xlabel="tolerance, bits of 256", ylabel="error (log), shaded to its 95 % upper bound", ylim=(None, 2))
@@ -135,6 +136,11 @@ def _rates(axis: Axes, bits: Sequence[int], rates: Sequence[Rate], name: str, co
 def _chosen(axis: Axes, picture: Picture) -> None:
     if picture.tolerance_bits is not None:
         axis.axvline(picture.tolerance_bits, color="black", lw=1.2, label=f"tolerance: {picture.tolerance_bits} bits")
+
+
+def called(kind: str) -> str:
+    """A kind of difference, in words."""
+    return kind if kind.startswith("model ") else f"another {kind}"
 
 
 def _style(kind: str, picture: Picture) -> LineStyle:
