@@ -131,6 +131,7 @@ class TaskView:
         panel: the one that is at work, or was last.
         was_appealed: whether it cannot be again.
         appeal_bond_wei: what an appeal takes.
+        commit_period_s: how long outputs can be committed.
     """
 
     id: int
@@ -142,6 +143,7 @@ class TaskView:
     panel: PanelView
     was_appealed: bool = False
     appeal_bond_wei: int = 0
+    commit_period_s: int = 0
 
     @property
     def identity(self) -> bytes:

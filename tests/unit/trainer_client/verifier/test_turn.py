@@ -21,6 +21,7 @@ from trainer_client.verifier.turn import (
 )
 
 ME, SEAL, OTHER_SEAL = "0xme", b"\x01" * 32, b"\x02" * 32
+NOTHING = Kept()
 PANEL = PanelView(0, 3, draw_block=10, seed=b"\x07" * 32, seat_until_s=100, commit_until_s=200, reveal_until_s=300)
 
 
@@ -29,7 +30,7 @@ def task(stage: Stage, *seats: SeatView, clique: int = 0, was_appealed: bool = F
     return TaskView(3, 0, bytes(32), 7, 8, stage, panel, was_appealed)
 
 
-def act(view: TaskView, kept: Kept = Kept(), now_s: int = 120, block: int = 50) -> Act:
+def act(view: TaskView, kept: Kept = NOTHING, now_s: int = 120, block: int = 50) -> Act:
     return next_act(view, ME, kept, now_s, block)
 
 
@@ -99,7 +100,8 @@ def test_appeals_are_made_only_when_told_and_only_by_who_revealed_and_was_left_o
 
 def test_there_is_room_for_a_lower_number_than_the_highest_that_sits() -> None:
     full = replace(PANEL, seats=(SeatView("a", 1), SeatView("b", 9), SeatView("c", 4)))
-    assert full.has_room_for(8) and not full.has_room_for(9)
+    assert full.has_room_for(8)
+    assert not full.has_room_for(9)
     assert replace(full, seats=full.seats[:2]).has_room_for(1 << 256)
 
 
@@ -108,7 +110,7 @@ def test_seats_have_their_turns_before_strangers_and_everybody_has_one() -> None
     assert ranks == [0, 1, 2]
     stranger = rank(3, ME, None, 3)
     assert 3 <= stranger < 11
-    assert is_turn(0, 0) and not is_turn(stranger, 5) and is_turn(stranger, 100)
+    assert [is_turn(0, 0), is_turn(stranger, 5), is_turn(stranger, 100)] == [True, False, True]
 
 
 def test_work_fits_where_each_piece_is_done_before_it_is_due() -> None:
