@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-from market.protocol.errors import FedmarketError, InvalidData, InvalidOutputs, StorageError
-from market.protocol.generation import RequestDocument
-from market.storage import EmbeddedStore
-from trainer_client.attempt_folder import make_private
+from eth_account.signers.local import LocalAccount
+
+from market.protocol.errors import FedmarketError, InvalidOutputs, StorageError
+from market.storage.part_stream import content_name
 from trainer_client.generation import Execution, Outputs, joined
 from trainer_client.verifier.digesting import digests_of
 from trainer_client.verifier.opening import Opening
 from trainer_client.verifier.pace import Pace, work_of
-from trainer_client.verifier.services import Service
+from trainer_client.verifier.services import Question
 from trainer_client.verifier.task_folder import TaskFolder
 
 TRIAL_SAMPLES = 2
@@ -51,7 +50,7 @@ class Order:
     Attributes:
         task: the task's number.
         seed: the task's.
-        service, request: checked, and with the model in place.
+        question: what it asks for, checked.
         folder: where batches are kept; None where only the time is measured that they take.
         until_s: when they have to be there.
         expected_seal: what was committed to already, where the outputs are made again.
@@ -59,8 +58,7 @@ class Order:
 
     task: int
     seed: int
-    service: Service
-    request: RequestDocument
+    question: Question
     until_s: int
     folder: TaskFolder | None = None
     expected_seal: bytes | None = None
@@ -68,12 +66,7 @@ class Order:
     @property
     def samples(self) -> int:
         """How many."""
-        return len(self.request.prompts)
-
-    @property
-    def decoding(self) -> Mapping[str, Any]:
-        """How."""
-        return self.service.document.decoding_of(self.request)
+        return len(self.question.request.prompts)
 
 
 @dataclass
@@ -89,19 +82,16 @@ class Bench:
     Attributes:
         execution: how models are run on this machine.
         account: derives salts.
-        store: the account's own, where nobody else looks: outputs get their content id here.
         pace: how fast it goes.
         report: is told what goes wrong, a line at a time.
         progress: is told after every batch.
     """
 
     execution: Execution
-    account: Any
-    store: EmbeddedStore
+    account: LocalAccount
     pace: Pace
     report: Callable[[str], None] = lambda line: None
     progress: Callable[[Advance], None] = lambda advance: None
-    impossible: dict[int, str] = field(default_factory=dict)
     hopeless: dict[int, str] = field(default_factory=dict)
     _orders: Sequence[Order] = ()
     _troubles: dict[int, _Trouble] = field(default_factory=dict)
@@ -109,11 +99,12 @@ class Bench:
 
     def place(self, orders: Sequence[Order]) -> None:
         """What there is to do from now on, in place of what there was."""
-        self._orders = tuple(sorted(orders, key=lambda order: (order.folder is not None, order.until_s, order.task)))
+        # Where something is at stake comes first, and then what is due first.
+        self._orders = tuple(sorted(orders, key=lambda order: (order.folder is None, order.until_s, order.task)))
 
     def work_of(self, order: Order) -> str:
         """Names work that takes as long a sample."""
-        return work_of(order.service.digest, order.decoding, asdict(self.execution))
+        return work_of(order.question.service, order.question.decoding, asdict(self.execution))
 
     def estimate_s(self, order: Order) -> float | None:
         """How long what is left of an order takes; None where it has to be measured first."""
@@ -131,12 +122,13 @@ class Bench:
             self._do(order)
         except Stopped:
             return False
-        except InvalidData as problem:
-            self.impossible[order.task] = str(problem)
         except InvalidOutputs as problem:
             self._put_off(order, f"what came out is no good with {self.execution}: {problem}")
         except FedmarketError as problem:
             self._put_off(order, str(problem))
+        except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as defect:
+            # Of a service that nobody here has seen before: what is at stake in other tasks is not lost by it.
+            self._put_off(order, f"generating fails: {type(defect).__name__}: {' '.join(str(defect).split())[:300]}")
         return True
 
     def run(self, pause_s: float = 0.1) -> None:
@@ -153,7 +145,7 @@ class Bench:
 
     def _can_go_on(self, order: Order) -> bool:
         trouble = self._troubles.get(order.task)
-        if order.task in self.impossible or order.task in self.hopeless:
+        if order.task in self.hopeless:
             return False
         if trouble is not None and time.monotonic() < trouble.until:
             return False
@@ -188,10 +180,10 @@ class Bench:
 
     def _measure(self, order: Order, span: range) -> Outputs:
         begun = time.monotonic()
-        outputs = order.service.generator.generate(
-            order.request.prompts[span.start : span.stop],
+        outputs = order.question.generator.generate(
+            order.question.request.prompts[: span.stop],
             order.seed,
-            order.decoding,
+            order.question.decoding,
             self.execution,
             first_sample=span.start,
             progress=self._watch,
@@ -210,17 +202,16 @@ class Bench:
         except InvalidOutputs as problem:
             folder.discard_batches()
             raise StorageError(f"batches in {folder.path} are damaged, and are generated again: {problem}") from problem
-        digests = digests_of(order.service.document, outputs)
-        make_private(self.store.root)
-        cid = self.store.add_bytes(outputs.to_bytes())
-        opening = Opening.derive(self.account, folder.place, digests, cid.digest)
+        digests = digests_of(order.question.document, outputs)
+        # A seal binds a content id before anybody else may have the content: nothing is stored yet.
+        opening = Opening.derive(self.account, folder.place, digests, content_name([outputs.to_bytes()]).digest)
         if order.expected_seal not in (None, opening.seal(folder.place)):
             self.hopeless[order.task] = (
                 f"what {self.execution} gives is not what this account committed to, from another folder: run again "
                 "with the --dtype, --batch-size, --threads and --device of that time"
             )
             return
-        outputs.write(folder.outputs_path)
+        folder.keep_outputs(outputs.to_bytes())
         folder.seal(opening)
         folder.discard_batches()
 

@@ -34,40 +34,36 @@ def read_task(consensus: OutputConsensus, task: TaskId, terms: TaskTerms) -> Tas
     )
 
 
-def earlier_seat(consensus: OutputConsensus, task: TaskId, before: int, account: str) -> bool:
-    """Whether an account sat in a panel before this one."""
-    panels = (consensus.panel(task, index) for index in range(FIRST_PANEL, before))
-    return any(seat.verifier == account for panel in panels for seat in panel.seats)
-
-
 class FollowedTasks:
     """The tasks of some pools that are not finished. What was seen to be finished is not looked at again."""
 
     def __init__(self, consensus: OutputConsensus) -> None:
         """Look at nothing yet."""
         self._consensus = consensus
+        self._begin(0, b"")
+
+    def _begin(self, block: int, block_hash: bytes) -> None:
+        self._block, self._block_hash = block, block_hash
         self._seen = 0
         self._open: dict[TaskId, TaskTerms] = {}
 
-    def look(self, pools: frozenset[PoolId]) -> Iterator[tuple[TaskId, TaskTerms]]:
+    def look(self, pools: frozenset[PoolId]) -> Iterator[TaskView]:
         """Those there are now, by number.
 
         Raises:
             ChainUnreachable: the node does not answer.
         """
-        count = self._consensus.task_count()
-        if count < self._seen:  # after a reorganisation the same numbers may be other tasks
-            self._seen = 0
-            self._open.clear()
-        for number in range(self._seen, count):
+        chain = self._consensus.chain
+        if self._block_hash and not chain.has_block(self._block, self._block_hash):
+            self._begin(0, b"")  # after a reorganisation the same numbers may be other tasks
+        latest = chain.block()
+        self._block, self._block_hash = int(latest["number"]), bytes(latest["hash"])
+        for number in range(self._seen, self._consensus.task_count()):
             self._open[TaskId(number)] = self._consensus.terms(TaskId(number))
             self._seen = number + 1
-        yield from ((task, terms) for task, terms in sorted(self._open.items()) if terms.pool in pools)
-
-    def refresh(self, task: TaskId) -> TaskTerms:
-        """A task's terms as the chain has them now: after a reorganisation they may be others."""
-        self._open[task] = self._consensus.terms(task)
-        return self._open[task]
+        for task, terms in sorted(self._open.items()):
+            if terms.pool in pools:
+                yield read_task(self._consensus, task, terms)
 
     def leave(self, task: TaskId) -> None:
         """Look at a task no more."""

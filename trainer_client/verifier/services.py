@@ -15,9 +15,12 @@ from market.model_opening import fetch_verified
 from market.protocol import integer_model
 from market.protocol.errors import (
     AuditMismatch,
+    InvalidCid,
     InvalidContent,
+    InvalidData,
     InvalidDocument,
     InvalidModel,
+    InvalidOutputs,
     InvalidTerms,
     ModelsSealed,
     StorageError,
@@ -27,14 +30,17 @@ from market.protocol.integer_model import Integers
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 from market.storage import Cid, ContentStore
-from trainer_client.generation import Generator, generator_of
+from trainer_client.generation import Generator, Outputs, generator_of
+from trainer_client.generation.outputs import MAX_BYTES, MAX_HEADER_BYTES
 from trainer_client.models import build_model
 from trainer_client.parameters import manifest_of
 from trainer_client.verifier.digesting import kind_of
 from zk.srs import Srs
 
-IMPOSSIBLE = (InvalidContent, InvalidDocument, InvalidModel, AuditMismatch)
+IMPOSSIBLE = (InvalidContent, InvalidDocument, InvalidData, InvalidModel, InvalidOutputs, AuditMismatch)
 """What everybody who looks at the same documents meets alike: waiting changes nothing."""
+
+MAX_OUTPUTS_BYTES = MAX_BYTES + MAX_HEADER_BYTES
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,32 @@ class Service:
     Attributes:
         digest: of its document.
         document: as it was published.
-        generator: makes outputs.
+        model: int64 (d,).
+        generator: makes outputs, of requests that bring none along.
     """
 
     digest: bytes
     document: ServiceDocument
+    model: Integers
+    generator: Generator
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a task asks for, checked.
+
+    Attributes:
+        service: digest of the service's document.
+        document: the service's.
+        request: as it was published.
+        decoding: the service's, and what the request says instead.
+        generator: makes the outputs.
+    """
+
+    service: bytes
+    document: ServiceDocument
+    request: RequestDocument
+    decoding: Mapping[str, Any]
     generator: Generator
 
 
@@ -93,7 +120,7 @@ class Services:
         """
         self._store, self._cache, self._open_job, self._srs_of = store, cache, open_job, srs_of
         self._ready: dict[bytes, Service] = {}
-        self._requests: dict[bytes, RequestDocument] = {}
+        self._questions: dict[tuple[bytes, bytes, int], Question] = {}
 
     def document(self, digest: bytes) -> ServiceDocument:
         """A service's document.
@@ -104,22 +131,36 @@ class Services:
         """
         return ServiceDocument.from_bytes(self._read(digest))
 
-    def request(self, service: ServiceDocument, digest: bytes, samples: int) -> RequestDocument:
-        """What a task asks for, once the service is seen to do so much.
+    def question(self, pool: Pool, digest: bytes, samples: int) -> Question:
+        """What a task asks for, once the service is seen to do so much, with all that it takes in place.
 
         Args:
-            service: the task's pool's.
+            pool: the task's.
             digest: of the request's document.
             samples: how many the task has on the chain.
 
         Raises:
-            StorageError: it cannot be had now.
-            InvalidContent, InvalidDocument: it is none, or asks for more than the service does.
+            StorageError: something cannot be had now.
+            InvalidContent, InvalidDocument, InvalidData, InvalidModel, InvalidOutputs, AuditMismatch: it is no good, for
+                anybody.
+            InvalidInput: this version does not know what it takes, or the pool does not ask what its document says.
         """
-        request = self._requests.get(digest) or RequestDocument.from_bytes(self._read(digest))
-        service.check(request, samples)
-        self._requests[digest] = request
-        return request
+        service = self.ready(pool)
+        key = (pool.service, digest, samples)
+        if key not in self._questions:
+            self._questions[key] = self._question(service, digest, samples)
+        return self._questions[key]
+
+    def _question(self, service: Service, digest: bytes, samples: int) -> Question:
+        document, generator = service.document, service.generator
+        request = RequestDocument.from_bytes(self._read(digest))
+        document.check(request, samples)
+        if request.worker_outputs is not None:
+            content = self._store.read(_cid("worker_outputs", request.worker_outputs), MAX_OUTPUTS_BYTES)
+            generator = generator_of(document, service.model, Outputs.parse(content))
+        decoding = document.decoding_of(request)
+        generator.check(request.prompts, decoding)
+        return Question(service.digest, document, request, decoding, generator)
 
     def ready(self, pool: Pool) -> Service:
         """A pool's service, with its model in place.
@@ -139,7 +180,8 @@ class Services:
     def _load(self, digest: bytes) -> Service:
         document = self.document(digest)
         kind_of(document)  # what no digests can be made of need not be loaded
-        return Service(digest, document, generator_of(document, self._model(document.model)))
+        model = self._model(document.model)
+        return Service(digest, document, model, generator_of(document, model))
 
     def _read(self, digest: bytes) -> bytes:
         cid = Cid.from_digest(digest, MAX_DOCUMENT_BYTES)
@@ -153,7 +195,7 @@ class Services:
         # Built before anything is fetched: it says how much there may be, and refuses what nobody could hold.
         module = build_model(source.architecture, source.arguments, source.seed)
         dimension = manifest_of(module, source.trainable).dimension
-        cid, expected_bytes = Cid.parse(source.parameters), 8 * dimension
+        cid, expected_bytes = _cid("model.parameters", source.parameters), 8 * dimension
         path = self._cache / f"{cid.digest.hex()}.i64"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._store.copy_to(cid, path, expected_bytes)
@@ -175,6 +217,13 @@ class Services:
                 raise StorageError(f"round {source.round} of job {source.job} has made no model")
             versions = versions[: last[-1] + 1]
         return fetch_verified(job, self._srs_of(job), versions)
+
+
+def _cid(field: str, unverified_cid: str) -> Cid:
+    try:
+        return Cid.parse(unverified_cid)
+    except InvalidCid as error:
+        raise InvalidDocument("document", field, str(error)) from error
 
 
 def check_pool(pool: Pool, document: ServiceDocument) -> None:

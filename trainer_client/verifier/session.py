@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Final
 
 from market.chain.calls import PreparedCall
-from market.chain.consensus_records import PoolTerms, TaskTerms
+from market.chain.consensus_records import PoolTerms
 from market.chain.output_consensus import OutputConsensus
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.protocol.errors import (
-    ChainTimeout,
     ChainUnreachable,
     ContractRevert,
     FedmarketError,
     InvalidContent,
     InvalidInput,
     StorageError,
-    TransactionLost,
 )
 from market.protocol.identifiers import Digest, PoolId, TaskId
-from market.storage import Cid, ContentStore, EmbeddedStore
+from market.protocol.money import format_amount
+from market.storage import ContentStore
+from market.storage.part_stream import content_name
 from trainer_client.delivery import Delivery
 from trainer_client.generation import Execution
 from trainer_client.verifier.bench import Advance, Bench, Order
-from trainer_client.verifier.chain_view import FollowedTasks, earlier_seat, read_task
+from trainer_client.verifier.chain_view import FollowedTasks, read_task
 from trainer_client.verifier.opening import Opening, SealPlace
 from trainer_client.verifier.pace import Pace
 from trainer_client.verifier.services import IMPOSSIBLE, Pool, Services
@@ -43,8 +43,11 @@ from trainer_client.verifier.turn import Act, Kept, Load, Stage, TaskView, fits,
 ONE_BLOCK: Final = Finality(blocks=1)
 """What came of a transaction is read from the chain again at every look: nothing else waits for it."""
 
-SEND_S: Final = 20.0
+SEND_S: Final = 60.0
 """How long one transaction is waited for before other tasks have their turn; it is in the journal, and goes on."""
+
+POOLS_S: Final = 30.0
+"""How often is looked for pools that this account has staked in since."""
 
 PATIENCE_S: Final = 10.0
 """How long a batch that is at work is waited for when a session ends; nothing but that batch is lost by leaving it."""
@@ -65,7 +68,6 @@ class _Part:
     due_since: dict[Act, int] = field(default_factory=dict)
     is_unavailable: bool = False
     impossible: str = ""
-    was_elsewhere: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,16 @@ class VerifierSession:
         self.consensus, self.sender, self.services, self.store = consensus, sender, services, store
         self.appeals, self.report, self.poll_s = appeals, report, poll_s
         self._work_folder = work_folder
-        self._own_store = EmbeddedStore(work_folder / "outputs")
         self._pools = None if pools is None else frozenset(pools)
+        self._staked: frozenset[PoolId] = frozenset()
+        self._look_at = float("-inf")
         self._terms: dict[PoolId, PoolTerms] = {}
         self._tasks = FollowedTasks(consensus)
         self._parts: dict[tuple[int, int, bytes], _Part] = {}
         self._told: dict[object, str] = {}
+        self._under_way: set[int] = set()
         pace = Pace(work_folder / "pace.json")
-        self.bench = Bench(execution, sender.account, self._own_store, pace, report, progress)
+        self.bench = Bench(execution, sender.account, pace, report, progress)
         for pool in sorted(self._pools or ()):
             if not consensus.verifier(pool, sender.address).units:
                 raise InvalidInput(f"{sender.address} has nothing staked in pool {pool}: `fedmarket verifier stake {pool}`")
@@ -149,7 +153,7 @@ class VerifierSession:
                 try:
                     acted = self.advance()
                     self._told.pop("chain", None)
-                except (ChainTimeout, ChainUnreachable, TransactionLost) as problem:
+                except ChainUnreachable as problem:
                     self._tell("chain", str(problem))
                     acted = False
                 if not worker.is_alive():
@@ -168,21 +172,14 @@ class VerifierSession:
         Raises:
             ChainUnreachable: the node does not answer.
         """
-        self.consensus.chain.block_number()
         moment = _Moment(self.consensus.chain.block_number(), self.consensus.chain.timestamp())
         pools, acted, orders = self._followed(), False, []
         seen: list[tuple[TaskView, _Part]] = []
-        for task, terms in list(self._tasks.look(pools)):
-            try:
-                view = read_task(self.consensus, task, terms)
-                seen.append((view, self._part(view)))
-            except ContractRevert as gone:
-                self._tell(task, str(gone))
-                self._tasks.leave(task)
+        for view in self._tasks.look(pools):
+            seen.append((view, self._part(view)))
         # Whoever sits comes first: what is left of the time is for those who could.
         for view, part in sorted(seen, key=lambda entry: entry[0].panel.place_of(self.address) is None):
-            with_order = self._guarded(view, part, moment, orders)
-            acted = with_order or acted
+            acted = self._guarded(view, part, moment, orders) or acted
         self.bench.place(orders)
         return acted
 
@@ -196,7 +193,7 @@ class VerifierSession:
     def _guarded(self, view: TaskView, part: _Part, moment: _Moment, orders: list[Order]) -> bool:
         try:
             return self._advance_task(view, part, moment, orders)
-        except (ChainTimeout, ChainUnreachable, TransactionLost):
+        except ChainUnreachable:
             raise
         except ContractRevert as refusal:
             if refusal.name not in OVERTAKEN:
@@ -209,8 +206,10 @@ class VerifierSession:
         kept = self._kept(view, part)
         act = next_act(view, self.address, kept, moment.now_s, moment.block)
         if view.stage is Stage.FINISHED:
-            self._leave(view)
+            self._leave(view, part)
             return False
+        self._under_way.add(view.id)
+        self._tell_verdict(view)
         delivered = self._go_on_delivering(view, part)
         match act:
             case Act.DRAW:
@@ -236,8 +235,7 @@ class VerifierSession:
     def _kept(self, view: TaskView, part: _Part) -> Kept:
         opening = self._opening(part)
         seal = None if opening is None else opening.seal(part.folder.place)
-        problem = part.impossible or self.bench.impossible.get(view.id, "")
-        return Kept(seal, part.is_unavailable, bool(problem), self.appeals)
+        return Kept(seal, part.is_unavailable, bool(part.impossible), self.appeals)
 
     def _opening(self, part: _Part) -> Opening | None:
         try:
@@ -255,17 +253,24 @@ class VerifierSession:
             self._parts[key] = _Part(TaskFolder(self._work_folder, place, view.identity))
         return self._parts[key]
 
-    def _leave(self, view: TaskView) -> None:
+    def _leave(self, view: TaskView, part: _Part) -> None:
         self._tasks.leave(TaskId(view.id))
-        if any(view.id == task for task, _, _ in self._parts):
-            self._tell((view.id, "over"), f"task {view.id} is finished")
+        if part.folder.path.parent.exists() and view.id in self._under_way:
+            outcome = self.consensus.state(TaskId(view.id)).outcome.name.lower().replace("_", " ")
+            credits = format_amount(self.consensus.credits_wei(self.address))
+            self.report(f"task {view.id} is finished: {outcome}; this account can claim {credits}")
 
     # ------------------------------------------------------------------ pools
 
     def _followed(self) -> frozenset[PoolId]:
-        """The pools that this account has units in, of those it is told to follow."""
-        candidates = self._pools if self._pools is not None else map(PoolId, range(self.consensus.pool_count()))
-        return frozenset(pool for pool in candidates if self.consensus.verifier(pool, self.address).units)
+        """The pools that this account is told to follow, or that it has units in; for those is looked now and then."""
+        if self._pools is not None:
+            return self._pools
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + POOLS_S
+            every = map(PoolId, range(self.consensus.pool_count()))
+            self._staked = frozenset(pool for pool in every if self.consensus.verifier(pool, self.address).units)
+        return self._staked
 
     def _pool(self, view: TaskView) -> Pool:
         number = PoolId(view.pool)
@@ -288,6 +293,7 @@ class VerifierSession:
             return False
         self._send("sit", view, part, call)
         self.report(f"task {view.id}: took a seat for {view.samples} samples")
+        self._order(view, part, orders, recovers=False)  # whoever looks at other tasks now knows of this one's work
         return True
 
     def _can_do(self, view: TaskView, part: _Part, moment: _Moment, orders: list[Order]) -> bool:
@@ -331,8 +337,7 @@ class VerifierSession:
     ) -> Order | None:
         """A task's order, once its service and its request are here and checked; None where they are not."""
         try:
-            service = self.services.ready(self._pool(view))
-            request = self.services.request(service.document, view.request, view.samples)
+            question = self.services.question(self._pool(view), view.request, view.samples)
         except IMPOSSIBLE as problem:
             part.impossible = str(problem)
             self._tell((view.id, "void"), f"task {view.id}: what it asks for cannot be done: {problem}")
@@ -343,7 +348,7 @@ class VerifierSession:
             return None
         part.is_unavailable = False
         until_s = view.panel.generated_until_s if expected_seal is None else view.panel.reveal_until_s
-        return Order(view.id, view.seed, service, request, until_s, folder, expected_seal)
+        return Order(view.id, view.seed, question, until_s, folder, expected_seal)
 
     def _recover_void(self, view: TaskView, part: _Part) -> bool:
         """Where the disk was lost: see whether it was void that this account committed to."""
@@ -360,7 +365,7 @@ class VerifierSession:
 
     def _seal_void(self, view: TaskView, part: _Part) -> bool:
         part.folder.seal(Opening.derive(self.sender.account, part.folder.place))
-        why = part.impossible or self.bench.impossible.get(view.id) or "what it is about is not to be had"
+        why = part.impossible or "what it is about is not to be had"
         self.report(f"task {view.id}: it is void: {why}")
         return True
 
@@ -409,8 +414,13 @@ class VerifierSession:
         return True
 
     def _publish(self, view: TaskView, part: _Part, opening: Opening) -> None:
-        cid = Cid.from_digest(opening.outputs, part.folder.outputs_path.stat().st_size if part.folder.outputs_path.exists() else 0)
-        self.store.adopt(cid, self._own_store)
+        try:
+            content = part.folder.outputs_path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"{part.folder.outputs_path} cannot be read: {error.strerror}") from error
+        if content_name([content]).digest != opening.outputs:
+            raise InvalidContent(str(part.folder.outputs_path), "it is not what this account committed to")
+        cid = self.store.add_bytes(content)
         self.store.pin(cid, f"task {view.id} panel {view.panel.index} outputs")
 
     # ------------------------------------------------------------------ calls that are open to anybody
@@ -429,6 +439,17 @@ class VerifierSession:
         self._send("appeal", view, part, call)
         self.report(f"task {view.id}: appealed, with a bond of {view.appeal_bond_wei} wei")
         return True
+
+    def _tell_verdict(self, view: TaskView) -> None:
+        place = view.panel.place_of(self.address)
+        if view.stage is not Stage.APPEAL or place is None:
+            return
+        if view.panel.clique >> place & 1:
+            self._tell((view.id, "verdict"), f"task {view.id}: this account's outputs are with the majority")
+            return
+        bond, told = format_amount(view.appeal_bond_wei), "" if self.appeals else "; `--appeal` would appeal"
+        line = f"task {view.id}: this account's outputs are not with the majority; an appeal takes {bond}{told}"
+        self._tell((view.id, "verdict"), line)
 
     def _in_turn(
         self, act: Act, view: TaskView, part: _Part, moment: _Moment, name: str, call: PreparedCall
@@ -467,5 +488,3 @@ def pool_of(terms: PoolTerms) -> Pool:
     """A pool's terms as far as its service is to agree with them."""
     return Pool(terms.service, terms.digest_kind, terms.tolerance_bits, terms.slack_permille, terms.max_samples)
 
-
-__all__ = ["TaskTerms", "VerifierSession", "earlier_seat", "pool_of"]
