@@ -1,4 +1,4 @@
-"""Where outputs are generated: a batch at a time, the most urgent task first, each batch kept as soon as it is there."""
+"""Where outputs are generated: a batch at a time, what is due first at first, each kept as soon as it is there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RETRY_S = 15.0
 """How long a task is left alone whose generation failed; meanwhile others have their turn."""
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """Generating was told to end; the batch that was at work is lost, those before it are kept."""
 
 

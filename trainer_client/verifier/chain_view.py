@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from market.chain.consensus_records import FIRST_PANEL, PanelState, SeatState, TaskState, TaskTerms
+from market.chain.consensus_records import PanelState, SeatState, TaskState, TaskTerms
 from market.chain.output_consensus import OutputConsensus
 from market.protocol.identifiers import PoolId, TaskId
 from market.protocol.terms import NATIVE

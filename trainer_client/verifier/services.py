@@ -141,8 +141,8 @@ class Services:
 
         Raises:
             StorageError: something cannot be had now.
-            InvalidContent, InvalidDocument, InvalidData, InvalidModel, InvalidOutputs, AuditMismatch: it is no good, for
-                anybody.
+            InvalidContent, InvalidDocument, InvalidData, InvalidModel, InvalidOutputs, AuditMismatch: it is no good,
+                for anybody.
             InvalidInput: this version does not know what it takes, or the pool does not ask what its document says.
         """
         service = self.ready(pool)

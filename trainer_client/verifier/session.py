@@ -29,14 +29,14 @@ from market.protocol.identifiers import Digest, PoolId, TaskId
 from market.protocol.money import format_amount
 from market.storage import ContentStore
 from market.storage.part_stream import content_name
+from market.task_history import TaskHistory
 from trainer_client.delivery import Delivery
 from trainer_client.generation import Execution
 from trainer_client.verifier.bench import Advance, Bench, Order
-from trainer_client.verifier.chain_view import FollowedTasks, read_task
+from trainer_client.verifier.chain_view import FollowedTasks
 from trainer_client.verifier.opening import Opening, SealPlace
 from trainer_client.verifier.pace import Pace
 from trainer_client.verifier.services import IMPOSSIBLE, Pool, Services
-from trainer_client.verifier.settling import evidence_of
 from trainer_client.verifier.task_folder import TaskFolder
 from trainer_client.verifier.turn import Act, Kept, Load, Stage, TaskView, fits, is_turn, next_act, rank
 
@@ -135,7 +135,9 @@ class VerifierSession:
         self.bench = Bench(execution, sender.account, pace, report, progress)
         for pool in sorted(self._pools or ()):
             if not consensus.verifier(pool, sender.address).units:
-                raise InvalidInput(f"{sender.address} has nothing staked in pool {pool}: `fedmarket verifier stake {pool}`")
+                raise InvalidInput(
+                    f"{sender.address} has nothing staked in pool {pool}: `fedmarket verifier stake {pool}`"
+                )
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Take part until `should_stop` says so.
@@ -173,7 +175,8 @@ class VerifierSession:
             ChainUnreachable: the node does not answer.
         """
         moment = _Moment(self.consensus.chain.block_number(), self.consensus.chain.timestamp())
-        pools, acted, orders = self._followed(), False, []
+        pools, acted = self._followed(), False
+        orders: list[Order] = []
         seen: list[tuple[TaskView, _Part]] = []
         for view in self._tasks.look(pools):
             seen.append((view, self._part(view)))
@@ -431,8 +434,10 @@ class VerifierSession:
     def _settle(self, view: TaskView, part: _Part, moment: _Moment) -> bool:
         if not self._is_turn(Act.SETTLE, view, part, moment):
             return False
-        call = self.consensus.settle(TaskId(view.id), evidence_of(self.consensus, TaskId(view.id)))
-        return self._push(Act.SETTLE, view, part, "settle", call)
+        task = TaskId(view.id)
+        history = TaskHistory.of_events(task, self.consensus.events(task))
+        evidence = history.evidence(history.panels[view.panel.index])
+        return self._push(view, part, "settle", self.consensus.settle(task, evidence))
 
     def _appeal(self, view: TaskView, part: _Part) -> bool:
         call = self.consensus.appeal(TaskId(view.id), view.appeal_bond_wei)
@@ -451,17 +456,15 @@ class VerifierSession:
         line = f"task {view.id}: this account's outputs are not with the majority; an appeal takes {bond}{told}"
         self._tell((view.id, "verdict"), line)
 
-    def _in_turn(
-        self, act: Act, view: TaskView, part: _Part, moment: _Moment, name: str, call: PreparedCall
-    ) -> bool:
-        return self._is_turn(act, view, part, moment) and self._push(act, view, part, name, call)
+    def _in_turn(self, act: Act, view: TaskView, part: _Part, moment: _Moment, name: str, call: PreparedCall) -> bool:
+        return self._is_turn(act, view, part, moment) and self._push(view, part, name, call)
 
     def _is_turn(self, act: Act, view: TaskView, part: _Part, moment: _Moment) -> bool:
         since = part.due_since.setdefault(act, moment.block)
         own = rank(view.id, self.address, view.panel.place_of(self.address), view.panel.size)
         return is_turn(own, moment.block - since)
 
-    def _push(self, act: Act, view: TaskView, part: _Part, name: str, call: PreparedCall) -> bool:
+    def _push(self, view: TaskView, part: _Part, name: str, call: PreparedCall) -> bool:
         """Send a call that may be another's as well, where nobody has done it before."""
         refusal = self.consensus.refusal(call, self.address)
         if refusal is not None:
@@ -487,4 +490,3 @@ class VerifierSession:
 def pool_of(terms: PoolTerms) -> Pool:
     """A pool's terms as far as its service is to agree with them."""
     return Pool(terms.service, terms.digest_kind, terms.tolerance_bits, terms.slack_permille, terms.max_samples)
-
