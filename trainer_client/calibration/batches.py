@@ -67,10 +67,8 @@ def propose_slack(measured: Measured, tolerance: int, samples: int, error: float
     Raises:
         CannotCalibrate: it would take more slack than the contract gives.
     """
-    beyond = _beyond(measured, tolerance)
-    worst = int(beyond.sum(axis=1).argmax())
-    rate = Rate(int(beyond[worst].sum()), beyond.shape[1])
-    drawn = _drawn(beyond[worst], samples, seed)
+    beyond = _worst_pair(measured, tolerance)
+    rate, drawn = Rate(int(beyond.sum()), len(beyond)), _drawn(beyond, samples, seed)
     for allowed in range(samples):
         permille = -(-1000 * allowed // samples)
         if permille > MOST_SLACK_PERMILLE:
@@ -85,10 +83,17 @@ def propose_slack(measured: Measured, tolerance: int, samples: int, error: float
     )
 
 
-def _beyond(measured: Measured, tolerance: int) -> NDArray[np.bool_]:
-    """Whether two machines are beyond the tolerance: bool (pairs, n)."""
+def disagreeing_batches(measured: Measured, tolerance: int, slack: Slack, seed: int = 1) -> Rate:
+    """How many batches of other samples the two machines that differ most there disagree on, with that slack."""
+    drawn = _drawn(_worst_pair(measured, tolerance), slack.samples, seed)
+    return Rate(int((drawn > slack.allowed).sum()), len(drawn))
+
+
+def _worst_pair(measured: Measured, tolerance: int) -> NDArray[np.bool_]:
+    """On which samples the two machines that differ most are beyond the tolerance: bool (n,)."""
     pairs = combinations(range(len(measured.machines)), 2)
-    return np.stack([distances(measured.digests[a], measured.digests[b]) > tolerance for a, b in pairs])
+    beyond = [distances(measured.digests[a], measured.digests[b]) > tolerance for a, b in pairs]
+    return max(beyond, key=lambda each: int(each.sum()))
 
 
 def _drawn(beyond: NDArray[np.bool_], samples: int, seed: int) -> NDArray[np.int64]:
