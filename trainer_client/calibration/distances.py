@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_client.calibration.rates import Rate
-from trainer_client.calibration.samples import Digests, Measured
+from trainer_client.calibration.samples import Measured
+from trainer_client.digests import BITS, Digests, hamming_matrix
 
-BITS = 256
 MOST_TOLERANCE = 127
 """The contract takes no more: at 128 bits random digests agree every other time."""
 
@@ -109,14 +109,12 @@ def model_kind(name: str) -> str:
 
 def _all_with_all(measured: Measured, accepted: Digests, decided: NDArray[np.bool_]) -> dict[str, Pairs]:
     """Each two inputs once: the first one's accepted digest, the second one's as a machine computed it."""
-    prompts, claimed = measured.prompt_numbers(), _words(measured.one_each())
+    prompts, claimed = measured.prompt_numbers(), measured.one_each()
     counts = {True: _no_counts(), False: _no_counts()}
-    words = _words(accepted)
-    for start in range(0, len(words), _ROWS):
-        rows = words[start : start + _ROWS]
-        bits = np.bitwise_count(rows[:, None] ^ claimed[None, start:]).sum(axis=2, dtype=np.int64)
+    for start in range(0, len(accepted), _ROWS):
+        bits = hamming_matrix(accepted[start : start + _ROWS], claimed[start:])
         bits[~decided[start : start + _ROWS]] = BITS
-        later = np.arange(bits.shape[1])[None, :] > np.arange(len(rows))[:, None]
+        later = np.arange(bits.shape[1])[None, :] > np.arange(len(bits))[:, None]
         alike = prompts[start : start + _ROWS, None] == prompts[None, start:]
         for same in counts:
             counts[same] += counted(bits[later & (alike == same)])
@@ -124,8 +122,8 @@ def _all_with_all(measured: Measured, accepted: Digests, decided: NDArray[np.boo
     for name, same in ((SEED, True), (PROMPT, False)):
         if counts[same].any():
             first, second = _disjoint(prompts, alike=same)
-            bits = distances(accepted[first], measured.one_each()[second])
-            found[name] = Pairs(counts[same], counted(np.where(decided[first], bits, BITS)))
+            apart = np.where(decided[first], distances(accepted[first], claimed[second]), BITS)
+            found[name] = Pairs(counts[same], counted(apart))
     return found
 
 
@@ -151,7 +149,7 @@ def _models(measured: Measured, rows: Digests, decided: NDArray[np.bool_]) -> di
     return found
 
 
-def counted(bits: NDArray[np.int64]) -> Counts:
+def counted(bits: NDArray[np.integer]) -> Counts:
     """Distances to how often each is there: int64 (257,)."""
     return np.bincount(bits.reshape(-1), minlength=BITS + 1).astype(np.int64)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from trainer_client.calibration.distances import BITS, Pairs
+from trainer_client.calibration.distances import Pairs
 from trainer_client.calibration.rates import Rate, percent
 from trainer_client.calibration.tolerance import Distributions, Point, Wanted
+from trainer_client.digests import BITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

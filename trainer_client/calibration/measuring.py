@@ -13,20 +13,18 @@ from typing import Any
 import numpy as np
 
 from market.protocol.errors import CannotCalibrate
-from market.protocol.generation import DigestSpec, ServiceDocument
+from market.protocol.generation import DigestSpec, Prompt, ServiceDocument
 from market.protocol.integer_model import Integers
 from market.storage.durable_file import disk_errors, sync_folder, write_file
 from trainer_client.calibration.panels import check_machines
 from trainer_client.calibration.samples import (
-    DIGEST_BYTES,
-    Digests,
     Input,
     Measured,
     Part,
-    Prompt,
     divide_prompts,
     make_inputs,
 )
+from trainer_client.digests import BYTES, Digests
 from trainer_client.generation import Execution, generator_of
 from trainer_client.verifier.digesting import digests_of, kind_of
 
@@ -185,7 +183,7 @@ def _digests(plan: Plan, name: str, execution: Execution, chunk: Sequence[Input]
     """A chunk's digests of every kind: uint8 (kinds, n, 32)."""
     model = plan.others[name] if name else plan.model
     path = folder / f"{_key(plan, model, execution, chunk)}.digests"
-    shape = (len(plan.kinds), len(chunk), DIGEST_BYTES)
+    shape = (len(plan.kinds), len(chunk), BYTES)
     kept = path.read_bytes() if path.exists() else b""
     if len(kept) != np.prod(shape):
         kept = _generated(plan, model, execution, chunk).tobytes()
@@ -201,7 +199,7 @@ def _generated(plan: Plan, model: Integers, execution: Execution, chunk: Sequenc
     rows = []
     for spec in plan.kinds:
         made = digests_of(plan.service.model_copy(update={"digest": spec}), outputs)
-        rows.append(np.frombuffer(b"".join(made), dtype=np.uint8).reshape(len(chunk), DIGEST_BYTES))
+        rows.append(np.frombuffer(b"".join(made), dtype=np.uint8).reshape(len(chunk), BYTES))
     return np.stack(rows)
 
 

@@ -7,17 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol.errors import CannotCalibrate, InvalidData
-
-Prompt: TypeAlias = int | str | None
-Digests: TypeAlias = NDArray[np.uint8]
-
-DIGEST_BYTES = 32
+from market.protocol.generation import Prompt
+from trainer_client.digests import BYTES, Digests
 
 
 class Part(Enum):
@@ -68,7 +64,7 @@ class Measured:
         Raises:
             InvalidData: they do not fit together, or an input is there twice.
         """
-        expected = (len(self.machines), len(self.inputs), DIGEST_BYTES)
+        expected = (len(self.machines), len(self.inputs), BYTES)
         if self.digests.shape != expected or self.digests.dtype != np.uint8:
             raise InvalidData(f"digests {self.digests.dtype} {self.digests.shape}: expected uint8 {expected}")
         for name, other in self.others.items():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from market.protocol.errors import CannotCalibrate, InvalidInput
+from market.protocol.generation import Prompt
 from trainer_client.calibration.distances import MOST_TOLERANCE, Pairs, against_accepted, between_inputs, same_input
 from trainer_client.calibration.panels import (
     PANELS,
@@ -21,7 +22,7 @@ from trainer_client.calibration.panels import (
     independent_undecided,
 )
 from trainer_client.calibration.rates import CONFIDENCE, Rate, percent
-from trainer_client.calibration.samples import Input, Measured, Part, Prompt, check_apart, check_part
+from trainer_client.calibration.samples import Input, Measured, Part, check_apart, check_part
 
 HONEST_ERROR = 0.0011
 """A majority of three accepts an honest output at no less than 99.89 %."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer_client.calibration.samples import Measured, Part, Prompt, make_inputs
+from market.protocol.generation import Prompt
+from trainer_client.calibration.samples import Measured, Part, make_inputs
 
 
 def flipped(digests: NDArray[np.uint8], chance: float | NDArray[np.float64], random: np.random.Generator):

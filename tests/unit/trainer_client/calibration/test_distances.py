@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import binom
 
 from tests.unit.trainer_client.calibration.synthetic import measured
-from trainer_client.calibration.distances import BITS, between_inputs, distances, same_input
+from trainer_client.calibration.distances import between_inputs, distances, same_input
+from trainer_client.digests import BITS
 
 
 def slow_distance(first: np.ndarray, second: np.ndarray) -> int:
