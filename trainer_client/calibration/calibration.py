@@ -41,7 +41,7 @@ class Prediction:
 
     Attributes:
         whole: counted over whole panels, drawn sample by sample: machines that err together are there as they are.
-        independent: what independence of all pairs would make of undecided panels.
+        independent: undecided panels if all pairs erred independently, each as often as its upper bound says.
     """
 
     whole: HonestErrors
@@ -213,7 +213,7 @@ def calibrate(
 
 def predict(measured: Measured, tolerance: int, seed: int) -> dict[int, Prediction]:
     """What panels of three, five and seven do where everybody is honest."""
-    apart = same_input(measured).within(tolerance).complement.estimate
+    apart = same_input(measured).within(tolerance).complement.upper
     return {
         seats: Prediction(
             honest_errors(draw_panels(measured, seats, seed), tolerance), independent_undecided(apart, seats)

@@ -25,7 +25,7 @@ from trainer_client.calibration.samples import (
     make_inputs,
 )
 from trainer_client.digests import BYTES, Digests
-from trainer_client.generation import Execution, generator_of
+from trainer_client.generation import Execution, Generator, Outputs, generator_of
 from trainer_client.verifier.digesting import digests_of, kind_of
 
 CHUNK = 512
@@ -193,14 +193,27 @@ def _digests(plan: Plan, name: str, execution: Execution, chunk: Sequence[Input]
 
 
 def _generated(plan: Plan, model: Integers, execution: Execution, chunk: Sequence[Input]) -> Digests:
-    generator = generator_of(plan.service, model)
-    prompts = [each.prompt for each in chunk]
-    outputs = generator.generate(prompts, chunk[0].seed, plan.settings, execution, chunk[0].number)
+    generator = generator_of(plan.service, model, _given(plan, chunk))
+    outputs = _asked(generator, plan, execution, chunk)
     rows = []
     for spec in plan.kinds:
         made = digests_of(plan.service.model_copy(update={"digest": spec}), outputs)
         rows.append(np.frombuffer(b"".join(made), dtype=np.uint8).reshape(len(chunk), BYTES))
     return np.stack(rows)
+
+
+def _asked(generator: Generator, plan: Plan, execution: Execution, chunk: Sequence[Input]) -> Outputs:
+    prompts = [each.prompt for each in chunk]
+    return generator.generate(prompts, chunk[0].seed, plan.settings, execution, chunk[0].number)
+
+
+def _given(plan: Plan, chunk: Sequence[Input]) -> Outputs | None:
+    """The tokens whose hidden states everybody is asked for: those that the model chooses on the first machine."""
+    if plan.service.generator != "activations":
+        return None
+    chosen = _asked(generator_of(plan.service, plan.model), plan, plan.executions[0], chunk).tokens
+    # They are looked up by the samples' numbers, of which a chunk has the last ones.
+    return None if chosen is None else Outputs(tokens=np.pad(chosen, ((chunk[0].number, 0), (0, 0))))
 
 
 def _key(plan: Plan, model: Integers, execution: Execution, chunk: Sequence[Input]) -> str:
@@ -211,6 +224,7 @@ def _key(plan: Plan, model: Integers, execution: Execution, chunk: Sequence[Inpu
         plan.service.model.model_dump(mode="json", exclude={"parameters"}),
         plan.service.generator,
         plan.settings,
+        str(plan.executions[0]) if plan.service.generator == "activations" else "",
         [spec.model_dump(mode="json") for spec in plan.kinds],
         str(execution),
         [[each.prompt, each.seed, each.number] for each in chunk],

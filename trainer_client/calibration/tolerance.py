@@ -137,7 +137,8 @@ class Choice:
     """A tolerance, and what it was chosen by.
 
     Attributes:
-        tolerance_bits: in the middle of those that serve, so that either error has room.
+        tolerance_bits: a quarter of the way from the lowest to the highest that serve: machines that were not measured
+            have room, and models that are nearly the service's have little.
         lowest, highest: the tolerances that serve.
         wanted: the errors asked for.
         kinds: what has to be told from the honest output.
@@ -178,7 +179,7 @@ def choose_tolerance(measured: Measured, wanted: Wanted, *, beside: Sequence[str
     lowest, highest = max(honest, default=-1) + 1, min(other, default=MOST_TOLERANCE + 1) - 1
     if lowest > highest:
         raise Overlap(curve, found, kinds, wanted, lowest, highest)
-    return Choice((lowest + highest) // 2, lowest, highest, wanted, kinds, curve, found, measured.identities())
+    return Choice(lowest + (highest - lowest) // 4, lowest, highest, wanted, kinds, curve, found, measured.identities())
 
 
 class Overlap(CannotCalibrate):
@@ -274,7 +275,7 @@ class Outcome:
         apart: two honest machines beyond it, of all pairs and of independent ones.
         honest: panels of honest machines, whole ones, drawn sample by sample.
         honest_apart: one panel a sample: independent.
-        independent_undecided: what independence would make of `apart`.
+        independent_undecided: what independence would make of the upper bound of `apart`.
         false: by what is other.
         found: the distances.
         curve: the errors at every tolerance.
@@ -318,7 +319,7 @@ def outcome_at(measured: Measured, found: Distributions, tolerance: int, verifie
         apart_apart=found.same.within_apart(tolerance).complement,
         honest=honest_errors(found.draw, tolerance),
         honest_apart=honest_errors(found.draw.first(), tolerance),
-        independent_undecided=independent_undecided(apart.estimate, verifiers),
+        independent_undecided=independent_undecided(apart.upper, verifiers),
         false=_false_errors(measured, found, tolerance),
         found=found,
         curve=trade_off(found),
