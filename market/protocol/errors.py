@@ -8,10 +8,12 @@ FedmarketError
 │   ├── InvalidTerms            terms that the contract would refuse, or a rule's precondition
 │   ├── InvalidData             a trainer's data folder or file
 │   ├── InvalidModel            unknown architecture, wrong arguments, wrong parameters
+│   ├── CannotCalibrate         samples that show no tolerance, or too few of them
 │   ├── InvalidKeystore         missing file, wrong password, unsafe permissions
 │   └── DatabaseInUse           another process makes its rows
 ├── InvalidUpdate               NaN or infinite entries, wrong length, values out of range
 ├── InvalidGram                 a matrix that no integer vectors can have
+├── InvalidOutputs              what a model gave, or what is stored as such, that is malformed or not finite
 ├── InvalidExam                 a slice, a book or a reference that is malformed, or not what was committed to
 ├── InvalidSealingKey           a public key that nothing can be sealed to
 ├── InvalidReceipt              an attestor's receipt that is malformed, not its own, or of another place
@@ -97,6 +99,10 @@ class InvalidModel(InvalidInput):
     """An unknown architecture, wrong arguments, or parameters that do not fit the manifest."""
 
 
+class CannotCalibrate(InvalidInput):
+    """Samples from which no tolerance follows: too few, of one machine, or honest ones as far apart as others."""
+
+
 class InvalidKeystore(InvalidInput):
     """A keystore file that is missing, damaged, or does not open with the password given."""
 
@@ -107,6 +113,10 @@ class InvalidUpdate(FedmarketError):
 
 class InvalidGram(FedmarketError):
     """A matrix that is not the Gram matrix of integer vectors within the stated ranges."""
+
+
+class InvalidOutputs(FedmarketError):
+    """What a model gave, or what is stored as such, that is malformed, too large, or not finite."""
 
 
 class InvalidExam(FedmarketError):
