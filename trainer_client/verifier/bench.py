@@ -181,7 +181,7 @@ class Bench:
     def _measure(self, order: Order, span: range) -> Outputs:
         begun = time.monotonic()
         outputs = order.question.generator.generate(
-            order.question.request.prompts[: span.stop],
+            order.question.request.prompts[span.start : span.stop],
             order.seed,
             order.question.decoding,
             self.execution,
