@@ -1,4 +1,4 @@
-"""A pool of verifiers of a small diffusion model on a real chain, played a step at a time by the verifiers' own code."""
+"""A pool of verifiers of a small diffusion model on a real chain, played step by step by the verifiers' own code."""
 
 from __future__ import annotations
 
