@@ -90,7 +90,7 @@ class ConsensusTerms:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a panel's reveals come to. Clique, spared and penalised seats are disjoint, and together all seats.
+    """What a panel's reveals come to. Clique, spared and penalised seats are disjoint, and together all that are taken.
 
     Attributes:
         outcome: accepted, void, or no majority.
@@ -99,7 +99,8 @@ class Decision:
         penalised: seats that lose their unit.
         medoid: the seat of the clique that is nearest to all of it; None without a majority.
         accepted_samples: bit s is set where the clique agrees about sample s by itself.
-        canaries_that_count: samples whose canary a majority of the panel confirms, ascending.
+        canaries_that_count: samples whose canary a majority of the panel confirms, ascending; none where they would
+            leave no majority that agrees.
         largest: the largest set of seats that agree, ascending, majority or not.
     """
 
@@ -133,7 +134,8 @@ def decide(terms: ConsensusTerms, reveals: Sequence[Reveal], canaries: Mapping[i
 
     Args:
         terms: its terms.
-        reveals: what each seat revealed, in the order of the seats; seats that nobody took are left out at the end.
+        reveals: what each seat revealed, in the order of the seats. Fewer than the seats are of a panel that did not
+            fill up: it has not sat, decides nothing, and penalises nobody.
         canaries: digests that the task's owner committed to beforehand, by sample.
 
     Raises:
@@ -235,8 +237,8 @@ class Panel:
         return batch_of([digest]).reshape(DIGEST_BYTES)
 
     @cached_property
-    def counting(self) -> tuple[int, ...]:
-        """Samples whose canary a majority of the panel confirms: a false one, which nobody has, counts for nothing."""
+    def confirmed(self) -> tuple[int, ...]:
+        """Samples whose canary a majority of the panel confirms: a false one, which nobody has, is not."""
         batches = [reveal for reveal in self.reveals if isinstance(reveal, np.ndarray)]
         return tuple(
             sample
@@ -246,21 +248,39 @@ class Panel:
             )
         )
 
+    @cached_property
+    def counting(self) -> tuple[int, ...]:
+        """Samples at which no slack is left: those that are confirmed, unless they leave no majority; then none.
+
+        Every honest batch may use its slack at a sample of its own: an owner with true canaries there could else part
+        them all, and have its reward back with everybody's outputs.
+        """
+        if not self.confirmed:
+            return ()
+        best = self._largest(self._agreement(self.confirmed))
+        return self.confirmed if self.terms.is_majority(len(best)) else ()
+
     def agree(self, left: Reveal, right: Reveal) -> bool:
         """Whether two reveals agree. Void agrees with void alone, and silence with nothing."""
+        return self._agree(left, right, self.counting)
+
+    def _agree(self, left: Reveal, right: Reveal, strict: Sequence[int]) -> bool:
         if not isinstance(left, np.ndarray) or not isinstance(right, np.ndarray):
             return left is VOID and right is VOID
         beyond = hamming(left, right) > self.terms.tolerance_bits
-        return int(beyond.sum()) <= self.terms.allowed and not beyond[list(self.counting)].any()
+        return int(beyond.sum()) <= self.terms.allowed and not beyond[list(strict)].any()
 
     @cached_property
     def agreement(self) -> NDArray[np.bool_]:
         """Which seats agree, bool (seats, seats); nobody silent agrees, not even with itself."""
+        return self._agreement(self.counting)
+
+    def _agreement(self, strict: Sequence[int]) -> NDArray[np.bool_]:
         count = len(self.reveals)
         table = np.zeros((count, count), np.bool_)
         for i in range(count):
             for j in range(i, count):
-                table[i, j] = table[j, i] = self.agree(self.reveals[i], self.reveals[j])
+                table[i, j] = table[j, i] = self._agree(self.reveals[i], self.reveals[j], strict)
         return table
 
     @cached_property
@@ -277,7 +297,10 @@ class Panel:
     @cached_property
     def largest(self) -> tuple[int, ...]:
         """The largest set of seats that all agree; of equals that of least total distance, then of the lowest mask."""
-        sizes, distances = _sets(self.agreement, self.distances)
+        return self._largest(self.agreement)
+
+    def _largest(self, agreement: NDArray[np.bool_]) -> tuple[int, ...]:
+        sizes, distances = _sets(agreement, self.distances)
         best = np.flatnonzero(sizes == sizes.max())
         best = best[distances[best] == distances[best].min()]
         return _seats(int(best[0]))
@@ -285,10 +308,11 @@ class Panel:
     @cached_property
     def decision(self) -> Decision:
         """What the reveals come to."""
-        silent = {seat for seat in range(self.terms.verifiers) if self._is_silent(seat)}
-        seats = set(range(self.terms.verifiers))
+        seats = set(range(len(self.reveals)))
+        has_sat = len(seats) == self.terms.verifiers
+        silent = {seat for seat in seats if has_sat and self.reveals[seat] is None}
         clique = self.largest
-        if not self.terms.is_majority(len(clique)):
+        if not has_sat or not self.terms.is_majority(len(clique)):
             rest = (_sorted(seats - silent), _sorted(silent))
             return Decision(Outcome.NO_MAJORITY, (), *rest, None, 0, self.counting, clique)
         members = [self.reveals[seat] for seat in clique]
@@ -299,9 +323,6 @@ class Panel:
         penalised = _sorted(seats - set(clique) - spared)
         accepted = self._accepted(clique, medoid)
         return Decision(outcome, clique, _sorted(spared), penalised, medoid, accepted, self.counting, clique)
-
-    def _is_silent(self, seat: int) -> bool:
-        return seat >= len(self.reveals) or self.reveals[seat] is None
 
     def _accepted(self, clique: Sequence[int], medoid: int) -> int:
         """Bit s where members within the tolerance of the medoid at sample s are a majority of the panel."""

@@ -139,7 +139,12 @@ def test_without_a_majority_only_silence_is_penalised() -> None:
     decision = decide(TERMS, [_batch(rng.randbytes(32)), _batch(rng.randbytes(32)), None])
     assert decision.outcome is Outcome.NO_MAJORITY
     assert (decision.clique, decision.spared, decision.penalised, decision.medoid) == ((), (0, 1), (2,), None)
-    assert decide(TERMS, []).penalised == (0, 1, 2)
+
+
+def test_a_panel_whose_seats_are_not_all_taken_decides_nothing_and_penalises_nobody() -> None:
+    decision = decide(TERMS, [_batch(b"\x01" * 32)] * 2)
+    assert (decision.outcome, decision.clique, decision.spared) == (Outcome.NO_MAJORITY, (), (0, 1))
+    assert decide(TERMS, [None]).penalised == decide(TERMS, []).penalised == ()
 
 
 def test_a_canary_that_the_majority_meets_parts_who_guessed_from_them() -> None:
@@ -152,6 +157,29 @@ def test_a_canary_that_the_majority_meets_parts_who_guessed_from_them() -> None:
     decision = decide(terms, reveals, {0: right[0]})
     assert (decision.clique, decision.penalised, decision.canaries_that_count) == ((0, 2), (1,), (0,))
     assert decide(terms, reveals, {0: guess}).clique == (0, 1, 2)
+
+
+def test_true_canaries_where_each_uses_its_slack_undo_no_majority() -> None:
+    rng = random.Random(8)
+    right = [rng.randbytes(32) for _ in range(8)]
+    terms = ConsensusTerms(3, 8, 8, 249)
+    reveals: list[Reveal] = [right_but(right, sample, rng.randbytes(32)) for sample in range(2)]
+    panel = Panel(terms, [*reveals, None], {})
+    assert panel.decision.outcome is Outcome.NO_MAJORITY, "they differ at two samples where one is allowed"
+    near: list[Reveal] = [
+        right_but(right, 0, rng.randbytes(32)),
+        batch_of(right),
+        right_but(right, 1, rng.randbytes(32)),
+    ]
+    canaries = {0: right[0], 1: right[1]}
+    decision = decide(terms, near, canaries)
+    assert Panel(terms, near, canaries).confirmed == (0, 1)
+    assert (decision.outcome, decision.clique, decision.canaries_that_count) == (Outcome.ACCEPTED, (0, 1), ())
+    assert decide(terms, near, {}) == decision
+
+
+def right_but(digests: list[bytes], sample: int, other: bytes) -> np.ndarray:
+    return batch_of([other if place == sample else digest for place, digest in enumerate(digests)])
 
 
 def test_an_appeal_pays_who_agrees_with_its_medoid_and_penalises_the_overturned() -> None:
