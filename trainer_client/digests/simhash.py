@@ -32,6 +32,10 @@ def simhash_digests(outputs: Any, seed: int = 0, centre: int = 0) -> Digests:
     Centred, each loses its own mean first, rounded down to a whole number and so exactly; then adding a value to all
     entries changes nothing either (but for rounding), and a vector of equal entries has the digest 1.
 
+    Vectors that are positive alone, as pixels, all lie on one side of many planes: the angle between any two is small.
+    Centred, each loses its own mean first, rounded down to a whole number and so exactly; then adding a value to all
+    entries changes nothing either (but for rounding), and a vector of equal entries has the digest 1.
+
     Args:
         outputs: finite real numbers, (n, d), or (n, ...), each sample then being read as one row; d at most 2^30. Read
             4,096 columns at a time, so a memory-mapped file is never all in memory.
