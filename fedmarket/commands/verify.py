@@ -1,4 +1,4 @@
-"""Everybody: outputs of a model, accepted by consensus of those who generate them again."""
+"""`fedmarket verify`: outputs accepted by consensus. Its commands are imported when they are called."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from importlib import import_module
 
 import click
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "calibrate": ("fedmarket.commands.verify_calibrate", "Choose a service's tolerance by measurement."),
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "calibrate": (
+        "fedmarket.commands.verify_calibrate",
+        "calibrate",
+        "Choose a service's tolerance by measurement.",
+    ),
+    "models": (
+        "fedmarket.commands.verify_models",
+        "models",
+        "Train the example models by jobs of a market of one's own.",
+    ),
 }
-"""Where each command is defined, under its own name, and what the list of commands says of it."""
+"""By name: module, attribute, and what the list of commands says."""
 
 
 class VerifyGroup(click.Group):
-    """Generating takes PyTorch, which takes seconds to load: a command is imported when it is called."""
+    """PyTorch takes seconds to load, which who only reads the chain need not wait for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands."""
@@ -24,15 +33,16 @@ class VerifyGroup(click.Group):
         """One command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands, without importing any."""
+        """List the commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
 
 
 @click.group(cls=VerifyGroup)
 def verify() -> None:
-    """Have a model's outputs checked by consensus (anyone)."""
+    """Have generative outputs verified (anyone)."""

@@ -20,7 +20,7 @@ from aggregator.worker import AggregatorWorker, Progress
 from fedmarket.attestor import AttestorSession
 from fedmarket.demo.behaviours import CRAFTS, Copier
 from fedmarket.demo.clock import Clock, Everybody
-from fedmarket.demo.scenario import CAST, Behaviour, Scenario, trainer_seed
+from fedmarket.demo.scenario import Behaviour, Scenario, trainer_seed
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, Devnet
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.examiner import ExamSession
@@ -125,7 +125,7 @@ class Play:
             owner = self._player("owner", owner_sender, deployment, job)
             aggregator = self._player("aggregator", self._sender("aggregator", journals), deployment, job)
             trainers = []
-            for index, behaviour in enumerate(CAST):
+            for index, behaviour in enumerate(self.scenario.cast):
                 name = f"trainer {index}"
                 player = self._player(name, self._sender(name, journals), deployment, job)
                 check_before_staking(player.job, self.srs)
