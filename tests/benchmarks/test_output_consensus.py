@@ -85,6 +85,13 @@ class Row:
     near: Mapping[str, Rate] = field(default_factory=dict)
     allowed: int = 0
 
+    @property
+    def holds(self) -> bool:
+        """Whether both errors are as rare as asked for, on samples that the tolerance was not chosen by."""
+        others = [self.false(kind) for kind in ("seed", "prompt", "model retrained", "model with")]
+        few = all(rate is None or rate.estimate <= FALSE_ERROR for rate in others)
+        return self.serves and few and self.outcome.honest.refused.upper <= HONEST_ERROR
+
     def false(self, kind: str) -> Rate | None:
         found = [each.accepted for name, each in self.outcome.false.items() if name.startswith(kind)]
         return max(found, key=lambda rate: rate.estimate) if found else None
@@ -186,13 +193,8 @@ def test_a_majority_of_three_accepts_honest_images_and_no_others(name: str, tmp_
     rows[0] = replace(rows[0], near=near_models(plan, rows[0], tmp_path))
     show(rows, time.monotonic() - begun)
     show_near(rows[0])
-    best = rows[0]
-    assert best.serves
-    assert best.outcome.pairs >= LEAST_PAIRS
-    assert best.outcome.honest.refused.upper <= HONEST_ERROR
-    for kind in ("seed", "prompt", "model retrained"):
-        rate = best.false(kind)
-        assert rate is None or rate.estimate <= FALSE_ERROR
+    assert rows[0].holds
+    assert rows[0].outcome.pairs >= LEAST_PAIRS
 
 
 # ---------------------------------------------------------------------- texts
@@ -256,9 +258,7 @@ def test_hidden_states_of_given_texts_are_agreed_on_where_texts_are_not(tmp_path
         rows += rows_of(plan, label, tmp_path)
     show(rows, time.monotonic() - begun)
     given = rows[-1]
-    assert given.serves
-    assert given.outcome.honest.refused.upper <= HONEST_ERROR
-    assert all(each.accepted.estimate <= FALSE_ERROR for each in given.outcome.false.values())
+    assert given.holds
 
 
 # ---------------------------------------------------------------------- tables
@@ -269,7 +269,7 @@ def show(rows: Sequence[Row], seconds: float) -> None:
         f"\nCPU: {platform.machine()}, {torch.get_num_threads()} thread, PyTorch {torch.__version__}, {seconds:.0f} s"
     )
     table = Table(box=None, pad_edge=False)
-    columns = ("model", "digest", "bits", "serve", "honest accepted by 3", "two apart", "seed", "prompt", "retrained",
+    columns = ("model", "digest", "holds", "bits", "serve", "honest accepted by 3", "two apart", "seed", "prompt", "retrained",
                "a round on", "pairs")  # fmt: skip
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place < 2 else "right", no_wrap=True)
@@ -278,6 +278,7 @@ def show(rows: Sequence[Row], seconds: float) -> None:
         table.add_row(
             row.model,
             row.digest,
+            "yes" if row.holds else "no",
             str(row.outcome.tolerance_bits),
             row.span,
             f"{percent(honest.estimate)} (>= {percent(honest.lower)})",
@@ -294,13 +295,15 @@ def show(rows: Sequence[Row], seconds: float) -> None:
 
 
 def show_near(row: Row) -> None:
-    print(f"how small a change of {row.model} is found, by {row.digest} at {row.outcome.tolerance_bits} bits; in a ")
-    print(f"batch of {BATCH}, of which {row.allowed} may differ:")
+    print(f"\nhow small a change of {row.model} is found, by {row.digest} at {row.outcome.tolerance_bits} bits,")
+    print(f"one sample alone, and in a batch of {BATCH} of which {row.allowed} may differ:")
     for name, rate in row.near.items():
-        missed = rate.complement.estimate
-        print(f"  {name}: one sample passes at {percent(rate.estimate)}, found in a batch at "
-              f"{percent(float(bdtrc(row.allowed, BATCH, missed)))}")  # fmt: skip
+        found = float(bdtrc(row.allowed, BATCH, rate.complement.lower)) if rate.events < rate.trials else 0.0
+        told_of = f"at >= {percent(found)}" if found > 0.01 else "as good as never"
+        print(f"  {name}: a sample passes at {short(rate)}, found in a batch {told_of}")
 
 
 def short(rate: Rate | None) -> str:
-    return "" if rate is None else f"{percent(rate.estimate)} (<= {percent(rate.upper)})"
+    if rate is None:
+        return ""
+    return f"{percent(rate.estimate) if rate.events else 'none'} (<= {percent(rate.upper)})"
