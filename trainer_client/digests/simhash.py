@@ -24,9 +24,13 @@ def simhash_digests(outputs: Any, seed: int = 0, centre: int = 0) -> Digests:
     Each vector is first rounded to whole numbers, so that its largest entry has 32 bits: a relative error of 2^-32,
     after which the sums are exact and the same on every machine.
 
-    Invariant to: multiplying by a positive number (exactly by a power of two, else but for rounding), zeros appended,
-    the batch. Not invariant to: adding a value to all entries, order of the entries, negation (the opposite bits).
-    A vector of zeros lies on no side: its digest is 1.
+    Invariant to: multiplying by a positive number (exactly by a power of two, else but for rounding), zeros appended
+    (unless centred), the batch. Not invariant to: adding a value to all entries, order of the entries, negation (the
+    opposite bits). A vector of zeros lies on no side: its digest is 1.
+
+    Vectors that are positive alone, as pixels, all lie on one side of many planes: the angle between any two is small.
+    Centred, each loses its own mean first, rounded down to a whole number and so exactly; then adding a value to all
+    entries changes nothing either (but for rounding), and a vector of equal entries has the digest 1.
 
     Vectors that are positive alone, as pixels, all lie on one side of many planes: the angle between any two is small.
     Centred, each loses its own mean first, rounded down to a whole number and so exactly; then adding a value to all
