@@ -93,11 +93,16 @@ def unpacked(data: bytes) -> NDArray[np.int64]:
     Raises:
         InvalidModel: they are none.
     """
+    unpacking = lzma.LZMADecompressor()
     try:
-        planes = lzma.LZMADecompressor().decompress(data, _MOST_BYTES)
+        planes = unpacking.decompress(data, _MOST_BYTES)
         columns = np.frombuffer(planes, dtype=np.uint8).reshape(8, -1)
     except (lzma.LZMAError, ValueError) as error:
         raise InvalidModel(f"{len(data):,} bytes that are no packed model: {error}") from error
+    if not unpacking.eof:
+        raise InvalidModel(
+            f"{len(data):,} bytes that are no packed model: expected one of at most {_MOST_BYTES:,} bytes"
+        )
     folded = np.ascontiguousarray(columns.T).view("<i8").reshape(-1).astype(np.int64)
     return integer_model.checked((folded >> 1) ^ -(folded & 1))
 
