@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from eth_account.signers.local import LocalAccount
 
-from market.protocol.errors import FedmarketError, InvalidOutputs, StorageError
+from market.protocol.errors import FedmarketError, InvalidContent, InvalidOutputs, StorageError
 from market.storage.part_stream import content_name
 from trainer_client.generation import Execution, Outputs, joined
 from trainer_client.verifier.digesting import digests_of
@@ -151,7 +151,10 @@ class Bench:
             return False
         if order.folder is None:
             return self.pace.estimate_s(self.work_of(order), 1) is None
-        opening = order.folder.opening()
+        try:
+            opening = order.folder.opening()
+        except InvalidContent:
+            return True  # it is made again
         return opening is None or order.expected_seal not in (None, opening.seal(order.folder.place))
 
     def _do(self, order: Order) -> None:
@@ -181,7 +184,7 @@ class Bench:
     def _measure(self, order: Order, span: range) -> Outputs:
         begun = time.monotonic()
         outputs = order.question.generator.generate(
-            order.question.request.prompts[: span.stop],
+            order.question.request.prompts[span.start : span.stop],
             order.seed,
             order.question.decoding,
             self.execution,

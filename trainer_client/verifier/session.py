@@ -22,7 +22,6 @@ from market.protocol.errors import (
     ContractRevert,
     FedmarketError,
     InvalidContent,
-    InvalidInput,
     StorageError,
 )
 from market.protocol.identifiers import Digest, PoolId, TaskId
@@ -115,10 +114,6 @@ class VerifierSession:
             report: is told what happens, a line at a time.
             progress: is told after every batch.
             poll_s: how often the chain is asked.
-
-        Raises:
-            InvalidInput: the account has nothing staked in a pool that is named.
-            ContractRevert: there is no such pool.
         """
         self.consensus, self.sender, self.services, self.store = consensus, sender, services, store
         self.appeals, self.report, self.poll_s = appeals, report, poll_s
@@ -133,11 +128,6 @@ class VerifierSession:
         self._under_way: set[int] = set()
         pace = Pace(work_folder / "pace.json")
         self.bench = Bench(execution, sender.account, pace, report, progress)
-        for pool in sorted(self._pools or ()):
-            if not consensus.verifier(pool, sender.address).units:
-                raise InvalidInput(
-                    f"{sender.address} has nothing staked in pool {pool}: `fedmarket verifier stake {pool}`"
-                )
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Take part until `should_stop` says so.
@@ -185,6 +175,11 @@ class VerifierSession:
             acted = self._guarded(view, part, moment, orders) or acted
         self.bench.place(orders)
         return acted
+
+    @property
+    def open_tasks(self) -> list[TaskId]:
+        """The tasks that were not finished when they were last looked at."""
+        return self._tasks.numbers
 
     @property
     def address(self) -> str:
