@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from market.chain.deployment import Deployment
 from market.protocol.consensus import Outcome
 from market.protocol.errors import ContractRevert
 from market.protocol.identifiers import Digest, TaskId
+from market.protocol.seat_draw import DELAY_BLOCKS
 from market.storage import Cid, EmbeddedStore
-from tests.integration.marketplace import ON_ANVIL
+from tests.integration.marketplace import ON_ANVIL, Killed
 from tests.integration.verifiers import EXACT, SAMPLES, SHARE_WEI, UNIT_WEI, VERIFIERS, Verification, of_dtype
 from trainer_client.verifier.session import VerifierSession
 
@@ -246,7 +250,7 @@ def test_who_is_too_slow_takes_no_seat_and_says_why(place: Verification) -> None
 def test_how_fast_it_goes_is_measured_before_a_seat_is_taken(place: Verification) -> None:
     place.open_task()
     ann = place.session("ann")
-    place.devnet.mine(200)
+    place.devnet.mine(DELAY_BLOCKS)
     place.pass_turns(ann)
     ann.advance()
     assert seat_state(place, "ann") is None
@@ -316,7 +320,7 @@ def test_killed_before_and_after_every_transaction_it_commits_and_reveals_once(p
     act = "consensus"  # what every key of a verifier's transactions begins with
     place.open_task()
     others = [place.session("bob"), place.session("cem")]
-    place.devnet.mine(200)
+    place.devnet.mine(DELAY_BLOCKS)
     place.pass_turns(*others)
     place.kill("ann", before=act)
     place.kill("ann", after=act)  # sat
@@ -337,6 +341,61 @@ def test_killed_before_and_after_every_transaction_it_commits_and_reveals_once(p
     assert settled.clique == 0b111
 
 
+@contextmanager
+def killed_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """A process that is killed as it makes a file durable, this one since it started; yields how many it made."""
+    written, fsync = [0], os.fsync
+
+    def dying(descriptor: int) -> None:
+        written[0] += 1
+        if written[0] == number:
+            raise Killed(f"at write {number}")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", dying)
+        yield written
+
+
+def test_killed_at_every_write_it_keeps_one_content_commits_once_and_reveals_once(
+    place: Verification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.open_task()
+    others = [place.session("bob"), place.session("cem")]
+    place.devnet.mine(DELAY_BLOCKS)
+    place.pass_turns(*others)
+    killed = 0
+    openings: set[bytes] = set()
+
+    def lives() -> None:
+        """Process after process, each killed one write later than the one before, until one has nothing left to do."""
+        nonlocal killed
+        for number in range(1, 60):
+            place.restart("ann")
+            with killed_at_write(number, monkeypatch) as written, suppress(Killed):
+                place.act(place.session("ann", execution=of_dtype("float32", batch_size=1)), looks=2)
+            openings.update(path.read_bytes() for path in place.work_folder("ann").rglob("opening.json"))
+            if written[0] < number:
+                return
+            killed += 1
+
+    lives()  # sits, measures, generates, seals
+    place.act(*others)
+    place.to_commit()
+    lives()
+    place.act(*others)
+    lives()  # reveals
+    place.restart("ann")
+    place.finish(place.session("ann"), *others)
+
+    mine = place.address("ann")
+    assert killed >= 20
+    assert len(openings) == 1
+    assert [event.verifier for event in place.events(OutputsCommitted)].count(mine) == 1
+    assert [event.verifier for event in place.events(OutputsRevealed)].count(mine) == 1
+    assert place.credits("ann") == SHARE_WEI
+
+
 # ---------------------------------------------------------------------- appeals
 
 
@@ -344,7 +403,7 @@ def test_an_appeal_is_made_only_by_who_was_told_to(place: Verification) -> None:
     more = ("dan", "eve", "fay", "gil", "hal", "ida", "jon")
     place.stake(more)
     place.open_task()
-    place.devnet.mine(200)
+    place.devnet.mine(DELAY_BLOCKS)
     sessions = [place.session("ann", appeals=True), place.session("bob", lazy=True), place.session("cem", lazy=True)]
     place.seat(*sessions)
     place.to_commit()

@@ -51,7 +51,7 @@ E = TypeVar("E", bound=ConsensusEvent)
 
 
 def model_bytes(seed: int) -> bytes:
-    """Integer parameters of the architecture: those it begins with, enlarged, so that models differ in what they give."""
+    """Integer parameters of the architecture: what it begins with, enlarged, so that models differ in their outputs."""
     module = build_model(ARCHITECTURE, ARGUMENTS, seed)
     vector = 3 * read_vector(module, manifest_of(module, ["*"]))
     return integer_model.to_bytes(integer_model.quantise(vector, SCALE_EXPONENT))

@@ -126,7 +126,7 @@ class Bench:
             self._put_off(order, f"what came out is no good with {self.execution}: {problem}")
         except FedmarketError as problem:
             self._put_off(order, str(problem))
-        except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as defect:
+        except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as defect:
             # Of a service that nobody here has seen before: what is at stake in other tasks is not lost by it.
             self._put_off(order, f"generating fails: {type(defect).__name__}: {' '.join(str(defect).split())[:300]}")
         return True
@@ -155,6 +155,8 @@ class Bench:
             opening = order.folder.opening()
         except InvalidContent:
             return True  # it is made again
+        except StorageError:
+            return False
         return opening is None or order.expected_seal not in (None, opening.seal(order.folder.place))
 
     def _do(self, order: Order) -> None:

@@ -18,6 +18,7 @@ from market.chain.consensus_records import PoolTerms
 from market.chain.output_consensus import OutputConsensus
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.protocol.errors import (
+    ChainError,
     ChainUnreachable,
     ContractRevert,
     FedmarketError,
@@ -145,7 +146,7 @@ class VerifierSession:
                 try:
                     acted = self.advance()
                     self._told.pop("chain", None)
-                except ChainUnreachable as problem:
+                except ChainError as problem:
                     self._tell("chain", str(problem))
                     acted = False
                 if not worker.is_alive():
@@ -431,8 +432,10 @@ class VerifierSession:
             return False
         task = TaskId(view.id)
         history = TaskHistory.of_events(task, self.consensus.events(task))
-        evidence = history.evidence(history.panels[view.panel.index])
-        return self._push(view, part, "settle", self.consensus.settle(task, evidence))
+        panel = history.panels.get(view.panel.index)
+        if panel is None:  # the node's events are behind its state
+            return False
+        return self._push(view, part, "settle", self.consensus.settle(task, history.evidence(panel)))
 
     def _appeal(self, view: TaskView, part: _Part) -> bool:
         call = self.consensus.appeal(TaskId(view.id), view.appeal_bond_wei)
