@@ -57,6 +57,7 @@ OTHER = "model other"
 LEAST_PAIRS = 1_000_000
 BATCH = 64
 NEAR_SAMPLES = 512
+INDEPENDENT = 12_000
 IMAGES: Mapping[str, Sequence[Prompt]] = {
     "diffusion": [None],
     "conditional_diffusion": list(range(10)),
@@ -184,6 +185,17 @@ def near_models(plan: Plan, row: Row, folder: Path) -> dict[str, Rate]:
     return {name: between[f"model {name}"].within_apart(row.outcome.tolerance_bits) for name in near.others}
 
 
+def apart_from_others(plan: Plan, row: Row, folder: Path) -> dict[str, Rate]:
+    """Many more outputs of two machines, float32 and bfloat16, and the other model's: pairs that share no sample."""
+    many = replace(
+        plan, samples=INDEPENDENT, executions=(plan.executions[0], plan.executions[3]), seed=plan.seed + 200,
+        others={"other": plan.others["other"]}, digests=(plan.kinds[0],),
+    )  # fmt: skip
+    (found,) = measure(many, Part.REPORT, folder).values()
+    between = between_inputs(found)
+    return {kind: pairs.within_apart(row.outcome.tolerance_bits) for kind, pairs in between.items()}
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_majority_of_three_accepts_honest_images_and_no_others(name: str, tmp_path: Path) -> None:
     begun = time.monotonic()
@@ -200,6 +212,10 @@ def test_a_majority_of_three_accepts_honest_images_and_no_others(name: str, tmp_
     rows[0] = replace(rows[0], near=near_models(plan, rows[0], tmp_path))
     show(rows, time.monotonic() - begun)
     show_near(rows[0])
+    alone = apart_from_others(plan, rows[0], tmp_path)
+    print(f"\n{INDEPENDENT:,} more of {name}, pairs that share none, within {rows[0].outcome.tolerance_bits} bits:")
+    print("  " + ", ".join(f"{kind} {rate}" for kind, rate in alone.items()))
+    assert alone[OTHER].estimate <= FALSE_ERROR
     assert rows[0].holds
     assert rows[0].outcome.pairs >= LEAST_PAIRS
 
