@@ -14,13 +14,16 @@ from market.chain.consensus_events import OutputsCommitted, OutputsRevealed
 from market.chain.consensus_records import SeatState, TaskPhase
 from market.chain.deployment import Deployment
 from market.protocol.seat_draw import DELAY_BLOCKS
+from market.storage import Cid
 from tests.integration.marketplace import ON_ANVIL
 from tests.integration.terminal import TRAINERS, Terminal, ended, refuses, wait_until
-from tests.integration.verifiers import Verification
+from tests.integration.verifiers import Verification, service_fields
 
 pytestmark = ON_ANVIL
 
 WHO = TRAINERS[0]
+ABSENT = str(Cid.from_digest(bytes(32), 8))
+MODEL = service_fields(Cid.from_digest(bytes(32), 8))["model"]
 
 
 @pytest.fixture
@@ -57,10 +60,24 @@ def test_mistakes_are_told_in_one_line(terminal: Terminal, place: Verification) 
         refuses(terminal.run("verifier", *command, who=WHO), status, words, str(command))
 
 
-def test_a_pool_whose_service_is_no_good_is_not_staked_in(terminal: Terminal, place: Verification) -> None:
-    place.open_pool(generator="crystal_ball")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"generator": "crystal_ball"}, "crystal_ball"),
+        ({"digest": {"kind": "dct", "bits": 7}}, "bits"),
+        ({"model": {**MODEL, "arguments": {"features": 1 << 22, "hidden": [1 << 16] * 16}}}, "parameters"),
+        ({"model": {**MODEL, "parameters": "nothing"}}, "nothing"),
+        ({"model": {**MODEL, "parameters": ABSENT}}, ABSENT),
+    ],
+    ids=["no such generator", "no such digest", "10^12 parameters", "no content id", "nowhere to be had"],
+)
+def test_what_cannot_be_done_here_is_not_staked_on(
+    terminal: Terminal, place: Verification, changes: dict[str, Any], words: str
+) -> None:
+    place.open_pool(**changes)
     result = terminal.run("verifier", "stake", place.pool, "--units", 1, who=WHO)
-    refuses(result, 2, "crystal_ball", "an unknown generator")
+    refuses(result, result.exit_code, words, words)
+    assert result.exit_code in (1, 2)
     assert place.consensus.members(place.pool) == 0
 
 

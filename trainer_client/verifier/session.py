@@ -168,14 +168,21 @@ class VerifierSession:
         moment = _Moment(self.consensus.chain.block_number(), self.consensus.chain.timestamp())
         pools, acted = self._followed(), False
         orders: list[Order] = []
-        seen: list[tuple[TaskView, _Part]] = []
-        for view in self._tasks.look(pools):
-            seen.append((view, self._part(view)))
-        # Whoever sits comes first: what is left of the time is for those who could.
-        for view, part in sorted(seen, key=lambda entry: entry[0].panel.place_of(self.address) is None):
+        seen = [(view, self._part(view)) for view in self._tasks.look(pools)]
+        for view, part in sorted(seen, key=lambda entry: self._urgency(*entry)):
             acted = self._guarded(view, part, moment, orders) or acted
         self.bench.place(orders)
         return acted
+
+    def _urgency(self, view: TaskView, part: _Part) -> int:
+        """In which order tasks have their turns: contents that are on their way keep no reveal waiting.
+
+        What only has to be sent is first; then comes what has to be generated; then seats that could be taken, in what
+        is left of the time.
+        """
+        if view.panel.place_of(self.address) is None:
+            return 2 if view.stage is Stage.SEATING else 0
+        return 1 if view.stage in (Stage.SEATING, Stage.COMMIT) and not part.folder.is_sealed else 0
 
     @property
     def open_tasks(self) -> list[TaskId]:

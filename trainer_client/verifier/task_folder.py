@@ -65,7 +65,7 @@ class TaskFolder:
             InvalidContent: the file is damaged.
             StorageError: the disk refuses.
         """
-        if not self._opening_path.exists():
+        if not self.is_sealed:
             return None
         with disk_errors(self._opening_path):
             text = self._opening_path.read_bytes()
@@ -78,6 +78,11 @@ class TaskFolder:
         if {len(word) for word in (*opening.digests, opening.outputs, opening.salt)} != {SALT_BYTES}:
             raise InvalidContent(str(self._opening_path), "it has words of another length than 32 bytes")
         return opening
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether there is an opening, be it damaged."""
+        return self._opening_path.exists()
 
     def seal(self, opening: Opening) -> None:
         """Put the opening on the disk; from here on what is committed to is fixed."""
