@@ -25,7 +25,7 @@ from rich.table import Table
 
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.options import FILE, console, store_options
-from fedmarket.example_models import EXAMPLES, example_model, example_source
+from fedmarket.example_models import EXAMPLES, example_model, example_source, source_of
 from market.protocol import integer_model
 from market.protocol.errors import InvalidInput
 from market.protocol.generation import (
@@ -38,7 +38,7 @@ from market.protocol.generation import (
     ServiceDocument,
 )
 from market.protocol.integer_model import Integers
-from market.protocol.job_spec import JobSpec, load_spec
+from market.protocol.job_spec import load_spec
 from market.protocol.json_text import parse_json
 from market.storage import Cid, ContentStore, SourcedStore
 from trainer_client.calibration.calibration import Calibration
@@ -176,22 +176,11 @@ def _of_service(store: ContentStore, path: Path, file: Path | None, digest: str 
 
 def _of_spec(store: ContentStore, path: Path, file: Path, generator: str, digest: str | None) -> Subject:
     spec = load_spec(path)
-    source = _source(spec, "unknown")
+    source = source_of(spec, "unknown")
     model = integer_model.read(file, dimension_of(source))
     with file.open("rb") as stream:
-        source = _source(spec, str(store.add(stream)))
+        source = source_of(spec, str(store.add(stream)))
     return Subject(_document(source, generator, digest), model)
-
-
-def _source(spec: JobSpec, parameters: str) -> ModelSource:
-    return ModelSource(
-        architecture=spec.model.architecture,
-        arguments=dict(spec.model.arguments),
-        seed=spec.model.seed,
-        trainable=tuple(spec.model.trainable or ("*",)),
-        scale_exponent=spec.update.scale_exponent,
-        parameters=parameters,
-    )
 
 
 def _document(source: ModelSource, generator: str, digest: str | None) -> ServiceDocument:

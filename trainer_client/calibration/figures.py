@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HONEST_COLOUR = "#1a7f37"
-COLOURS = ("#d1242f", "#8250df", "#0969da", "#bf8700", "#e85aad", "#57606a", "#1b7c83", "#953800")
+COLOURS = ("#d1242f", "#8250df", "#0969da", "#bf8700", "#e85aad", "#57606a", "#1b7c83", "#953800", "#000080", "#9a9a00")
 LineStyle: TypeAlias = Literal["solid", "dotted"]
 KIND_STYLE: LineStyle = "solid"
 BESIDE_STYLE: LineStyle = "dotted"
@@ -88,9 +88,8 @@ def _histogram(axis: Axes, pairs: Pairs, name: str, colour: str, style: LineStyl
     share = pairs.counts / pairs.total
     label = f"{name} ({pairs.total:,} pairs)"
     edges = np.arange(len(share) + 1) - 0.5
-    lowest = 0.5 / pairs.total
-    # What was never seen is left at the foot: on a logarithmic axis there is no zero.
-    values = np.where(share > 0, share, np.nan) if fill else np.where(share > 0, share, lowest)
+    # On a logarithmic axis there is no place for what was never seen.
+    values = np.where(share > 0, share, np.nan)
     if fill:
         axis.bar(np.arange(len(share)), values, width=1.0, color=colour, alpha=0.45, label=label)
         return

@@ -89,4 +89,4 @@ def percent(share: float) -> str:
         # Three figures of what is missing to the nearer end, unless it is the end itself.
         if min(value, 100 - value) * 10**digits >= 99.5 or value in (0.0, 100.0):
             return f"{text} %"
-    return f"{value:.2e} %"
+    return "more than 99.9999 %" if value > 50 else f"{value:.2e} %"

@@ -187,6 +187,7 @@ class Overlap(CannotCalibrate):
 
     Attributes:
         curve, found, wanted: what shows it.
+        lowest: bits that it takes for honest outputs; beyond what a pool may have where none is enough.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class Overlap(CannotCalibrate):
         lowest: int,
         highest: int,
     ) -> None:
-        self.curve, self.found, self.wanted = curve, found, wanted
+        self.curve, self.found, self.wanted, self.lowest = curve, found, wanted, lowest
         super().__init__(_overlap(curve, kinds, wanted, lowest, highest))
 
 

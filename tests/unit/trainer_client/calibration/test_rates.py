@@ -52,7 +52,7 @@ def test_a_rate_survives_its_report() -> None:
 @pytest.mark.parametrize(
     ("share", "text"),
     [(0.0, "0.00 %"), (1.0, "100.00 %"), (0.9989, "99.890 %"), (0.000267, "0.0267 %"), (0.25, "25.00 %"),
-     (3e-9, "3.00e-07 %"), (0.99999, "99.99900 %")],
+     (3e-9, "3.00e-07 %"), (0.99999, "99.99900 %"), (1 - 1e-9, "more than 99.9999 %")],
 )  # fmt: skip
 def test_a_share_is_never_rounded_to_none_or_all(share: float, text: str) -> None:
     assert percent(share) == text
