@@ -27,6 +27,13 @@ def _wrong_phase(arguments: Arguments) -> str:
     return f"not now: the job's phase is {_phase(phase)}, this is for the phase {_phase(expected)}"
 
 
+def _wrong_task_phase(arguments: Arguments) -> str:
+    phase, expected = arguments["phase"], arguments["expected"]
+    if phase == "FINISHED":
+        return "the task is finished"
+    return f"not now: the task's phase is {_phase(phase)}, this is for the phase {_phase(expected)}"
+
+
 def _time_left(until: str, what: str) -> Callable[[Arguments], str]:
     return lambda arguments: what.format(duration(max(1, arguments[until] - arguments["timestamp"])))
 
@@ -56,6 +63,7 @@ def _text(template: str) -> Callable[[Arguments], str]:
 SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "UnknownJob": _text("there is no job {job} in this market: `fedmarket job list` shows those there are"),
     "WrongPhase": _wrong_phase,
+    "WrongTaskPhase": _wrong_task_phase,
     "WrongAttempt": _text("attempt {attempt} is over; the job is at attempt {current}"),
     "NotOwner": _text("{caller} is not the owner, {owner} is"),
     "NotAggregator": _text("{caller} is not the aggregator that this belongs to, {aggregator} is"),

@@ -149,7 +149,7 @@ def test_who_waits_for_others_reveals_can_commit_no_more(place: Verification) ->
     place.to_reveal()
     place.act(ann, bob)
     [copied, _] = place.events(OutputsRevealed)
-    with pytest.raises(ContractRevert, match="WrongPhase"):
+    with pytest.raises(ContractRevert, match="WrongTaskPhase"):
         place.send("cem", "copy", place.consensus.commit_outputs(place.task, b"\x01" * 32))
     place.act(cem)
     place.to_settle()

@@ -53,7 +53,7 @@ PATIENCE_S: Final = 10.0
 """How long a batch that is at work is waited for when a session ends; nothing but that batch is lost by leaving it."""
 
 OVERTAKEN: Final = (
-    *("WrongPhase", "DrawTooEarly", "NumberTooHigh", "AlreadySeated", "StakedTooLate", "Barred", "NoUnits"),
+    *("WrongTaskPhase", "DrawTooEarly", "NumberTooHigh", "AlreadySeated", "StakedTooLate", "Barred", "NoUnits"),
     *("UnitsLocked", "NotSeated", "AlreadyCommitted", "AlreadyRevealed", "NotCommitted", "NotEntitled"),
 )
 """What the contract says to who comes second, or too late: the next look tells what is due."""

@@ -84,7 +84,7 @@ interface IOutputConsensus {
     error UnknownPanel(TaskId task, uint256 panel);
     error InvalidTerm(string term, uint256 value);
     error WrongValue(uint256 value, uint256 expected);
-    error WrongPhase(TaskPhase phase, TaskPhase expected);
+    error WrongTaskPhase(TaskPhase phase, TaskPhase expected);
     error TooManyUnits(uint256 units, uint256 most);
     error NoUnits();
     /// @param free those that no seat holds

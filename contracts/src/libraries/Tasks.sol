@@ -60,7 +60,7 @@ library Tasks {
 
     function requirePhase(Task storage task, TaskPhase expected) internal view {
         TaskPhase actual = phase(task);
-        if (actual != expected) revert IOutputConsensus.WrongPhase(actual, expected);
+        if (actual != expected) revert IOutputConsensus.WrongTaskPhase(actual, expected);
     }
 
     function commitUntil(Task storage task, PanelRecord storage panel) internal view returns (uint40) {

@@ -365,6 +365,6 @@ contract AppealTest is ConsensusFixture {
     }
 
     function _wrongPhase(TaskPhase phase) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, phase, TaskPhase.Appeal);
+        return abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, phase, TaskPhase.Appeal);
     }
 }

@@ -244,6 +244,6 @@ contract CommitRevealTest is ConsensusFixture {
     }
 
     function _wrongPhase(TaskPhase phase, TaskPhase expected) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, phase, expected);
+        return abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, phase, expected);
     }
 }

@@ -96,7 +96,7 @@ contract FinishTaskTest is ConsensusFixture {
     }
 
     function _refuses(TaskPhase phase) private {
-        vm.expectRevert(abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, phase, TaskPhase.Finish));
+        vm.expectRevert(abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, phase, TaskPhase.Finish));
         consensus.finish(task);
     }
 }

@@ -138,10 +138,10 @@ contract SealedAtOpeningTest is ConsensusFixture {
     function test_openCanaries_failsOutsideTheRevealPhase() public {
         _canary(3, _batch(1)[3]);
         _seat();
-        _refuses(abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Commit, TaskPhase.Reveal));
+        _refuses(abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Commit, TaskPhase.Reveal));
         _commitAll(_honest(3));
         vm.warp(_panel().revealUntil);
-        _refuses(abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Settle, TaskPhase.Reveal));
+        _refuses(abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Settle, TaskPhase.Reveal));
     }
 
     function test_openCanaries_failsIfTheyAreOthers() public {
@@ -256,7 +256,7 @@ contract SealedAtOpeningTest is ConsensusFixture {
         task = _open(_workerTerms());
         _seat();
         vm.expectRevert(
-            abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Commit, TaskPhase.Reveal)
+            abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Commit, TaskPhase.Reveal)
         );
         vm.prank(worker);
         consensus.openClaim(task, claimed, SALT);

@@ -42,7 +42,7 @@ contract SeatingTest is ConsensusFixture {
     function test_drawSeats_failsIfDrawn() public {
         _draw();
         vm.expectRevert(
-            abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Seating, TaskPhase.Drawing)
+            abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Seating, TaskPhase.Drawing)
         );
         consensus.drawSeats(task);
     }
@@ -193,14 +193,14 @@ contract SeatingTest is ConsensusFixture {
         vm.warp(end);
         _refuses(
             _verifier(1),
-            abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Settle, TaskPhase.Seating)
+            abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Settle, TaskPhase.Seating)
         );
     }
 
     function test_takeSeat_failsBeforeTheDraw() public {
         _refuses(
             _verifier(1),
-            abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Drawing, TaskPhase.Seating)
+            abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Drawing, TaskPhase.Seating)
         );
     }
 

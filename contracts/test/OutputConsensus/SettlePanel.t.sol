@@ -231,7 +231,7 @@ contract SettlePanelTest is ConsensusFixture {
         vm.warp(_panel().revealUntil - 1);
         Evidence memory evidence = _evidence();
         vm.expectRevert(
-            abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Reveal, TaskPhase.Settle)
+            abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Reveal, TaskPhase.Settle)
         );
         consensus.settle(task, evidence);
         vm.warp(_panel().revealUntil);
@@ -271,7 +271,7 @@ contract SettlePanelTest is ConsensusFixture {
         _decide(_honest(3));
         Evidence memory evidence = _evidence();
         vm.expectRevert(
-            abi.encodeWithSelector(IOutputConsensus.WrongPhase.selector, TaskPhase.Appeal, TaskPhase.Settle)
+            abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Appeal, TaskPhase.Settle)
         );
         consensus.settle(task, evidence);
     }

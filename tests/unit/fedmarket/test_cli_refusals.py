@@ -47,6 +47,17 @@ def test_a_wrong_phase_is_told_as_what_it_means(phase: str, words: str) -> None:
     assert sentence(ContractRevert("WrongPhase", {"phase": phase, "expected": "STARVED"})) == words
 
 
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        ("FINISHED", "the task is finished"),
+        ("SETTLE", "not now: the task's phase is settle, this is for the phase reveal"),
+    ],
+)
+def test_a_task_s_wrong_phase_is_told_as_a_task_s(phase: str, words: str) -> None:
+    assert sentence(ContractRevert("WrongTaskPhase", {"phase": phase, "expected": "REVEAL"})) == words
+
+
 def test_another_error_is_shown_as_it_is() -> None:
     assert sentence(ContractRevert("Moon", {"size": 3})) == "the contract refused: Moon(size=3)"
     assert sentence(ContractRevert("SeatsFull", {})) == "the contract refused: SeatsFull()"
