@@ -3,6 +3,8 @@
 FedmarketError
 ├── InvalidInput                a person's mistake: shown as one line, never as a traceback
 │   ├── InvalidJobSpec          a field of the job's YAML
+│   ├── InvalidDocument         a field of a service's or a request's document
+│   │   └── BeyondLimits        a request that its service does not take
 │   ├── InvalidTerms            terms that the contract would refuse, or a rule's precondition
 │   ├── InvalidData             a trainer's data folder or file
 │   ├── InvalidModel            unknown architecture, wrong arguments, wrong parameters
@@ -63,6 +65,20 @@ class InvalidJobSpec(InvalidInput):
         super().__init__(f"job spec: {field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class InvalidDocument(InvalidInput):
+    """A field of the document of a service, or of a request to it, is missing, unknown or out of range."""
+
+    def __init__(self, document: str, field: str, problem: str) -> None:
+        super().__init__(f"{document}: {field}: {problem}")
+        self.document = document
+        self.field = field
+        self.problem = problem
+
+
+class BeyondLimits(InvalidDocument):
+    """A request that is well formed, but asks for what its service does not do: a verifier answers that it is void."""
 
 
 class InvalidTerms(InvalidInput):
