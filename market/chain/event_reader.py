@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from eth_utils.abi import event_abi_to_log_topic
 from web3.contract import Contract
@@ -16,6 +16,8 @@ from market.chain.log_windows import address_word, integer_word, logs_in, window
 from market.chain.settlement_call import SettlementCall
 from market.protocol.errors import ChainError
 from market.protocol.identifiers import JobId
+
+Kind = TypeVar("Kind")
 
 
 class EventReader:
@@ -99,7 +101,7 @@ class EventReader:
         name = self._names[bytes(log["topics"][0])]
         decoded = self._chain.once(lambda: self._contract.events[name]().process_log(log))
         place = (log["blockNumber"], bytes(log["blockHash"]), bytes(log["transactionHash"]), log["logIndex"])
-        return _build(EVENTS[name], place, decoded["args"])
+        return build_event(EVENTS[name], place, decoded["args"])
 
 
 def _in_order(value: Any) -> Any:
@@ -109,10 +111,17 @@ def _in_order(value: Any) -> Any:
     return [_in_order(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _build(kind: type[Event], place: tuple[int, bytes, bytes, int], arguments: Mapping[str, Any]) -> Event:
+def build_event(kind: Callable[..., Kind], place: tuple[int, bytes, bytes, int], arguments: Mapping[str, Any]) -> Kind:
+    """One event out of what a log was decoded to.
+
+    Args:
+        kind: its class, whose fields say which arguments they are read from.
+        place: height and hash of its block, hash of its transaction, and its place in the block.
+        arguments: by their names in the contract.
+    """
     read = {
         entry.name: entry.metadata["parse"](_in_order(arguments[entry.metadata["argument"]]))
-        for entry in fields(kind)
+        for entry in fields(cast(Any, kind))
         if entry.metadata
     }
     return kind(*place, **read)

@@ -45,11 +45,12 @@ Reveal = Batch | Void | None
 
 
 class Outcome(IntEnum):
-    """How a panel ended."""
+    """What a panel, or a task in the end, comes to; the same numbers as in the contract."""
 
-    NO_MAJORITY = 0
+    UNDECIDED = 0
     ACCEPTED = 1
     VOID = 2
+    NO_MAJORITY = 3
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,12 @@ from typing import NewType
 JobId = NewType("JobId", int)
 """A job's number in the contract, from zero."""
 
+PoolId = NewType("PoolId", int)
+"""The number of a pool of verifiers, from zero."""
+
+TaskId = NewType("TaskId", int)
+"""The number of a task that verifiers are asked to do, from zero over all pools."""
+
 Wei = NewType("Wei", int)
 """An amount in the smallest unit of the job's token."""
 
