@@ -28,6 +28,9 @@ GENERATOR: Final = "training"
 
 DIGEST: Final = "update_simhash"
 
+DIGEST_CODE: Final = 5
+"""Its number on the chain."""
+
 ROUND: Final = "round"
 """What a request names beside its shards: it begins at this round's model."""
 
