@@ -14,7 +14,15 @@ from torch.nn import functional
 
 from market.protocol.errors import InvalidData, InvalidTerms
 from trainer_client.dataset import DataKind, Dataset
-from trainer_client.generative import Autoencoder, Denoiser, draw_noise, signal_shares
+from trainer_client.generative import (
+    Autoencoder,
+    ConditionalDenoiser,
+    Denoiser,
+    VariationalAutoencoder,
+    draw_noise,
+    draw_told,
+    signal_shares,
+)
 from trainer_client.text_transformer import TextTransformer
 
 Answers = tuple[Tensor, Tensor]
@@ -154,10 +162,13 @@ def _check_labels(labels: NDArray[np.int64], classes: int) -> None:
 
 
 def _ask_probabilities(model: nn.Module, batch: Dataset, seed: int) -> Answers:
-    targets = np.asarray(batch.targets)
-    if not ((targets >= 0) & (targets <= 1)).all():
-        raise InvalidData(f"target values {targets.min():g}..{targets.max():g}, expected probabilities in 0..1")
+    _check_probabilities("target values", np.asarray(batch.targets))
     return _ask_supervised(model, batch, seed)
+
+
+def _check_probabilities(what: str, values: NDArray[Any]) -> None:
+    if not ((values >= 0) & (values <= 1)).all():
+        raise InvalidData(f"{what} {values.min():g}..{values.max():g}, expected probabilities in 0..1")
 
 
 def _ask_next_token(model: nn.Module, batch: Dataset, _: int) -> Answers:
@@ -175,11 +186,45 @@ def _ask_reconstruction(model: nn.Module, batch: Dataset, _: int) -> Answers:
 
 
 def _ask_noise(model: nn.Module, batch: Dataset, seed: int) -> Answers:
-    steps = cast(Denoiser, model).steps
+    noisy, times, noise = _noised(model, batch, cast(Denoiser, model).steps, seed)
+    return model(noisy, times), noise
+
+
+def _ask_conditional_noise(model: nn.Module, batch: Dataset, seed: int) -> Answers:
+    denoiser = cast(ConditionalDenoiser, model)
+    _check_labels(batch.labels, denoiser.classes)
+    noisy, times, noise = _noised(model, batch, denoiser.steps, seed)
+    told = draw_told(np.asarray(batch.inputs, np.float32), seed)
+    labels = np.where(told, batch.labels, denoiser.classes)
+    return model(noisy, times, _place(labels, model)), noise
+
+
+def _noised(model: nn.Module, batch: Dataset, steps: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The samples with noise, the steps that say how much, and the noise."""
     times, noise = draw_noise(np.asarray(batch.inputs, np.float32), steps, seed)
     signal = signal_shares(steps)[times, None]
     noisy = np.sqrt(signal) * batch.inputs + np.sqrt(1 - signal) * noise
-    return model(_place(noisy, model), _place(times, model)), _place(noise, model)
+    return _place(noisy, model), _place(times, model), _place(noise, model)
+
+
+def _ask_code(model: nn.Module, batch: Dataset, seed: int) -> Answers:
+    """The log odds of the values, from one draw of the code, and beside them what the code costs, which should be 0."""
+    coder = cast(VariationalAutoencoder, model)
+    _check_probabilities("values", batch.inputs)
+    _, noise = draw_noise(np.asarray(batch.inputs, np.float32), 1, seed, coder.code)
+    inputs = _place(batch.inputs, model)
+    mean, log_variance = coder.encode(inputs)
+    odds: Tensor = coder(mean + torch.exp(log_variance / 2) * _place(noise, model))
+    # Of the code's distribution from the standard normal one (Kullback and Leibler 1951).
+    divergence = (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=1, keepdim=True) / 2
+    return torch.cat([odds, divergence], dim=1), torch.cat([inputs, torch.zeros_like(divergence)], dim=1)
+
+
+def _evidence_bound(outputs: Tensor, targets: Tensor) -> Tensor:
+    """How far the log-likelihood is below 0 at most, a value of the sample."""
+    odds, divergence = outputs[:, :-1], outputs[:, -1]
+    unlikely = functional.binary_cross_entropy_with_logits(odds, targets[:, :-1])
+    return unlikely + divergence.mean() / odds.shape[1]
 
 
 def _place(array: NDArray[Any], model: nn.Module) -> Tensor:
@@ -199,7 +244,12 @@ LOSSES: Mapping[str, Loss] = {
     "binary_cross_entropy": Loss(_VALUES, _ask_probabilities, functional.binary_cross_entropy_with_logits),
     "next_token": Loss((DataKind.TOKENS,), _ask_next_token, functional.cross_entropy, TextTransformer),
     "reconstruction": Loss((DataKind.UNLABELLED,), _ask_reconstruction, functional.mse_loss, Autoencoder),
+    "evidence_bound": Loss((DataKind.UNLABELLED,), _ask_code, _evidence_bound, VariationalAutoencoder, drawn=True),
     "noise_prediction": Loss((DataKind.UNLABELLED,), _ask_noise, functional.mse_loss, Denoiser, drawn=True),
+    "conditional_noise_prediction": Loss(
+        _LABELS, _ask_conditional_noise, functional.mse_loss, ConditionalDenoiser, drawn=True
+    ),
 }
 """Every loss that a job can name. ``mse`` and ``huber`` (1964, of delta 1) are against one-hot rows where the data have
-labels; ``binary_cross_entropy`` takes several yes-or-no labels a sample; ``noise_prediction`` is Ho et al. 2020."""
+labels; ``binary_cross_entropy`` takes several yes-or-no labels a sample; ``evidence_bound`` is Kingma and Welling 2013,
+``noise_prediction`` Ho et al. 2020, and ``conditional_noise_prediction`` Ho and Salimans 2022."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from market.protocol.errors import InvalidModel
-from trainer_client.generative import FEWEST_STEPS, Autoencoder, Denoiser
+from trainer_client.generative import FEWEST_STEPS, Autoencoder, ConditionalDenoiser, Denoiser, VariationalAutoencoder
 from trainer_client.layers import ResidualBlock, Samples, group_norm
 from trainer_client.text_transformer import TextTransformer
 
@@ -66,10 +66,17 @@ class Argument:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A builder and the arguments that it takes, by name."""
+    """A builder and the arguments that it takes, by name.
+
+    Attributes:
+        build: takes them.
+        arguments: what each may be.
+        is_told: whether the model is told a sample's class, so that no values can take the classes' place.
+    """
 
     build: Callable[..., nn.Module]
     arguments: Mapping[str, Argument]
+    is_told: bool = False
 
 
 def build_model(architecture: str, arguments: Mapping[str, Any], seed: int) -> nn.Module:
@@ -95,7 +102,7 @@ def build_model(architecture: str, arguments: Mapping[str, Any], seed: int) -> n
         raise InvalidModel(f"architecture {architecture!r} is unknown, expected one of {', '.join(ARCHITECTURES)}")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise InvalidModel(f"the seed is {seed!r}, expected an integer in 0..2^63 - 1")
-    values = _parse_arguments(architecture, chosen.arguments, arguments)
+    values = _parse_arguments(architecture, chosen, arguments)
     # On the meta device constructors neither allocate nor draw random numbers. The context is this thread's alone.
     with torch.device("meta"):
         model = chosen.build(**values)
@@ -108,9 +115,9 @@ def build_model(architecture: str, arguments: Mapping[str, Any], seed: int) -> n
 
 
 def _parse_arguments(
-    architecture: str, arguments: Mapping[str, Argument], unverified_arguments: Mapping[str, Any]
+    architecture: str, chosen: Architecture, unverified_arguments: Mapping[str, Any]
 ) -> dict[str, Value]:
-    expected = _with_alternatives(arguments, unverified_arguments)
+    expected = _with_alternatives(chosen, unverified_arguments)
     unknown = [str(name) for name in unverified_arguments if name not in expected]
     if unknown:
         raise InvalidModel(f"{architecture}: unknown argument {unknown[0]!r}, expected {', '.join(expected)}")
@@ -122,26 +129,27 @@ def _parse_arguments(
             values[name] = argument.default
         else:
             raise InvalidModel(f"{architecture}: {name} is missing, expected {argument}")
-    return _for_builder(values, arguments)
+    return _for_builder(values, chosen)
 
 
-def _with_alternatives(arguments: Mapping[str, Argument], given: Mapping[str, Any]) -> Mapping[str, Argument]:
+def _with_alternatives(chosen: Architecture, given: Mapping[str, Any]) -> Mapping[str, Argument]:
     """What is expected of a job that gives these arguments: some can be given in place of another."""
-    expected = dict(arguments)
+    expected = dict(chosen.arguments)
     for name, others in ALTERNATIVES.items():
-        if name in expected and name not in given and not others.keys().isdisjoint(given):
+        fixed = chosen.is_told and name == "classes"
+        if name in expected and not fixed and name not in given and not others.keys().isdisjoint(given):
             del expected[name]
             expected.update(others)
     return expected
 
 
-def _for_builder(values: dict[str, Value], arguments: Mapping[str, Argument]) -> dict[str, Value]:
-    """Builders that take features know nothing of images, and none tells classes from other outputs."""
-    if "features" in arguments and "features" not in values:
+def _for_builder(values: dict[str, Value], chosen: Architecture) -> dict[str, Value]:
+    """Builders that take features know nothing of images, and none that answers tells classes from other outputs."""
+    if "features" in chosen.arguments and "features" not in values:
         channels, height, width = (cast(int, values.pop(side)) for side in _IMAGE)
         _check_image(channels, height, width, smallest_side=1)
         values["features"] = channels * height * width
-    if "classes" in values:
+    if "classes" in values and not chosen.is_told:
         values["outputs"] = values.pop("classes")
     return values
 
@@ -233,6 +241,7 @@ _FEATURES = Argument(1, MAX_FEATURES)
 _CLASSES = Argument(2, 1 << 16)
 _OUTPUTS = Argument(1, 1 << 16)
 _HIDDEN = Argument(1, 1 << 16, many=True)
+_STEPS = Argument(FEWEST_STEPS, 10_000, default=1000)
 _IMAGE = {"channels": Argument(1, 1024), "height": Argument(1, 4096), "width": Argument(1, 4096)}
 
 ALTERNATIVES: Mapping[str, Mapping[str, Argument]] = {
@@ -277,8 +286,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "autoencoder": Architecture(
         Autoencoder, {"features": _FEATURES, "hidden": _HIDDEN, "code": Argument(1, MAX_FEATURES)}
     ),
-    "denoiser": Architecture(
-        Denoiser, {"features": _FEATURES, "hidden": _HIDDEN, "steps": Argument(FEWEST_STEPS, 10_000, default=1000)}
+    "variational_autoencoder": Architecture(
+        VariationalAutoencoder, {"features": _FEATURES, "hidden": _HIDDEN, "code": Argument(1, MAX_FEATURES)}
+    ),
+    "denoiser": Architecture(Denoiser, {"features": _FEATURES, "hidden": _HIDDEN, "steps": _STEPS}),
+    "conditional_denoiser": Architecture(
+        ConditionalDenoiser,
+        {"features": _FEATURES, "hidden": _HIDDEN, "steps": _STEPS, "classes": _CLASSES},
+        is_told=True,
     ),
 }
 """Every model that a job can name."""

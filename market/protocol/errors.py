@@ -12,6 +12,7 @@ FedmarketError
 │   └── DatabaseInUse           another process makes its rows
 ├── InvalidUpdate               NaN or infinite entries, wrong length, values out of range
 ├── InvalidGram                 a matrix that no integer vectors can have
+├── InvalidOutputs              what a model gave, or what is stored as such, that is malformed or not finite
 ├── InvalidExam                 a slice, a book or a reference that is malformed, or not what was committed to
 ├── InvalidSealingKey           a public key that nothing can be sealed to
 ├── InvalidReceipt              an attestor's receipt that is malformed, not its own, or of another place
@@ -107,6 +108,10 @@ class InvalidUpdate(FedmarketError):
 
 class InvalidGram(FedmarketError):
     """A matrix that is not the Gram matrix of integer vectors within the stated ranges."""
+
+
+class InvalidOutputs(FedmarketError):
+    """What a model gave, or what is stored as such, that is malformed, too large, or not finite."""
 
 
 class InvalidExam(FedmarketError):

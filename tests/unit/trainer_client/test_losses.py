@@ -28,7 +28,12 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         {"vocabulary": 7, "width": 8, "layers": 2, "heads": 2, "context": FEATURES - 1},
     ),
     "reconstruction": ("autoencoder", {"features": FEATURES, "hidden": [5], "code": 2}),
+    "evidence_bound": ("variational_autoencoder", {"features": FEATURES, "hidden": [5], "code": 3}),
     "noise_prediction": ("denoiser", {"features": FEATURES, "hidden": [8], "steps": 50}),
+    "conditional_noise_prediction": (
+        "conditional_denoiser",
+        {"features": FEATURES, "hidden": [8], "steps": 50, "classes": 3},
+    ),
 }
 
 
@@ -41,12 +46,14 @@ def data_for(loss: str, seed: int = 0) -> Dataset:
     draw = np.random.default_rng(seed)
     inputs = draw.normal(size=(SAMPLES, FEATURES)).astype(np.float32)
     match loss:
-        case "cross_entropy":
+        case "cross_entropy" | "conditional_noise_prediction":
             return Dataset(inputs, draw.integers(0, 3, SAMPLES))
         case "mse" | "huber":
             return Dataset(inputs, 3 * draw.normal(size=(SAMPLES, 2)).astype(np.float32))
         case "binary_cross_entropy":
             return Dataset(inputs, draw.integers(0, 2, (SAMPLES, 2)).astype(np.float32))
+        case "evidence_bound":
+            return Dataset(draw.uniform(size=(SAMPLES, FEATURES)).astype(np.float32))
         case "next_token":
             return Dataset(draw.integers(0, 7, (SAMPLES, FEATURES)))
     return Dataset(inputs)

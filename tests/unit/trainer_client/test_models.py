@@ -20,7 +20,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "linear_regression": {"features": 64, "outputs": 10},
     "text_transformer": {"vocabulary": 20, "width": 12, "layers": 1, "context": 6},
     "autoencoder": {"features": 64, "hidden": [20], "code": 4},
+    "variational_autoencoder": {"features": 64, "hidden": [20], "code": 4},
     "denoiser": {"features": 64, "hidden": [20]},
+    "conditional_denoiser": {"features": 64, "hidden": [20], "classes": 10},
 }
 ANSWERING = ["logistic_regression", "mlp", "cnn", "resnet_small", "linear_regression"]
 
@@ -44,7 +46,13 @@ def test_every_architecture_has_an_example_here() -> None:
         ("linear_regression", {"features": 10, "outputs": 1}, 11),
         ("text_transformer", EXAMPLES["text_transformer"], 26 * 12 + 12 * 144 + 13 * 12 + 24 + 20 * 13),
         ("autoencoder", EXAMPLES["autoencoder"], 64 * 20 + 20 + 20 * 4 + 4 + 4 * 20 + 20 + 20 * 64 + 64),
+        (
+            "variational_autoencoder",
+            EXAMPLES["variational_autoencoder"],
+            64 * 20 + 20 + 20 * 8 + 8 + 4 * 20 + 20 + 20 * 64 + 64,
+        ),
         ("denoiser", EXAMPLES["denoiser"], (64 + 32) * 20 + 20 + 20 * 64 + 64),
+        ("conditional_denoiser", EXAMPLES["conditional_denoiser"], 11 * 32 + (64 + 64) * 20 + 20 + 20 * 64 + 64),
     ],
 )
 def test_models_have_the_expected_size(architecture: str, arguments: dict[str, Any], dimension: int) -> None:
@@ -82,7 +90,7 @@ def test_a_model_that_tells_classes_apart_can_give_values_instead(architecture: 
         build_model(architecture, {**arguments, "outputs": 10}, 0)
 
 
-@pytest.mark.parametrize("architecture", ["logistic_regression", "mlp", "linear_regression", "autoencoder", "denoiser"])
+@pytest.mark.parametrize("architecture", [name for name, example in EXAMPLES.items() if "features" in example])
 def test_a_model_that_takes_values_can_take_images_instead(architecture: str) -> None:
     arguments = EXAMPLES[architecture]
     image = {name: value for name, value in arguments.items() if name != "features"}
@@ -167,6 +175,8 @@ def test_the_residual_network_keeps_no_running_statistics() -> None:
         ("text_transformer", {"context": 8}, "vocabulary is missing"),
         ("text_transformer", {"vocabulary": 1, "context": 8}, "vocabulary is 1, expected an integer in 2"),
         ("denoiser", {"features": 4, "hidden": [3], "steps": 24}, r"steps is 24, expected an integer in 25\.\.10000"),
+        ("conditional_denoiser", {"features": 4, "hidden": [3]}, "classes is missing"),
+        ("conditional_denoiser", {"features": 4, "hidden": [3], "outputs": 3}, "unknown argument 'outputs'"),
         ("cnn", {**IMAGE, "height": 1}, "sides of at least 2"),
         ("cnn", {**IMAGE, "channels": 1024, "height": 4096}, "at most 4194304 values"),
     ],
