@@ -20,6 +20,7 @@ from market.chain.deployment import Deployment
 from market.chain.directory import Directory
 from market.chain.erc20 import Erc20
 from market.chain.job_market import JobMarket
+from market.chain.output_consensus import OutputConsensus
 from market.chain.transactions import TransactionSender
 from market.protocol.errors import InvalidInput, InvalidKeystore
 from market.protocol.identifiers import JobId
@@ -93,6 +94,11 @@ class Network:
     def directory(self) -> Directory:
         """Where people announce keys and hand each other sealed bytes."""
         return self.deployment.directory_on(self.chain)
+
+    @property
+    def consensus(self) -> OutputConsensus:
+        """Where verifiers decide what models give for prompts."""
+        return self.deployment.consensus_on(self.chain)
 
     @classmethod
     def connect(cls, options: NetworkOptions) -> Network:

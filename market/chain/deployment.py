@@ -18,6 +18,7 @@ from market.chain.connection import Chain
 from market.chain.contract import checked_address
 from market.chain.directory import Directory
 from market.chain.job_market import JobMarket
+from market.chain.output_consensus import OutputConsensus
 from market.chain.transactions import TransactionSender
 from market.protocol.errors import ChainError, InvalidInput, WrongChain
 
@@ -32,6 +33,8 @@ DISPUTES = "Disputes"
 RECEIPTS = "Receipts"
 CLAIMS = "Claims"
 DIRECTORY = "Directory"
+TASK_ENDINGS = "TaskEndings"
+OUTPUT_CONSENSUS = "OutputConsensus"
 LIBRARIES = (ATTEMPTS, OPENINGS, EXAMS, MEMBERS, DISPUTES, RECEIPTS, CLAIMS)
 """In an order in which each is linked with earlier ones alone."""
 
@@ -39,8 +42,8 @@ WORD_BYTES = 32
 POWERS_BYTES = 320
 """[τ] in the first group, then [τ] and [τ²] in the second, as the EVM writes points: 2 + 4 + 4 words."""
 
-_ADDED = frozenset({"receipts", "claims", "directory"})
-"""What files that were written before there were receipts do not name."""
+_ADDED = frozenset({"receipts", "claims", "directory", "task_endings", "consensus"})
+"""What files that older versions wrote do not name."""
 
 _PLACEHOLDER = re.compile(r"__\$[0-9a-f]{34}\$__")
 
@@ -62,7 +65,9 @@ class Deployment:
         receipts: address of another: how attestors' receipts are filed.
         claims: address of another: how credits are paid.
         directory: address of the contract where a job's people announce keys and hand each other sealed bytes.
-        powers_of_tau: what that contract verifies with, in hex: `POWERS_BYTES` bytes.
+        task_endings: address of the library that the next contract is linked with: how tasks are settled and finished.
+        consensus: address of the contract where verifiers decide what models give for prompts.
+        powers_of_tau: what the verifier of rounds verifies with, in hex: `POWERS_BYTES` bytes.
         block: the block that the marketplace was deployed in: no event of it is older.
     """
 
@@ -78,6 +83,8 @@ class Deployment:
     receipts: str
     claims: str
     directory: str
+    task_endings: str
+    consensus: str
     powers_of_tau: str
     block: int
 
@@ -153,6 +160,10 @@ class Deployment:
         """The directory's gateway, of a chain that `connect` has recognised the contracts on."""
         return Directory(chain, self.directory, first_block=self.block)
 
+    def consensus_on(self, chain: Chain) -> OutputConsensus:
+        """The gateway of the consensus on outputs, of a chain that `connect` has recognised the contracts on."""
+        return OutputConsensus(chain, self.consensus, first_block=self.block)
+
     @property
     def _parts(self) -> dict[str, str]:
         """The addresses that belong in the code of some contract, by that contract's or library's name."""
@@ -167,6 +178,8 @@ class Deployment:
             RECEIPTS: self.receipts,
             CLAIMS: self.claims,
             DIRECTORY: self.directory,
+            TASK_ENDINGS: self.task_endings,
+            OUTPUT_CONSENSUS: self.consensus,
         }
 
     def _without_own(self, code: bytes) -> bytes:
@@ -210,7 +223,10 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
         libraries[name] = _create(sender, f"{key}/{name}", name, needed).address
     arguments = encode(["address", "address"], [rules.address, verifier.address])
     market = _create(sender, f"{key}/{JOB_MARKET}", JOB_MARKET, libraries, arguments)
-    directory = _create(sender, f"{key}/{DIRECTORY}", DIRECTORY)  # after the market: no event of it is older either
+    # After the market: no event of theirs is older either.
+    directory = _create(sender, f"{key}/{DIRECTORY}", DIRECTORY)
+    endings = _create(sender, f"{key}/{TASK_ENDINGS}", TASK_ENDINGS)
+    consensus = _create(sender, f"{key}/{OUTPUT_CONSENSUS}", OUTPUT_CONSENSUS, {TASK_ENDINGS: endings.address})
     return Deployment(
         chain_id=sender.chain.chain_id,
         job_market=market.address,
@@ -224,6 +240,8 @@ def deploy(sender: TransactionSender, powers_of_tau: bytes, key: str = "deploy")
         receipts=libraries[RECEIPTS],
         claims=libraries[CLAIMS],
         directory=directory.address,
+        task_endings=endings.address,
+        consensus=consensus.address,
         powers_of_tau=powers.hex(),
         block=market.block,
     )

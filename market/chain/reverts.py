@@ -16,11 +16,13 @@ from eth_utils.crypto import keccak
 from web3.exceptions import Web3Exception
 
 from market.chain import artefacts
+from market.chain.consensus_records import TaskPhase
 from market.chain.records import ExclusionReason, Fact
 from market.protocol.errors import ContractRevert
 from market.protocol.rounds import Phase
 
-CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Directory")
+CONTRACTS = ("JobMarket", "RoundRules", "GramVerifier", "Directory", "IOutputConsensus")
+"""Of two errors with one selector that of the earlier contract is known."""
 
 LIBRARY_ERRORS = (
     "Error(string message)",
@@ -55,7 +57,12 @@ PANICS: Mapping[int, str] = {
     0x51: "call of an uninitialised function",
 }
 
-ENUMS: Mapping[str, type[IntEnum]] = {"enum Phase": Phase, "enum ExclusionReason": ExclusionReason, "enum Fact": Fact}
+ENUMS: Mapping[str, type[IntEnum]] = {
+    "enum Phase": Phase,
+    "enum ExclusionReason": ExclusionReason,
+    "enum Fact": Fact,
+    "enum TaskPhase": TaskPhase,
+}
 
 NO_REASON = "NoReason"
 """The name under which a revert without data is reported."""
@@ -115,7 +122,7 @@ def known_errors() -> Mapping[bytes, ErrorSignature]:
     signatures = [ErrorSignature.parse(text) for text in LIBRARY_ERRORS]
     for contract in CONTRACTS:
         signatures += ErrorSignature.of_abi(artefacts.load(contract).abi)
-    return {signature.selector: signature for signature in signatures}
+    return {signature.selector: signature for signature in reversed(signatures)}
 
 
 def decode_revert(data: bytes) -> ContractRevert:

@@ -407,7 +407,8 @@ def test_powers_that_are_not_of_one_number_are_refused(actors: Any) -> None:
 def damaged(chain_id: object = 1, without: str = "") -> str:
     """A deployment's file whose addresses are none."""
     libraries = ("attempts", "openings", "exams", "members", "disputes", "receipts", "claims")
-    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", *libraries, "directory"), "0x")
+    others = ("directory", "task_endings", "consensus")
+    addresses = dict.fromkeys(("job_market", "round_rules", "gram_verifier", *libraries, *others), "0x")
     stated = {"chain_id": chain_id, **addresses, "powers_of_tau": "0x", "block": 1}
     return json.dumps({name: value for name, value in stated.items() if name != without})
 

@@ -179,14 +179,16 @@ def test_a_marketplace_of_an_older_version_makes_room_for_a_new_one(tmp_path: Pa
     _, url = start()
     file = tmp_path / "deployment.json"
     stated = json.loads(file.read_text())
-    older = {name: value for name, value in stated.items() if name not in ("directory", "receipts", "claims")}
+    added = ("directory", "receipts", "claims", "task_endings", "consensus")
+    older = {name: value for name, value in stated.items() if name not in added}
     file.write_text(json.dumps(older))
 
     refused = run(tmp_path, url, "job", "list")
     again = run(tmp_path, url, "dev", "deploy")
 
     assert refused.exit_code == 1
-    assert "names no receipts and no claims and no directory: an older version deployed that market" in refused.stderr
+    told = "names no receipts and no claims and no directory and no task_endings and no consensus: an older version"
+    assert told in refused.stderr
     assert again.exit_code == 0, again.stderr
     assert set(json.loads(file.read_text())) == set(stated)
 

@@ -100,7 +100,7 @@ def test_wrong_usage_is_one_line_and_status_2(arguments: tuple[str, ...], words:
 def test_an_unreachable_node_is_one_line_and_status_1(tmp_path: Path) -> None:
     file = tmp_path / "deployment.json"
     address = "0x" + "11" * 20
-    Deployment(31337, *[address] * 11, "00" * 320, 0).save(file)
+    Deployment(31337, *[address] * 13, "00" * 320, 0).save(file)
 
     refuses(run("job", "list", "--rpc", "http://127.0.0.1:9", "--deployment", str(file)), 1, "no node answers")
     refuses(run("job", "list", "--rpc", "nonsense", "--deployment", str(file)), 1, "'nonsense' is no address of a node")
