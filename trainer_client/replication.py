@@ -9,19 +9,30 @@ whose SimHash the replicas compare (Charikar 2002, doi:10.1145/509907.509965).
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import torch
 
-from market.protocol.errors import InvalidData, InvalidTerms
+from market.model_opening import fetch_verified
+from market.protocol.errors import InvalidData, InvalidTerms, StorageError
+from market.protocol.generation import Prompt
 from market.protocol.integer_model import Integers
+from market.protocol.replication import ROUND
 from market.protocol.update import Counts, UpdateEncoding, encode
+from market.published_job import PublishedJob
+from market.storage import Cid
 from trainer_client.data import Dataset
-from trainer_client.exam import load_slice
+from trainer_client.device import choose_device
+from trainer_client.exam import MAX_SLICE_BYTES, load_slice
+from trainer_client.generation import Execution, Outputs
 from trainer_client.job_model import JobModel
 from trainer_client.training import CPU, train
+from zk.srs import Srs
 
 SEED_DOMAIN: Final = "fedmarket/replica/1"
 
@@ -99,13 +110,143 @@ def multiplying_in(precision: str, device: torch.device) -> torch.autocast | nul
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype, cache_enabled=False)
 
 
-def load_shard(path: Path, job_model: JobModel) -> Dataset:
-    """Read a shard that somebody published: an uncompressed .npz of its arrays, as `fedmarket data` writes none larger.
+@dataclass(eq=False)
+class ReplicaGenerator:
+    """Trains the intervals of a request: an update for every shard, all from the model that the round began with.
 
-    Raises:
-        InvalidData: it is no such archive, would unpack to more than its own length, or does not fit the model.
+    Attributes:
+        job_model: the job's.
+        model_before: the model that a round began with, int64 (d,), by the round's number.
+        shard: the samples of a content id.
     """
-    samples = load_slice(path, job_model)
-    if samples.features != job_model.input.features:
-        raise InvalidData(f"{path} has {samples.features} values a sample, expected {job_model.input.features}")
-    return samples
+
+    job_model: JobModel
+    model_before: Callable[[int], Integers]
+    shard: Callable[[str], Dataset]
+
+    def check(self, prompts: Sequence[Prompt], decoding: Mapping[str, Any]) -> dict[str, Any]:
+        """See that this can be asked of it; returns all settings.
+
+        Raises:
+            InvalidData: a prompt is no content id, or no round is named.
+        """
+        for number, prompt in enumerate(prompts):
+            if not isinstance(prompt, str):
+                raise InvalidData(f"prompts[{number}] is {prompt!r:.80}, expected the content id of a shard")
+            try:
+                Cid.parse(prompt)
+            except StorageError as error:
+                raise InvalidData(f"prompts[{number}]: {error}") from error
+        named = decoding.get(ROUND)
+        if type(named) is not int or named < 0:
+            raise InvalidData(f"decoding: {ROUND} is {named!r:.80}, expected a round's number")
+        return {ROUND: named}
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        seed: int,
+        decoding: Mapping[str, Any],
+        execution: Execution,
+        first_sample: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Outputs:
+        """Train on shards; the first of these prompts is the task's sample `first_sample`.
+
+        A batch is what of the job's own batches is differentiated at a time.
+
+        Raises:
+            InvalidData: a prompt or a shard is not what is expected.
+            InvalidInput: this machine has no such device.
+            InvalidUpdate: the training diverges.
+            StorageError: the model or a shard cannot be had now.
+        """
+        settings, device = self.check(prompts, decoding), choose_device(execution.device)
+        model = self.model_before(settings[ROUND])
+        rows = []
+        with _threads(execution.threads):
+            for interval, prompt in enumerate(map(str, prompts), first_sample):
+                rows.append(self._train(model, interval, prompt, seed, execution, device))
+                if progress is not None:
+                    progress(interval + 1, first_sample + len(prompts))
+        return Outputs(counts=np.stack(rows))
+
+    def _train(
+        self, model: Integers, interval: int, shard: str, seed: int, execution: Execution, device: torch.device
+    ) -> Counts:
+        samples, own_seed = self.shard(shard), interval_seed(seed, interval, shard)
+        split, precision = execution.batch_size, execution.dtype
+        return train_interval(
+            self.job_model, model, samples, own_seed, device=device, micro_batch=split, precision=precision
+        )
+
+
+@dataclass(eq=False)
+class JobReplica:
+    """A job's models and its shards, fetched from chain and storage: what a generator of replicas needs.
+
+    Attributes:
+        job: the job.
+        srs: its powers of tau: models are opened against the chain's commitments.
+        folder: where shards are kept for as long as they are read.
+    """
+
+    job: PublishedJob
+    srs: Srs
+    folder: Path
+    _models: dict[bytes, Integers] = field(default_factory=dict)
+
+    @property
+    def generator(self) -> ReplicaGenerator:
+        """The generator.
+
+        Raises:
+            InvalidModel: the job's model cannot be built here.
+        """
+        job_model = JobModel.of_document(self.job.document)
+        return ReplicaGenerator(job_model, self.model_before, lambda name: self.shard(name, job_model))
+
+    def model_before(self, round_number: int) -> Integers:
+        """The model that a round began with, int64 (d,), opened against its commitment on the chain.
+
+        Raises:
+            StorageError: the round has not begun, or the model cannot be had now.
+            AuditMismatch: what storage has is not what the chain committed to.
+        """
+        state = self.job.market.state(self.job.id)
+        if state.round < round_number:
+            raise StorageError(f"round {round_number} of job {self.job.id} has not begun: it is at round {state.round}")
+        versions = self.job.history().versions()
+        made = [version for version in versions if version.round is None or version.round < round_number]
+        digest = bytes(made[-1].digest)
+        if digest not in self._models:
+            self._models[digest] = fetch_verified(self.job, self.srs, made)
+        return self._models[digest]
+
+    def shard(self, name: str, job_model: JobModel) -> Dataset:
+        """The samples of a content id.
+
+        Raises:
+            StorageError: it cannot be had now.
+            InvalidData: it is no archive of samples that fit the model.
+        """
+        cid = Cid.parse(name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{cid.digest.hex()}.npz"
+        self.job.store.copy_to(cid, path, MAX_SLICE_BYTES)
+        try:
+            return load_slice(path, job_model)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many of PyTorch's threads; they are given back."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
