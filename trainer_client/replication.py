@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from market.model_opening import fetch_verified
-from market.protocol.errors import InvalidData, InvalidTerms, StorageError
+from market.protocol.errors import InvalidData, InvalidTerms, InvalidUpdate, StorageError
 from market.protocol.generation import Prompt
 from market.protocol.integer_model import Integers
 from market.protocol.replication import ROUND
@@ -156,9 +156,8 @@ class ReplicaGenerator:
         A batch is what of the job's own batches is differentiated at a time.
 
         Raises:
-            InvalidData: a prompt or a shard is not what is expected.
+            InvalidData: a prompt or a shard is not what is expected, or the training diverges on it.
             InvalidInput: this machine has no such device.
-            InvalidUpdate: the training diverges.
             StorageError: the model or a shard cannot be had now.
         """
         settings, device = self.check(prompts, decoding), choose_device(execution.device)
@@ -176,9 +175,11 @@ class ReplicaGenerator:
     ) -> Counts:
         samples, own_seed = self.shard(shard), interval_seed(seed, interval, shard)
         split, precision = execution.batch_size, execution.dtype
-        return train_interval(
-            self.job_model, model, samples, own_seed, device=device, micro_batch=split, precision=precision
-        )
+        how: dict[str, Any] = {"device": device, "micro_batch": split, "precision": precision}
+        try:
+            return train_interval(self.job_model, model, samples, own_seed, **how)
+        except InvalidUpdate as error:
+            raise InvalidData(f"the shard {shard} cannot be trained on: {error}") from error
 
 
 @dataclass(eq=False)
