@@ -51,17 +51,19 @@ class Scenario:
         seed: everything follows from it.
         spec: the job.
         slices: the exam's samples, the public slice first; empty without an exam.
-        warm: the owner's own samples, for the warm start: the public slice where there is an exam.
+        warm: the owner's own samples, for the warm start: the public slice where there is an exam; None for none.
         test: held out; nobody trains on it.
         parts: each trainer's samples, in the order of the cast.
+        cast: what each trainer does.
     """
 
     seed: int
     spec: JobSpec
     slices: tuple[Dataset, ...]
-    warm: Dataset
+    warm: Dataset | None
     test: Dataset
     parts: tuple[Dataset, ...]
+    cast: tuple[Behaviour, ...] = CAST
 
 
 def make_scenario(seed: int, rounds: int | None = None, *, examined: bool = True) -> Scenario:

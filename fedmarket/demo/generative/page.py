@@ -186,7 +186,11 @@ def _money(result: GenerativeResult) -> str:
 
 
 def _audit(result: GenerativeResult) -> str:
-    lines = "".join(f"<li>{escape(line)}</li>\n" for line in result.audit)
+    lines = "".join(
+        f'<li class="{check.verdict}"><b>{escape(check.verdict)}</b> {escape(check.name)}, {escape(check.subject)}: '
+        f"{escape(check.detail)}</li>\n"
+        for check in result.audit.checks
+    )
     verdict = "The task's events alone lead to the same verdict." if result.audit_ok else "It does not hold."
     return f'<p class="{"good" if result.audit_ok else "bad"}">{verdict}</p>\n<ul class="audit">\n{lines}</ul>\n'
 

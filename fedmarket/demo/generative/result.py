@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aggregator.audit import AuditReport
 from market.chain.records import Ledger
+from market.task_audit import TaskReport
 
 Images = NDArray[np.float32]
 """(n, height, width), 0 black to 1 white."""
@@ -95,8 +96,7 @@ class GenerativeResult:
         share_wei, stake_wei: what a seat earns, and what it locks.
         money: where the consensus contract's money is, by name, in wei.
         balanced: whether every wei of it is accounted for.
-        audit: lines of the replay of the task from its events.
-        audit_ok: whether it came to what the contract says.
+        audit: the replay of the task from its events.
         gas: of every kind of call, one entry a transaction.
         seconds: how long each part of the play took.
     """
@@ -120,8 +120,7 @@ class GenerativeResult:
     stake_wei: int
     money: Mapping[str, int]
     balanced: bool
-    audit: tuple[str, ...]
-    audit_ok: bool
+    audit: TaskReport
     gas: Mapping[str, tuple[int, ...]]
     seconds: Mapping[str, float]
 
@@ -132,6 +131,11 @@ class GenerativeResult:
             KeyError: there is none.
         """
         return {verifier.name: verifier for verifier in self.verifiers}[name]
+
+    @property
+    def audit_ok(self) -> bool:
+        """Whether the task's events alone lead to what the contract says."""
+        return self.audit.first_mismatch is None
 
     @property
     def reference(self) -> VerifierResult | None:
@@ -171,8 +175,7 @@ class GenerativeResult:
             "distances": [list(row) for row in distances(self.verifiers)],
             "money": dict(self.money),
             "balanced": self.balanced,
-            "audit": list(self.audit),
-            "audit_ok": self.audit_ok,
+            "audit": self.audit.to_json(),
             "gas": {call: list(used) for call, used in sorted(self.gas.items())},
             "seconds": dict(self.seconds),
         }

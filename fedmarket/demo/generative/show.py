@@ -66,9 +66,8 @@ def _verifiers(result: GenerativeResult) -> Table:
     table = Table(title="Verifiers", title_justify="left")
     table.add_column("verifier", no_wrap=True)
     table.add_column("behaviour", no_wrap=True)
-    table.add_column("runs")
-    for column in ("bits from accepted", "paid", "lost"):
-        table.add_column(column, justify="right")
+    for column in ("bits apart", "paid", "lost"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for verifier in result.verifiers:
         table.add_row(*_cells(result, verifier), style=STYLES[verifier.verdict])
@@ -81,7 +80,7 @@ def _cells(result: GenerativeResult, verifier: VerifierResult) -> Sequence[str]:
     bits = "" if apart is None else f"{min(apart)} to {max(apart)}"
     paid = money(verifier.paid_wei) if verifier.paid_wei else ""
     lost = money(verifier.lost_wei) if verifier.lost_wei else ""
-    return (verifier.name, verifier.behaviour, verifier.runs, bits, paid, lost, verifier.verdict + medoid)
+    return (verifier.name, verifier.behaviour, bits, paid, lost, verifier.verdict + medoid)
 
 
 def _distances(result: GenerativeResult) -> Table:
@@ -123,12 +122,12 @@ def _gas(result: GenerativeResult) -> Table:
 
 
 def _reasons(result: GenerativeResult, console: Console) -> None:
-    console.print("Why:")
+    """What each ran, and why it was paid or not."""
     for verifier in result.verifiers:
-        who = f"  {verifier.name} ({verifier.behaviour}, {short(verifier.address)})"
-        console.print(f"{who}: {verifier.why}", style=STYLES[verifier.verdict], highlight=False)
+        who = f"{verifier.name}, {short(verifier.address)}, runs {verifier.runs}."
+        console.print(f"{who} {verifier.why}", style=STYLES[verifier.verdict], highlight=False)
         for line in verifier.refused:
-            console.print(f"    refused by the contract: {line}", style="red", highlight=False)
+            console.print(f"  refused by the contract: {line}", style="red", highlight=False)
 
 
 def _verdicts(result: GenerativeResult, console: Console) -> None:
@@ -141,4 +140,5 @@ def _verdicts(result: GenerativeResult, console: Console) -> None:
     console.print(f"[{style}]Audit of the job: {len(training.checks)} checks: {verdict}.[/{style}]")
     style = "green" if result.audit_ok else "red"
     verdict = "comes to the same" if result.audit_ok else "does NOT come to the same"
-    console.print(f"[{style}]Audit of the task: replayed from its events alone, it {verdict}.[/{style}]")
+    count = len(result.audit.checks)
+    console.print(f"[{style}]Audit of the task: {count} checks from its events alone: it {verdict}.[/{style}]")
