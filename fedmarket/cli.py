@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "dispute": LazyCommand("fedmarket.commands.dispute", "dispute", "Dispute what no proof shows (trainers, owners)."),
     "model": LazyCommand("fedmarket.commands.model", "model", "Check and measure models (anyone)."),
+    "verify": LazyCommand("fedmarket.commands.verify", "verify", "Have a model's outputs checked (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
     "storage": LazyCommand("fedmarket.commands.storage", "group", "Keep, fetch and serve contents (anyone)."),
     "market": LazyCommand("fedmarket.commands.market", "group", "Serve jobs to browsers and programs (services)."),

@@ -91,6 +91,11 @@ class PanelHistory:
         return len(self.seats) == self.size
 
     @property
+    def has_majority(self) -> bool:
+        """Whether it is settled, and decides."""
+        return self.settled is not None and self.settled.outcome is not Outcome.NO_MAJORITY
+
+    @property
     def reveals(self) -> list[Reveal]:
         """What each seat revealed."""
         return [seat.reveal for seat in self.seats]
@@ -177,16 +182,14 @@ class TaskHistory:
     @property
     def standing(self) -> PanelHistory | None:
         """The panel whose decision stands if nothing else comes of an appeal; None before there is one."""
-        decided = [p for p in self.panels.values() if p.index != APPEAL_PANEL and p.settled is not None]
-        return decided[-1] if decided else None
+        earlier = [panel for panel in self.panels.values() if panel.index != APPEAL_PANEL]
+        return next((panel for panel in earlier if panel.has_majority), None)
 
     @property
     def overruling(self) -> PanelHistory | None:
         """The appeal's panel, once it has a majority."""
         appeal = self.panels.get(APPEAL_PANEL)
-        is_decided = appeal is not None and appeal.settled is not None
-        has_majority = is_decided and appeal.settled.outcome is not Outcome.NO_MAJORITY  # type: ignore[union-attr]
-        return appeal if has_majority else None
+        return appeal if appeal is not None and appeal.has_majority else None
 
     @property
     def deciding(self) -> PanelHistory | None:
@@ -203,7 +206,13 @@ class TaskHistory:
         Raises:
             InvalidData: digests that the contract would not have taken.
         """
-        return Panel(self.terms.consensus(pool, panel.size), panel.reveals, self.known_answers())
+        shown = _is_before(self.canaries, panel.settled)
+        known = self.known_answers() if shown else {}
+        return Panel(self.terms.consensus(pool, panel.size), panel.reveals, known)
+
+    def claim_before(self, panel: PanelHistory) -> ClaimOpened | None:
+        """The worker's claim, where it was open when a panel was settled."""
+        return self.claim if _is_before(self.claim, panel.settled) else None
 
     def evidence(self, panel: PanelHistory) -> Evidence:
         """What settles a panel."""
@@ -262,6 +271,13 @@ class TaskHistory:
         if index not in self.panels:
             raise ChainError(f"the chain tells of panel {index} of task {self.opened.task}, which nobody asked for")
         return self.panels[index]
+
+
+def _is_before(event: ConsensusEvent | None, other: ConsensusEvent | None) -> bool:
+    """Whether something happened, and before something else that may not have happened yet."""
+    if event is None or other is None:
+        return event is not None
+    return (event.block_number, event.log_index) < (other.block_number, other.log_index)
 
 
 def _digests(panel: PanelHistory) -> tuple[tuple[bytes, ...], ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from hexbytes import HexBytes
 from web3.types import BlockIdentifier, LogReceipt
 
 from market.chain import artefacts
@@ -135,6 +137,18 @@ class OutputConsensus(Gateway):
     def events_in(self, logs: Iterable[LogReceipt]) -> list[ConsensusEvent]:
         """The contract's events among a receipt's logs."""
         return self._events.parse(logs)
+
+    def call_in(self, transaction: bytes) -> tuple[str, Mapping[str, Any]] | None:
+        """The function that a transaction called, and its arguments by name; None where it called another contract.
+
+        Events do not tell the salts that seals were opened with: the transactions do.
+        """
+        web3 = self.chain.web3
+        sent = self.chain.read(lambda: web3.eth.get_transaction(HexBytes(transaction)))
+        if str(sent.get("to", "")).lower() != self.address.lower():
+            return None
+        function, arguments = self.chain.once(lambda: self._contract.decode_function_input(sent["input"]))
+        return str(function.fn_name), arguments
 
     def _range(self, from_block: int | None, to_block: int | None) -> tuple[int, int]:
         first = self.first_block if from_block is None else from_block

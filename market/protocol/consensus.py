@@ -90,7 +90,7 @@ class ConsensusTerms:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a panel's reveals come to. Clique, spared and penalised seats are disjoint, and together all seats.
+    """What a panel's reveals come to. Clique, spared and penalised seats are disjoint, and together all that are taken.
 
     Attributes:
         outcome: accepted, void, or no majority.
@@ -133,7 +133,8 @@ def decide(terms: ConsensusTerms, reveals: Sequence[Reveal], canaries: Mapping[i
 
     Args:
         terms: its terms.
-        reveals: what each seat revealed, in the order of the seats; seats that nobody took are left out at the end.
+        reveals: what each seat revealed, in the order of the seats. Fewer than the seats are of a panel that did not
+            fill up: it has not sat, decides nothing, and penalises nobody.
         canaries: digests that the task's owner committed to beforehand, by sample.
 
     Raises:
@@ -285,10 +286,11 @@ class Panel:
     @cached_property
     def decision(self) -> Decision:
         """What the reveals come to."""
-        silent = {seat for seat in range(self.terms.verifiers) if self._is_silent(seat)}
-        seats = set(range(self.terms.verifiers))
+        seats = set(range(len(self.reveals)))
+        has_sat = len(seats) == self.terms.verifiers
+        silent = {seat for seat in seats if has_sat and self.reveals[seat] is None}
         clique = self.largest
-        if not self.terms.is_majority(len(clique)):
+        if not has_sat or not self.terms.is_majority(len(clique)):
             rest = (_sorted(seats - silent), _sorted(silent))
             return Decision(Outcome.NO_MAJORITY, (), *rest, None, 0, self.counting, clique)
         members = [self.reveals[seat] for seat in clique]
@@ -299,9 +301,6 @@ class Panel:
         penalised = _sorted(seats - set(clique) - spared)
         accepted = self._accepted(clique, medoid)
         return Decision(outcome, clique, _sorted(spared), penalised, medoid, accepted, self.counting, clique)
-
-    def _is_silent(self, seat: int) -> bool:
-        return seat >= len(self.reveals) or self.reveals[seat] is None
 
     def _accepted(self, clique: Sequence[int], medoid: int) -> int:
         """Bit s where members within the tolerance of the medoid at sample s are a majority of the panel."""

@@ -65,7 +65,6 @@ def named_cases() -> Iterator[tuple[str, Case]]:
             + [_moved(honest, 2 * TOLERANCE)] * (seats // 2)
         )
         yield f"two_cliques_tie_{seats}", _case(seats, tied)
-        yield f"seats_not_taken_{seats}", _case(seats, near[:majority])
     eight = [rng.randbytes(32) for _ in range(8)]
     guess = rng.randbytes(32)
     guessed = batch_of([guess, *eight[1:]])

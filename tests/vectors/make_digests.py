@@ -41,6 +41,14 @@ OUTPUTS: Mapping[str, tuple[tuple[Any, dict[str, int]], ...]] = {
         (written(2, 9000, step=11, modulus=65521), {"seed": 2**64 - 1}),
     ),
     "exact": (([[0], [0, 0], [1, 2, 3], [-1, 2**63 - 1]], {}), (["a", "ab", "déjà vu"], {})),
+    "minhash": (
+        (["a", "déjà vu", "the quick brown fox jumps over the lazy dog"], {}),
+        ([list(range(100)), [5] * 40], {"shingle": 3, "seed": 9}),
+    ),
+    "activations": (
+        (written(2, 3, 64, step=3, modulus=257), {}),
+        (written(2, 5, 1000, step=11, modulus=65537), {"top": 64, "seed": 7}),
+    ),
 }
 
 

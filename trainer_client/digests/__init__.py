@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from market.protocol.errors import InvalidData
+from trainer_client.digests.activations import TOP, activation_digests
 from trainer_client.digests.bits import BITS, BYTES, Digests
 from trainer_client.digests.exact import exact_digests
-from trainer_client.digests.hamming import hamming, hamming_matrix
+from trainer_client.digests.hamming import hamming, hamming_histogram, hamming_matrix
 from trainer_client.digests.images import dct_digests, difference_digests, wavelet_digests
 from trainer_client.digests.kind import DigestKind, Takes
+from trainer_client.digests.minhash import SHINGLE, minhash_digests
+from trainer_client.digests.search import count_within, nearest, pairs_within
 from trainer_client.digests.simhash import simhash_digests
 from trainer_client.digests.updates import update_digests
 
@@ -25,10 +28,14 @@ __all__ = [
     "DigestKind",
     "Digests",
     "Takes",
+    "count_within",
     "digest_kind",
     "digest_kind_of_code",
     "hamming",
+    "hamming_histogram",
     "hamming_matrix",
+    "nearest",
+    "pairs_within",
 ]
 
 _KINDS = (
@@ -37,7 +44,9 @@ _KINDS = (
     DigestKind("wavelet", 3, Takes.IMAGES, wavelet_digests),
     DigestKind("simhash", 4, Takes.VECTORS, simhash_digests, {"seed": 0}),
     DigestKind("update_simhash", 5, Takes.UPDATES, update_digests, {"seed": 0}),
+    DigestKind("minhash", 6, Takes.TEXT, minhash_digests, {"shingle": SHINGLE, "seed": 0}),
     DigestKind("exact", 7, Takes.TOKENS, exact_digests),
+    DigestKind("activations", 8, Takes.ACTIVATIONS, activation_digests, {"top": TOP, "seed": 0}),
 )
 
 DIGESTS: Mapping[str, DigestKind] = MappingProxyType({kind.name: kind for kind in _KINDS})

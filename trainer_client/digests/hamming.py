@@ -1,16 +1,24 @@
-"""In how many bits digests differ: pairwise, all with all, and in bulk by faiss."""
+"""In how many bits digests differ: one by one, all with all, and how often in how many."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidData
+from zk.cores import kernel, on_all_cores, ranges
 
 _ROWS_AT_ONCE = 1 << 20
 """Distances, of which a matrix is made at a time: their words stay in the cache."""
+
+_COLUMNS_AT_ONCE = 1 << 11
+_COUNTERS = 8
+"""Histograms side by side: a counter that was just written is not at once to be read again."""
 
 
 def hamming(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -58,13 +66,43 @@ def hamming_matrix(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uin
     return distances
 
 
+def hamming_histogram(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the pairs, one of a and one of b, that differ in 0, 1, 2, … bits; on all cores, in constant memory.
+
+    Of a batch with itself every pair comes twice, and each digest with itself: `(histogram - n·[0]) / 2` are the pairs.
+
+    Args:
+        a: uint8 (n, bytes).
+        b: uint8 (m, bytes).
+
+    Returns:
+        int64 (8·bytes + 1,), of sum n·m.
+
+    Raises:
+        InvalidData: not uint8, or not of as many bytes.
+    """
+    left, right = words(a, b)
+    columns = np.ascontiguousarray(right.T)
+
+    def count(rows: tuple[int, int]) -> NDArray[np.int64]:
+        counts = np.zeros((_COUNTERS, 64 * left.shape[1] + 1), dtype=np.int64)
+        _count_distances(left[rows[0] : rows[1]], columns, counts)
+        summed: NDArray[np.int64] = counts.sum(axis=0)
+        return summed
+
+    total = np.zeros(64 * left.shape[1] + 1, dtype=np.int64)
+    for counts in on_all_cores(count, ranges(len(left), 1)):
+        total += counts
+    return total[: 8 * a.shape[1] + 1]
+
+
 def words(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return both as words of 64 bits, (n, words) and (m, words), zeros being appended where bytes are missing.
 
     Raises:
         InvalidData: not uint8, or not of as many bytes.
     """
-    _check_batches(a, b)
+    check_batches(a, b)
     return _words(a), _words(b)
 
 
@@ -80,10 +118,47 @@ def _check(digests: Any, name: str) -> None:
         raise InvalidData(f"digests {name} are {what}, expected uint8 (n, bytes)")
 
 
-def _check_batches(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
+def check_batches(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
+    """Refuse what are no batches of digests of one size.
+
+    Raises:
+        InvalidData: not uint8, or not of as many bytes.
+    """
     for digests, name in ((a, "a"), (b, "b")):
         _check(digests, name)
         if digests.ndim != 2:
             raise InvalidData(f"digests {name} have the shape {digests.shape}, expected (n, bytes)")
     if a.shape[1] != b.shape[1] or not a.shape[1]:
         raise InvalidData(f"digests have {a.shape[1]} and {b.shape[1]} bytes, expected as many")
+
+
+def _bits_set() -> Callable[[np.uint64], np.uint64]:
+    """The number of bits set in a word, inside kernels: the processor's own instruction for it."""
+
+    def typed(typing_context: Any, word: Any) -> Any:
+        return types.uint64(types.uint64), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
+
+    return cast("Callable[[np.uint64], np.uint64]", intrinsic(typed))
+
+
+_population = _bits_set()
+
+
+@kernel
+def _count_distances(left: NDArray[np.uint64], columns: NDArray[np.uint64], counts: NDArray[np.int64]) -> None:
+    """Count the distances of rows of words, (n, words), from columns of words, (words, m)."""
+    distances = np.empty(_COLUMNS_AT_ONCE, dtype=np.uint16)
+    for first in range(0, columns.shape[1], _COLUMNS_AT_ONCE):
+        size = min(_COLUMNS_AT_ONCE, columns.shape[1] - first)
+        for row in range(left.shape[0]):
+            for place in range(size):
+                distances[place] = _population(left[row, 0] ^ columns[0, first + place])
+            for word in range(1, left.shape[1]):
+                for place in range(size):
+                    distances[place] += _population(left[row, word] ^ columns[word, first + place])
+            whole = size - size % _COUNTERS
+            for place in range(0, whole, _COUNTERS):
+                for counter in range(_COUNTERS):
+                    counts[counter, distances[place + counter]] += 1
+            for place in range(whole, size):
+                counts[0, distances[place]] += 1

@@ -139,7 +139,12 @@ def test_without_a_majority_only_silence_is_penalised() -> None:
     decision = decide(TERMS, [_batch(rng.randbytes(32)), _batch(rng.randbytes(32)), None])
     assert decision.outcome is Outcome.NO_MAJORITY
     assert (decision.clique, decision.spared, decision.penalised, decision.medoid) == ((), (0, 1), (2,), None)
-    assert decide(TERMS, []).penalised == (0, 1, 2)
+
+
+def test_a_panel_whose_seats_are_not_all_taken_decides_nothing_and_penalises_nobody() -> None:
+    decision = decide(TERMS, [_batch(b"\x01" * 32)] * 2)
+    assert (decision.outcome, decision.clique, decision.spared) == (Outcome.NO_MAJORITY, (), (0, 1))
+    assert decide(TERMS, [None]).penalised == decide(TERMS, []).penalised == ()
 
 
 def test_a_canary_that_the_majority_meets_parts_who_guessed_from_them() -> None:

@@ -14,6 +14,8 @@ OUTPUTS: Mapping[str, Callable[[np.random.Generator, int], Any]] = {
     "simhash": lambda random, samples: random.standard_normal((samples, 5000)),
     "update_simhash": lambda random, samples: random.integers(-32768, 32768, (samples, 9000)).astype(np.int16),
     "exact": lambda random, samples: random.integers(0, 50_000, (samples, 30)),
+    "minhash": lambda random, samples: ["".join(map(chr, random.integers(97, 123, 200))) for _ in range(samples)],
+    "activations": lambda random, samples: random.standard_normal((samples, 6, 300)).astype(np.float32),
 }
 """From a generator and a number of samples to these, which have nothing to do with one another."""
 

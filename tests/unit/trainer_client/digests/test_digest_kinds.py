@@ -20,7 +20,9 @@ CODES = {
     "wavelet": 3,
     "simhash": 4,
     "update_simhash": 5,
+    "minhash": 6,
     "exact": 7,
+    "activations": 8,
 }
 every_kind = pytest.mark.parametrize("name", sorted(DIGESTS))
 
