@@ -234,7 +234,10 @@ class JobReplica:
         cid = Cid.parse(name)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{cid.digest.hex()}.npz"
-        self.job.store.copy_to(cid, path, MAX_SLICE_BYTES)
+        length = self.job.store.size(cid)
+        if length > MAX_SLICE_BYTES:
+            raise InvalidData(f"the shard {name} has {length:,} bytes, expected at most {MAX_SLICE_BYTES:,}")
+        self.job.store.copy_to(cid, path, length)
         try:
             return load_slice(path, job_model)
         finally:
