@@ -25,6 +25,9 @@ EXAMPLES = ("diffusion", "conditional_diffusion", "vae", "text")
 SUFFIX = ".i64.xz"
 
 _FOLDER = files("fedmarket").joinpath("examples", "generative")
+TEXT = _FOLDER.joinpath("alice.txt")
+"""What the text model is trained on: Carroll 1865, Alice's Adventures in Wonderland, in ASCII."""
+
 _MOST_BYTES = 1 << 26
 
 
@@ -57,20 +60,24 @@ def example_source(name: str, parameters: str) -> ModelSource:
     Raises:
         InvalidInput: there is none of this name.
     """
-    spec = example_spec(name)
+    return source_of(example_spec(name), parameters)
+
+
+def source_of(spec: JobSpec, parameters: str) -> ModelSource:
+    """How a service's document says that it runs the model of a job.
+
+    Args:
+        spec: the job's.
+        parameters: content id under which its integer model is stored.
+    """
     return ModelSource(
         architecture=spec.model.architecture,
         arguments=dict(spec.model.arguments),
         seed=spec.model.seed,
-        trainable=tuple(spec.model.trainable or ("*",)),
+        trainable=spec.model.trainable,
         scale_exponent=spec.update.scale_exponent,
         parameters=parameters,
     )
-
-
-def example_text() -> bytes:
-    """What the text model is trained on: Carroll 1865, Alice's Adventures in Wonderland, in ASCII."""
-    return _FOLDER.joinpath("alice.txt").read_bytes()
 
 
 def packed(model: NDArray[np.int64]) -> bytes:
@@ -86,11 +93,16 @@ def unpacked(data: bytes) -> NDArray[np.int64]:
     Raises:
         InvalidModel: they are none.
     """
+    unpacking = lzma.LZMADecompressor()
     try:
-        planes = lzma.LZMADecompressor().decompress(data, _MOST_BYTES)
+        planes = unpacking.decompress(data, _MOST_BYTES)
         columns = np.frombuffer(planes, dtype=np.uint8).reshape(8, -1)
     except (lzma.LZMAError, ValueError) as error:
         raise InvalidModel(f"{len(data):,} bytes that are no packed model: {error}") from error
+    if not unpacking.eof:
+        raise InvalidModel(
+            f"{len(data):,} bytes that are no packed model: expected one of at most {_MOST_BYTES:,} bytes"
+        )
     folded = np.ascontiguousarray(columns.T).view("<i8").reshape(-1).astype(np.int64)
     return integer_model.checked((folded >> 1) ^ -(folded & 1))
 

@@ -130,7 +130,9 @@ def check_loss(name: str, model: nn.Module, kind: DataKind | None = None) -> Non
 
 
 def _learns(model: nn.Module, kind: DataKind | None, loss: Loss) -> bool:
-    return isinstance(model, loss.model) and (kind is None or kind in loss.kinds)
+    # A model that is told the class is not asked for it.
+    asked = loss.model is not nn.Module or not isinstance(model, ConditionalDenoiser)
+    return asked and isinstance(model, loss.model) and (kind is None or kind in loss.kinds)
 
 
 def _as_values(outputs: Tensor, targets: Tensor) -> Tensor:

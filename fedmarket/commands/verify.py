@@ -9,6 +9,7 @@ import click
 
 TASKS = "fedmarket.commands.verify_task"
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "models": ("fedmarket.commands.verify_models", "Train the example models by jobs of a market of one's own."),
     "calibrate": ("fedmarket.commands.verify_calibrate", "Choose a service's tolerance by measurement."),
     "pool": ("fedmarket.commands.verify_pool", "Open pools of verifiers for services, and show them."),
     "seal": ("fedmarket.commands.verify_open", "Commit to a worker's digests, for a task that is to be opened."),

@@ -50,7 +50,7 @@ def steps_of(model_steps: int, steps: int, *, ancestral: bool) -> list[Step]:
         ancestral: whether noise is added (Ho et al. 2020, arXiv:2006.11239) or not (Song et al. 2020, DDIM,
             arXiv:2010.02502).
     """
-    times = np.unique(np.rint(np.linspace(0, model_steps - 1, min(steps, model_steps))).astype(np.int64))[::-1]
+    times = np.rint(np.linspace(model_steps - 1, 0, min(steps, model_steps))).astype(np.int64)
     shares = signal_shares(model_steps)
     made = []
     for place, time in enumerate(times):

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_client.generative import FEWEST_STEPS, draw_noise, signal_shares
+from trainer_client.generative import FEWEST_STEPS, draw_noise, draw_told, signal_shares
 from trainer_client.models import build_model
 
 
@@ -41,6 +41,29 @@ def test_noise_is_standard_normal_and_steps_are_uniform() -> None:
     assert abs(np.mean(np.abs(noise) < 1) - 0.6827) < 0.02
     assert (times.min(), times.max()) == (0, 99)
     assert abs(times.mean() - 49.5) < 2.5
+
+
+def test_noise_can_have_another_number_of_values_than_the_sample() -> None:
+    inputs = np.ones((3, 4), dtype=np.float32)
+    inputs[:, 0] = range(3)
+    times, noise = draw_noise(inputs, 100, 0, values=7)
+    assert noise.shape == (3, 7)
+    assert (times == draw_noise(inputs, 100, 0)[0]).all()
+
+
+def test_whether_a_class_is_told_depends_on_the_seed_and_the_sample_alone() -> None:
+    inputs = np.random.default_rng(0).normal(size=(4000, 2)).astype(np.float32)
+    told = draw_told(inputs, 5)
+    assert (draw_told(inputs[::-1], 5)[::-1] == told).all()
+    assert (draw_told(inputs, 6) != told).any()
+    assert abs(told.mean() - 0.9) < 0.03
+
+
+def test_a_denoiser_tells_steps_apart_in_narrow_numbers_too() -> None:
+    model = build_model("denoiser", {"features": 4, "hidden": [64]}, 0)
+    narrow, sample, times = model.bfloat16(), torch.ones(2, 4).bfloat16(), torch.tensor([998, 999])
+    exact = build_model("denoiser", {"features": 4, "hidden": [64]}, 0)(torch.ones(2, 4), times)
+    torch.testing.assert_close(narrow(sample, times).float(), exact, atol=0.02, rtol=0)
 
 
 def test_samples_that_differ_little_get_noise_that_differs_wholly() -> None:

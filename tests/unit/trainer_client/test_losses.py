@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from market.protocol.errors import InvalidData, InvalidTerms
 from trainer_client.data import digits
 from trainer_client.dataset import DataKind, Dataset
-from trainer_client.generative import Denoiser, draw_noise, signal_shares
+from trainer_client.generative import ConditionalDenoiser, Denoiser, draw_noise, draw_told, signal_shares
 from trainer_client.losses import EXAM_DRAWS, LOSSES, batch_loss, check_loss, exam_loss
 from trainer_client.models import build_model
 
@@ -178,6 +178,63 @@ def test_reconstruction_is_against_the_inputs() -> None:
     assert float(batch_loss("reconstruction", model, data).detach()) == pytest.approx(expected)
 
 
+class TestEvidenceBound:
+    def test_it_is_below_the_log_likelihood_and_tight_where_the_code_says_nothing(self) -> None:
+        # Of a decoder that looks at no code the likelihood is known, and an encoder that gives the prior loses nothing.
+        model, data = model_for("evidence_bound"), data_for("evidence_bound")
+        with torch.no_grad():
+            model.decoder[0].weight.zero_()
+            model.encoder[-1].weight.zero_()
+            model.encoder[-1].bias.zero_()
+        chances = torch.sigmoid(model(torch.zeros(1, 3).double())).detach().numpy()
+        likelihood = data.inputs * np.log(chances) + (1 - data.inputs) * np.log(1 - chances)
+        assert float(batch_loss("evidence_bound", model, data).detach()) == pytest.approx(-likelihood.mean())
+        with torch.no_grad():
+            model.encoder[-1].bias.normal_(generator=torch.Generator().manual_seed(0))
+        assert float(batch_loss("evidence_bound", model, data).detach()) > -likelihood.mean()
+
+    def test_what_the_code_costs_is_its_divergence_from_the_normal_distribution(self) -> None:
+        model, data = model_for("evidence_bound"), data_for("evidence_bound")
+        mean, log_variance = torch.tensor([0.5, -1.0, 0.0]), torch.tensor([0.2, -0.7, 0.0])
+        with torch.no_grad():
+            model.decoder[0].weight.zero_()
+            model.encoder[-1].weight.zero_()
+            model.encoder[-1].bias.zero_()
+            without = float(batch_loss("evidence_bound", model, data))
+            model.encoder[-1].bias.copy_(torch.cat([mean, log_variance]))
+            cost = (float(batch_loss("evidence_bound", model, data)) - without) * FEATURES
+        coded = torch.distributions.Normal(mean, (log_variance / 2).exp())
+        expected = torch.distributions.kl_divergence(coded, torch.distributions.Normal(0.0, 1.0)).sum()
+        assert cost == pytest.approx(float(expected), rel=1e-6)
+
+    def test_values_that_are_no_chances_are_refused(self) -> None:
+        with pytest.raises(InvalidData, match=r"values -1\.\.-1, expected probabilities in 0\.\.1"):
+            batch_loss("evidence_bound", model_for("evidence_bound"), Dataset(-np.ones((2, FEATURES), np.float32)))
+
+
+class TestConditionalNoise:
+    def test_a_tenth_of_the_samples_is_shown_without_its_class(self) -> None:
+        shown = []
+
+        class Listening(ConditionalDenoiser):
+            def forward(self, batch: Tensor, times: Tensor, labels: Tensor) -> Tensor:
+                shown.append(labels.numpy())
+                return torch.zeros_like(batch)
+
+        draw = np.random.default_rng(0)
+        data = Dataset(draw.normal(size=(3000, 2)).astype(np.float32), draw.integers(0, 3, 3000))
+        batch_loss("conditional_noise_prediction", Listening(2, (2,), 50, 3), data, seed=1)
+        [labels] = shown
+        assert set(labels[labels != data.labels].tolist()) == {3}
+        assert abs((labels == 3).mean() - 0.1) < 0.025
+        assert (draw_told(data.inputs, 1) == (labels != 3)).all()
+
+    def test_classes_that_it_does_not_know_are_refused(self) -> None:
+        data = Dataset(np.zeros((2, FEATURES), np.float32), np.array([0, 3]))
+        with pytest.raises(InvalidData, match=r"labels 0\.\.3: the model's outputs are 0\.\.2"):
+            batch_loss("conditional_noise_prediction", model_for("conditional_noise_prediction"), data)
+
+
 class Silent(Denoiser):
     """Finds no noise, and remembers what it was shown."""
 
@@ -231,6 +288,8 @@ class TestWhatAModelLearnsBy:
             ("next_token", {"next_token"}),
             ("reconstruction", {"reconstruction"}),
             ("noise_prediction", {"noise_prediction"}),
+            ("evidence_bound", {"evidence_bound"}),
+            ("conditional_noise_prediction", {"conditional_noise_prediction"}),
         ],
     )
     def test_it_is_what_can_be_computed_of_its_outputs_and_data(self, of: str, fitting: set[str]) -> None:
