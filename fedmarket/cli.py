@@ -41,6 +41,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "attestor": LazyCommand(
         "fedmarket.commands.attestor", "attestor", "Keep updates, sign receipts, answer disputes of fact (attestors)."
     ),
+    "verifier": LazyCommand(
+        "fedmarket.commands.verifier",
+        "verifier",
+        "Generate what tasks ask for, and be paid for agreeing (verifiers).",
+    ),
     "dispute": LazyCommand("fedmarket.commands.dispute", "dispute", "Dispute what no proof shows (trainers, owners)."),
     "model": LazyCommand("fedmarket.commands.model", "model", "Check and measure models (anyone)."),
     "verify": LazyCommand("fedmarket.commands.verify", "verify", "Have a model's outputs checked (anyone)."),

@@ -37,6 +37,18 @@ def _not_vested(arguments: Arguments) -> str:
     return _time_left("vestsAt", "this has not vested yet: it will have in {}")(arguments)
 
 
+def _who(template: str) -> Callable[[Arguments], str]:
+    """A sentence about a seat of a job, or about an account where the consensus on outputs refuses."""
+    return lambda arguments: template.format(
+        who=f"seat {arguments['seat']}" if "seat" in arguments else arguments["account"]
+    )
+
+
+def _draw_too_early(arguments: Arguments) -> str:
+    decided_by = arguments["decidedBy"] if "decidedBy" in arguments else arguments["drawBlock"]
+    return f"block {decided_by} decides the draw, and the chain is at block {arguments['blockNumber']}"
+
+
 def _text(template: str) -> Callable[[Arguments], str]:
     return lambda arguments: template.format_map(arguments)
 
@@ -45,7 +57,7 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "UnknownJob": _text("there is no job {job} in this market: `fedmarket job list` shows those there are"),
     "WrongPhase": _wrong_phase,
     "WrongAttempt": _text("attempt {attempt} is over; the job is at attempt {current}"),
-    "NotOwner": _text("{caller} is not the job's owner, {owner} is"),
+    "NotOwner": _text("{caller} is not the owner, {owner} is"),
     "NotAggregator": _text("{caller} is not the aggregator that this belongs to, {aggregator} is"),
     "NotTrainer": _text("{account} has no seat in this job: `fedmarket trainer enrol` takes one"),
     "OwnerCannotAggregate": _text(
@@ -63,7 +75,7 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "NotInCohort": _text("seat {seat} is not among those that train in this attempt"),
     "NoDraw": _text("job {job} draws no seats now: it does at the end of its enrolment, or not at all"),
     "AlreadyDrawn": _text("the seats of job {job} are drawn already"),
-    "DrawTooEarly": _text("block {decidedBy} decides the draw, and the chain is at block {blockNumber}"),
+    "DrawTooEarly": _draw_too_early,
     "StakeNotInPlace": _text("seat {seat} has no stake in place: `fedmarket trainer enrol` puts it back"),
     "AlreadyBonded": _text("{aggregator} has bonded already"),
     "AggregatorQueueFull": _text("this job has {limit} aggregators already, which is the limit"),
@@ -72,7 +84,7 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
         "free once the job is closed, or another aggregator is active and that settlement has vested"
     ),
     "NotBonded": _text("{account} has no bond in this job"),
-    "AlreadyCommitted": _text("seat {seat} has committed in this attempt, and its stake is held until that ends"),
+    "AlreadyCommitted": _who("{who} has committed already, and what it staked is held until that ends"),
     "AlreadyClaimed": _text("seat {seat} has claimed its pay of attempt {attempt} already"),
     "NoFeeDue": _text(
         "no fee is due for attempt {attempt}: it was claimed already, or not earned, as everybody was excluded or an "
@@ -105,7 +117,34 @@ SENTENCES: Mapping[str, Callable[[Arguments], str]] = {
     "NotThawable": _time_left("from", "attestors may still answer, for {}"),
     "NothingToPay": _text("there is nothing to pay out"),
     "TransferFailed": _text("{to} did not accept {amount} wei: name another address with --to"),
-    "InvalidTerm": _text("the contract refuses the job's term {term} = {value}"),
+    "InvalidTerm": _text("the contract refuses the term {term} = {value}"),
+    "UnknownPool": _text("there is no pool {pool} in this market"),
+    "UnknownTask": _text("there is no task {task} in this market"),
+    "UnknownPanel": _text("task {task} has no panel {panel} yet"),
+    "WrongValue": _text("{value} wei came along, and this takes {expected} wei"),
+    "TooManyUnits": _text("that makes {units} units, and {most} are the most that an account can stake in a pool"),
+    "NoUnits": _text("that is no unit: name at least one"),
+    "UnitsLocked": _text("{units} units were asked for, but seats hold all but {free} of this account's"),
+    "PoolTooSmall": _text("{members} verifiers of the pool could sit, and the panel has {needed} seats"),
+    "Barred": _text("{account} owns the task, is its worker, or sat in an earlier panel of it: it may not sit"),
+    "AlreadySeated": _text("{account} sits already"),
+    "StakedTooLate": _text(
+        "this account staked last in block {since}, and the panel was asked for in block {askedAt}: only earlier "
+        "stakes have a part in it"
+    ),
+    "NumberTooHigh": _text("all seats are taken, by nobody who drew a higher number than this account"),
+    "NotSeated": _text("{account} has no seat in this panel"),
+    "NotCommitted": _who("{who} has committed to nothing that it could reveal"),
+    "AlreadyRevealed": _who("{who} has revealed already"),
+    "WrongSeal": _text("these digests and outputs are not what was committed to"),
+    "NotParty": _text("{caller} is neither the task's owner nor its worker"),
+    "NothingSealed": _text("nothing was sealed when this task was opened"),
+    "AlreadyOpened": _text("this is shown already"),
+    "WrongCommitment": _text("this is not what was sealed when the task was opened: the seal is {expected}"),
+    "NotEntitled": _text(
+        "{caller} may not appeal: the owner may, the worker, and a seat that revealed and is not among those that agree"
+    ),
+    "NothingToWithdraw": _text("nothing is credited to {account}"),
 }
 """By the name of the custom error; every other is shown as the contract says it."""
 

@@ -8,6 +8,7 @@ FedmarketError
 │   ├── InvalidTerms            terms that the contract would refuse, or a rule's precondition
 │   ├── InvalidData             a trainer's data folder or file
 │   ├── InvalidModel            unknown architecture, wrong arguments, wrong parameters
+│   ├── CannotCalibrate         samples that show no tolerance, or too few of them
 │   ├── InvalidKeystore         missing file, wrong password, unsafe permissions
 │   └── DatabaseInUse           another process makes its rows
 ├── InvalidUpdate               NaN or infinite entries, wrong length, values out of range
@@ -96,6 +97,10 @@ class InvalidData(InvalidInput):
 
 class InvalidModel(InvalidInput):
     """An unknown architecture, wrong arguments, or parameters that do not fit the manifest."""
+
+
+class CannotCalibrate(InvalidInput):
+    """Samples from which no tolerance follows: too few, of one machine, or honest ones as far apart as others."""
 
 
 class InvalidKeystore(InvalidInput):

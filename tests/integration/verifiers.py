@@ -1,11 +1,14 @@
-"""A pool of verifiers of a small diffusion model on a real chain, played a step at a time by the verifiers' own code."""
+"""A pool of verifiers of a small diffusion model on a real chain, played step by step by the verifiers' own code."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 from fedmarket.devnet import Devnet
 from market.chain.calls import PreparedCall
@@ -16,19 +19,22 @@ from market.chain.output_consensus import OutputConsensus
 from market.chain.transactions import Receipt
 from market.protocol import integer_model
 from market.protocol.errors import InvalidInput
-from market.protocol.generation import RequestDocument, ServiceDocument
+from market.protocol.generation import ModelSource, RequestDocument, ServiceDocument
 from market.protocol.identifiers import Digest, PoolId, TaskId, Wei
 from market.protocol.seat_draw import DELAY_BLOCKS
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
 from market.storage import Cid, EmbeddedStore
-from tests.integration.marketplace import BALANCE_WEI, Process
+from tests.integration.marketplace import BALANCE_WEI, Killed, Process
 from trainer_client.digests import DIGESTS
 from trainer_client.generation import Execution
 from trainer_client.models import build_model
 from trainer_client.parameters import manifest_of, read_vector
+from trainer_client.verifier.chain_view import read_task
+from trainer_client.verifier.opening import Opening, SealPlace
 from trainer_client.verifier.services import Services
 from trainer_client.verifier.session import VerifierSession
+from trainer_client.verifier.task_folder import TaskFolder
 from trainer_client.verifier.turn import STRANGERS, TURN_BLOCKS
 
 UNIT_WEI = 9 * 10**15
@@ -45,9 +51,9 @@ E = TypeVar("E", bound=ConsensusEvent)
 
 
 def model_bytes(seed: int) -> bytes:
-    """Integer parameters of the architecture, as they are before any training."""
+    """Integer parameters of the architecture: what it begins with, enlarged, so that models differ in their outputs."""
     module = build_model(ARCHITECTURE, ARGUMENTS, seed)
-    vector = read_vector(module, manifest_of(module, ["*"]))
+    vector = 3 * read_vector(module, manifest_of(module, ["*"]))
     return integer_model.to_bytes(integer_model.quantise(vector, SCALE_EXPONENT))
 
 
@@ -61,11 +67,18 @@ def service_fields(parameters: Cid, **changes: Any) -> dict[str, Any]:
         },
         "generator": "diffusion",
         "digest": {"kind": "dct"},
-        "tolerance_bits": 60,
+        "tolerance_bits": 30,
         "limits": {"samples": 16},
         "decoding": {"default": {"steps": 5}},
     }
     return {**fields, **changes}
+
+
+class Lazy(Services):
+    """Generates with another model than the one that was asked for, as if that were cheaper."""
+
+    def _model(self, source: ModelSource) -> integer_model.Integers:
+        return integer_model.parse(model_bytes(2), len(super()._model(source)))
 
 
 @dataclass
@@ -106,7 +119,7 @@ class Verification:
 
     def stake(self, names: Iterable[str] = VERIFIERS, units: int = 1) -> None:
         for name in names:
-            self.send(name, f"stake {self.pool}", self.consensus.stake(self.pool, units, UNIT_WEI))
+            self.send(name, f"stake {self.pool} {self.units(name)}", self.consensus.stake(self.pool, units, UNIT_WEI))
 
     def open_task(self, prompts: int = SAMPLES, published: bool = True, **changes: Any) -> TaskId:
         """Publish a request and open a task."""
@@ -134,7 +147,9 @@ class Verification:
         actor = self.actor(name)
         store = self.stores.get(name, self.store)
         consensus = OutputConsensus(actor.chain, self.consensus.address)
-        services = Services(store, self.work_folder(name) / "cache", _no_job, _no_srs)
+        services = (Lazy if settings.pop("lazy", False) else Services)(
+            store, self.work_folder(name) / "cache", _no_job, _no_srs
+        )
         execution = settings.pop("execution", EXACT)
         settings = {"report": self.told.setdefault(name, []).append, "poll_s": 0.01, **settings}
         return VerifierSession(consensus, actor, services, store, self.work_folder(name), execution, **settings)
@@ -166,6 +181,27 @@ class Verification:
     def send(self, name: str, key: str, call: PreparedCall) -> Receipt:
         receipt: Receipt = self.actor(name).send(key, call)
         return receipt
+
+    def opening(self, name: str) -> Opening:
+        """What a verifier sealed in the latest panel."""
+        view = read_task(self.consensus, self.task, self.consensus.terms(self.task))
+        where = (self.devnet.chain_id, self.consensus.address, self.task, view.panel.index, self.address(name))
+        opening = TaskFolder(self.work_folder(name), SealPlace(*where), view.identity).opening()
+        assert opening is not None
+        return opening
+
+    def forget(self, name: str) -> None:
+        """Lose all that a verifier had on its disk, its journal too."""
+        self.actors.senders.pop(name).close()
+        shutil.rmtree(self.actors.folder / name)
+        shutil.rmtree(self.work_folder(name))
+
+    def kill(self, name: str, before: str | None = None, after: str | None = None) -> None:
+        """Let a verifier do what is due in a process that is killed at an act."""
+        self.restart(name, before, after)
+        with pytest.raises(Killed):
+            self.act(self.session(name), looks=20)
+        self.restart(name)
 
     # ------------------------------------------------------------------ playing
 
@@ -203,10 +239,13 @@ class Verification:
 
     def finish(self, *sessions: VerifierSession) -> None:
         """From the last reveal to the end."""
-        self.pass_turns(*sessions)
-        if self.phase() is TaskPhase.APPEAL:
-            self.devnet.advance_to(self.consensus.state(self.task).appeal_until_s)
-        self.pass_turns(*sessions)
+        for _ in range(4 * STRANGERS):
+            self.act(*sessions, looks=1)
+            if self.phase() is TaskPhase.FINISHED:
+                break
+            if self.phase() is TaskPhase.APPEAL:
+                self.devnet.advance_to(self.consensus.state(self.task).appeal_until_s)
+            self.devnet.mine(TURN_BLOCKS)
 
     def play(self, *sessions: VerifierSession) -> None:
         """A task from its draw to its end."""

@@ -2,7 +2,7 @@
 
     python -m tests.vectors.make_digests
 
-A kind that is there already is kept as it is: digests are on chains. Only kinds that are new are added.
+What is there already is kept as it is: digests are on chains. Only outputs that are new are added.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ OUTPUTS: Mapping[str, tuple[tuple[Any, dict[str, int]], ...]] = {
     "simhash": (
         (written(3, 64, step=3, modulus=257), {}),
         (written(2, 9000, step=11, modulus=65537), {"seed": 7}),
+        (written(2, 9000, step=13, modulus=4099), {"centre": 1}),
     ),
     "update_simhash": (
         (written(3, 64, step=3, modulus=257), {}),
@@ -52,23 +53,18 @@ OUTPUTS: Mapping[str, tuple[tuple[Any, dict[str, int]], ...]] = {
 }
 
 
+def vector(name: str, outputs: Any, parameters: dict[str, int]) -> dict[str, Any]:
+    """Outputs of a kind, and their digests."""
+    digests = DIGESTS[name].digest(outputs_of(name, outputs), **parameters)
+    return {"outputs": outputs, "parameters": parameters, "digests": [digest.tobytes().hex() for digest in digests]}
+
+
 def main() -> None:
     """Write the file."""
     vectors = json.loads(PATH.read_text()) if PATH.exists() else {}
     for name, cases in OUTPUTS.items():
-        vectors.setdefault(
-            name,
-            [
-                {
-                    "outputs": outputs,
-                    "parameters": parameters,
-                    "digests": [
-                        row.tobytes().hex() for row in DIGESTS[name].digest(outputs_of(name, outputs), **parameters)
-                    ],
-                }
-                for outputs, parameters in cases
-            ],
-        )
+        known = vectors.setdefault(name, [])
+        known += [vector(name, outputs, parameters) for outputs, parameters in cases[len(known) :]]
     PATH.write_text(json.dumps(vectors, indent=1, ensure_ascii=False) + "\n")
 
 

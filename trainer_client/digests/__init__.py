@@ -42,7 +42,7 @@ _KINDS = (
     DigestKind("dct", 1, Takes.IMAGES, dct_digests),
     DigestKind("difference", 2, Takes.IMAGES, difference_digests),
     DigestKind("wavelet", 3, Takes.IMAGES, wavelet_digests),
-    DigestKind("simhash", 4, Takes.VECTORS, simhash_digests, {"seed": 0}),
+    DigestKind("simhash", 4, Takes.VECTORS, simhash_digests, {"seed": 0, "centre": 0}),
     DigestKind("update_simhash", 5, Takes.UPDATES, update_digests, {"seed": 0}),
     DigestKind("minhash", 6, Takes.TEXT, minhash_digests, {"shingle": SHINGLE, "seed": 0}),
     DigestKind("exact", 7, Takes.TOKENS, exact_digests),

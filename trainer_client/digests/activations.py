@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from market.protocol.errors import InvalidData
 from trainer_client.digests.bits import BYTES, Digests, bounded
 from trainer_client.digests.hyperplanes import LARGEST_DIMENSION, MAGNITUDE_BITS, projections
+from trainer_client.digests.pixels import array_of
 from trainer_client.digests.simhash import LARGEST_SEED, sides
 
 TOP = 128
@@ -58,7 +59,8 @@ def activation_digests(outputs: Any, top: int = TOP, seed: int = 0) -> Digests:
         return _digests(_checked(outputs, 0), top, seed)
     if isinstance(outputs, (str, bytes)) or not isinstance(outputs, Sequence):
         raise InvalidData(f"activations are {type(outputs).__name__}, expected an array (n, positions, width)")
-    digests = [_digests(_checked(np.asarray(sample)[None], index), top, seed) for index, sample in enumerate(outputs)]
+    samples = [array_of(sample, f"sample {index}")[None] for index, sample in enumerate(outputs)]
+    digests = [_digests(_checked(sample, index), top, seed) for index, sample in enumerate(samples)]
     return np.concatenate([np.empty((0, BYTES), np.uint8), *digests])
 
 

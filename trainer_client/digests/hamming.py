@@ -145,17 +145,35 @@ _population = _bits_set()
 
 
 @kernel
+def _write_distances(digest: NDArray[np.uint64], columns: NDArray[np.uint64], distances: NDArray[np.uint16]) -> None:
+    """Write the distances of one digest from columns of words: four words at a time, which 256 bits are."""
+    words_of = len(digest)
+    fours = words_of - words_of % 4
+    for place in range(columns.shape[1]):
+        distances[place] = 0
+    for word in range(0, fours, 4):
+        first, second, third, fourth = digest[word], digest[word + 1], digest[word + 2], digest[word + 3]
+        for place in range(columns.shape[1]):
+            distances[place] += (
+                _population(first ^ columns[word, place])
+                + _population(second ^ columns[word + 1, place])
+                + _population(third ^ columns[word + 2, place])
+                + _population(fourth ^ columns[word + 3, place])
+            )
+    for word in range(fours, words_of):
+        single = digest[word]
+        for place in range(columns.shape[1]):
+            distances[place] += _population(single ^ columns[word, place])
+
+
+@kernel
 def _count_distances(left: NDArray[np.uint64], columns: NDArray[np.uint64], counts: NDArray[np.int64]) -> None:
     """Count the distances of rows of words, (n, words), from columns of words, (words, m)."""
     distances = np.empty(_COLUMNS_AT_ONCE, dtype=np.uint16)
     for first in range(0, columns.shape[1], _COLUMNS_AT_ONCE):
         size = min(_COLUMNS_AT_ONCE, columns.shape[1] - first)
         for row in range(left.shape[0]):
-            for place in range(size):
-                distances[place] = _population(left[row, 0] ^ columns[0, first + place])
-            for word in range(1, left.shape[1]):
-                for place in range(size):
-                    distances[place] += _population(left[row, word] ^ columns[word, first + place])
+            _write_distances(left[row], columns[:, first : first + size], distances)
             whole = size - size % _COUNTERS
             for place in range(0, whole, _COUNTERS):
                 for counter in range(_COUNTERS):

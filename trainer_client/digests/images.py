@@ -110,7 +110,7 @@ def _means(image: Grey, rows: int, columns: int) -> NDArray[np.float64]:
     return means
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _cosines_of(pixels: int) -> NDArray[np.float64]:
     """The matrix, (16, pixels), from a row of pixels to its lowest frequencies (Ahmed et al. 1974, type II)."""
     places = (2 * np.arange(GRID) + 1) * (np.pi / (2 * GRID))

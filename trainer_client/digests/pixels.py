@@ -23,6 +23,8 @@ LUMA = np.array([0.299, 0.587, 0.114])
 LARGEST_SIDE = 1 << 14
 """Pixels: a matrix of cells beyond it would not be small any more."""
 
+_DEEP_MODES = ("I", "F")
+
 
 def grey_images(outputs: Any) -> Iterator[Grey]:
     """Yield each image as grey values.
@@ -41,10 +43,10 @@ def grey_images(outputs: Any) -> Iterator[Grey]:
     if isinstance(outputs, (bytes, str)) or not isinstance(outputs, (np.ndarray, Sequence)):
         raise InvalidData(f"images are {type(outputs).__name__}, expected an array or a sequence of images")
     for index, image in enumerate(outputs):
-        yield _grey(_decoded(image, index) if isinstance(image, bytes) else np.asarray(image), f"image {index}")
+        yield _grey(_decoded(image, index) if isinstance(image, bytes) else array_of(image, f"image {index}"), index)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def cell_means(pixels: int, cells: int) -> NDArray[np.float64]:
     """Return the matrix, (cells, pixels), that takes a row of pixels to its means over cells of equal width.
 
@@ -59,6 +61,18 @@ def cell_means(pixels: int, cells: int) -> NDArray[np.float64]:
     return matrix
 
 
+def array_of(sample: Any, name: str) -> NDArray[Any]:
+    """Return a sample as an array.
+
+    Raises:
+        InvalidData: its rows are of different lengths, or it is nothing that numpy knows.
+    """
+    try:
+        return np.asarray(sample)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"{name} is no array: {error}") from error
+
+
 def _decoded(content: bytes, index: int) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -66,12 +80,15 @@ def _decoded(content: bytes, index: int) -> NDArray[np.uint8]:
                 raise InvalidData(
                     f"image {index} has {image.width}x{image.height} pixels, expected {LARGEST_SIDE} a side"
                 )
+            if image.mode.startswith(_DEEP_MODES):
+                raise InvalidData(f"image {index} has pixels of mode {image.mode}, expected 8 bits a channel")
             return np.asarray(image.convert("RGBA"))
     except (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError) as error:
         raise InvalidData(f"image {index}: {len(content)} bytes that are no image ({error})") from error
 
 
-def _grey(image: NDArray[Any], name: str) -> Grey:
+def _grey(image: NDArray[Any], index: int) -> Grey:
+    name = f"image {index}"
     if image.ndim not in (2, 3) or 0 in image.shape or max(image.shape) > LARGEST_SIDE:
         raise InvalidData(
             f"{name} has the shape {image.shape}, expected (h, w) or (h, w, c) of 1..{LARGEST_SIDE} pixels"

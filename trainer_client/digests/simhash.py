@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidData
 from trainer_client.digests.bits import BITS, Digests, bounded, packed
-from trainer_client.digests.hyperplanes import BLOCK, LARGEST_DIMENSION, MAGNITUDE_BITS, projections
+from trainer_client.digests.hyperplanes import BLOCK, LARGEST_DIMENSION, MAGNITUDE_BITS, Entries, projections
 
 LARGEST_SEED = (1 << 64) - 1
 
 
-def simhash_digests(outputs: Any, seed: int = 0) -> Digests:
+def simhash_digests(outputs: Any, seed: int = 0, centre: int = 0) -> Digests:
     """Signs of a vector's products with 256 planes of entries +1 and -1 (Charikar 2002, doi:10.1145/509907.509965).
 
     Two vectors at an angle of θ differ in 256·θ/π bits on average, nearly as a binomial of 256. The law is exact for
@@ -24,14 +24,23 @@ def simhash_digests(outputs: Any, seed: int = 0) -> Digests:
     Each vector is first rounded to whole numbers, so that its largest entry has 32 bits: a relative error of 2^-32,
     after which the sums are exact and the same on every machine.
 
-    Invariant to: multiplying by a positive number (exactly by a power of two, else but for rounding), zeros appended,
-    the batch. Not invariant to: adding a value to all entries, order of the entries, negation (the opposite bits).
-    A vector of zeros lies on no side: its digest is 1.
+    Invariant to: multiplying by a positive number (exactly by a power of two, else but for rounding), zeros appended
+    (unless centred), the batch. Not invariant to: adding a value to all entries, order of the entries, negation (the
+    opposite bits). A vector of zeros lies on no side: its digest is 1.
+
+    Vectors that are positive alone, as pixels, all lie on one side of many planes: the angle between any two is small.
+    Centred, each loses its own mean first, rounded down to a whole number and so exactly; then adding a value to all
+    entries changes nothing either (but for rounding), and a vector of equal entries has the digest 1.
+
+    Vectors that are positive alone, as pixels, all lie on one side of many planes: the angle between any two is small.
+    Centred, each loses its own mean first, rounded down to a whole number and so exactly; then adding a value to all
+    entries changes nothing either (but for rounding), and a vector of equal entries has the digest 1.
 
     Args:
         outputs: finite real numbers, (n, d), or (n, ...), each sample then being read as one row; d at most 2^30. Read
             4,096 columns at a time, so a memory-mapped file is never all in memory.
         seed: of the planes, 0..2^64 - 1.
+        centre: 1 to take the mean from each vector first, 0 to leave it.
 
     Returns:
         uint8 (n, 32).
@@ -40,12 +49,18 @@ def simhash_digests(outputs: Any, seed: int = 0) -> Digests:
         InvalidData: another shape or type, or an entry that is no finite number.
     """
     bounded("seed", seed, 0, LARGEST_SEED)
+    bounded("centre", centre, 0, 1)
     vectors = rows_of(outputs)
-    exponents = _exponents(vectors)
+    exponents = _exponents(vectors) - centre  # a centred entry has a bit more
 
-    def entries(first: int, last: int) -> NDArray[np.int64]:
+    def whole(first: int, last: int) -> NDArray[np.int64]:
         scaled = np.ldexp(vectors[:, first:last].astype(np.float64), exponents[:, None])
         return np.rint(scaled).astype(np.int64)
+
+    means = _means(whole, *vectors.shape) if centre else np.zeros((len(vectors), 1), dtype=np.int64)
+
+    def entries(first: int, last: int) -> NDArray[np.int64]:
+        return whole(first, last) - means
 
     return sides(projections(len(vectors), vectors.shape[1], seed, entries))
 
@@ -53,6 +68,14 @@ def simhash_digests(outputs: Any, seed: int = 0) -> Digests:
 def sides(sums: NDArray[np.int64]) -> Digests:
     """The digests of sums with the planes, (n, 256): a bit is set where the sum is positive."""
     return packed(sums.reshape(-1, BITS) > 0)
+
+
+def _means(entries: Entries, samples: int, dimension: int) -> NDArray[np.int64]:
+    """The mean of each vector's whole numbers, rounded down: (n, 1)."""
+    sums = np.zeros((samples, 1), dtype=np.int64)
+    for first in range(0, dimension, BLOCK):
+        sums += entries(first, min(first + BLOCK, dimension)).sum(axis=1, keepdims=True)
+    return sums // dimension
 
 
 def rows_of(outputs: Any) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from eth_account.signers.local import LocalAccount
 
-from market.protocol.errors import FedmarketError, InvalidOutputs, StorageError
+from market.protocol.errors import FedmarketError, InvalidContent, InvalidOutputs, StorageError
 from market.storage.part_stream import content_name
 from trainer_client.generation import Execution, Outputs, joined
 from trainer_client.verifier.digesting import digests_of
@@ -126,7 +126,7 @@ class Bench:
             self._put_off(order, f"what came out is no good with {self.execution}: {problem}")
         except FedmarketError as problem:
             self._put_off(order, str(problem))
-        except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as defect:
+        except (ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as defect:
             # Of a service that nobody here has seen before: what is at stake in other tasks is not lost by it.
             self._put_off(order, f"generating fails: {type(defect).__name__}: {' '.join(str(defect).split())[:300]}")
         return True
@@ -151,7 +151,12 @@ class Bench:
             return False
         if order.folder is None:
             return self.pace.estimate_s(self.work_of(order), 1) is None
-        opening = order.folder.opening()
+        try:
+            opening = order.folder.opening()
+        except InvalidContent:
+            return True  # it is made again
+        except StorageError:
+            return False
         return opening is None or order.expected_seal not in (None, opening.seal(order.folder.place))
 
     def _do(self, order: Order) -> None:

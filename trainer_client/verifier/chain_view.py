@@ -65,6 +65,11 @@ class FollowedTasks:
             if terms.pool in pools:
                 yield read_task(self._consensus, task, terms)
 
+    @property
+    def numbers(self) -> list[TaskId]:
+        """Those that were not finished at the last look, in all pools."""
+        return sorted(self._open)
+
     def leave(self, task: TaskId) -> None:
         """Look at a task no more."""
         self._open.pop(task, None)

@@ -208,7 +208,7 @@ class Services:
 
     def _model(self, source: ModelSource) -> Integers:
         if isinstance(source.parameters, JobModel):
-            return self._job_model(source.parameters)
+            return self.job_model(source.parameters)
         # Built before anything is fetched: it says how much there may be, and refuses what nobody could hold.
         module = build_model(source.architecture, source.arguments, source.seed)
         dimension = manifest_of(module, source.trainable).dimension
@@ -218,7 +218,7 @@ class Services:
         self._store.copy_to(cid, path, expected_bytes)
         return integer_model.read(path, dimension)
 
-    def _job_model(self, source: JobModel) -> Integers:
+    def job_model(self, source: JobModel) -> Integers:
         """The model of a job's round, or its last one, opened against the chain's commitment."""
         job = self._open_job(source.job)
         if not job.models.can_be_read:

@@ -18,11 +18,11 @@ from market.chain.consensus_records import PoolTerms
 from market.chain.output_consensus import OutputConsensus
 from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.protocol.errors import (
+    ChainError,
     ChainUnreachable,
     ContractRevert,
     FedmarketError,
     InvalidContent,
-    InvalidInput,
     StorageError,
 )
 from market.protocol.identifiers import Digest, PoolId, TaskId
@@ -115,10 +115,6 @@ class VerifierSession:
             report: is told what happens, a line at a time.
             progress: is told after every batch.
             poll_s: how often the chain is asked.
-
-        Raises:
-            InvalidInput: the account has nothing staked in a pool that is named.
-            ContractRevert: there is no such pool.
         """
         self.consensus, self.sender, self.services, self.store = consensus, sender, services, store
         self.appeals, self.report, self.poll_s = appeals, report, poll_s
@@ -133,11 +129,6 @@ class VerifierSession:
         self._under_way: set[int] = set()
         pace = Pace(work_folder / "pace.json")
         self.bench = Bench(execution, sender.account, pace, report, progress)
-        for pool in sorted(self._pools or ()):
-            if not consensus.verifier(pool, sender.address).units:
-                raise InvalidInput(
-                    f"{sender.address} has nothing staked in pool {pool}: `fedmarket verifier stake {pool}`"
-                )
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Take part until `should_stop` says so.
@@ -155,7 +146,7 @@ class VerifierSession:
                 try:
                     acted = self.advance()
                     self._told.pop("chain", None)
-                except ChainUnreachable as problem:
+                except ChainError as problem:
                     self._tell("chain", str(problem))
                     acted = False
                 if not worker.is_alive():
@@ -177,14 +168,26 @@ class VerifierSession:
         moment = _Moment(self.consensus.chain.block_number(), self.consensus.chain.timestamp())
         pools, acted = self._followed(), False
         orders: list[Order] = []
-        seen: list[tuple[TaskView, _Part]] = []
-        for view in self._tasks.look(pools):
-            seen.append((view, self._part(view)))
-        # Whoever sits comes first: what is left of the time is for those who could.
-        for view, part in sorted(seen, key=lambda entry: entry[0].panel.place_of(self.address) is None):
+        seen = [(view, self._part(view)) for view in self._tasks.look(pools)]
+        for view, part in sorted(seen, key=lambda entry: self._urgency(*entry)):
             acted = self._guarded(view, part, moment, orders) or acted
         self.bench.place(orders)
         return acted
+
+    def _urgency(self, view: TaskView, part: _Part) -> int:
+        """In which order tasks have their turns: contents that are on their way keep no reveal waiting.
+
+        What only has to be sent is first; then comes what has to be generated; then seats that could be taken, in what
+        is left of the time.
+        """
+        if view.panel.place_of(self.address) is None:
+            return 2 if view.stage is Stage.SEATING else 0
+        return 1 if view.stage in (Stage.SEATING, Stage.COMMIT) and not part.folder.is_sealed else 0
+
+    @property
+    def open_tasks(self) -> list[TaskId]:
+        """The tasks that were not finished when they were last looked at."""
+        return self._tasks.numbers
 
     @property
     def address(self) -> str:
@@ -436,8 +439,10 @@ class VerifierSession:
             return False
         task = TaskId(view.id)
         history = TaskHistory.of_events(task, self.consensus.events(task))
-        evidence = history.evidence(history.panels[view.panel.index])
-        return self._push(view, part, "settle", self.consensus.settle(task, evidence))
+        panel = history.panels.get(view.panel.index)
+        if panel is None:  # the node's events are behind its state
+            return False
+        return self._push(view, part, "settle", self.consensus.settle(task, history.evidence(panel)))
 
     def _appeal(self, view: TaskView, part: _Part) -> bool:
         call = self.consensus.appeal(TaskId(view.id), view.appeal_bond_wei)

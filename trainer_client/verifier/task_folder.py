@@ -63,18 +63,26 @@ class TaskFolder:
 
         Raises:
             InvalidContent: the file is damaged.
+            StorageError: the disk refuses.
         """
+        if not self.is_sealed:
+            return None
+        with disk_errors(self._opening_path):
+            text = self._opening_path.read_bytes()
         try:
-            fields = json.loads(self._opening_path.read_text("ascii"))
+            fields = json.loads(text)
             digests = tuple(bytes.fromhex(word) for word in fields["digests"])
             opening = Opening(digests, bytes.fromhex(fields["outputs"]), bytes.fromhex(fields["salt"]))
-        except FileNotFoundError:
-            return None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidContent(str(self._opening_path), f"it is no opening: {error}") from error
         if {len(word) for word in (*opening.digests, opening.outputs, opening.salt)} != {SALT_BYTES}:
             raise InvalidContent(str(self._opening_path), "it has words of another length than 32 bytes")
         return opening
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether there is an opening, be it damaged."""
+        return self._opening_path.exists()
 
     def seal(self, opening: Opening) -> None:
         """Put the opening on the disk; from here on what is committed to is fixed."""
@@ -84,14 +92,19 @@ class TaskFolder:
     # ------------------------------------------------------------------ the batches
 
     def begin(self, execution: Mapping[str, Any]) -> None:
-        """Let go of batches that were generated in another way: what is committed to is all of one piece."""
+        """Let go of batches that were generated in another way: what is committed to is all of one piece.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
         told = json.dumps(dict(execution), sort_keys=True).encode()
         marker = self._batches / "execution.json"
-        if marker.exists() and marker.read_bytes() == told:
-            sweep_leftovers(self._batches)
-            return
-        if self._batches.exists():
-            shutil.rmtree(self._batches)
+        with disk_errors(self._batches):
+            if marker.exists() and marker.read_bytes() == told:
+                sweep_leftovers(self._batches)
+                return
+            if self._batches.exists():
+                shutil.rmtree(self._batches)
         self._write(marker, told)
 
     def batch_path(self, number: int) -> Path:

@@ -12,8 +12,9 @@ library TaskOpenings {
     uint256 private constant UNIT_SHARES = 3; // an overturned majority, unit and share, then pays the appeal
     uint256 private constant MIN_PERIOD_S = 12; // a block of Ethereum
     uint256 private constant MAX_PERIOD_S = 30 days;
-    // Words of 32 bytes in an appeal's evidence. Nodes take no transaction above 128 KiB.
-    uint256 private constant MAX_EVIDENCE_WORDS = 3968;
+    // Words of 32 bytes in an appeal's evidence. Nodes take no transaction above 128 KiB, nor above 2^24 gas, of which the worst
+    // evidence of this length takes 13 million.
+    uint256 private constant MAX_EVIDENCE_WORDS = 3072;
     uint256 private constant MAX_CANARIES = 16;
 
     function check(TaskTerms calldata terms, PoolTerms storage pool) internal view {

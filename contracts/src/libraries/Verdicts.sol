@@ -54,18 +54,27 @@ library Verdicts {
         _decide(verdict, measure, panel.size, revealed, evidence.digests);
         if (task.panel == Tasks.APPEAL) _rejudge(task, verdict, measure, evidence);
         if (task.claimHash != 0 && verdict.outcome == TaskOutcome.Accepted) {
-            (verdict.workerAccepted,) = compare(measure, evidence.claimed, evidence.digests[verdict.medoid]);
+            verdict.workerAccepted = agree(measure, evidence.claimed, evidence.digests[verdict.medoid]);
         }
     }
 
-    /// @notice Whether two batches agree, and where they do how many bits differ over all samples.
+    /// @notice Whether two batches agree.
+    function agree(Measure memory measure, bytes32[] calldata a, bytes32[] calldata b) internal pure returns (bool) {
+        (bool isNear, bool isStrict,) = compare(measure, a, b);
+        return isNear && isStrict;
+    }
+
+    /// @return isNear whether no more samples than allowed are beyond tolerance
+    /// @return isStrict whether none of those is that may not be
+    /// @return bits how many differ over all samples, where it is near
     function compare(Measure memory measure, bytes32[] calldata a, bytes32[] calldata b)
         internal
         pure
-        returns (bool agree, uint256 bits)
+        returns (bool isNear, bool isStrict, uint256 bits)
     {
         (uint256 samples, uint256 tolerance) = (measure.samples, measure.tolerance);
         uint256 beyond = 0;
+        isStrict = true;
         unchecked {
             for (uint256 i = 0; i < samples; ++i) {
                 uint256 difference = uint256(a[i] ^ b[i]);
@@ -73,10 +82,11 @@ library Verdicts {
                 uint256 distance = Hamming.count(difference);
                 bits += distance;
                 if (distance <= tolerance) continue;
-                if (++beyond > measure.allowed || Bits.has(measure.strict, i)) return (false, 0);
+                if (++beyond > measure.allowed) return (false, false, 0);
+                if (Bits.has(measure.strict, i)) isStrict = false;
             }
         }
-        return (true, bits);
+        return (true, isStrict, bits);
     }
 
     // ------------------------------------------------------------------ the evidence
@@ -139,6 +149,8 @@ library Verdicts {
 
     // ------------------------------------------------------------------ the decision
 
+    /// @dev Canaries find who guesses, and cannot undo a majority: every honest batch may use its slack at a sample of its own,
+    /// and an owner with canaries there would have its reward back and all outputs. Without a majority none counts.
     function _decide(
         Verdict memory verdict,
         Measure memory measure,
@@ -146,8 +158,12 @@ library Verdicts {
         Revealed memory revealed,
         bytes32[][] calldata batches
     ) private pure {
-        Graph memory graph = _graph(measure, size, revealed, batches);
+        (Graph memory graph, uint256[] memory near) = _graph(measure, size, revealed, batches);
         uint256 clique = Cliques.largest(graph, size / 2 + 1);
+        if (clique == 0 && measure.strict != 0) {
+            (measure.strict, graph.neighbours) = (0, near);
+            clique = Cliques.largest(graph, size / 2 + 1);
+        }
         if (clique == 0) {
             verdict.outcome = TaskOutcome.NoMajority;
             return;
@@ -165,22 +181,26 @@ library Verdicts {
     }
 
     /// @dev Seats that revealed are vertices; who revealed nothing has no neighbours, and no clique is of one seat.
+    /// @return graph whose neighbours agree
+    /// @return near whose neighbours would if no canary counted
     function _graph(Measure memory measure, uint256 size, Revealed memory revealed, bytes32[][] calldata batches)
         private
         pure
-        returns (Graph memory graph)
+        returns (Graph memory graph, uint256[] memory near)
     {
-        graph = Graph({order: size, neighbours: new uint256[](size), distances: new uint256[](size * size)});
+        graph = Cliques.empty(size);
+        near = new uint256[](size);
         for (uint256 i = 0; i < size; ++i) {
-            if (Bits.has(revealed.voids, i)) graph.neighbours[i] = revealed.voids ^ Bits.only(i);
+            if (Bits.has(revealed.voids, i)) graph.neighbours[i] = near[i] = revealed.voids ^ Bits.only(i);
             if (!Bits.has(revealed.digests, i)) continue;
             for (uint256 j = i + 1; j < size; ++j) {
                 if (!Bits.has(revealed.digests, j)) continue;
-                (bool agree, uint256 bits) = compare(measure, batches[i], batches[j]);
-                if (!agree) continue;
-                graph.neighbours[i] |= Bits.only(j);
-                graph.neighbours[j] |= Bits.only(i);
-                (graph.distances[size * i + j], graph.distances[size * j + i]) = (bits, bits);
+                (bool isNear, bool isStrict, uint256 bits) = compare(measure, batches[i], batches[j]);
+                if (!isNear) continue;
+                near[i] |= Bits.only(j);
+                near[j] |= Bits.only(i);
+                Cliques.setDistance(graph, i, j, bits);
+                if (isStrict) Cliques.join(graph, i, j);
             }
         }
     }
@@ -237,8 +257,8 @@ library Verdicts {
         for (uint256 seat = 0; seat < evidence.original.length; ++seat) {
             if (!Bits.has(original.digests, seat)) continue;
             bytes32[] calldata batch = evidence.original[seat];
-            (bool agrees,) = compare(measure, batch, evidence.digests[verdict.medoid]);
-            if (agrees) verdict.originalPaid |= Bits.only(seat);
+            bool isPaid = agree(measure, batch, evidence.digests[verdict.medoid]);
+            if (isPaid) verdict.originalPaid |= Bits.only(seat);
             else if (_isNear(measure, verdict, batch, evidence.digests)) verdict.originalSpared |= Bits.only(seat);
         }
     }
@@ -251,7 +271,7 @@ library Verdicts {
     ) private pure returns (bool agrees) {
         for (uint256 seat = 0; seat < batches.length && !agrees; ++seat) {
             if (Bits.has(verdict.clique, seat)) {
-                (agrees,) = compare(measure, batch, batches[seat]);
+                agrees = agree(measure, batch, batches[seat]);
             }
         }
     }

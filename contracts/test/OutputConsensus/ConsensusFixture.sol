@@ -220,8 +220,8 @@ abstract contract ConsensusFixture is Base {
 
     // ------------------------------------------------------------------ what they reveal
 
-    function _batch(uint256 seed) internal view returns (bytes32[] memory) {
-        return _batchOf(seed, _samples());
+    function _batch(uint256 seed) internal pure returns (bytes32[] memory) {
+        return _batchOf(seed, SAMPLES);
     }
 
     function _batchOf(uint256 seed, uint256 samples) internal pure returns (bytes32[] memory digests) {
@@ -255,7 +255,7 @@ abstract contract ConsensusFixture is Base {
         }
     }
 
-    function _honest(uint256 count) internal view returns (Play[] memory) {
+    function _honest(uint256 count) internal pure returns (Play[] memory) {
         return _plays(count, _batch(1));
     }
 
@@ -313,10 +313,6 @@ abstract contract ConsensusFixture is Base {
 
     function _termsOf() internal view returns (TaskTerms memory terms) {
         (terms,) = consensus.task(task);
-    }
-
-    function _samples() internal view returns (uint256) {
-        return consensus.taskCount() == 0 ? SAMPLES : _termsOf().samples;
     }
 
     function _seatAt(uint256 seat) internal view returns (address) {

@@ -10,9 +10,7 @@ contract SettlePanelTest is ConsensusFixture {
         _seat();
         _play(_honest(3));
         vm.expectEmit();
-        emit IOutputConsensus.Settled(
-            task, 0, TaskOutcome.Accepted, 7, 0, 0, _outputsOf(_batch(1)), 0xff
-        );
+        emit IOutputConsensus.Settled(task, 0, TaskOutcome.Accepted, 7, 0, 0, _outputsOf(_batch(1)), 0xff);
         _settle();
         vm.assertEq(_state().appealUntil, block.timestamp + APPEAL);
         vm.assertEq(_state().outputs, _outputsOf(_batch(1)));

@@ -154,6 +154,7 @@ def with_value(value: float) -> States:
         (list(with_value(np.nan)), "sample 1 has the activation nan at position 3, place 2"),
         (np.ones((5, 6)), r"the shape \(5, 6\), expected \(n, positions, width\)"),
         (np.ones((1, 0, 6)), r"the shape \(1, 0, 6\)"),
+        ([[[1.0, 2.0], [1.0]]], "sample 0 is no array"),
         ([np.ones(6)], r"the shape \(1, 6\)"),
         (np.ones((1, 5, 6), np.int32), "activations are of type int32, expected floats"),
     ],

@@ -209,6 +209,7 @@ def with_value(value: float) -> NDArray[np.float32]:
         (np.zeros((1, 0, 8)), r"image 0 has the shape \(0, 8\)"),
         (np.zeros((1, 8, 8, 5)), r"image 0 has 5 channels, expected 1 to 4: its shape is \(8, 8, 5\)"),
         ([np.zeros((1, 1 << 15))], r"image 0 has the shape \(1, 32768\)"),
+        ([[[0.5, 0.5], [0.5]]], "image 0 is no array"),
         ([np.zeros(8)], r"image 0 has the shape \(8,\)"),
     ],
 )
@@ -222,6 +223,19 @@ def test_a_cut_file_is_refused() -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)).save(file, "PNG")
     with pytest.raises(InvalidData, match="no image"):
         digest("dct", [file.getvalue()[:900]])
+
+
+def test_a_file_of_more_than_8_bits_a_channel_is_refused() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((20, 20), 4000, np.uint16)).save(file, "PNG")
+    with pytest.raises(InvalidData, match="image 0 has pixels of mode I;16, expected 8 bits a channel"):
+        digest("dct", [file.getvalue()])
+
+
+@every_kind
+@given(image=levels)
+def test_no_image_has_a_digest_of_zero(name: str, image: NDArray[np.uint8]) -> None:
+    assert digest(name, image).any()
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 1.0])
