@@ -17,12 +17,14 @@ from fedmarket.commands.verify_pool import read_fields
 from fedmarket.connection import Actor
 from fedmarket.consensus_upkeep import intent
 from fedmarket.intents import fresh_key, one_event
+from fedmarket.known_outputs import known_canaries, known_digests
 from fedmarket.sealed_answers import SealedAnswers, read_canaries, read_digests
 from market.chain.consensus_events import TaskOpened
 from market.chain.consensus_records import NONE_32, PoolTerms, TaskTerms
 from market.chain.contract import checked_address
+from market.protocol.consensus import MAX_CANARIES
 from market.protocol.errors import InvalidInput
-from market.protocol.generation import RequestDocument
+from market.protocol.generation import RequestDocument, ServiceDocument
 from market.protocol.identifiers import Digest, PoolId, Wei
 from market.protocol.seat_draw import DELAY_BLOCKS
 from market.protocol.terms import NATIVE
@@ -42,15 +44,21 @@ def answers_of(actor: Actor) -> SealedAnswers:
 
 
 @click.command()
-@click.argument("digests_file", metavar="DIGESTS", type=FILE)
+@click.argument("answer_file", metavar="ANSWER", type=FILE)
+@click.option("--pool", "pool_number", type=click.IntRange(min=0), help="ANSWER is outputs, for this pool's service.")
 @actor_options
-def seal(digests_file: Path, actor: Actor) -> None:
-    """Commit to a worker's digests, for a task that is to be opened; prints what its owner passes to --claim.
+def seal(answer_file: Path, pool_number: int | None, actor: Actor) -> None:
+    """Commit to a worker's answer, for a task that is to be opened; prints what its owner passes to --claim.
 
-    DIGESTS is a JSON list of 64 hexadecimal digits each, one a sample. They are kept in the work folder until
-    `fedmarket verify claim` shows them.
+    ANSWER is a JSON list of digests, 64 hexadecimal digits each, one a sample; with --pool, a file of outputs. The
+    digests are kept in the work folder until `fedmarket verify claim` shows them.
     """
-    click.echo("0x" + answers_of(actor).seal_claim(read_digests(digests_file)).hex())
+    if pool_number is None:
+        digests = read_digests(answer_file)
+    else:
+        pool = actor.network.consensus.pool(PoolId(pool_number))
+        digests = known_digests(answer_file, service_of(actor.network.patient().store, pool))
+    click.echo("0x" + answers_of(actor).seal_claim(digests).hex())
 
 
 @click.command("open")
@@ -61,6 +69,8 @@ def seal(digests_file: Path, actor: Actor) -> None:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, (1 << 64) - 1), help="Of the generation.")
 @click.option("--decoding", multiple=True, metavar="NAME=VALUE", help="Such as steps=50; once for each.")
 @click.option("--canaries", type=FILE, metavar="FILE", help="Answers known already: JSON, samples to digests.")
+@click.option("--canary-outputs", type=FILE, metavar="FILE", help="Or the outputs that they are the digests of.")
+@click.option("--canary-sample", type=click.IntRange(min=0), multiple=True, help="Of these outputs; once for each.")
 @click.option("--worker", metavar="ADDRESS", help="Whose answer is checked.")
 @click.option("--claim", metavar="HEX", help="What `fedmarket verify seal` printed for that worker.")
 @click.option("--worker-reward", default=0, type=Amount(), help="What the worker earns if its answer is accepted.")
@@ -84,7 +94,10 @@ def open_task(pool_number: int, again: bool, actor: Actor, **asked: Any) -> None
     service = service_of(actor.network.patient().store, pool_terms)
     request = read_request(asked["prompts"], asked["decoding"], asked["worker_outputs"])
     service.check(request)
-    terms = _terms(actor, pool, pool_terms, request, asked)
+    canaries = _canaries(service, len(request.prompts), asked)
+    terms = _terms(pool, pool_terms, request, asked)
+    if canaries:
+        terms = replace(terms, canaries=answers_of(actor).seal_canaries(canaries))
     _check_members(actor, pool, terms)
     digest = publish_document(actor.network.store, request, f"request to {service.name}")
     if digest != terms.request:
@@ -147,9 +160,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise InvalidInput(f"--decoding {text!r}: the value is neither a number nor a word") from error
 
 
-def _terms(
-    actor: Actor, pool: PoolId, pool_terms: PoolTerms, request: RequestDocument, asked: dict[str, Any]
-) -> TaskTerms:
+def _terms(pool: PoolId, pool_terms: PoolTerms, request: RequestDocument, asked: dict[str, Any]) -> TaskTerms:
     claim = _claim(asked["claim"])
     if (asked["worker"] is None) != (claim == NONE_32):
         raise InvalidInput(
@@ -172,14 +183,25 @@ def _terms(
         appeal_period_s=asked["appeal_period"],
     )
     terms.check(pool_terms)
-    return terms if asked["canaries"] is None else _with_canaries(actor, terms, asked["canaries"])
+    return terms
 
 
-def _with_canaries(actor: Actor, terms: TaskTerms, path: Path) -> TaskTerms:
-    canaries = read_canaries(path)
-    if max(canaries) >= terms.samples:
-        raise InvalidInput(f"{path}: a canary of sample {max(canaries)}, but the request has {terms.samples} samples")
-    return replace(terms, canaries=answers_of(actor).seal_canaries(canaries))
+def _canaries(service: ServiceDocument, samples: int, asked: dict[str, Any]) -> dict[int, bytes]:
+    """The answers that are known, by sample; none where none are."""
+    listed, outputs, named = asked["canaries"], asked["canary_outputs"], asked["canary_sample"]
+    if listed is not None and outputs is not None:
+        raise InvalidInput("--canaries and --canary-outputs: expected one of them, or neither")
+    if outputs is None and named:
+        raise InvalidInput("--canary-sample: of which outputs? Name them with --canary-outputs")
+    if listed is None and outputs is None:
+        return {}
+    canaries = read_canaries(listed) if outputs is None else known_canaries(outputs, named, service)
+    if len(canaries) > MAX_CANARIES:
+        raise InvalidInput(f"{len(canaries)} canaries, expected at most {MAX_CANARIES}")
+    if max(canaries) >= samples:
+        path = outputs or listed
+        raise InvalidInput(f"{path}: a canary of sample {max(canaries)}, but the request has {samples} samples")
+    return canaries
 
 
 def _claim(text: str | None) -> bytes:

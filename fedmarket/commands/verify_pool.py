@@ -39,13 +39,11 @@ def open_pool(service_file: Path, unit: int, again: bool, actor: Actor) -> None:
     The document is put into storage; the pool has its digest. Its terms are for ever: another model or another
     tolerance is another pool.
     """
-    from trainer_client.digests import DIGESTS
+    # Imported here: it takes seconds to load.
+    from trainer_client.verifier.digesting import kind_of
 
     service = read_service(service_file)
-    kind = DIGESTS.get(service.digest.kind)
-    if kind is None:
-        known = ", ".join(DIGESTS)
-        raise InvalidInput(f"{service_file}: digest.kind is {service.digest.kind!r}, expected one of {known}")
+    kind = kind_of(service)
     digest = publish_document(actor.network.store, service, f"service {service.name}")
     tolerance = (service.tolerance_bits, service.slack_permille)
     terms = PoolTerms(digest, kind.code, *tolerance, service.limits.samples, Wei(unit))

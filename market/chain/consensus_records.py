@@ -24,6 +24,11 @@ MAX_UNITS = 64
 SHARES_A_UNIT = 3
 """A unit is worth at least so many shares: an overturned majority pays for the appeal."""
 
+MAX_EVIDENCE_WORDS = 3_968
+"""Of 32 bytes, in an appeal's settlement: nodes take no transaction above 128 KiB."""
+
+MIN_PERIOD_S, MAX_PERIOD_S = 12, 30 * 24 * 3600
+
 FIRST_PANEL, SECOND_PANEL, APPEAL_PANEL = range(3)
 NONE_32 = bytes(32)
 
@@ -180,7 +185,11 @@ class TaskTerms:
         """
         if self.verifiers % 2 == 0 or not LEAST_VERIFIERS <= self.verifiers <= MOST_VERIFIERS:
             raise InvalidTerms(f"verifiers is {self.verifiers}, expected 3, 5 or 7: an odd number has a majority")
-        _require("samples", self.samples, 1, pool.max_samples)
+        # An appeal's evidence has 3k + 1 batches, the claim, and less than one more of the rest.
+        most = min(pool.max_samples, MAX_EVIDENCE_WORDS // (3 * self.verifiers + 3))
+        _require("samples", self.samples, 1, most)
+        for period in ("seat_period", "commit_period", "reveal_period", "appeal_period"):
+            _require(period, getattr(self, f"{period}_s"), MIN_PERIOD_S, MAX_PERIOD_S)
         _require("seed", self.seed, 0, (1 << 64) - 1)
         _require("share", self.share_wei, 1, pool.unit_wei // SHARES_A_UNIT)
         if self.has_worker != (self.claim != NONE_32):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedmarket.devnet import Devnet
@@ -17,7 +18,9 @@ from market.protocol.identifiers import PoolId, TaskId
 from tests.integration.conftest import Actors
 from tests.integration.marketplace import ON_ANVIL
 from tests.integration.panels import RIGHT, UNIT_WEI, WRONG, Panels, near
-from tests.integration.terminal import COIN, PASSWORD, Mining, Terminal, refuses
+from tests.integration.terminal import COIN, PASSWORD, Mining, Terminal, refuses, wait_until, waiting
+from trainer_client.digests import DIGESTS
+from trainer_client.generation import Outputs
 
 pytestmark = ON_ANVIL
 
@@ -54,6 +57,12 @@ def open_pool(terminal: Terminal, place: Panels) -> None:
 def asked(terminal: Terminal, *more: object) -> tuple[object, ...]:
     share = ("--share", "1000 wei", "--reveal-period", 3_000)
     return ("verify", "open", 0, "--prompts", terminal.folder / "prompts.txt", *share, *more)
+
+
+def write_outputs(path: Path) -> None:
+    """Three images that differ."""
+    images = np.random.default_rng(5).random((3, 16, 16)).astype(np.float32)
+    Outputs(images=images).write(path)
 
 
 def mined(mining: Mining, devnet: Devnet, blocks: int) -> None:
@@ -143,7 +152,8 @@ def test_mistakes_are_one_line_each_and_cost_nothing(terminal: Terminal, place: 
         "[]": "expected a mapping of fields",
         "{": "is neither JSON nor YAML",
         SERVICE.replace("tolerance_bits: 8", "tolerance_bits: 128"): "tolerance_bits",
-        SERVICE.replace("kind: dct", "kind: moon"): "digest.kind is 'moon'",
+        SERVICE.replace("kind: dct", "kind: dct, moon: 3"): "has a parameter 'moon'",
+        SERVICE.replace("kind: dct", "kind: moon"): "digests are of kind 'moon'",
     }.items():
         (folder / "broken.yaml").write_text(text)
         opening = ("verify", "pool", "open", folder / "broken.yaml", "--unit", UNIT_WEI)
@@ -160,6 +170,7 @@ def test_mistakes_are_one_line_each_and_cost_nothing(terminal: Terminal, place: 
     (folder / "long.txt").write_text("longer than five\n")
     (folder / "many.txt").write_text("a\n" * 9)
     (folder / "picture.txt").write_bytes(b"\x89PNG\xff\xfe")
+    write_outputs(folder / "out.bin")
     worker = ("--worker", terminal.address("worker"))
     mistakes: list[tuple[tuple[object, ...], str]] = [
         (("-k", 4), "verifiers is 4, expected 3, 5 or 7"),
@@ -174,6 +185,11 @@ def test_mistakes_are_one_line_each_and_cost_nothing(terminal: Terminal, place: 
         (("--canaries", folder / "bad.json"), "expected a JSON mapping"),
         (("--canaries", folder / "far.json"), "a canary of sample 9"),
         (("--canaries", prompts), "is not JSON"),
+        (("--canary-sample", 0), "of which outputs"),
+        (("--canary-outputs", prompts), "which samples are canaries"),
+        (("--canary-outputs", prompts, "--canary-sample", 0), "prompts.txt"),
+        (("--canary-outputs", folder / "out.bin", "--canary-sample", 3), "but there are 3 outputs"),
+        (("--canary-outputs", folder / "out.bin", "--canaries", prompts), "expected one of them"),
         (worker, "--worker and --claim belong together"),
         ((*worker, "--claim", "0x12"), "expected 64 hexadecimal digits"),
         (("--worker-reward", "5 wei"), "worker_reward is 5 wei, expected 0 without a worker"),
@@ -216,9 +232,22 @@ def test_an_opening_that_was_killed_opens_its_task_once(
 
 
 def _wait_for_transaction(devnet: Devnet, address: str) -> None:
-    from tests.integration.terminal import wait_until, waiting
-
     wait_until(lambda: waiting(devnet, address) == 1, "the opening's transaction")
+
+
+def test_canaries_and_claims_are_made_of_outputs_by_the_services_digests(terminal: Terminal, place: Panels) -> None:
+    open_pool(terminal, place)
+    outputs = terminal.folder / "out.bin"
+    write_outputs(outputs)
+    digests = [row.tobytes() for row in DIGESTS["dct"].digest(Outputs.read(outputs).images)]
+    (terminal.folder / "by-hand.json").write_text(json.dumps([digest.hex() for digest in digests]))
+    claim = terminal.told("verify", "seal", outputs, "--pool", 0, who="worker")
+    assert claim == terminal.told("verify", "seal", terminal.folder / "by-hand.json", who="worker")
+    terminal.told(*asked(terminal, "--canary-outputs", outputs, "--canary-sample", 2), who="owner")
+    (terminal.folder / "canary.json").write_text(json.dumps({"2": digests[2].hex()}))
+    assert "was opened already" in terminal.told(
+        *asked(terminal, "--canaries", terminal.folder / "canary.json"), who="owner"
+    )
 
 
 def test_answers_are_sealed_alike_again_by_the_same_account_alone(terminal: Terminal, place: Panels) -> None:

@@ -251,7 +251,7 @@ abstract contract ConsensusFixture is Base {
     function _plays(uint256 count, bytes32[] memory digests) internal pure returns (Play[] memory plays) {
         plays = new Play[](count);
         for (uint256 i = 0; i < count; ++i) {
-            plays[i] = Play(Act.Reveal, digests);
+            plays[i] = Play({act: Act.Reveal, digests: digests});
         }
     }
 
@@ -266,13 +266,13 @@ abstract contract ConsensusFixture is Base {
         returns (Play[] memory plays)
     {
         plays = new Play[](3);
-        plays[0] = Play(Act.Reveal, a);
-        plays[1] = Play(Act.Reveal, b);
-        plays[2] = Play(Act.Reveal, c);
+        plays[0] = Play({act: Act.Reveal, digests: a});
+        plays[1] = Play({act: Act.Reveal, digests: b});
+        plays[2] = Play({act: Act.Reveal, digests: c});
     }
 
     function _void() internal pure returns (Play memory) {
-        return Play(Act.Void, new bytes32[](0));
+        return Play({act: Act.Void, digests: new bytes32[](0)});
     }
 
     function _evidence() internal view returns (Evidence memory evidence) {

@@ -10,34 +10,34 @@ import {ConsensusFixture} from "./ConsensusFixture.sol";
 
 /// @notice Calls again when coins arrive.
 contract GreedyVerifier {
-    OutputConsensus private immutable consensus;
-    PoolId private immutable pool;
+    OutputConsensus private immutable CONSENSUS;
+    PoolId private immutable POOL;
     bytes private again;
     bool public entered;
     bool public succeeded;
     bytes public result;
 
     constructor(OutputConsensus consensus_, PoolId pool_) {
-        (consensus, pool) = (consensus_, pool_);
+        (CONSENSUS, POOL) = (consensus_, pool_);
     }
 
     receive() external payable {
         if (again.length == 0) return;
         entered = true;
-        (succeeded, result) = address(consensus).call(again);
+        (succeeded, result) = address(CONSENSUS).call(again);
     }
 
     function join(uint16 units) external payable {
-        consensus.stake{value: msg.value}(pool, units);
+        CONSENSUS.stake{value: msg.value}(POOL, units);
     }
 
     function leave(uint16 units) external {
-        consensus.unstake(pool, units);
+        CONSENSUS.unstake(POOL, units);
     }
 
     function withdraw(bytes calldata again_) external {
         again = again_;
-        consensus.withdraw(address(this));
+        CONSENSUS.withdraw(address(this));
     }
 }
 
