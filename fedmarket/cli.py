@@ -50,7 +50,6 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "model": LazyCommand("fedmarket.commands.model", "model", "Check and measure models (anyone)."),
     "verify": LazyCommand("fedmarket.commands.verify", "verify", "Have a model's outputs checked (anyone)."),
     "audit": LazyCommand("fedmarket.commands.audit", "audit", "Recompute a job from chain and storage (anyone)."),
-    "verify": LazyCommand("fedmarket.commands.verify", "verify", "Have generative outputs verified (anyone)."),
     "storage": LazyCommand("fedmarket.commands.storage", "group", "Keep, fetch and serve contents (anyone)."),
     "market": LazyCommand("fedmarket.commands.market", "group", "Serve jobs to browsers and programs (services)."),
     "srs": LazyCommand("fedmarket.commands.srs", "group", "Import and show reference strings for commitments."),
