@@ -237,7 +237,9 @@ class ReplicaOpener:
     def _has_replicas(self, pool: PoolId) -> bool:
         staked, wanted = self.replicas.consensus.members(pool), self.replicas.section.replicas
         if staked < wanted:
-            self._tell(f"{staked} of {wanted} replicas have staked in pool {pool}: `fedmarket verifier stake {pool}`")
+            self._tell(
+                f"{staked} of {wanted} replicas have staked in pool {pool}: `fedmarket verifier stake {pool} --units 1`"
+            )
         return staked >= wanted
 
     def _open_pool(self) -> None:

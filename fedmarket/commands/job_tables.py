@@ -210,7 +210,8 @@ def _replication_rows(overview: JobOverview) -> list[tuple[str, str]]:
     if section is None:
         return []
     often = "every round" if section.every == 1 else f"every {section.every} rounds"
-    asked = f"{section.replicas} of {len(section.shards)} shards, {often}; digests within {section.tolerance_bits} bits"
+    shards = f"{len(section.shards)} shard{'s' if len(section.shards) > 1 else ''}"
+    asked = f"{section.replicas} train alike on {shards} {often}; digests within {section.tolerance_bits} bits"
     return [("replicas", f"{asked}; {money(section.share)} a share, {money(section.stake_wei)} a stake")]
 
 

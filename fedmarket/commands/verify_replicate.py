@@ -17,8 +17,8 @@ from fedmarket.replicator import ReplicaSession
 def replicate(job_number: int, once: bool, actor: Actor) -> None:
     """Open a task for every interval of JOB's training that its terms want replicated, and pay the replicas.
 
-    The first time a pool is opened: trainers stake there with `fedmarket verifier stake POOL`, and `fedmarket verifier
-    run` trains. What they find is in `fedmarket job show JOB` and `fedmarket audit JOB`.
+    The first time a pool is opened: trainers stake there with `fedmarket verifier stake POOL --units N`, and `fedmarket
+    verifier run` trains. What they find is in `fedmarket job show JOB` and `fedmarket audit JOB`.
 
     `fedmarket owner run JOB` does the same. The account that pays cannot be a replica. Stop and start it at any time.
     """

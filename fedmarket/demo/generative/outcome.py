@@ -120,7 +120,9 @@ def _why(history: TaskHistory, address: str, place: int | None) -> str:
         return f"{far} of its {len(apart)} images are more than {TOLERANCE_BITS} bits from the accepted ones."
     if place == settled.medoid:
         return "It is nearest to all who agree: its images are the accepted ones."
-    return f"Its images are within {max(apart, default=0)} bits of the accepted ones."
+    if not any(apart):
+        return "The digests of its images are the accepted ones, bit for bit."
+    return f"Its images are within {max(apart)} bits of the accepted ones."
 
 
 def _apart(panel: PanelHistory, seat: SeatHistory, medoid: SeatHistory) -> list[int]:
