@@ -11,7 +11,15 @@ from functools import cached_property
 from hashlib import sha256
 
 from market.chain.consensus_events import OutputsRevealed, Penalised, PoolOpened
-from market.chain.consensus_records import NONE_32, PanelState, PenaltyReason, PoolTerms, TaskPhase, TaskTerms
+from market.chain.consensus_records import (
+    APPEAL_PANEL,
+    NONE_32,
+    PanelState,
+    PenaltyReason,
+    PoolTerms,
+    TaskPhase,
+    TaskTerms,
+)
 from market.chain.output_consensus import OutputConsensus
 from market.chain.transactions import TransactionSender
 from market.protocol.consensus import Outcome
@@ -175,8 +183,10 @@ class JobReplicas:
 
     def _finding(self, number: int, task: TaskId) -> IntervalFinding:
         state = self.consensus.state(task)
-        panel = self.consensus.panel(task, state.panel)
-        told = _Told.of_task(self.consensus, task, state.panel)
+        # The job's replicas are those that were appealed about, not those that an appeal asked.
+        index = state.standing if state.panel == APPEAL_PANEL else state.panel
+        panel = self.consensus.panel(task, index)
+        told = _Told.of_task(self.consensus, task, index)
         replicas = tuple(told.finding(panel, seat) for seat in range(len(panel.seats)))
         accepted = state.outcome is Outcome.ACCEPTED
         outputs = state.outputs if accepted else None
