@@ -1,7 +1,7 @@
-"""A billion comparisons of digests: ours, which are faiss' on all cores, beside faiss itself and numpy, in one run.
+"""A billion comparisons of digests: ours beside faiss and numpy, in one run.
 
-faiss' functions for all pairs work in one thread; its index has threads of its own. It is timed as it comes, and its
-counts in as many threads as we use besides: what remains of the ratio is what our own code costs. The processor's time,
+faiss' functions for all pairs hold the interpreter's lock, so its count is one thread's in however many it is called;
+ours counts on all cores. Its index has threads of its own, and is timed with these and with one. The processor's time,
 of all threads, tells the same on a machine that has other work to do.
 """
 

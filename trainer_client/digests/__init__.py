@@ -13,11 +13,11 @@ from market.protocol.errors import InvalidData
 from trainer_client.digests.activations import TOP, activation_digests
 from trainer_client.digests.bits import BITS, BYTES, Digests
 from trainer_client.digests.exact import exact_digests
-from trainer_client.digests.hamming import hamming, hamming_histogram, hamming_matrix
+from trainer_client.digests.hamming import count_within, hamming, hamming_histogram, hamming_matrix
 from trainer_client.digests.images import dct_digests, difference_digests, wavelet_digests
 from trainer_client.digests.kind import DigestKind, Takes
 from trainer_client.digests.minhash import SHINGLE, minhash_digests
-from trainer_client.digests.search import count_within, nearest, pairs_within
+from trainer_client.digests.search import nearest, pairs_within
 from trainer_client.digests.simhash import simhash_digests
 from trainer_client.digests.updates import update_digests
 

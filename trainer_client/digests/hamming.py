@@ -96,6 +96,25 @@ def hamming_histogram(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.
     return total[: 8 * a.shape[1] + 1]
 
 
+def count_within(a: NDArray[np.uint8], b: NDArray[np.uint8], radius: int) -> int:
+    """Count the pairs, one of a and one of b, that differ in at most so many bits; on all cores, in constant memory.
+
+    Args:
+        a: uint8 (n, bytes).
+        b: uint8 (m, bytes).
+        radius: bits.
+
+    Raises:
+        InvalidData: not uint8, not of as many bytes, or a radius that digests of this size cannot have.
+    """
+    left, right = words(a, b)
+    check_radius(radius, a)
+    columns, limit = np.ascontiguousarray(right.T), np.uint64(radius)
+    kernels = {1: _within_of_one_word, 4: _within_of_four_words}
+    within = kernels.get(left.shape[1], _within)
+    return sum(on_all_cores(lambda rows: int(within(left[rows[0] : rows[1]], columns, limit)), ranges(len(left), 1)))
+
+
 def words(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return both as words of 64 bits, (n, words) and (m, words), zeros being appended where bytes are missing.
 
@@ -116,6 +135,16 @@ def _check(digests: Any, name: str) -> None:
     if not isinstance(digests, np.ndarray) or digests.dtype != np.uint8 or digests.ndim not in (1, 2):
         what = f"{digests.dtype} {digests.shape}" if isinstance(digests, np.ndarray) else type(digests).__name__
         raise InvalidData(f"digests {name} are {what}, expected uint8 (n, bytes)")
+
+
+def check_radius(radius: int, digests: NDArray[np.uint8]) -> None:
+    """Refuse a distance that digests of this size cannot have.
+
+    Raises:
+        InvalidData: it is below 0, or above the number of their bits.
+    """
+    if not 0 <= radius <= 8 * digests.shape[1]:
+        raise InvalidData(f"the radius is {radius}, expected 0..{8 * digests.shape[1]} bits")
 
 
 def check_batches(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
@@ -180,3 +209,43 @@ def _count_distances(left: NDArray[np.uint64], columns: NDArray[np.uint64], coun
                     counts[counter, distances[place + counter]] += 1
             for place in range(whole, size):
                 counts[0, distances[place]] += 1
+
+
+@kernel
+def _within_of_one_word(left: NDArray[np.uint64], columns: NDArray[np.uint64], radius: np.uint64) -> np.int64:
+    """Count the pairs of rows and columns within a radius."""
+    total = np.int64(0)
+    for row in range(left.shape[0]):
+        word = left[row, 0]
+        for place in range(columns.shape[1]):
+            total += np.int64(_population(word ^ columns[0, place]) <= radius)
+    return total
+
+
+@kernel
+def _within_of_four_words(left: NDArray[np.uint64], columns: NDArray[np.uint64], radius: np.uint64) -> np.int64:
+    """Count the pairs of rows and columns within a radius: 256 bits."""
+    total = np.int64(0)
+    for row in range(left.shape[0]):
+        first, second, third, fourth = left[row, 0], left[row, 1], left[row, 2], left[row, 3]
+        for place in range(columns.shape[1]):
+            distance = (
+                _population(first ^ columns[0, place])
+                + _population(second ^ columns[1, place])
+                + _population(third ^ columns[2, place])
+                + _population(fourth ^ columns[3, place])
+            )
+            total += np.int64(distance <= radius)
+    return total
+
+
+@kernel
+def _within(left: NDArray[np.uint64], columns: NDArray[np.uint64], radius: np.uint64) -> np.int64:
+    """Count the pairs of rows and columns within a radius: any number of words."""
+    distances = np.empty(columns.shape[1], dtype=np.uint16)
+    total = np.int64(0)
+    for row in range(left.shape[0]):
+        _write_distances(left[row], columns, distances)
+        for place in range(columns.shape[1]):
+            total += np.int64(distances[place] <= radius)
+    return total

@@ -1,4 +1,4 @@
-"""Bulk search among digests by faiss: who is near whom, and how many pairs are."""
+"""Bulk search among digests by faiss: which are the nearest, and which pairs are near."""
 
 from __future__ import annotations
 
@@ -8,41 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.protocol.errors import InvalidData
-from trainer_client.digests.hamming import check_batches
+from trainer_client.digests.hamming import check_batches, check_radius
 from trainer_client.digests.packages import package
 from zk.cores import on_all_cores, ranges
 
-_COUNTED_BYTES = (8, 16, 32, 64)
-"""Sizes that faiss counts."""
-
 _QUERIES_AT_ONCE = 256
-
-
-def count_within(a: NDArray[np.uint8], b: NDArray[np.uint8], radius: int) -> int:
-    """Count the pairs, one of a and one of b, that differ in at most so many bits; on all cores, in constant memory.
-
-    Args:
-        a: uint8 (n, bytes), of 8, 16, 32 or 64 bytes.
-        b: uint8 (m, bytes).
-        radius: bits.
-
-    Raises:
-        InvalidData: other shapes or sizes, or a radius below 0.
-        InvalidInput: faiss is not installed.
-    """
-    left, right = _batches(a, b, radius)
-    width = left.shape[1]
-    if width not in _COUNTED_BYTES:
-        raise InvalidData(f"digests have {width} bytes, expected 8, 16, 32 or 64")
-    faiss = package("faiss")
-
-    def count(rows: tuple[int, int]) -> int:
-        some, found = left[rows[0] : rows[1]], np.zeros(1, dtype=np.uintp)
-        pointers = [faiss.swig_ptr(array) for array in (some, right, found)]
-        faiss.hamming_count_thres(pointers[0], pointers[1], len(some), len(right), radius, width, pointers[2])
-        return int(found[0])
-
-    return sum(on_all_cores(count, ranges(len(left), 1))) if len(right) else 0
 
 
 def nearest(
@@ -133,6 +103,5 @@ def _index(digests: NDArray[np.uint8]) -> Any:
 
 def _batches(a: NDArray[np.uint8], b: NDArray[np.uint8], radius: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     check_batches(a, b)
-    if not 0 <= radius <= 8 * a.shape[1]:
-        raise InvalidData(f"the radius is {radius}, expected 0..{8 * a.shape[1]} bits")
+    check_radius(radius, a)
     return np.ascontiguousarray(a), np.ascontiguousarray(b)

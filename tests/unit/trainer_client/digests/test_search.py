@@ -17,7 +17,7 @@ from market.protocol.errors import InvalidData, InvalidInput
 from trainer_client.digests import count_within, hamming_histogram, hamming_matrix, nearest, pairs_within
 
 Bytes = NDArray[np.uint8]
-widths = st.sampled_from([8, 16, 32, 64])
+widths = st.sampled_from([5, 8, 16, 32, 40, 64])
 sizes = st.integers(0, 60)
 
 
@@ -48,7 +48,7 @@ def test_of_a_batch_with_itself_every_pair_comes_twice() -> None:
     assert np.array_equal(histogram // 2, np.bincount(hamming_matrix(a, a)[np.triu_indices(50, 1)], minlength=257))
 
 
-@given(sizes, sizes, widths, st.integers(0, 64))
+@given(sizes, sizes, widths, st.integers(0, 40))
 def test_pairs_within_a_radius_are_counted_and_found(n: int, m: int, width: int, radius: int) -> None:
     a, b = random_digests(n, width, 1), random_digests(m, width, 2)
     near = hamming_matrix(a, b) <= radius
@@ -89,7 +89,6 @@ def test_columns_of_a_larger_array_are_searched_as_they_are() -> None:
     ("call", "named"),
     [
         (lambda a: count_within(a, a[:, :8], 3), "32 and 8 bytes"),
-        (lambda a: count_within(a[:, :5], a[:, :5], 3), "5 bytes, expected 8, 16, 32 or 64"),
         (lambda a: count_within(a, a, -1), r"radius is -1, expected 0..256"),
         (lambda a: pairs_within(a, a, 257), r"radius is 257, expected 0..256"),
         (lambda a: nearest(a, a, 0), r"0 nearest of 4 digests"),
