@@ -1,6 +1,7 @@
-"""Small generative models that come with the project: what jobs of its own market ended with, and their specs.
+"""Small generative models that come with the project, and the specs of jobs that train such.
 
-`fedmarket verify models` runs those jobs again.
+The image models are what those jobs ended with; the text model is of plain federated averaging, on the same text and
+with the same settings. `fedmarket verify models` runs the jobs again.
 """
 
 from __future__ import annotations
