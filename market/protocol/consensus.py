@@ -99,7 +99,8 @@ class Decision:
         penalised: seats that lose their unit.
         medoid: the seat of the clique that is nearest to all of it; None without a majority.
         accepted_samples: bit s is set where the clique agrees about sample s by itself.
-        canaries_that_count: samples whose canary a majority of the panel confirms, ascending.
+        canaries_that_count: samples whose canary a majority of the panel confirms, ascending; none where they would
+            leave no majority that agrees.
         largest: the largest set of seats that agree, ascending, majority or not.
     """
 
@@ -236,8 +237,8 @@ class Panel:
         return batch_of([digest]).reshape(DIGEST_BYTES)
 
     @cached_property
-    def counting(self) -> tuple[int, ...]:
-        """Samples whose canary a majority of the panel confirms: a false one, which nobody has, counts for nothing."""
+    def confirmed(self) -> tuple[int, ...]:
+        """Samples whose canary a majority of the panel confirms: a false one, which nobody has, is not."""
         batches = [reveal for reveal in self.reveals if isinstance(reveal, np.ndarray)]
         return tuple(
             sample
@@ -247,21 +248,39 @@ class Panel:
             )
         )
 
+    @cached_property
+    def counting(self) -> tuple[int, ...]:
+        """Samples at which no slack is left: those that are confirmed, unless they leave no majority; then none.
+
+        Every honest batch may use its slack at a sample of its own: an owner with true canaries there could else part
+        them all, and have its reward back with everybody's outputs.
+        """
+        if not self.confirmed:
+            return ()
+        best = self._largest(self._agreement(self.confirmed))
+        return self.confirmed if self.terms.is_majority(len(best)) else ()
+
     def agree(self, left: Reveal, right: Reveal) -> bool:
         """Whether two reveals agree. Void agrees with void alone, and silence with nothing."""
+        return self._agree(left, right, self.counting)
+
+    def _agree(self, left: Reveal, right: Reveal, strict: Sequence[int]) -> bool:
         if not isinstance(left, np.ndarray) or not isinstance(right, np.ndarray):
             return left is VOID and right is VOID
         beyond = hamming(left, right) > self.terms.tolerance_bits
-        return int(beyond.sum()) <= self.terms.allowed and not beyond[list(self.counting)].any()
+        return int(beyond.sum()) <= self.terms.allowed and not beyond[list(strict)].any()
 
     @cached_property
     def agreement(self) -> NDArray[np.bool_]:
         """Which seats agree, bool (seats, seats); nobody silent agrees, not even with itself."""
+        return self._agreement(self.counting)
+
+    def _agreement(self, strict: Sequence[int]) -> NDArray[np.bool_]:
         count = len(self.reveals)
         table = np.zeros((count, count), np.bool_)
         for i in range(count):
             for j in range(i, count):
-                table[i, j] = table[j, i] = self.agree(self.reveals[i], self.reveals[j])
+                table[i, j] = table[j, i] = self._agree(self.reveals[i], self.reveals[j], strict)
         return table
 
     @cached_property
@@ -278,7 +297,10 @@ class Panel:
     @cached_property
     def largest(self) -> tuple[int, ...]:
         """The largest set of seats that all agree; of equals that of least total distance, then of the lowest mask."""
-        sizes, distances = _sets(self.agreement, self.distances)
+        return self._largest(self.agreement)
+
+    def _largest(self, agreement: NDArray[np.bool_]) -> tuple[int, ...]:
+        sizes, distances = _sets(agreement, self.distances)
         best = np.flatnonzero(sizes == sizes.max())
         best = best[distances[best] == distances[best].min()]
         return _seats(int(best[0]))

@@ -78,6 +78,11 @@ def named_cases() -> Iterator[tuple[str, Case]]:
         "a_canary_beyond_the_tolerance_does_not": {0: _exactly(eight[0], TOLERANCE + 1)},
     }.items():
         yield name, Case(ConsensusTerms(3, 8, TOLERANCE, 249), (right, guessed, right), canaries)
+    ends = [batch_of([guess if place == sample else right for place, right in enumerate(eight)]) for sample in range(2)]
+    yield (
+        "canaries_undo_no_majority",
+        Case(ConsensusTerms(3, 8, TOLERANCE, 249), (ends[0], right, ends[1]), {0: eight[0], 1: eight[1]}),
+    )
     for beyond in range(4):
         batch = batch_of([*[rng.randbytes(32) for _ in range(beyond)], *eight[beyond:]])
         yield (

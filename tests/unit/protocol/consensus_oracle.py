@@ -42,6 +42,9 @@ def verdict(rules: Rules, reveals: Sequence[Digests], canaries: Mapping[int, int
     ]
     best = _best(rules, reveals, counting)
     if 2 * len(best) <= rules.seats:
+        counting = []  # canaries undo no majority
+        best = _best(rules, reveals, counting)
+    if 2 * len(best) <= rules.seats:
         return Verdict(NO_MAJORITY, 0, 0, 0, 0)
     clique = sum(1 << seat for seat in best)
     medoid = min(best, key=lambda seat: (sum(_distance(reveals[seat], reveals[other]) for other in best), seat))

@@ -159,6 +159,29 @@ def test_a_canary_that_the_majority_meets_parts_who_guessed_from_them() -> None:
     assert decide(terms, reveals, {0: guess}).clique == (0, 1, 2)
 
 
+def test_true_canaries_where_each_uses_its_slack_undo_no_majority() -> None:
+    rng = random.Random(8)
+    right = [rng.randbytes(32) for _ in range(8)]
+    terms = ConsensusTerms(3, 8, 8, 249)
+    reveals: list[Reveal] = [right_but(right, sample, rng.randbytes(32)) for sample in range(2)]
+    panel = Panel(terms, [*reveals, None], {})
+    assert panel.decision.outcome is Outcome.NO_MAJORITY, "they differ at two samples where one is allowed"
+    near: list[Reveal] = [
+        right_but(right, 0, rng.randbytes(32)),
+        batch_of(right),
+        right_but(right, 1, rng.randbytes(32)),
+    ]
+    canaries = {0: right[0], 1: right[1]}
+    decision = decide(terms, near, canaries)
+    assert Panel(terms, near, canaries).confirmed == (0, 1)
+    assert (decision.outcome, decision.clique, decision.canaries_that_count) == (Outcome.ACCEPTED, (0, 1), ())
+    assert decide(terms, near, {}) == decision
+
+
+def right_but(digests: list[bytes], sample: int, other: bytes) -> np.ndarray:
+    return batch_of([other if place == sample else digest for place, digest in enumerate(digests)])
+
+
 def test_an_appeal_pays_who_agrees_with_its_medoid_and_penalises_the_overturned() -> None:
     rng = random.Random(7)
     digest, lie = rng.randbytes(32), rng.randbytes(32)
