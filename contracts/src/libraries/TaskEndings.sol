@@ -133,9 +133,9 @@ library TaskEndings {
     ) private {
         (task.finished, task.outcome) = (true, TaskOutcome.NoMajority);
         uint128 reward = task.reward();
-        ledger.conclude(reward, 0, reward);
+        uint128 burned = ledger.conclude(reward, 0, reward);
         _credit(credits, id, task.owner, reward);
-        emit IOutputConsensus.Finished(id, TaskOutcome.NoMajority, 0, false, 0);
+        emit IOutputConsensus.Finished(id, TaskOutcome.NoMajority, 0, false, burned);
     }
 
     // ------------------------------------------------------------------ a task's
