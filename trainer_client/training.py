@@ -114,6 +114,7 @@ def train(
     step: float = 1.0,
     manifest: ParameterManifest | None = None,
     device: torch.device = CPU,
+    micro_batch: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainingResult:
@@ -131,6 +132,8 @@ def train(
         step: the round's multiplier on the learning rate, above 0 and at most 10^6.
         manifest: the trainable entries; all others are frozen. None trains everything.
         device: where to compute.
+        micro_batch: samples of a batch that are differentiated at a time, where memory is short; None for all of them.
+            The steps are the same up to the order of sums.
         progress: called after every epoch.
         should_stop: asked before every batch.
 
@@ -145,7 +148,7 @@ def train(
     before = read_vector(model, layout)
     trained = copy.deepcopy(model).to(device)
     trained.train()
-    run = _Run(trained, dataset, settings, _optimiser(trained, layout, settings, step), device, seed)
+    run = _Run(trained, dataset, settings, _optimiser(trained, layout, settings, step), device, seed, micro_batch)
     finished = run.all_epochs(progress, should_stop)
     with np.errstate(over="ignore", invalid="ignore"):
         delta = read_vector(trained, layout) - before
@@ -192,6 +195,7 @@ class _Run:
         optimiser: torch.optim.Optimizer,
         device: torch.device,
         seed: int,
+        micro_batch: int | None,
     ) -> None:
         self.model = model
         self.dataset = dataset
@@ -199,6 +203,7 @@ class _Run:
         self.optimiser = optimiser
         self.device = device
         self.seed = seed
+        self.micro_batch = micro_batch or settings.batch_size
         self.samples_seen = 0
         self._start_epoch(0)
 
@@ -231,16 +236,23 @@ class _Run:
 
     def _step(self, indices: Tensor) -> None:
         self.optimiser.zero_grad(set_to_none=True)
-        # Every epoch draws other noise: from one draw a sample, the noise would be learnt by heart.
-        noise_seed = self.seed * (MAX_EPOCHS + 1) + self.epoch
-        loss = batch_loss(self.settings.loss, self.model, self.dataset.subset(indices.numpy()), seed=noise_seed)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for part in _batches(indices, self.micro_batch):
+            self._accumulate(part, len(indices))
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimiser.step()
-        self.loss_sum += loss.detach() * len(indices)
         self.epoch_samples += len(indices)
         self.samples_seen += len(indices)
+
+    def _accumulate(self, indices: Tensor, batch: int) -> None:
+        """Add a part's share of the gradient of a batch of so many samples."""
+        # Every epoch draws other noise: from one draw a sample, the noise would be learnt by heart.
+        noise_seed = self.seed * (MAX_EPOCHS + 1) + self.epoch
+        loss = batch_loss(self.settings.loss, self.model, self.dataset.subset(indices.numpy()), seed=noise_seed)
+        # A batch that is not split is not scaled either: the bits are those of its own mean.
+        share = loss if len(indices) == batch else loss * (len(indices) / batch)
+        share.backward()  # type: ignore[no-untyped-call]
+        self.loss_sum += loss.detach() * len(indices)
 
 
 def _optimiser(

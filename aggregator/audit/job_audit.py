@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from aggregator.audit.ledger import Books
 from aggregator.audit.matrices import Versions, check_gram
 from aggregator.audit.models import ModelOpenings
 from aggregator.audit.openings import check_openings
+from aggregator.audit.replicas import check_replicas
 from aggregator.audit.report import AuditReport, Check
 from aggregator.audit.schedule import Replayed
 from aggregator.audit.updates import Openings, SealedUpdates, check_exclusions, check_updates, open_updates
@@ -22,6 +24,7 @@ from aggregator.audit.vectors import Missing, Model, StoredVectors, Unfit
 from aggregator.round import AGGREGATES, ModelVersion
 from market.chain.events import RoundSettled
 from market.chain.job_market import JobMarket
+from market.chain.output_consensus import OutputConsensus
 from market.content_key import ContentKey
 from market.job_history import Attempt
 from market.model_opening import check_srs
@@ -45,6 +48,7 @@ def audit_job(
     grader: ExamGrader | None = None,
     content_key: ContentKey | None = None,
     openings: Openings | None = None,
+    consensus: OutputConsensus | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> AuditReport:
     """Recompute everything that can be recomputed of a job, and say where the chain differs.
@@ -60,6 +64,7 @@ def audit_job(
         grader: recomputes what exams asked for; None leaves that unproven.
         content_key: of the job's models, where they are sealed; without it they stay unproven.
         openings: of the sealed updates; what they do not open is taken on the aggregator's word, and so unproven.
+        consensus: the contract that replicas of the training are asked for in, where the job's terms ask for any.
         progress: is told each check as it is made.
 
     Raises:
@@ -74,11 +79,17 @@ def audit_job(
     cache.mkdir(parents=True, exist_ok=True)
     checks: list[Check] = []
     with TemporaryDirectory(prefix="audit-", dir=cache, ignore_cleanup_errors=True) as folder:
-        for check in audit(record, store, srs, Path(folder), grader, openings, content_key):
+        place = (record, store, srs, Path(folder))
+        for check in chain(audit(*place, grader, openings, content_key), _replica_checks(record, store, consensus)):
             checks.append(check)
             if progress:
                 progress(check)
     return AuditReport(job, record.block_number, tuple(checks))
+
+
+def _replica_checks(record: ChainRecord, store: ContentReader, consensus: OutputConsensus | None) -> Iterator[Check]:
+    at_block = None if consensus is None else consensus.at(record.block_number)
+    return check_replicas(record, store, at_block)
 
 
 def layout_of(record: ChainRecord) -> Layout:

@@ -75,8 +75,14 @@ def audit(
         srs = network.srs(terms.rules.dimension, terms.chunks)
         grader = _grader() if terms.exam.is_set else None
         key = None if reader is None else content_key(network, contents, job, Path(cache) / "job", reader)
-        place = (network.market, contents, job, srs, Path(cache))
-        report = audit_job(*place, grader=grader, openings=openings, content_key=key, progress=show)
+        report = audit_job(
+            *(network.market, contents, job, srs, Path(cache)),
+            grader=grader,
+            openings=openings,
+            content_key=key,
+            consensus=network.consensus,
+            progress=show,
+        )
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     if report.first_mismatch is not None:

@@ -19,6 +19,7 @@ from market.protocol.identifiers import JobId, Seat, Wei
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.rounds import Phase
 from market.protocol.terms import JobTerms
+from market.replicas import IntervalFinding, JobReplicas
 from market.sealed_model import job_model_bytes
 from market.storage import Cid, ContentStore
 
@@ -95,7 +96,7 @@ class TrainerLine:
 class JobOverview:
     """A job, read at one block. `document` is None where the store does not have it, `exams` are by attempt.
 
-    `exams` is empty and `seats` None where they were not asked for.
+    `exams` and `replicas` are empty and `seats` None where they were not asked for.
     """
 
     id: JobId
@@ -109,6 +110,7 @@ class JobOverview:
     document: JobDocument | None
     exams: Mapping[int, ExamLine]
     seats: SeatOverview | None
+    replicas: tuple[IntervalFinding, ...] = ()
 
     @classmethod
     def read(cls, network: Network, number: int, *, in_full: bool = False) -> JobOverview:
@@ -128,6 +130,7 @@ class JobOverview:
         terms, state = market.terms(job), market.state(job)
         now_s = int(network.chain.block(block)["timestamp"])
         history = JobHistory(market.events(job, network.deployment.block, block, WITHOUT_PROOFS))
+        document = document_of(network.store, history.opened.spec)
         return cls(
             id=job,
             block=block,
@@ -137,9 +140,10 @@ class JobOverview:
             ledger=market.ledger(job),
             history=history,
             aggregators=tuple(market.aggregators(job)),
-            document=document_of(network.store, history.opened.spec),
+            document=document,
             exams=exam_lines(network, job, terms, history, block) if in_full else {},
             seats=SeatOverview.read(market, job, terms, state, history.events) if in_full else None,
+            replicas=_findings(network, job, document, state.round) if in_full else (),
         )
 
     @property
@@ -195,6 +199,7 @@ class JobOverview:
             "terms": _plain(asdict(self.terms)),
             "rounds": [asdict(line) for line in self.attempts],
             "trainers": [asdict(line) for line in self.trainers],
+            "replicas": [_plain(asdict(line)) for line in self.replicas],
             "waiting": [asdict(line) for line in self.seats.waiting] if self.seats else None,
             "draw": _plain(asdict(self.seats.draw)) if self.seats and self.seats.draw else None,
             "escrow": {
@@ -216,6 +221,15 @@ class JobOverview:
             earned_wei=sum(credit.amount_wei for credit in self.history.credits(address, seat)),
             claimed_wei=sum(claimed),
         )
+
+
+def _findings(
+    network: Network, job: JobId, document: JobDocument | None, round_number: int
+) -> tuple[IntervalFinding, ...]:
+    """What replicas found, where the job's terms ask for any."""
+    if document is None or document.spec.replication is None:
+        return ()
+    return tuple(JobReplicas(network.consensus, job, document.spec).findings(round_number))
 
 
 def document_of(store: ContentStore, digest: bytes) -> JobDocument | None:

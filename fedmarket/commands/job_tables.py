@@ -19,6 +19,7 @@ from market.protocol.rounds import Phase
 from market.protocol.rule_terms import RuleKind
 from market.protocol.seat_draw import MAX_TICKETS
 from market.protocol.terms import NATIVE, NO_ROOT, JobTerms, PayMode
+from market.replicas import IntervalFinding
 from market.storage import Cid
 from market.views import JobSummary
 
@@ -58,6 +59,8 @@ def job_report(overview: JobOverview, console: Console) -> RenderableType:
         sections.insert(2, ("Waiting for a seat", _waiting(overview.seats, overview.terms, console)))
     if overview.terms.exam.is_set:
         sections.insert(1, ("Exams", _exams(overview)))
+    if overview.replicas:
+        sections.insert(-1, ("Replicas", _replicas(overview)))
     for title, table in sections:
         parts += [Text(f"\n{title}", style="bold"), table]
     return Group(*parts)
@@ -201,6 +204,17 @@ def seats_text(seats: Iterable[Seat]) -> str:
     return " ".join(map(str, seats)) or "-"
 
 
+def _replication_rows(overview: JobOverview) -> list[tuple[str, str]]:
+    """What the terms ask of replicas; nothing where they ask for none."""
+    section = overview.document.spec.replication if overview.document else None
+    if section is None:
+        return []
+    often = "every round" if section.every == 1 else f"every {section.every} rounds"
+    shards = f"{len(section.shards)} shard{'s' if len(section.shards) > 1 else ''}"
+    asked = f"{section.replicas} train alike on {shards} {often}; digests within {section.tolerance_bits} bits"
+    return [("replicas", f"{asked}; {money(section.share)} a share, {money(section.stake_wei)} a stake")]
+
+
 def _facts(overview: JobOverview) -> RenderableType:
     state, terms = overview.state, overview.terms
     now = [
@@ -212,7 +226,7 @@ def _facts(overview: JobOverview) -> RenderableType:
     ]
     sealed = ", sealed to those who take part" if overview.models_sealed else ""
     contents = [("document", overview.spec_cid), ("model", overview.model_name + sealed)]
-    return facts([*now, *terms_rows(terms), *contents])
+    return facts([*now, *terms_rows(terms), *_replication_rows(overview), *contents])
 
 
 def _draw_rows(overview: JobOverview) -> list[tuple[str, str]]:
@@ -305,6 +319,26 @@ def _trainers(lines: list[TrainerLine], terms: JobTerms, wide: bool) -> Renderab
             money(line.claimed_wei, terms.token),
         )
     return table
+
+
+def _replicas(overview: JobOverview) -> RenderableType:
+    """One line a replica of each interval, and one for each interval without a task."""
+    seats = {line.address: line.seat for line in overview.trainers}
+    table = _table(("round", "right"), ("task", "right"), "outcome", "replica", "seat", "finding", ("bits", "right"))
+    for interval in overview.replicas:
+        task = "-" if interval.task is None else str(interval.task)
+        place = (str(interval.round), task, _outcome(interval))
+        if not interval.replicas:
+            table.add_row(*place, "", "", "", "")
+        for replica in interval.replicas:
+            found = Text(replica.verdict, style="red" if replica.is_found_out else "")
+            bits = "" if replica.bits is None else str(replica.bits)
+            table.add_row(*place, short(replica.address), str(seats.get(replica.address, "-")), found, bits)
+    return table
+
+
+def _outcome(interval: IntervalFinding) -> str:
+    return "not asked for" if interval.task is None else interval.outcome.name.lower().replace("_", " ")
 
 
 def _stake_text(line: TrainerLine) -> Text:

@@ -15,6 +15,7 @@ from fedmarket.commands.options import FILE, actor_options, console, job_argumen
 from fedmarket.connection import Actor
 from fedmarket.exam_folder import ExamFolder, exam_of_job
 from fedmarket.key_session import KeySession
+from fedmarket.replicator import ReplicaSession
 from market.chain.contract import checked_address
 from market.published_job import PublishedJob
 
@@ -47,13 +48,18 @@ def run(job_number: int, folder: Path | None, named: tuple[str, ...], close: boo
 
     Where JOB's models are sealed, their key is given to whoever bonds, enrols or attests while this runs, also in a job
     without an exam. Name the aggregators that may have it before they bond with --to.
+
+    Where JOB's terms ask for replicas of its training, their tasks are opened as they come due, and paid for.
     """
     job = actor.job(job_number)
     monitor = JobMonitor(job, console(), f"job {job.id}")
-    session = _session(job, actor, folder, [checked_address(address) for address in named], monitor.report)
+    replicas = _replicas(job, actor, monitor.report)
+    session = _session(job, actor, folder, [checked_address(address) for address in named], replicas, monitor.report)
 
     def should_stop() -> bool:
         monitor.poll()
+        if replicas is not None:
+            replicas.tend()
         return False
 
     due = f"before the exam phase of job {job.id} ends" if job.terms.exam.is_set else f"to go on with job {job.id}"
@@ -66,11 +72,24 @@ def run(job_number: int, folder: Path | None, named: tuple[str, ...], close: boo
     _tell(job, actor, close)
 
 
+def _replicas(job: PublishedJob, actor: Actor, report: Callable[[str], None]) -> ReplicaSession | None:
+    if job.document.spec.replication is None:
+        return None
+    return ReplicaSession(job, actor.network.consensus, actor.sender, report=report)
+
+
 def _session(
-    job: PublishedJob, actor: Actor, folder: Path | None, named: list[str], report: Callable[[str], None]
-) -> ExamSession | KeySession:
+    job: PublishedJob,
+    actor: Actor,
+    folder: Path | None,
+    named: list[str],
+    replicas: ReplicaSession | None,
+    report: Callable[[str], None],
+) -> ExamSession | KeySession | ReplicaSession:
     if job.models.are_sealed and not job.terms.exam.is_set:
         return KeySession(job, actor.sender, named=named, report=report)
+    if replicas is not None and not job.terms.exam.is_set:
+        return replicas
     from fedmarket.examiner import ExamSession
 
     exam = ExamFolder.open(folder) if folder else exam_of_job(actor.work, job)
@@ -79,7 +98,9 @@ def _session(
 
 def _tell(job: PublishedJob, actor: Actor, close: bool) -> None:
     state = job.market.state(job.id)
-    if not job.terms.exam.is_set:
+    if not job.terms.exam.is_set and not job.models.are_sealed:
+        click.echo(f"every interval of job {job.id} that its terms want replicated has its task")
+    elif not job.terms.exam.is_set:
         click.echo(f"the rounds of job {job.id} are over: nobody needs the key of its models any more")
     elif not state.exam_published:
         click.echo(f"job {job.id} was closed before its exams were published: the deposits are lost")

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "appeal": (TASKS, "Ask for a panel of more than twice as many."),
     "finish": (TASKS, "Credit what a task's end brings."),
     "withdraw": (TASKS, "Take what was credited."),
+    "replicate": ("fedmarket.commands.verify_replicate", "Ask a job's trainers for replicas, as its terms say."),
     "audit": ("fedmarket.commands.verify_audit", "Recompute a task from the chain's events alone."),
 }
 """By name: module, and what the list of commands says."""

@@ -22,9 +22,12 @@ SRS_POINTS = 1 << 16
 """More than the example's model needs. They are made once and kept."""
 
 if TYPE_CHECKING:
+    from fedmarket.demo.generative.result import GenerativeResult
+    from fedmarket.demo.generative.scenario import GenerativeScenario
     from fedmarket.demo.play import Cast
     from fedmarket.demo.result import Audits, DemoResult
     from fedmarket.demo.scenario import Scenario
+    from market.chain.consensus_records import PanelState, TaskState
     from zk.srs import Srs
 
 
@@ -34,9 +37,21 @@ if TYPE_CHECKING:
     "--rounds", default=None, type=click.IntRange(1, 100), help="How many rounds; the job's own number if left out."
 )
 @click.option("--without-exam", is_flag=True, help="Trainers judge one another; nobody examines them.")
+@click.option(
+    "--generative", is_flag=True, help="Train a model that draws digits, and let verifiers agree on what it draws."
+)
+@click.option(
+    "--task-seed",
+    default=None,
+    type=click.IntRange(0, 2**53),
+    help="With --generative: of the images; the same as --seed if left out.",
+)
 @click.option("--chain", "kind", default="anvil", show_default=True, type=click.Choice(get_args(Kind)))
 @click.option(
-    "--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), help="Write everything as JSON."
+    "--report",
+    "report_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write everything as JSON; with --generative as a page of HTML, unless FILE ends in .json.",
 )
 @click.option(
     "--plot",
@@ -54,6 +69,8 @@ def demo(
     seed: int,
     rounds: int | None,
     without_exam: bool,
+    generative: bool,
+    task_seed: int | None,
     kind: Kind,
     report_file: Path | None,
     plot_file: Path,
@@ -66,8 +83,16 @@ def demo(
     their updates with samples that nobody else has seen, an aggregator settles every round on-chain, everybody is paid,
     the exams are published, and an audit checks it all: with the aggregator's key, which opens the sealed updates, and
     without any, as a stranger sees it. Status 1 if an audit finds a mismatch.
+
+    With --generative the job's model draws digits, and it is asked for some: three honest verifiers on machines unlike
+    each other, one that runs a cheaper model, and one that copies what others reveal. Who agrees is paid.
     """
     console = Console()
+    if generative:
+        _play_generative(console, keep_folder, report_file, seed, task_seed, rounds, kind, verbose)
+        return
+    if task_seed is not None:
+        raise click.UsageError("--task-seed is of the images of --generative")
     with _folder(keep_folder) as folder:
         from fedmarket.demo.scenario import make_scenario
         from fedmarket.demo.show import draw, show
@@ -84,6 +109,33 @@ def demo(
         if keep_folder:
             console.print(f"Storage and work folders: {keep_folder}")
     if not (result.audit.ok and result.audit_without_key.ok):
+        raise SystemExit(1)
+
+
+def _play_generative(
+    console: Console,
+    keep_folder: Path | None,
+    report_file: Path | None,
+    seed: int,
+    task_seed: int | None,
+    rounds: int | None,
+    kind: Kind,
+    verbose: bool,
+) -> None:
+    with _folder(keep_folder) as folder:
+        from fedmarket.demo.generative.page import page
+        from fedmarket.demo.generative.scenario import make_generative_scenario
+        from fedmarket.demo.generative.show import show
+
+        result = _perform_generative(console, folder, make_generative_scenario(seed, task_seed, rounds), kind, verbose)
+        show(result, console)
+        if report_file:
+            as_json = report_file.suffix == ".json"
+            report_file.write_text(json.dumps(result.to_json(), indent=2) + "\n" if as_json else page(result), "utf-8")
+            console.print(f"Report: {report_file}")
+        if keep_folder:
+            console.print(f"Storage and work folders: {keep_folder}")
+    if not (result.audit_ok and result.training.audit.ok):
         raise SystemExit(1)
 
 
@@ -111,13 +163,7 @@ def _perform(console: Console, folder: Path, scenario: Scenario, kind: Kind, ver
 
     # Eight trainers share this machine: threads of one training each would only get in one another's way.
     torch.set_num_threads(1)
-    columns = (
-        TextColumn("{task.description:<46}"),
-        BarColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-    )
-    with Devnet(DevnetOptions(kind=kind)) as devnet, Progress(*columns, console=console) as progress:
+    with Devnet(DevnetOptions(kind=kind)) as devnet, _progress(console) as progress:
         task = progress.add_task("powers of tau", total=scenario.spec.rounds, state="")
         srs = development_srs(DEFAULT_SRS, SRS_POINTS)
         progress.update(task, description="deploying, posting the job, enrolling")
@@ -133,6 +179,52 @@ def _perform(console: Console, folder: Path, scenario: Scenario, kind: Kind, ver
             result = collect(scenario, cast, audits, play.proving.laps_s)
             progress.update(task, description="done")
     return result
+
+
+def _perform_generative(
+    console: Console, folder: Path, scenario: GenerativeScenario, kind: Kind, verbose: bool
+) -> GenerativeResult:
+    import torch
+
+    from fedmarket.connection import DEFAULT_SRS
+    from fedmarket.demo.generative.outcome import collect
+    from fedmarket.demo.generative.play import GenerativePlay
+    from fedmarket.demo.play import Play
+    from fedmarket.powers_of_tau import development_srs
+
+    torch.set_num_threads(1)
+    rounds = scenario.job.spec.rounds
+    with Devnet(DevnetOptions(kind=kind)) as devnet, _progress(console) as progress:
+        bar = progress.add_task("powers of tau", total=rounds + 1, state="")
+        srs = development_srs(DEFAULT_SRS, SRS_POINTS)
+        progress.update(bar, description="deploying, posting the job, enrolling")
+        say = progress.console.print if verbose else lambda line: None
+        play = GenerativePlay(scenario, Play(scenario.job, devnet, srs, folder, report=say))
+
+        def watch_task(state: TaskState, panel: PanelState) -> None:
+            progress.update(bar, completed=rounds, description=f"task: {state.phase.name.lower()}", state=_seats(panel))
+
+        with play.task(lambda state, phase: _move(progress, bar, state, phase), watch_task) as task:
+            progress.update(bar, completed=rounds, description="auditing, measuring", state="")
+            result = collect(play, task)
+        progress.update(bar, completed=rounds + 1, description="done")
+    return result
+
+
+def _seats(panel: PanelState) -> str:
+    committed = sum(any(seat.seal) for seat in panel.seats)
+    revealed = sum(any(seat.digests_hash) for seat in panel.seats)
+    return f"{len(panel.seats)} of {panel.size} sit, {committed} committed, {revealed} revealed"
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description:<46}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console)
 
 
 def _audits(cast: Cast, srs: Srs, folder: Path) -> Audits:

@@ -21,6 +21,7 @@ from fedmarket.attestor import AttestorSession
 from fedmarket.demo.behaviours import CRAFTS, Copier
 from fedmarket.demo.clock import Clock, Everybody
 from fedmarket.demo.scenario import Behaviour, Scenario, trainer_seed
+from fedmarket.demo.troupe import Troupe
 from fedmarket.devnet import DEVELOPMENT_POWERS_OF_TAU, Devnet
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.examiner import ExamSession
@@ -85,8 +86,9 @@ class Player:
 
 @dataclass(frozen=True, eq=False)
 class Cast:
-    """Everybody in the demo's job."""
+    """Everybody in the demo's job, and the contracts that it is on."""
 
+    deployment: Deployment
     owner: Player
     aggregator: Player
     attestors: tuple[Player, ...]
@@ -104,6 +106,7 @@ class Play:
         folder: where storage, journals and work folders are.
         report: is told what happens, a line at a time.
         proving: measures how long the aggregator proves.
+        troupe: the actors' threads.
     """
 
     scenario: Scenario
@@ -112,27 +115,27 @@ class Play:
     folder: Path
     report: Callable[[str], None] = lambda line: None
     proving: Stopwatch = field(default_factory=Stopwatch)
-    _failures: list[BaseException] = field(default_factory=list)
+    troupe: Troupe = field(default_factory=Troupe)
 
     @contextmanager
     def job(self) -> Iterator[Cast]:
         """Deploy, post the job and enrol everybody; accounts and journals are closed at the end."""
         with ExitStack() as journals:
-            deployment = deploy(self._sender("deployer", journals), DEVELOPMENT_POWERS_OF_TAU)
-            owner_sender = self._sender("owner", journals)
-            attestors = {name: self._sender(name, journals) for name in ATTESTORS}
+            deployment = deploy(self.sender("deployer", journals), DEVELOPMENT_POWERS_OF_TAU)
+            owner_sender = self.sender("owner", journals)
+            attestors = {name: self.sender(name, journals) for name in ATTESTORS}
             job = self._post(deployment, owner_sender, [sender.address for sender in attestors.values()])
             owner = self._player("owner", owner_sender, deployment, job)
-            aggregator = self._player("aggregator", self._sender("aggregator", journals), deployment, job)
+            aggregator = self._player("aggregator", self.sender("aggregator", journals), deployment, job)
             trainers = []
             for index, behaviour in enumerate(self.scenario.cast):
                 name = f"trainer {index}"
-                player = self._player(name, self._sender(name, journals), deployment, job)
+                player = self._player(name, self.sender(name, journals), deployment, job)
                 check_before_staking(player.job, self.srs)
                 player.sender.send(f"enrol/{job}", player.job.market.enrol(job, player.job.terms))
                 trainers.append((behaviour, player))
             watchers = tuple(self._player(name, sender, deployment, job) for name, sender in attestors.items())
-            yield Cast(owner, aggregator, watchers, tuple(trainers))
+            yield Cast(deployment, owner, aggregator, watchers, tuple(trainers))
 
     def rounds(self, cast: Cast, watch: Callable[[JobState, Phase], None]) -> None:
         """Let everybody act until all rounds are over.
@@ -153,8 +156,8 @@ class Play:
         acts.append(partial(self._aggregate, self._worker(cast.aggregator), stop))
         with self._ticking(self._view(cast.owner), sessions, examiner, stop):
             watching = [partial(self._attestor(player).run, over.is_set) for player in cast.attestors]
-            watchers = [self._start(act, stop) for act in watching]
-            actors = [self._start(act, stop) for act in acts]
+            watchers = [self.troupe.start(act, stop) for act in watching]
+            actors = [self.troupe.start(act, stop) for act in acts]
             try:
                 self._watch(self._view(cast.owner), watch, stop)
                 # Actors see for themselves that the rounds are over; the last confirmations still need the clock.
@@ -165,8 +168,7 @@ class Play:
                 over.set()
                 for actor in [*actors, *watchers]:
                     actor.join()
-        if self._failures:
-            raise self._failures[0]
+        self.troupe.check()
 
     def settle_up(self, cast: Cast) -> None:
         """Wait for the last credits to vest, claim them all, close the job, and hand back stakes, bond and rest."""
@@ -194,7 +196,8 @@ class Play:
 
     # ------------------------------------------------------------------ setting the stage
 
-    def _sender(self, name: str, journals: ExitStack) -> TransactionSender:
+    def sender(self, name: str, journals: ExitStack) -> TransactionSender:
+        """A funded account that has just been made, with a journal that closes with the others."""
         account: LocalAccount = Account.create()
         self.devnet.fund(account.address, FUNDS_WEI)
         chain = Chain.connect(self.devnet.url, self.devnet.chain_id)
@@ -250,21 +253,21 @@ class Play:
             self.srs,
             seed=trainer_seed(self.scenario.seed, index),
             craft=CRAFTS[behaviour],
-            report=self._line(f"{player.name} ({behaviour})"),
+            report=self.line(f"{player.name} ({behaviour})"),
             poll_s=POLL_S,
         )
 
     def _examiner(self, player: Player) -> ExamSession:
-        exam, report = ExamFolder.open(self._exam_path), self._line(f"{player.name} (examiner)")
+        exam, report = ExamFolder.open(self._exam_path), self.line(f"{player.name} (examiner)")
         return ExamSession(player.job, exam, player.sender, self.srs, report=report, poll_s=POLL_S)
 
     def _attestor(self, player: Player) -> AttestorSession:
         folder = self.folder / "work" / player.name.replace(" ", "-")
         parts = (player.job, player.people, player.sender, folder, self.srs)
-        return AttestorSession(*parts, report=self._line(player.name), poll_s=ATTESTORS_POLL_S)
+        return AttestorSession(*parts, report=self.line(player.name), poll_s=ATTESTORS_POLL_S)
 
     def _worker(self, player: Player) -> AggregatorWorker:
-        report = self._line(player.name)
+        report = self.line(player.name)
         return AggregatorWorker(
             player.job, player.sender, self.srs, report=report, progress=self.proving.watch, poll_s=POLL_S
         )
@@ -276,17 +279,12 @@ class Play:
         """Let the clock run for as long as the actors do."""
         over = threading.Event()
         clock = Clock(self.devnet, job.market, job.id, everybody(job, sessions, examiner))
-        ticking = self._start(partial(clock.run, over), stop)
+        ticking = self.troupe.start(partial(clock.run, over), stop)
         try:
             yield
         finally:
             over.set()
             ticking.join()
-
-    def _start(self, act: Callable[[], None], stop: threading.Event) -> threading.Thread:
-        thread = threading.Thread(target=self._guarded, args=(act, stop), daemon=True)
-        thread.start()
-        return thread
 
     def _aggregate(self, worker: AggregatorWorker, stop: threading.Event) -> None:
         worker.bond()
@@ -304,15 +302,8 @@ class Play:
             if phase is Phase.FINISHED:
                 return
 
-    def _guarded(self, act: Callable[[], None], stop: threading.Event) -> None:
-        """Run an actor; whatever ends it early ends the play, and is raised there."""
-        try:
-            act()
-        except BaseException as failure:
-            self._failures.append(failure)
-            stop.set()
-
-    def _line(self, name: str) -> Callable[[str], None]:
+    def line(self, name: str) -> Callable[[str], None]:
+        """What an actor of this name reports by."""
         return lambda line: self.report(f"{name}: {line}")
 
     # ------------------------------------------------------------------ settling up

@@ -20,6 +20,7 @@ from fedmarket.demo.scenario import Behaviour, Scenario
 from market.chain import artefacts
 from market.chain.events import Claimed, StakesForfeited
 from market.chain.job_market import JobMarket
+from market.chain.output_consensus import OutputConsensus
 from market.chain.records import Ledger
 from market.job_history import Attempt, JobHistory
 from market.protocol.identifiers import Digest, Seat
@@ -156,9 +157,14 @@ class Accuracy:
         return self._known[digest]
 
 
-def gas_by_call(market: JobMarket) -> dict[str, tuple[int, ...]]:
-    """Gas of every transaction to the marketplace by function."""
-    names = _function_names()
+def gas_by_call(market: JobMarket | OutputConsensus, contract: str = "JobMarket") -> dict[str, tuple[int, ...]]:
+    """Gas of every transaction to a contract by function.
+
+    Args:
+        market: the contract's gateway.
+        contract: its name.
+    """
+    names = _function_names(contract)
     used: defaultdict[str, list[int]] = defaultdict(list)
     for number in range(market.first_block + 1, market.chain.block_number() + 1):
         for transaction in _transactions(market, number):
@@ -167,17 +173,17 @@ def gas_by_call(market: JobMarket) -> dict[str, tuple[int, ...]]:
     return {call: tuple(amounts) for call, amounts in used.items()}
 
 
-def _transactions(market: JobMarket, block: int) -> list[TxData]:
+def _transactions(market: JobMarket | OutputConsensus, block: int) -> list[TxData]:
     found = market.chain.read(lambda: market.chain.web3.eth.get_block(block, full_transactions=True))
     return [cast(TxData, transaction) for transaction in found["transactions"]]
 
 
-def _function_names() -> dict[bytes, str]:
-    functions = [entry for entry in artefacts.load("JobMarket").abi if entry["type"] == "function"]
+def _function_names(contract: str) -> dict[bytes, str]:
+    functions = [entry for entry in artefacts.load(contract).abi if entry["type"] == "function"]
     return {bytes(function_abi_to_4byte_selector(cast(ABIFunction, entry))): str(entry["name"]) for entry in functions}
 
 
-def _gas(market: JobMarket, transaction: bytes) -> int:
+def _gas(market: JobMarket | OutputConsensus, transaction: bytes) -> int:
     web3 = market.chain.web3
     return int(market.chain.read(lambda: web3.eth.get_transaction_receipt(HexBytes(transaction)))["gasUsed"])
 

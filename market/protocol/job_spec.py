@@ -20,6 +20,7 @@ from market.protocol.identifiers import Wei
 from market.protocol.json_text import parse_json
 from market.protocol.manifest import ParameterManifest
 from market.protocol.model_spec import Models, ModelSealing
+from market.protocol.replication_spec import ReplicationSection
 from market.protocol.rules_spec import AUTO, RulesSection
 from market.protocol.spec_fields import Account, Amount, Fraction, Seconds, Section, Token, printable
 from market.protocol.terms import NATIVE, NO_DISPUTES, NO_EXAM, NO_ROOT, JobTerms, PayMode
@@ -122,6 +123,8 @@ class JobSpec(Section):
     exam: ExamSection | None = None
     disputes: DisputesSection | None = None
     """Who answers disputes of fact; where left out, nobody does, and nothing can be disputed."""
+    replication: ReplicationSection | None = None
+    """Which intervals of the training are replicated; where left out, none is."""
     models: Models = None
     """`sealed` where only those who take part may read the job's models; open to everybody where it is left out."""
 
@@ -212,6 +215,7 @@ def parse_spec(unverified_spec: Any) -> JobSpec:
     spec.entry.check(spec.periods.enrol_s, spec.periods.block_time_s)
     if spec.disputes is not None:
         spec.disputes.check()
+    _check_replication(spec)
     return spec
 
 
@@ -232,6 +236,7 @@ def spec_problems(unverified_spec: Any, now_s: int) -> list[FedmarketError]:
         lambda: _check_trainers(spec),
         lambda: spec.entry.check(spec.periods.enrol_s, spec.periods.block_time_s),
         (lambda: None) if spec.disputes is None else spec.disputes.check,
+        lambda: _check_replication(spec),
         lambda: spec.draft_terms(now_s),
     )
     for check in checks:
@@ -288,6 +293,11 @@ def _check_trainers(spec: JobSpec) -> None:
             "trainers",
             f"names {len(accounts)} accounts, expected at least {spec.minimum_commits}, the minimum of a round",
         )
+
+
+def _check_replication(spec: JobSpec) -> None:
+    if spec.replication is not None:
+        spec.replication.check(spec.rounds, spec.seats, spec.seals_models)
 
 
 def _check_exam(spec: JobSpec) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from market.model_opening import fetch_verified
 from market.protocol import integer_model
 from market.protocol.errors import (
@@ -27,6 +29,7 @@ from market.protocol.errors import (
 )
 from market.protocol.generation import MAX_DOCUMENT_BYTES, JobModel, ModelSource, RequestDocument, ServiceDocument
 from market.protocol.integer_model import Integers
+from market.protocol.replication import GENERATOR as TRAINING
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 from market.storage import Cid, ContentStore
@@ -34,11 +37,14 @@ from trainer_client.generation import Generator, Outputs, generator_of
 from trainer_client.generation.outputs import MAX_BYTES, MAX_HEADER_BYTES
 from trainer_client.models import build_model
 from trainer_client.parameters import manifest_of
+from trainer_client.replication import JobReplica
 from trainer_client.verifier.digesting import kind_of
 from zk.srs import Srs
 
 IMPOSSIBLE = (InvalidContent, InvalidDocument, InvalidData, InvalidModel, InvalidOutputs, AuditMismatch)
 """What everybody who looks at the same documents meets alike: waiting changes nothing."""
+
+NO_MODEL = np.zeros(0, np.int64)
 
 MAX_OUTPUTS_BYTES = MAX_BYTES + MAX_HEADER_BYTES
 
@@ -180,12 +186,23 @@ class Services:
     def _load(self, digest: bytes) -> Service:
         document = self.document(digest)
         kind_of(document)  # what no digests can be made of need not be loaded
+        if document.generator == TRAINING:
+            # Of the job's models it takes the one that a request names.
+            return Service(digest, document, NO_MODEL, self._replica(document).generator)
         model = self._model(document.model)
         return Service(digest, document, model, generator_of(document, model))
 
     def _read(self, digest: bytes) -> bytes:
         cid = Cid.from_digest(digest, MAX_DOCUMENT_BYTES)
         return self._store.read(cid, MAX_DOCUMENT_BYTES)
+
+    def _replica(self, document: ServiceDocument) -> JobReplica:
+        """A job's training, for a service of its replicas."""
+        source = document.model.parameters
+        if not isinstance(source, JobModel):
+            raise InvalidDocument("service document", "model.parameters", f"is {source}, expected a job to replicate")
+        job = self._open_job(source.job)
+        return JobReplica(job, self._srs_of(job), self._cache / "shards")
 
     # ------------------------------------------------------------------ the model
 

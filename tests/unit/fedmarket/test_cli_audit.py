@@ -27,16 +27,14 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command on a job of which these checks come out."""
 
     def run(*checks: Check, arguments: tuple[str, ...] = ()) -> Result:
-        def audit_job(
-            *network_and_job: Any, grader: None, openings: None, content_key: None, progress: Callable[[Check], None]
-        ) -> AuditReport:
+        def audit_job(*network_and_job: Any, progress: Callable[[Check], None], **nothing: None) -> AuditReport:
             for check in checks:
                 progress(check)
             return AuditReport(JobId(3), 7, checks)
 
         terms = SimpleNamespace(rules=SimpleNamespace(dimension=4), chunks=1, exam=NO_EXAM)
         market = SimpleNamespace(terms=lambda job: terms)
-        network = SimpleNamespace(market=market, store=None, srs=lambda dimension, chunks: None)
+        network = SimpleNamespace(market=market, consensus=None, store=None, srs=lambda dimension, chunks: None)
         network.patient, network.job_store = lambda: network, lambda job: None
         monkeypatch.setattr(aggregator.audit, "audit_job", audit_job)
         monkeypatch.setattr(Network, "connect", lambda options: network)

@@ -45,6 +45,17 @@ def test_one_step_is_minus_the_learning_rate_times_the_gradient(images: Dataset,
     assert (result.samples_seen, result.finished) == (80, True)
 
 
+def test_differentiating_a_part_of_a_batch_at_a_time_takes_the_same_steps(images: Dataset, model: nn.Module) -> None:
+    settings = replace(SETTINGS, clip_norm=0.5, momentum=0.9)
+    whole = train(model, images, settings, seed=3)
+    parts = train(model, images, settings, seed=3, micro_batch=5)
+    np.testing.assert_allclose(parts.delta, whole.delta, atol=1e-5)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert parts.samples_seen == whole.samples_seen
+    unsplit = train(model, images, settings, seed=3, micro_batch=10**6)
+    assert unsplit.delta.tobytes() == whole.delta.tobytes()
+
+
 def test_training_teaches(model: nn.Module) -> None:
     training, test = train_test_split(digits(), 0.2, 0)
     before = evaluate(model, test)
