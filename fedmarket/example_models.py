@@ -1,7 +1,6 @@
 """Small generative models that come with the project, and the specs of jobs that train such.
 
-The image models are what those jobs ended with; the text model is of plain federated averaging, on the same text and
-with the same settings. `fedmarket verify models` runs the jobs again.
+Each is what its job ended with: `fedmarket verify models DIR --seed 0` runs them again.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fedmarket.demo.result import Audits, DemoResult
     from fedmarket.demo.scenario import Scenario
     from market.chain.consensus_records import PanelState, TaskState
+    from trainer_client.calibration.measuring import Progress as MeasuringProgress
+    from trainer_client.calibration.samples import Part
     from zk.srs import Srs
 
 
@@ -85,7 +87,8 @@ def demo(
     without any, as a stranger sees it. Status 1 if an audit finds a mismatch.
 
     With --generative the job's model draws digits, and it is asked for some: three honest verifiers on machines unlike
-    each other, one that runs a cheaper model, and one that copies what others reveal. Who agrees is paid.
+    each other, one that runs a cheaper model, and one that copies what others reveal. Who agrees is paid; how far apart
+    two who agree may be is measured on the model before.
     """
     console = Console()
     if generative:
@@ -204,7 +207,14 @@ def _perform_generative(
         def watch_task(state: TaskState, panel: PanelState) -> None:
             progress.update(bar, completed=rounds, description=f"task: {state.phase.name.lower()}", state=_seats(panel))
 
-        with play.task(lambda state, phase: _move(progress, bar, state, phase), watch_task) as task:
+        def watch_measuring(part: Part) -> MeasuringProgress:
+            said = f"measuring the tolerance: {part.value}"
+            return lambda done, total: progress.update(bar, description=said, state=f"{done:,} of {total:,} digests")
+
+        def watch_job(state: JobState, phase: Phase) -> None:
+            _move(progress, bar, state, phase)
+
+        with play.task(watch_job, watch_task, watch_measuring) as task:
             progress.update(bar, completed=rounds, description="auditing, measuring", state="")
             result = collect(play, task)
         progress.update(bar, completed=rounds + 1, description="done")

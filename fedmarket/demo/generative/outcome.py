@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from fedmarket.demo.generative.behaviours import Copier
 from fedmarket.demo.generative.play import GenerativePlay, Task, Verifier
-from fedmarket.demo.generative.result import GenerativeResult, Images, TrainingResult, VerifierResult, bits_apart
-from fedmarket.demo.generative.scenario import DIGEST, SHARE_WEI, STAKE_WEI, TOLERANCE_BITS
+from fedmarket.demo.generative.result import (
+    CalibrationResult,
+    GenerativeResult,
+    Images,
+    TrainingResult,
+    VerifierResult,
+    bits_apart,
+)
+from fedmarket.demo.generative.scenario import SHARE_WEI, STAKE_WEI
 from fedmarket.demo.result import gas_by_call
-from market.chain.consensus_records import PenaltyReason
+from market.chain.consensus_records import PenaltyReason, PoolTerms
 from market.protocol.consensus import Outcome
+from market.protocol.generation import MAX_DOCUMENT_BYTES, ServiceDocument
 from market.protocol.identifiers import Digest
 from market.storage import Cid
 from market.task_history import PanelHistory, SeatHistory, TaskHistory
+from trainer_client.calibration.measuring import told
 from trainer_client.generation import Outputs
 from trainer_client.job_model import JobModel as BuiltModel
 from trainer_client.training import evaluate
@@ -33,7 +44,8 @@ def collect(play: GenerativePlay, task: Task) -> GenerativeResult:
     panel, state = history.current, consensus.state(task.id)
     settled = panel.settled
     medoid = panel.seats[settled.medoid].verifier if settled and settled.clique else None
-    verifiers = tuple(_verifier(play, task, history, verifier) for verifier in task.verifiers)
+    pool = consensus.pool(task.pool)
+    verifiers = tuple(_verifier(play, task, history, verifier, pool) for verifier in task.verifiers)
     names = {verifier.address: verifier.name for verifier in verifiers}
     accepted = settled.accepted_samples if settled else 0
     prompts = play.scenario.prompts
@@ -45,8 +57,10 @@ def collect(play: GenerativePlay, task: Task) -> GenerativeResult:
         service=str(task.service),
         request=str(task.request),
         task_seed=play.scenario.task_seed,
-        digest_kind=DIGEST,
-        tolerance_bits=TOLERANCE_BITS,
+        digest_kind=told(_service(play, task).digest),
+        tolerance_bits=pool.tolerance_bits,
+        allowed=len(prompts) * pool.slack_permille // 1000,
+        calibration=_calibration(play, task),
         prompts=prompts,
         outcome=_outcome(state.outcome),
         verifiers=verifiers,
@@ -63,6 +77,25 @@ def collect(play: GenerativePlay, task: Task) -> GenerativeResult:
     )
 
 
+def _service(play: GenerativePlay, task: Task) -> ServiceDocument:
+    return ServiceDocument.from_bytes(play.play.store.read(task.service, MAX_DOCUMENT_BYTES))
+
+
+def _calibration(play: GenerativePlay, task: Task) -> CalibrationResult:
+    found = task.calibration
+    outcome, apart = found.outcome, found.outcome.found
+    return CalibrationResult(
+        content=str(_service(play, task).calibration),
+        samples=len(found.chosen_by) + len(found.reported_on),
+        machines=found.plan.machine_names(),
+        serve=(found.choice.lowest, found.choice.highest),
+        honest_bits=int(np.flatnonzero(apart.same.counts).max()),
+        other_bits={kind: int(np.flatnonzero(pairs.counts).min()) for kind, pairs in apart.between.items()},
+        refused=outcome.honest.refused,
+        accepted={kind: each.accepted for kind, each in outcome.false.items()},
+    )
+
+
 def _outcome(outcome: Outcome) -> str:
     return outcome.name.lower().replace("_", " ")
 
@@ -75,7 +108,9 @@ def _money(task: Task) -> Mapping[str, int]:
 # ---------------------------------------------------------------------- one verifier
 
 
-def _verifier(play: GenerativePlay, task: Task, history: TaskHistory, verifier: Verifier) -> VerifierResult:
+def _verifier(
+    play: GenerativePlay, task: Task, history: TaskHistory, verifier: Verifier, pool: PoolTerms
+) -> VerifierResult:
     address, panel = verifier.sender.address, history.current
     place = next((place for place, seat in enumerate(panel.seats) if seat.verifier == address), None)
     seat = None if place is None else panel.seats[place]
@@ -91,7 +126,7 @@ def _verifier(play: GenerativePlay, task: Task, history: TaskHistory, verifier: 
         verdict=_verdict(history, address, place),
         paid_wei=sum(credit.amount_wei for credit in history.credits if credit.account == address),
         lost_wei=sum(penalty.amount_wei for penalty in history.penalties if penalty.verifier == address),
-        why=_why(history, address, place),
+        why=_why(history, address, place, pool.tolerance_bits),
         refused=refused,
     )
 
@@ -104,7 +139,7 @@ def _verdict(history: TaskHistory, address: str, place: int | None) -> str:
     return "paid" if agrees else "spared"
 
 
-def _why(history: TaskHistory, address: str, place: int | None) -> str:
+def _why(history: TaskHistory, address: str, place: int | None, tolerance_bits: int) -> str:
     panel = history.current
     settled = panel.settled
     if place is None or settled is None:
@@ -115,9 +150,12 @@ def _why(history: TaskHistory, address: str, place: int | None) -> str:
     if not settled.clique:
         return "No majority agreed on anything."
     apart = _apart(panel, panel.seats[place], panel.seats[settled.medoid])
-    far = sum(bits > TOLERANCE_BITS for bits in apart)
+    far = sum(bits > tolerance_bits for bits in apart)
+    if far and settled.clique >> place & 1:
+        near = len(apart) - far
+        return f"{near} of its {len(apart)} images are within {tolerance_bits} bits of the accepted ones: enough."
     if far:
-        return f"{far} of its {len(apart)} images are more than {TOLERANCE_BITS} bits from the accepted ones."
+        return f"{far} of its {len(apart)} images are more than {tolerance_bits} bits from the accepted ones."
     if place == settled.medoid:
         return "It is nearest to all who agree: its images are the accepted ones."
     if not any(apart):

@@ -9,6 +9,7 @@ from importlib.resources import files
 from fedmarket.commands.amounts import money
 from fedmarket.demo.generative.pictures import digest_url, image_url
 from fedmarket.demo.generative.result import GenerativeResult, VerifierResult, batch_distances, bits_apart
+from trainer_client.calibration.figures import called
 
 NOTHING = "–"
 HEX_SHOWN = 12
@@ -23,6 +24,7 @@ def page(result: GenerativeResult) -> str:
         _section("Who was paid, and who was not", _verifiers(result)),
         _section("The images, side by side", _samples(result)),
         _section("How far apart they are", _distances(result)),
+        _section("How the tolerance was found", _calibration(result)),
         _section("The model", _training(result)),
         _section("The money, to the wei", _money(result)),
         _section("The audit", _audit(result)),
@@ -43,7 +45,8 @@ def _head(result: GenerativeResult) -> str:
         "<header>\n<h1>Is this what the model gives?</h1>\n"
         f'<p class="lead">A model that was trained in a federated job drew {samples} digits. {count} verifiers drew '
         f"them again, each on its own, and sealed the digests of what came out before anybody showed any. {paid} of "
-        f"{count} agree within {result.tolerance_bits} of 256 bits: <strong>{escape(result.outcome)}</strong>.</p>\n"
+        f"{count} agree within {result.tolerance_bits} of 256 bits{_slack(result)}: "
+        f"<strong>{escape(result.outcome)}</strong>.</p>\n"
         + _facts(
             [
                 ("task", f"{result.task}, in pool {result.pool}"),
@@ -57,6 +60,11 @@ def _head(result: GenerativeResult) -> str:
         )
         + "</header>\n"
     )
+
+
+def _slack(result: GenerativeResult) -> str:
+    """What the tolerance leaves out, in words."""
+    return f", but for {result.allowed} image{'s'[: result.allowed - 1]} at most" if result.allowed else ""
 
 
 # ------------------------------------------------------------------ verifiers
@@ -143,7 +151,7 @@ def _distances(result: GenerativeResult) -> str:
     )
     return (
         f'<p class="legend">Bits that differ, at most and on average over the {len(result.prompts)} images. At most '
-        f"{result.tolerance_bits} is agreement.</p>\n"
+        f"{result.tolerance_bits} is agreement{_slack(result)}.</p>\n"
         f'<div class="wide" tabindex="0"><table>\n<thead><tr><td></td>{head}</tr></thead>\n'
         f"<tbody>\n{rows}</tbody>\n</table></div>\n"
     )
@@ -153,11 +161,30 @@ def _cell(one: VerifierResult, other: VerifierResult, result: GenerativeResult) 
     apart = batch_distances(one, other)
     if one is other or apart is None:
         return f"<td>{NOTHING}</td>"
-    kind = "near" if max(apart) <= result.tolerance_bits else "far"
+    kind = "near" if result.near(apart) else "far"
     return f'<td class="{kind}">{max(apart)} <small>mean {sum(apart) / len(apart):.1f}</small></td>'
 
 
-# ------------------------------------------------------------------ model, money, audit
+# ------------------------------------------------------------------ calibration, model, money, audit
+
+
+def _calibration(result: GenerativeResult) -> str:
+    found = result.calibration
+    rows = "".join(
+        f'<tr><th scope="row">{escape(called(kind))}</th><td>{bits} or more</td>'
+        f"<td>accepted: {found.accepted[kind]}</td></tr>\n"
+        for kind, bits in found.other_bits.items()
+    )
+    return (
+        f'<p class="legend">Before the pool was opened, {found.samples:,} other images of this model were drawn by '
+        f"{len(found.machines)} machines unlike each other: half to choose by, half to report on, whose figures are "
+        f"here. From {found.serve[0]} to {found.serve[1]} bits would do; {result.tolerance_bits} were taken.</p>\n"
+        '<div class="wide" tabindex="0"><table>\n<thead><tr><td></td>'
+        '<th scope="col">bits apart</th><th scope="col">by a panel of honest machines</th></tr></thead>\n'
+        f'<tbody>\n<tr><th scope="row">the same, on two machines</th><td>{found.honest_bits} or fewer</td>'
+        f"<td>refused: {found.refused}</td></tr>\n{rows}</tbody>\n</table></div>\n"
+        + _facts([("calibration", _cid(found.content)), ("machines", escape("; ".join(found.machines)))])
+    )
 
 
 def _training(result: GenerativeResult) -> str:

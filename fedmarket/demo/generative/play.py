@@ -18,13 +18,13 @@ from typing import TypeVar
 from aggregator.audit import AuditReport, audit_job
 from fedmarket.demo.generative.behaviours import Copier, LazyServices
 from fedmarket.demo.generative.clock import REVEALED, TaskClock
+from fedmarket.demo.generative.measuring import measure_tolerance, with_tolerance
 from fedmarket.demo.generative.scenario import (
     DIGEST,
     EXAMPLE,
     SHARE_WEI,
     STAKE_WEI,
     STEPS,
-    TOLERANCE_BITS,
     GenerativeScenario,
     Part,
     VerifierPart,
@@ -39,7 +39,6 @@ from market.chain.transactions import Receipt, TransactionSender
 from market.protocol.errors import ChainError
 from market.protocol.generation import (
     DecodingSection,
-    DigestSpec,
     JobModel,
     LimitsSection,
     ModelSource,
@@ -52,6 +51,9 @@ from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
 from market.storage import Cid
 from market.task_audit import TaskReport, audit_task
+from trainer_client.calibration.calibration import Calibration
+from trainer_client.calibration.measuring import Progress
+from trainer_client.calibration.samples import Part as Half
 from trainer_client.digests import DIGESTS
 from trainer_client.verifier.services import Services
 from trainer_client.verifier.session import VerifierSession
@@ -82,6 +84,7 @@ class Task:
         pool, id: numbers of the pool and of the task.
         verifiers: everybody with a stake in the pool.
         training_audit: the verdict on the job.
+        calibration: what the pool's tolerance was chosen by.
     """
 
     cast: Cast
@@ -92,6 +95,7 @@ class Task:
     id: TaskId
     verifiers: tuple[Verifier, ...]
     training_audit: AuditReport
+    calibration: Calibration
 
     def audit(self) -> TaskReport:
         """Replay the task from its events."""
@@ -117,12 +121,14 @@ class GenerativePlay:
         self,
         watch_job: Callable[[JobState, Phase], None],
         watch_task: Callable[[TaskState, PanelState], None],
+        watch_measuring: Callable[[Half], Progress],
     ) -> Iterator[Task]:
         """Train, open the task, and play it to its end; accounts and journals are closed afterwards.
 
         Args:
             watch_job: is shown the job's state and phase again and again.
             watch_task: is shown the task's.
+            watch_measuring: for each part of the calibration, gives what is told how far it is.
         """
         with ExitStack() as stack:
             with self._timed("training"):
@@ -131,8 +137,12 @@ class GenerativePlay:
                 self.play.settle_up(cast)
             with self._timed("audit of the job"):
                 report = self._audit_job(cast)
+            with self._timed("calibration"):
+                service = self._service(cast.owner.job)
+                folder = self.play.folder / "calibration"
+                found = measure_tolerance(self.scenario, service, cast.owner.job, folder, watch_measuring)
             with self._timed("verifying"):
-                task = self._open(cast, report, stack)
+                task = self._open(cast, report, found, stack)
                 self._perform(task, watch_task)
             yield task
 
@@ -150,12 +160,15 @@ class GenerativePlay:
 
     # ------------------------------------------------------------------ setting the stage
 
-    def _open(self, cast: Cast, report: AuditReport, stack: ExitStack) -> Task:
+    def _open(self, cast: Cast, report: AuditReport, found: Calibration, stack: ExitStack) -> Task:
         """The owner opens pool and task; in between everybody stakes."""
         owner = cast.owner.sender
         consensus = cast.deployment.consensus_on(owner.chain)
-        service = self.play.store.add_bytes(self._service(cast.owner.job).to_bytes())
-        pool = _opened(owner.send("pool", consensus.open_pool(pool_terms(service))), PoolOpened, consensus).pool
+        measured = self.play.store.add_bytes(found.to_bytes())
+        document = with_tolerance(self._service(cast.owner.job), found, measured)
+        service = self.play.store.add_bytes(document.to_bytes())
+        call = consensus.open_pool(pool_terms(document, service))
+        pool = _opened(owner.send("pool", call), PoolOpened, consensus).pool
         senders = [(part, self.play.sender(part.name, stack)) for part in self.scenario.verifiers]
         for _, sender in senders:
             sender.send(f"stake/{pool}", consensus.stake(pool, 1, STAKE_WEI))
@@ -164,9 +177,10 @@ class GenerativePlay:
         call = consensus.open_task(self._task_terms(pool, request))
         task = _opened(owner.send("task", call), TaskOpened, consensus).task
         verifiers = tuple(Verifier(part, sender, self._session(cast, task, part, sender)) for part, sender in senders)
-        return Task(cast, consensus, service, request, pool, task, verifiers, report)
+        return Task(cast, consensus, service, request, pool, task, verifiers, report, found)
 
     def _service(self, job: PublishedJob) -> ServiceDocument:
+        """The document, whose tolerance is yet to be measured."""
         spec = job.document.spec
         return ServiceDocument(
             name="handwritten digits",
@@ -178,8 +192,8 @@ class GenerativePlay:
                 parameters=JobModel(job=job.id),
             ),
             generator=EXAMPLE,
-            digest=DigestSpec(kind=DIGEST),
-            tolerance_bits=TOLERANCE_BITS,
+            digest=DIGEST,
+            tolerance_bits=0,
             limits=LimitsSection(samples=len(self.scenario.prompts), classes=spec.model.arguments["classes"]),
             decoding=DecodingSection(allowed={"steps": [STEPS]}),
         )
@@ -250,13 +264,18 @@ def _opened(receipt: Receipt, kind: type[E], consensus: OutputConsensus) -> E:
     raise ChainError(f"the transaction shows no {kind.__name__}")
 
 
-def pool_terms(service: Cid) -> PoolTerms:
-    """The terms of the demo's pool."""
+def pool_terms(document: ServiceDocument, service: Cid) -> PoolTerms:
+    """The terms of the demo's pool.
+
+    Args:
+        document: the service's.
+        service: content id under which that is stored.
+    """
     return PoolTerms(
         service=Digest(service.digest),
-        digest_kind=DIGESTS[DIGEST].code,
-        tolerance_bits=TOLERANCE_BITS,
-        slack_permille=0,
+        digest_kind=DIGESTS[document.digest.kind].code,
+        tolerance_bits=document.tolerance_bits,
+        slack_permille=document.slack_permille,
         max_samples=256,
         unit_wei=STAKE_WEI,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aggregator.audit import AuditReport
 from market.chain.records import Ledger
 from market.task_audit import TaskReport
+from trainer_client.calibration.rates import Rate
 
 Images = NDArray[np.float32]
 """(n, height, width), 0 black to 1 white."""
@@ -40,6 +41,44 @@ class TrainingResult:
     loss: tuple[float, ...]
     audit: AuditReport
     ledger: Ledger
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """What the tolerance was measured by. Its errors are those on images that it was not chosen by.
+
+    Attributes:
+        content: id of the calibration's document in storage.
+        samples: images that were generated on every machine, none of the task's.
+        machines: the ways of running the model.
+        serve: the least and the most bits that would do.
+        honest_bits: the most in which two machines differed on one image.
+        other_bits: by what is other, the least in which two outputs differed that are not the same.
+        refused: honest outputs that a panel of honest machines refuses.
+        accepted: by what is other, outputs that such a panel accepts.
+    """
+
+    content: str
+    samples: int
+    machines: tuple[str, ...]
+    serve: tuple[int, int]
+    honest_bits: int
+    other_bits: Mapping[str, int]
+    refused: Rate
+    accepted: Mapping[str, Rate]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "content": self.content,
+            "samples": self.samples,
+            "machines": list(self.machines),
+            "serve": list(self.serve),
+            "honest_bits": self.honest_bits,
+            "other_bits": dict(self.other_bits),
+            "refused": self.refused.to_json(),
+            "accepted": {kind: rate.to_json() for kind, rate in self.accepted.items()},
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +126,8 @@ class GenerativeResult:
         task_seed: what the images' noise is drawn from.
         digest_kind: how images become 256 bits.
         tolerance_bits: two digests of a sample agree when at most so many bits differ.
+        allowed: so many samples may be further apart between two who agree.
+        calibration: what tolerance and slack were measured by.
         prompts: a class a sample.
         outcome: what the task came to, in words.
         verifiers: everybody with a stake in the pool, honest ones first.
@@ -110,6 +151,8 @@ class GenerativeResult:
     task_seed: int
     digest_kind: str
     tolerance_bits: int
+    allowed: int
+    calibration: CalibrationResult
     prompts: tuple[int, ...]
     outcome: str
     verifiers: tuple[VerifierResult, ...]
@@ -131,6 +174,10 @@ class GenerativeResult:
             KeyError: there is none.
         """
         return {verifier.name: verifier for verifier in self.verifiers}[name]
+
+    def near(self, apart: tuple[int, ...]) -> bool:
+        """Whether batches that differ by so many bits, sample by sample, agree."""
+        return sum(bits > self.tolerance_bits for bits in apart) <= self.allowed
 
     @property
     def audit_ok(self) -> bool:
@@ -164,6 +211,8 @@ class GenerativeResult:
             "task_seed": self.task_seed,
             "digest_kind": self.digest_kind,
             "tolerance_bits": self.tolerance_bits,
+            "allowed": self.allowed,
+            "calibration": self.calibration.to_json(),
             "prompts": list(self.prompts),
             "outcome": self.outcome,
             "medoid": self.medoid,

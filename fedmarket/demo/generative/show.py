@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fedmarket.commands.amounts import money, short
 from fedmarket.demo.generative.result import GenerativeResult, Images, VerifierResult, batch_distances
+from trainer_client.calibration.figures import called
 
 SHADES = " ░▒▓█"
 PIXEL = 2
@@ -31,12 +32,24 @@ def show(result: GenerativeResult, console: Console) -> None:
         + ", ".join(f"{value:.3f}" for value in training.loss),
         highlight=False,
     )
+    _measured(result, console)
     for number in range(min(SHOWN, len(result.prompts))):
         console.print(_drawing(result, number))
     for table in (_verifiers(result), _distances(result), _money(result), _gas(result)):
         console.print(table)
     _reasons(result, console)
     _verdicts(result, console)
+
+
+def _measured(result: GenerativeResult, console: Console) -> None:
+    """Where the tolerance is from."""
+    found = result.calibration
+    others = ", ".join(f"{called(kind)} at least {bits}" for kind, bits in found.other_bits.items())
+    console.print(
+        f"The tolerance: {result.tolerance_bits} bits, measured on {found.samples:,} other images of this model, on "
+        f"{len(found.machines)} ways of running it: these differ by at most {found.honest_bits} bits, {others}.",
+        highlight=False,
+    )
 
 
 def sketch(image: np.ndarray) -> list[str]:
@@ -84,21 +97,22 @@ def _cells(result: GenerativeResult, verifier: VerifierResult) -> Sequence[str]:
 
 
 def _distances(result: GenerativeResult) -> Table:
-    table = Table(title=f"Most bits apart of 256; at most {result.tolerance_bits} agree", title_justify="left")
+    slack = f", all but {result.allowed} of {len(result.prompts)}" if result.allowed else ""
+    table = Table(title=f"Most bits apart of 256; at most {result.tolerance_bits} agree{slack}", title_justify="left")
     shown = [verifier for verifier in result.verifiers if verifier.digests]
     table.add_column("")
     for verifier in shown:
         table.add_column(verifier.name, justify="right")
     for one in shown:
-        table.add_row(one.name, *(_distance(one, other, result.tolerance_bits) for other in shown))
+        table.add_row(one.name, *(_distance(one, other, result) for other in shown))
     return table
 
 
-def _distance(one: VerifierResult, other: VerifierResult, tolerance_bits: int) -> Text:
+def _distance(one: VerifierResult, other: VerifierResult, result: GenerativeResult) -> Text:
     apart = batch_distances(one, other)
     if one is other or apart is None:
         return Text("–", style="dim")
-    return Text(str(max(apart)), style="green" if max(apart) <= tolerance_bits else "red")
+    return Text(str(max(apart)), style="green" if result.near(apart) else "red")
 
 
 def _money(result: GenerativeResult) -> Table:

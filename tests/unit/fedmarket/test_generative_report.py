@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -12,11 +13,18 @@ from rich.console import Console
 
 from aggregator.audit import AuditReport
 from fedmarket.demo.generative.page import page
-from fedmarket.demo.generative.result import GenerativeResult, TrainingResult, VerifierResult, distances
+from fedmarket.demo.generative.result import (
+    CalibrationResult,
+    GenerativeResult,
+    TrainingResult,
+    VerifierResult,
+    distances,
+)
 from fedmarket.demo.generative.show import show
 from market.chain.records import Ledger
-from market.protocol.identifiers import JobId, TaskId
+from market.protocol.identifiers import JobId, TaskId, Wei
 from market.task_audit import TaskCheck, TaskReport
+from trainer_client.calibration.rates import Rate
 
 VOID = ("meta", "img", "br")
 DIGEST, NEAR, FAR = bytes(32), bytes(31) + b"\x07", b"\xff" * 32
@@ -54,7 +62,7 @@ def verifier(name: str, digest: bytes | None, verdict: str, **changes: object) -
 
 @pytest.fixture
 def result() -> GenerativeResult:
-    ledger = Ledger(*([0] * len(Ledger.__dataclass_fields__)))
+    ledger = Ledger(*([Wei(0)] * len(Ledger.__dataclass_fields__)))
     audit = AuditReport(JobId(0), 9, ())
     return GenerativeResult(
         seed=0,
@@ -64,8 +72,12 @@ def result() -> GenerativeResult:
         service="bafservice",
         request="bafrequest",
         task_seed=5,
-        digest_kind="dct",
+        digest_kind="simhash (centre 1)",
         tolerance_bits=20,
+        allowed=0,
+        calibration=CalibrationResult(
+            "bafcalibration", 80, ("float32", "bfloat16"), (4, 24), 3, {"seed": 25}, Rate(0, 9), {"seed": Rate(0, 99)}
+        ),
         prompts=(4, 8),
         outcome="accepted",
         verifiers=(
@@ -106,6 +118,21 @@ def test_the_page_shows_every_image_and_digest_and_how_far_they_are_apart(result
     assert '<span class="near">3 bits</span>' in text
     assert "not accepted" in text
     assert "−0.05 ETH" in text
+
+
+def test_both_say_what_the_tolerance_was_measured_by(result: GenerativeResult) -> None:
+    text = page(result)
+    assert "From 4 to 24 bits would do; 20 were taken" in text
+    assert "accepted: 0 of 99" in text
+    file = StringIO()
+    show(result, Console(file=file, width=400))
+    assert "these differ by at most 3 bits, another seed at least 25." in file.getvalue()
+
+
+def test_as_many_samples_as_the_slack_says_may_be_further_apart(result: GenerativeResult) -> None:
+    assert not result.near((0, 21))
+    assert replace(result, allowed=1).near((0, 21))
+    assert ", but for 1 image at most" in page(replace(result, allowed=1))
 
 
 def test_what_others_wrote_is_no_markup(result: GenerativeResult) -> None:
