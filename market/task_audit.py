@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from market.chain.consensus_events import (
@@ -15,6 +16,7 @@ from market.chain.consensus_events import (
     Penalised,
     PoolOpened,
     Staked,
+    TaskFinished,
     TaskSeatTaken,
     Unstaked,
 )
@@ -147,6 +149,7 @@ class TaskAudit:
             if seat.revealed is not None:
                 yield self._seal(panel, seat, seat.revealed)
         if panel.settled is not None:
+            yield self._settlement(panel, panel.settled)
             yield self._decision(panel, panel.settled)
 
     def _draw(self, panel: PanelHistory) -> TaskCheck:
@@ -155,6 +158,8 @@ class TaskAudit:
             if event.number != event.block_number + DELAY_BLOCKS:
                 problem = f"block {event.number} was fixed in block {event.block_number}, expected {DELAY_BLOCKS} later"
                 return TaskCheck("draw", name, MISMATCH, problem)
+        if wrong := self._asking_problem(panel):
+            return TaskCheck("draw", name, MISMATCH, wrong)
         if panel.drawn is None:
             return TaskCheck("draw", name, OK, f"block {panel.fixed[-1].number} decides it")
         number, at = panel.fixed[-1].number, panel.drawn.block_number
@@ -167,6 +172,18 @@ class TaskAudit:
             told = f"seats could be taken until {panel.drawn.seat_until_s}, expected {until_s}"
             return TaskCheck("draw", name, MISMATCH, told)
         return TaskCheck("draw", name, OK, f"by the hash of block {number}")
+
+    def _asking_problem(self, panel: PanelHistory) -> str | None:
+        """What is wrong with the panel's being asked for, or with its draw's being fixed anew."""
+        first = self.history.panels.get(0)
+        undecided = None if first is None or first.has_majority else first.settled
+        cause = (self.history.opened, undecided, self.history.appealed)[panel.index]
+        if cause is None or cause.block_number != panel.asked_at:
+            return f"asked for in block {panel.asked_at}, when nothing called for it"
+        for earlier, later in pairwise(panel.fixed):
+            if later.block_number <= earlier.number + REACH_BLOCKS:
+                return f"fixed anew in block {later.block_number}, when the hash of block {earlier.number} could be had"
+        return None
 
     def _seat(self, panel: PanelHistory, taking: TaskSeatTaken, before: Sequence[TaskSeatTaken]) -> TaskCheck:
         problem = self._seat_problem(panel, taking, before)
@@ -258,6 +275,26 @@ class TaskAudit:
         what = f"{len(revealed.digests)} digests" if revealed.digests else "void"
         return OK, f"{what}, as sealed"
 
+    def _settlement(self, panel: PanelHistory, settled: PanelSettled) -> TaskCheck:
+        """Whether nobody on the panel had any time left."""
+        name, moment_s, until_s = PANEL_NAMES[panel.index], self._time(settled), self._open_until_s(panel, settled)
+        if panel.drawn is None or moment_s < until_s:
+            return TaskCheck("settlement", name, MISMATCH, f"settled at {moment_s}, when it was open until {until_s}")
+        return TaskCheck("settlement", name, OK, "settled when nothing more could come")
+
+    def _open_until_s(self, panel: PanelHistory, settled: PanelSettled) -> int:
+        """When a panel can be settled from."""
+        begin_s, commit_until_s, until_s = self._times(panel)
+        if not panel.is_full:
+            return begin_s
+        terms, history = self.history.terms, self.history
+        owed = [seat.revealed for seat in panel.seats if seat.committed is not None]
+        sealed = [(terms.canaries, history.canaries), (terms.claim, history.claim)]
+        owed_openings = [shown for commitment, shown in sealed if commitment != NONE_32]
+        if not all(_precedes(event, settled) for event in [*owed, *owed_openings]):
+            return until_s
+        return begin_s if len(owed) == panel.size else commit_until_s
+
     def _decision(self, panel: PanelHistory, settled: PanelSettled) -> TaskCheck:
         name = PANEL_NAMES[panel.index]
         try:
@@ -281,6 +318,8 @@ class TaskAudit:
             own = canary_commitment(self.history.known_answers(), shown.salt)
             fits = own == terms.canaries and list(shown.samples) == sorted(set(shown.samples))
             told = f"of samples {', '.join(map(str, shown.samples))}" if fits else "are not what was committed to"
+            if fits and not self._is_revealing(shown):
+                fits, told = False, "shown when no panel was revealing"
             yield TaskCheck("canaries", "owner", OK if fits else MISMATCH, told)
         if claim is not None:
             salt = self._argument(claim, "openClaim", "salt")
@@ -289,7 +328,20 @@ class TaskAudit:
                 return
             fits = claim_commitment(claim.digests, salt) == terms.claim
             told = "as committed to" if fits else "is not what was committed to"
+            if fits and not self._is_revealing(claim):
+                fits, told = False, "shown when no panel was revealing"
             yield TaskCheck("claim", terms.worker, OK if fits else MISMATCH, told)
+
+    def _is_revealing(self, event: ConsensusEvent) -> bool:
+        """Whether some panel could reveal when something happened."""
+        for panel in self.history.panels.values():
+            _, commit_until_s, until_s = self._times(panel)
+            all_committed = all(_precedes(seat.committed, event) for seat in panel.seats)
+            is_begun = panel.is_full and (all_committed or self._time(event) >= commit_until_s)
+            is_over = self._time(event) >= until_s or _precedes(panel.settled, event)
+            if is_begun and not is_over:
+                return True
+        return False
 
     def _appeal(self) -> TaskCheck:
         appealed, standing, terms = self.history.appealed, self.history.standing, self.history.terms
@@ -337,6 +389,18 @@ class TaskAudit:
         detail = f"{reckoning.outcome.name.lower()}, {money.burned_wei} wei burned"
         told_end = f"the chain says {_shown(ended)}, expected {_shown(expected)}"
         yield TaskCheck("end", "task", OK if fits else MISMATCH, detail if fits else told_end)
+        if problem := self._finish_problem(finished):
+            yield TaskCheck("end", "task", MISMATCH, problem)
+
+    def _finish_problem(self, finished: TaskFinished) -> str | None:
+        """What is wrong with the moment at which a task was finished."""
+        standing, appealed, settled = self.history.standing, self.history.appealed, self.history.current.settled
+        if not _precedes(settled, finished):
+            return "finished before its last panel was settled"
+        if standing is None or standing.settled is None or appealed is not None:
+            return None
+        until_s = self._time(standing.settled) + self.history.terms.appeal_period_s
+        return f"finished when it could be appealed until {until_s}" if self._time(finished) < until_s else None
 
     def _credits(self, due_wei: Counter[str]) -> Iterator[TaskCheck]:
         credited: Counter[str] = Counter()
@@ -398,6 +462,11 @@ def expected_settlement(panel: PanelHistory, decision: Decision) -> tuple[Outcom
 def _medoid_outputs(panel: PanelHistory, decision: Decision) -> bytes:
     revealed = None if decision.medoid is None else panel.seats[decision.medoid].revealed
     return NONE_32 if revealed is None else revealed.outputs
+
+
+def _precedes(event: ConsensusEvent | None, other: ConsensusEvent) -> bool:
+    """Whether something happened, and before something else."""
+    return event is not None and (event.block_number, event.log_index) < (other.block_number, other.log_index)
 
 
 def _sitting(takings: Sequence[TaskSeatTaken]) -> dict[str, int]:

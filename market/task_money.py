@@ -94,14 +94,14 @@ class Reckoning:
 
     @property
     def worker_accepted(self) -> bool:
-        """Whether the worker's claim agrees with the medoid that decides."""
+        """Whether the worker's claim agrees with the medoid that decides; canaries bear on verifiers alone."""
         if self.deciding is None or self.outcome is not Outcome.ACCEPTED:
             return False
         panel, claim = self.panels[self.deciding], self.history.claim_before(self.history.panels[self.deciding])
         medoid = panel.decision.medoid
         if medoid is None or claim is None:
             return False
-        return panel.agree(batch_of(claim.digests), panel.reveals[medoid])
+        return panel.is_near(batch_of(claim.digests), panel.reveals[medoid])
 
     def judged_standing(self) -> Judged | None:
         """The standing panel's seats, by its own decision or by an appeal's."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from fedmarket.commands.amounts import duration, money
 from fedmarket.commands.interruption import leaving
 from fedmarket.commands.job_tables import facts
-from fedmarket.commands.options import actor_options, address_options, console, to_option
+from fedmarket.commands.options import Amount, actor_options, address_options, console, to_option
 from fedmarket.commands.verifier_monitor import VerifierMonitor
 from fedmarket.connection import Actor, Network, NetworkOptions
 from market.chain.consensus_events import Withdrawn
@@ -74,6 +74,14 @@ def stake(pool_number: int, units: int, actor: Actor) -> None:
 @click.option(
     "--kernels", type=click.Choice(KERNELS), default="fused", show_default=True, help="How layers are computed."
 )
+@click.option(
+    "--least-share",
+    type=Amount(),
+    default=0,
+    show_default="any",
+    metavar="AMOUNT",
+    help="No seat is taken for less: whoever opens a task sets its share.",
+)
 @click.option("--appeal", is_flag=True, help="Appeal against decisions that leave this account out; that takes a bond.")
 @actor_options
 def run(
@@ -83,6 +91,7 @@ def run(
     threads: int | None,
     device: str,
     kernels: str,
+    least_share: int,
     appeal: bool,
     actor: Actor,
 ) -> None:
@@ -110,6 +119,7 @@ def run(
         execution,
         pools=pools or None,
         appeals=appeal,
+        least_share_wei=least_share,
         report=monitor.report,
         progress=monitor.progress,
     )

@@ -24,10 +24,10 @@ MAX_UNITS = 64
 SHARES_A_UNIT = 3
 """A unit is worth at least so many shares: an overturned majority pays for the appeal."""
 
-MAX_EVIDENCE_WORDS = 3_968
-"""Of 32 bytes, in an appeal's settlement: nodes take no transaction above 128 KiB."""
+MAX_EVIDENCE_WORDS = 3_072
+"""Of 32 bytes, in an appeal's settlement: nodes take no transaction above 128 KiB, nor above 2^24 gas."""
 
-MIN_PERIOD_S, MAX_PERIOD_S = 12, 30 * 24 * 3600
+MIN_PERIOD_S, MAX_PERIOD_S = 60, 30 * 24 * 3600
 
 FIRST_PANEL, SECOND_PANEL, APPEAL_PANEL = range(3)
 NONE_32 = bytes(32)

@@ -120,7 +120,7 @@ class Judgement:
 
     Attributes:
         paid: seats that agree with the appeal's medoid, ascending.
-        spared: other seats that agree with some member of its clique.
+        spared: other seats that agree with some member of its clique, or would without canaries.
         penalised: all others, silent ones among them.
     """
 
@@ -264,6 +264,10 @@ class Panel:
         """Whether two reveals agree. Void agrees with void alone, and silence with nothing."""
         return self._agree(left, right, self.counting)
 
+    def is_near(self, left: Reveal, right: Reveal) -> bool:
+        """Whether two reveals would agree if no canary counted."""
+        return self._agree(left, right, ())
+
     def _agree(self, left: Reveal, right: Reveal, strict: Sequence[int]) -> bool:
         if not isinstance(left, np.ndarray) or not isinstance(right, np.ndarray):
             return left is VOID and right is VOID
@@ -335,10 +339,13 @@ class Panel:
 
 
 def _is_spared(panel: Panel, reveal: Reveal, members: Sequence[Reveal]) -> bool:
-    """Whether somebody outside a clique keeps its unit: it agrees with a member, or gave digests where void won."""
+    """Whether somebody outside a clique keeps its unit: it is near a member, or gave digests where void won.
+
+    Canaries cost a share and no unit: an honest batch may use its slack where the owner, who chose them, knew it would.
+    """
     if members[0] is VOID:
         return isinstance(reveal, np.ndarray)
-    return any(panel.agree(reveal, member) for member in members)
+    return any(panel.is_near(reveal, member) for member in members)
 
 
 def _sets(agreement: NDArray[np.bool_], distances: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

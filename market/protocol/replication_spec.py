@@ -21,7 +21,7 @@ TOLERANCE_BITS = 3
 replica that leaves one epoch out by 4 to 38. In bfloat16 honest ones differ by up to 26: such replicas need shorter
 intervals, and a tolerance that is calibrated for them (`tests/unit/trainer_client/test_replication.py`)."""
 
-Period = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
+Period = Annotated[int, Field(ge=60, le=30 * 24 * 3600)]
 
 
 def _content_id(text: str) -> str:

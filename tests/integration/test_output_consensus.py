@@ -65,7 +65,7 @@ def test_three_who_agree_are_paid_and_the_whole_of_it_can_be_replayed(opened: Pa
     assert [seat.state for seat in panel.seats] == [SeatState.REVEALED] * 3
     assert opened.credits(*SITTERS) == [SHARE_WEI] * 3
     names = {check.name for check in audited(opened).checks}
-    assert names == {"terms", "draw", "seat", "commit", "seal", "decision", "penalties", "credit", "end"}
+    assert names == {"terms", "draw", "seat", "commit", "seal", "settlement", "decision", "penalties", "credit", "end"}
 
 
 def test_a_lazy_one_and_a_silent_one_lose_a_unit_each(panels: Panels) -> None:
@@ -184,6 +184,12 @@ def test_canaries_and_a_claim_are_opened_and_count(panels: Panels) -> None:
     assert panels.consensus.panel(panels.task, 0).clique == 0b101
     assert panels.credits("ann", "bob", "worker") == [SHARE_WEI, 0, 77]
     assert {"canaries", "claim"} <= {check.name for check in audited(panels).checks}
+    for event in panels.consensus.events(panels.task):
+        if isinstance(event, consensus_events.CanariesOpened | consensus_events.ClaimOpened):
+            node = Forged(panels.consensus.chain, panels.consensus.address, first_block=panels.consensus.first_block)
+            early = audit_task(node.forge(event, block_number=1), panels.task).first_mismatch
+            assert early is not None
+            assert early.name in ("canaries", "claim")
 
 
 def test_canaries_that_were_not_shown_before_a_settlement_do_not_count_in_it(panels: Panels) -> None:
@@ -294,6 +300,8 @@ FORGERIES: list[tuple[type[ConsensusEvent], dict[str, object], str]] = [
     (consensus_events.TaskDrawFixed, {"number": 3}, "draw"),
     (consensus_events.OutputsCommitted, {"seal": b"\x01" * 32}, "seal"),
     (consensus_events.OutputsCommitted, {"block_number": 1}, "commit"),
+    (PanelSettled, {"block_number": 1}, "settlement"),
+    (consensus_events.TaskFinished, {"block_number": 1}, "end"),
 ]
 
 
@@ -306,6 +314,15 @@ def test_an_event_that_is_told_otherwise_is_found(ended: Panels) -> None:
         wrong = [check.name for check in report.checks if check.verdict == MISMATCH]
         assert found in wrong, (kind, values)
         assert not report.to_json()["ok"]
+
+
+def test_a_draw_that_was_fixed_anew_in_time_is_found(ended: Panels, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = ended.consensus.events(ended.task)
+    place = next(at for at, event in enumerate(events) if isinstance(event, consensus_events.TaskDrawFixed))
+    events.insert(place + 1, events[place])
+    monkeypatch.setattr(OutputConsensus, "events", lambda *_: events)
+    wrong = [check for check in audit_task(ended.consensus, ended.task).checks if check.verdict == MISMATCH]
+    assert [check.name for check in wrong] == ["draw"]
 
 
 def test_what_the_chain_moved_is_what_the_rules_say(ended: Panels) -> None:

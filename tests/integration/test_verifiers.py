@@ -17,7 +17,7 @@ from market.chain.consensus_records import PenaltyReason, SeatState, TaskPhase
 from market.chain.deployment import Deployment
 from market.protocol.consensus import Outcome
 from market.protocol.errors import ContractRevert
-from market.protocol.identifiers import Digest, TaskId
+from market.protocol.identifiers import Digest, TaskId, Wei
 from market.protocol.seat_draw import DELAY_BLOCKS
 from market.storage import Cid, EmbeddedStore
 from tests.integration.marketplace import ON_ANVIL, Killed
@@ -245,6 +245,13 @@ def test_who_is_too_slow_takes_no_seat_and_says_why(place: Verification) -> None
     assert {event.verifier for event in place.events(TaskSeatTaken)} == {place.address("bob"), place.address("cem")}
     [line] = [line for line in place.told["ann"] if "no seat is taken" in line]
     assert "6 samples take about 150 s here, and the commit period has 60 s" in line
+
+
+def test_no_seat_is_taken_for_less_than_an_account_asks_for(place: Verification) -> None:
+    place.open_task(share_wei=Wei(SHARE_WEI - 1))
+    place.seat(place.session("ann", least_share_wei=SHARE_WEI), place.session("bob"), place.session("cem"))
+    assert {event.verifier for event in place.events(TaskSeatTaken)} == {place.address("bob"), place.address("cem")}
+    assert any("no seat is taken for" in line for line in place.told["ann"])
 
 
 def test_how_fast_it_goes_is_measured_before_a_seat_is_taken(place: Verification) -> None:

@@ -31,6 +31,7 @@ def read_task(consensus: OutputConsensus, task: TaskId, terms: TaskTerms) -> Tas
         was_appealed=_was_appealed(state),
         appeal_bond_wei=terms.appeal_bond_wei,
         commit_period_s=terms.commit_period_s,
+        share_wei=terms.share_wei,
     )
 
 

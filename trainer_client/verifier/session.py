@@ -97,6 +97,7 @@ class VerifierSession:
         *,
         pools: Collection[PoolId] | None = None,
         appeals: bool = False,
+        least_share_wei: int = 0,
         report: Callable[[str], None] = lambda line: None,
         progress: Callable[[Advance], None] = lambda advance: None,
         poll_s: float = 0.5,
@@ -112,12 +113,15 @@ class VerifierSession:
             execution: how models are run on this machine.
             pools: which to follow; None for all that the account has staked in, now and later.
             appeals: whether to appeal against decisions that leave this account out.
+            least_share_wei: no seat is taken for less: whoever opens a task sets its share, and a seat costs gas and
+                holds a unit however small that is.
             report: is told what happens, a line at a time.
             progress: is told after every batch.
             poll_s: how often the chain is asked.
         """
         self.consensus, self.sender, self.services, self.store = consensus, sender, services, store
         self.appeals, self.report, self.poll_s = appeals, report, poll_s
+        self._least_share_wei = least_share_wei
         self._work_folder = work_folder
         self._pools = None if pools is None else frozenset(pools)
         self._staked: frozenset[PoolId] = frozenset()
@@ -289,7 +293,7 @@ class VerifierSession:
     def _sit(self, view: TaskView, part: _Part, moment: _Moment, orders: list[Order]) -> bool:
         """Take a seat that this account has drawn, where what it takes can be done in time."""
         stake, task = self.consensus.verifier(PoolId(view.pool), self.address), TaskId(view.id)
-        if stake.locked >= stake.units:
+        if stake.locked >= stake.units or not self._pays(view):
             return False
         number = self.consensus.number_of(task, view.panel.index, self.address)
         call = self.consensus.take_seat(task)
@@ -301,6 +305,13 @@ class VerifierSession:
         self.report(f"task {view.id}: took a seat for {view.samples} samples")
         self._order(view, part, orders, recovers=False)  # whoever looks at other tasks now knows of this one's work
         return True
+
+    def _pays(self, view: TaskView) -> bool:
+        if view.share_wei >= self._least_share_wei:
+            return True
+        share, least = format_amount(view.share_wei), format_amount(self._least_share_wei)
+        self._tell((view.id, "share"), f"task {view.id}: no seat is taken for {share}, expected {least} or more")
+        return False
 
     def _can_do(self, view: TaskView, part: _Part, moment: _Moment, orders: list[Order]) -> bool:
         """Whether what a task asks for is here, and is done in time; why it is not is told once."""

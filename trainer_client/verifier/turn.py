@@ -132,6 +132,7 @@ class TaskView:
         was_appealed: whether it cannot be again.
         appeal_bond_wei: what an appeal takes.
         commit_period_s: how long outputs can be committed.
+        share_wei: what a seat earns.
     """
 
     id: int
@@ -144,6 +145,7 @@ class TaskView:
     was_appealed: bool = False
     appeal_bond_wei: int = 0
     commit_period_s: int = 0
+    share_wei: int = 0
 
     @property
     def identity(self) -> bytes:

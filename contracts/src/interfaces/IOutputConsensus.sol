@@ -24,8 +24,9 @@ import {
 /// set in which every two agree decides, if it is a majority of the panel: its medoid is accepted. Of equally large ones the
 /// one with the least sum of differing bits does, then the lowest as a number.
 ///
-/// Whoever is of that clique earns its share. Whoever is not but agrees with a member of it is spared, and who agrees with
-/// none, or has not revealed, loses a unit. What is lost or not earned is burned: nobody has anything by excluding anybody.
+/// Whoever is of that clique earns its share. Whoever is not but agrees with a member of it, or would without canaries, is
+/// spared, and who agrees with none, or has not revealed, loses a unit. What is lost or not earned is burned: nobody has
+/// anything by excluding anybody.
 ///
 /// What this cannot stop: somebody who asks another verifier for its digests instead of generating, and one person with
 /// several seats. The first risks a unit on the other's word, and canaries find who guesses; the second needs a majority of
@@ -150,6 +151,7 @@ interface IOutputConsensus {
     function openCanaries(TaskId id, uint16[] calldata samples, bytes32[] calldata digests, bytes32 salt) external;
 
     /// @notice Opens the worker's digests. By the worker or the owner.
+    /// @dev It agrees where no more samples than the slack are beyond tolerance of the medoid, canaries or none.
     function openClaim(TaskId id, bytes32[] calldata digests, bytes32 salt) external;
 
     // ------------------------------------------------------------------ verifiers
@@ -178,8 +180,9 @@ interface IOutputConsensus {
     /// @notice Asks for a panel of 2k + 1, once a task: the owner, the worker, or a seat that revealed and is not in the
     /// clique, with so many shares as the bond.
     /// @dev If it has a majority, that is the task's, and the standing panel's seats are judged by it: who agrees with its
-    /// medoid is paid, who agrees with a member of its clique is spared. The bond pays the appeal's clique, and comes back as
-    /// far as what those lose who were in the standing clique goes. Otherwise the decision stands, and the bond comes back.
+    /// medoid is paid, who agrees with a member of its clique, or would without canaries, is spared. The bond pays the appeal's
+    /// clique, and comes back as far as what those lose who were in the standing clique goes. Otherwise the decision stands, and
+    /// the bond comes back.
     function appeal(TaskId id) external payable;
 
     /// @notice Credits and unlocks, and burns the rest.

@@ -10,7 +10,9 @@ library TaskOpenings {
     uint256 private constant MIN_VERIFIERS = 3;
     uint256 private constant MAX_VERIFIERS = 7; // and 15 on appeal
     uint256 private constant UNIT_SHARES = 3; // an overturned majority, unit and share, then pays the appeal
-    uint256 private constant MIN_PERIOD_S = 12; // a block of Ethereum
+    // Five blocks of Ethereum. In one, whoever makes the call that begins a period could be alone in it: the owner with the draw
+    // and the seats of its own, or with a settlement that nobody can appeal against.
+    uint256 private constant MIN_PERIOD_S = 60;
     uint256 private constant MAX_PERIOD_S = 30 days;
     // Words of 32 bytes in an appeal's evidence. Nodes take no transaction above 128 KiB, nor above 2^24 gas, of which the worst
     // evidence of this length takes 13 million.

@@ -54,7 +54,8 @@ library Verdicts {
         _decide(verdict, measure, panel.size, revealed, evidence.digests);
         if (task.panel == Tasks.APPEAL) _rejudge(task, verdict, measure, evidence);
         if (task.claimHash != 0 && verdict.outcome == TaskOutcome.Accepted) {
-            verdict.workerAccepted = agree(measure, evidence.claimed, evidence.digests[verdict.medoid]);
+            // Without canaries: the owner, who chose them and may know the worker's outputs, has the reward that it does not earn.
+            (verdict.workerAccepted,,) = compare(measure, evidence.claimed, evidence.digests[verdict.medoid]);
         }
     }
 
@@ -149,8 +150,9 @@ library Verdicts {
 
     // ------------------------------------------------------------------ the decision
 
-    /// @dev Canaries find who guesses, and cannot undo a majority: every honest batch may use its slack at a sample of its own,
-    /// and an owner with canaries there would have its reward back and all outputs. Without a majority none counts.
+    /// @dev Canaries find who guesses. They cannot undo a majority, nor cost a unit: every honest batch may use its slack at a
+    /// sample of its own, and an owner with canaries there would have its reward back and all outputs, or others' units burned.
+    /// Without a majority none counts.
     function _decide(
         Verdict memory verdict,
         Measure memory measure,
@@ -176,7 +178,7 @@ library Verdicts {
             return;
         }
         verdict.outcome = TaskOutcome.Accepted;
-        verdict.spared = _nearTo(graph, clique) & ~clique;
+        verdict.spared = _nearTo(near, clique) & ~clique;
         verdict.acceptedSamples = _acceptedSamples(measure, size, verdict, batches);
     }
 
@@ -205,10 +207,10 @@ library Verdicts {
         }
     }
 
-    /// @dev Whoever agrees with a member of the clique.
-    function _nearTo(Graph memory graph, uint256 clique) private pure returns (uint256 near) {
-        for (uint256 i = 0; i < graph.order; ++i) {
-            if (Bits.has(clique, i)) near |= graph.neighbours[i];
+    /// @dev Whoever agrees with a member of the clique, or would if no canary counted.
+    function _nearTo(uint256[] memory near, uint256 clique) private pure returns (uint256 spared) {
+        for (uint256 i = 0; i < near.length; ++i) {
+            if (Bits.has(clique, i)) spared |= near[i];
         }
     }
 
@@ -268,10 +270,10 @@ library Verdicts {
         Verdict memory verdict,
         bytes32[] calldata batch,
         bytes32[][] calldata batches
-    ) private pure returns (bool agrees) {
-        for (uint256 seat = 0; seat < batches.length && !agrees; ++seat) {
+    ) private pure returns (bool isNear) {
+        for (uint256 seat = 0; seat < batches.length && !isNear; ++seat) {
             if (Bits.has(verdict.clique, seat)) {
-                agrees = agree(measure, batch, batches[seat]);
+                (isNear,,) = compare(measure, batch, batches[seat]);
             }
         }
     }

@@ -104,7 +104,7 @@ contract ConsensusActors is Base {
         // forge-lint: disable-next-line(unsafe-typecast)
         terms.verifiers = uint8(3 + 2 * (choice % 3));
         terms.share = choice % 7 == 0 ? 3 : 1 ether;
-        (terms.seatPeriod, terms.commitPeriod, terms.revealPeriod, terms.appealPeriod) = (50, 50, 50, 50);
+        (terms.seatPeriod, terms.commitPeriod, terms.revealPeriod, terms.appealPeriod) = (60, 60, 60, 60);
         if (choice % 4 < 2) {
             (terms.worker, terms.workerReward) = (actorAt(choice >> 8), 0.3 ether);
             bytes32[] memory claimed = _batch(choice >> 16);

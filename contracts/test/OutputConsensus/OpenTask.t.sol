@@ -81,8 +81,8 @@ contract OpenTaskTest is ConsensusFixture {
 
     function test_openTask_failsIfAPeriodIsOutOfRange() public {
         TaskTerms memory terms = _terms();
-        terms.seatPeriod = 11;
-        _refuses(terms, "seatPeriod", 11);
+        terms.seatPeriod = 59;
+        _refuses(terms, "seatPeriod", 59);
         terms = _terms();
         terms.commitPeriod = 30 days + 1;
         _refuses(terms, "commitPeriod", 30 days + 1);

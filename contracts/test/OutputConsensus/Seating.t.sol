@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Panel, TaskPhase} from "../../src/interfaces/ConsensusTypes.sol";
+import {Panel, TaskPhase, TaskTerms} from "../../src/interfaces/ConsensusTypes.sol";
 import {IOutputConsensus} from "../../src/interfaces/IOutputConsensus.sol";
 import {ConsensusFixture} from "./ConsensusFixture.sol";
 
@@ -195,6 +195,24 @@ contract SeatingTest is ConsensusFixture {
             _verifier(1),
             abi.encodeWithSelector(IOutputConsensus.WrongTaskPhase.selector, TaskPhase.Settle, TaskPhase.Seating)
         );
+    }
+
+    /// @dev The shortest period, the draw and three seats in one block: whoever has lower numbers has some blocks yet.
+    function test_takeSeat_cannotBeOverWithTheBlockOfTheDraw() public {
+        uint32 least = 60;
+        TaskTerms memory terms = _terms();
+        terms.seatPeriod = least - 1;
+        uint256 value = 3 * SHARE;
+        vm.deal(owner, value);
+        vm.expectRevert(abi.encodeWithSelector(IOutputConsensus.InvalidTerm.selector, "seatPeriod", least - 1));
+        vm.prank(owner);
+        consensus.openTask{value: value}(terms);
+        terms.seatPeriod = least;
+        task = _open(terms);
+        _draw();
+        vm.warp(block.timestamp + 4 * 12);
+        vm.prank(_verifier(0));
+        consensus.takeSeat(task);
     }
 
     function test_takeSeat_failsBeforeTheDraw() public {

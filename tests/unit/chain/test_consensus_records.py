@@ -32,14 +32,14 @@ def test_what_a_task_locks_and_an_appeal_costs_follows_from_its_terms() -> None:
         ({"verifiers": 4}, "verifiers is 4, expected 3, 5 or 7"),
         ({"verifiers": 9}, "verifiers is 9, expected 3, 5 or 7"),
         ({"samples": 0}, "samples is 0, expected 1 to 256"),
-        ({"samples": 166, "verifiers": 7}, "samples is 166, expected 1 to 165"),
+        ({"samples": 129, "verifiers": 7}, "samples is 129, expected 1 to 128"),
         ({"seed": 1 << 64}, "seed is"),
         ({"share_wei": 101}, "share is 101, expected 1 to 100"),
         ({"share_wei": 0}, "share is 0"),
         ({"worker": WORKER}, "belong together"),
         ({"claim": b"\x03" * 32}, "belong together"),
         ({"worker_reward_wei": 5}, "expected 0 without a worker"),
-        ({"commit_period_s": 11}, "commit_period is 11, expected 12 to 2592000"),
+        ({"commit_period_s": 59}, "commit_period is 59, expected 60 to 2592000"),
     ],
 )
 def test_a_task_that_the_contract_would_refuse_is_refused_before(changes: dict[str, Any], words: str) -> None:

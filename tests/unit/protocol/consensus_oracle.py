@@ -53,7 +53,7 @@ def verdict(rules: Rules, reveals: Sequence[Digests], canaries: Mapping[int, int
     others = [seat for seat, reveal in enumerate(reveals) if seat not in best and reveal is not None]
     if not centre:
         return Verdict(VOID, clique, sum(1 << seat for seat in others if reveals[seat]), medoid, 0)
-    spared = [s for s in others if any(_agree(rules, counting, reveals[s], reveals[m]) for m in best)]
+    spared = [s for s in others if any(_agree(rules, (), reveals[s], reveals[m]) for m in best)]
     accepted = 0
     for sample in range(rules.samples):
         near = sum((reveals[m][sample] ^ centre[sample]).bit_count() <= rules.tolerance for m in best)  # type: ignore[index]

@@ -80,7 +80,7 @@ def test_silence_is_always_penalised_and_nobody_near_the_clique_ever_is(case: Ca
     for seat, reveal in enumerate(case.reveals):
         if reveal is None:
             assert seat in decision.penalised
-        elif any(panel.agree(reveal, case.reveals[member]) for member in decision.clique):
+        elif any(panel.is_near(reveal, case.reveals[member]) for member in decision.clique):
             assert seat not in decision.penalised
 
 
@@ -155,7 +155,7 @@ def test_a_canary_that_the_majority_meets_parts_who_guessed_from_them() -> None:
     reveals: list[Reveal] = [batch_of(right), guessed, batch_of(right)]
     assert decide(terms, reveals).clique == (0, 1, 2)
     decision = decide(terms, reveals, {0: right[0]})
-    assert (decision.clique, decision.penalised, decision.canaries_that_count) == ((0, 2), (1,), (0,))
+    assert (decision.clique, decision.penalised, decision.canaries_that_count) == ((0, 2), (), (0,))
     assert decide(terms, reveals, {0: guess}).clique == (0, 1, 2)
 
 
@@ -176,6 +176,26 @@ def test_true_canaries_where_each_uses_its_slack_undo_no_majority() -> None:
     assert Panel(terms, near, canaries).confirmed == (0, 1)
     assert (decision.outcome, decision.clique, decision.canaries_that_count) == (Outcome.ACCEPTED, (0, 1), ())
     assert decide(terms, near, {}) == decision
+
+
+def test_a_canary_costs_a_share_and_no_unit_within_the_slack() -> None:
+    rng = random.Random(12)
+    digests = [rng.randbytes(32) for _ in range(8)]
+    terms = ConsensusTerms(3, 8, 8, 125)
+    right, slack = batch_of(digests), right_but(digests, 3, rng.randbytes(32))
+    decision = decide(terms, [right, slack, right], {3: digests[3]})
+    assert (decision.clique, decision.spared, decision.penalised) == ((0, 2), (1,), ())
+    more = slack.copy()
+    more[4] = np.frombuffer(rng.randbytes(32), np.uint8)
+    assert decide(terms, [right, more, right], {3: digests[3]}).penalised == (1,)
+
+
+def test_canaries_shown_on_appeal_spare_who_used_its_slack_there() -> None:
+    rng = random.Random(13)
+    digests = [rng.randbytes(32) for _ in range(8)]
+    appeal = Panel(ConsensusTerms(7, 8, 8, 125), [batch_of(digests)] * 7, {3: digests[3]})
+    judged = judge(appeal, [batch_of(digests), right_but(digests, 3, rng.randbytes(32)), batch_of(digests[::-1])])
+    assert (judged.paid, judged.spared, judged.penalised) == ((0,), (1,), (2,))
 
 
 def right_but(digests: list[bytes], sample: int, other: bytes) -> np.ndarray:

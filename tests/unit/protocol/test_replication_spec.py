@@ -22,10 +22,10 @@ replication:
   shards: [{SHARD}]
   every: 2
   share: 0.01 ether
-  seat_s: 30
+  seat_s: 60
   commit_s: 60
-  reveal_s: 30
-  appeal_s: 30
+  reveal_s: 60
+  appeal_s: 60
 """
 
 
