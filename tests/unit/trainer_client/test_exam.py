@@ -23,7 +23,7 @@ from market.protocol.job_spec import JobDocument, JobSpec, load_spec
 from trainer_client.data import DataKind, Dataset, SampleForm, digits, load_dataset
 from trainer_client.descent import Descent
 from trainer_client.exam import load_slice, recompute, reference, slice_bytes
-from trainer_client.generative import Autoencoder, Denoiser
+from trainer_client.generative import Autoencoder, ConditionalDenoiser, Denoiser, VariationalAutoencoder
 from trainer_client.job_model import JobModel, ModelInput
 from trainer_client.losses import LOSSES, exam_loss
 from trainer_client.parameters import manifest_of, read_vector
@@ -58,6 +58,10 @@ def learning_by(loss: str) -> JobModel:
             module = Autoencoder(64, (16,), 4)
         case "noise_prediction":
             module = Denoiser(64, (16,), 50)
+        case "conditional_noise_prediction":
+            module = ConditionalDenoiser(64, (16,), 50, 10)
+        case "evidence_bound":
+            module = VariationalAutoencoder(64, (16,), 4)
         case _:
             module = nn.Sequential(nn.Linear(64, 16), nn.Dropout(0.5), nn.Tanh(), nn.Linear(16, 10))
     generator = torch.Generator().manual_seed(1)
