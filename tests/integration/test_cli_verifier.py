@@ -40,7 +40,7 @@ def test_units_are_staked_shown_taken_out_and_claimed(terminal: Terminal, place:
     assert shown.splitlines()[-1].split()[:3] == ["0", "3", "3"]
     assert "took 2 units" in terminal.told("verifier", "unstake", 0, "--units", 2, who=WHO)
     assert "claimed 0.018 ETH" in terminal.told("verifier", "claim", who=WHO)
-    assert "took 1 units" in terminal.told("verifier", "unstake", 0, who=WHO)
+    assert "took 1 unit " in terminal.told("verifier", "unstake", 0, who=WHO)
     assert "nothing is staked" in terminal.told("verifier", "status", who=WHO)
 
 
