@@ -58,7 +58,7 @@ def stake(pool_number: int, units: int, actor: Actor) -> None:
     actor.sender.send(key, consensus.stake(pool, units, terms.unit_wei))
     now = consensus.verifier(pool, actor.address)
     click.echo(
-        f"{now.units} units of {money(terms.unit_wei)} in pool {pool}; next: fedmarket verifier run {pool} "
+        f"{_units(now.units)} of {money(terms.unit_wei)} in pool {pool}; next: fedmarket verifier run {pool} "
         "(tasks asked for from now on are open to them)"
     )
 
@@ -145,7 +145,7 @@ def unstake(pool_number: int, units: int | None, actor: Actor) -> None:
         )
     key = f"consensus/unstake/{pool}/{before.units}/{before.since}"
     actor.sender.send(key, consensus.unstake(pool, taken))
-    click.echo(f"took {taken} units of {money(terms.unit_wei)} out of pool {pool}; next: fedmarket verifier claim")
+    click.echo(f"took {_units(taken)} of {money(terms.unit_wei)} out of pool {pool}; next: fedmarket verifier claim")
 
 
 @verifier.command()
@@ -263,6 +263,10 @@ def _farewell(consensus: OutputConsensus, address: str, tasks: Iterable[TaskId])
     what = "a commit that is not revealed" if part.state is SeatState.COMMITTED else "a seat without a commit"
     left = duration(max(0, until_s - now_s))
     return f"stopped with {what} in task {part.task}: {again} within {left}, or lose the unit that it locks"
+
+
+def _units(count: int) -> str:
+    return "1 unit" if count == 1 else f"{count} units"
 
 
 def _services(network: Network, actor: Actor) -> Services:

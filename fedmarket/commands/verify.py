@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "settle": (TASKS, "Decide a panel by what it revealed."),
     "appeal": (TASKS, "Ask for a panel of more than twice as many."),
     "finish": (TASKS, "Credit what a task's end brings."),
+    "outputs": ("fedmarket.commands.verify_outputs", "Fetch the accepted outputs, checked."),
     "withdraw": (TASKS, "Take what was credited."),
     "replicate": ("fedmarket.commands.verify_replicate", "Ask a job's trainers for replicas, as its terms say."),
     "audit": ("fedmarket.commands.verify_audit", "Recompute a task from the chain's events alone."),

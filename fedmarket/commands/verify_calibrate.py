@@ -131,6 +131,7 @@ def calibrate(store: SourcedStore, out: Path, as_json: bool, **given: Any) -> No
         return
     show(found, screen)
     click.echo(f"calibration {content} is in the store; {out} has it with its pictures and the service's document")
+    click.echo(f"next: fedmarket verify pool open {out / 'service.json'} --unit AMOUNT")
 
 
 # ---------------------------------------------------------------------- what is measured
@@ -152,7 +153,8 @@ def _subject(store: ContentStore, given: Mapping[str, Any]) -> Subject:
             raise InvalidInput("--example has its own model: expected no --model with it")
         model = example_model(example)
         content = store.add_bytes(model.astype("<i8").tobytes())
-        return Subject(_document(example_source(example, str(content)), example, given["digest"]), model)
+        service = _document(example_source(example, str(content)), example, given["digest"])
+        return Subject(service.model_copy(update={"name": f"example {example}"}), model)
     if file is None or given["generator"] is None:
         raise InvalidInput("--spec says what the model is: expected --model FILE and --generator NAME with it")
     return _of_spec(store, spec, file, given["generator"], given["digest"])
@@ -324,23 +326,25 @@ def show(found: Calibration, screen: Console) -> None:
         style="bold",
     )
     table = Table(title="on other samples than it was chosen by", title_justify="left", box=None, pad_edge=False)
-    for name in ("", "all pairs or panels", "independent ones alone"):
-        table.add_column(name, justify="left" if not name else "right")
+    for name in ("", "all pairs or panels", "independent ones"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name))
     k = outcome.verifiers
     table.add_row("two honest machines apart", str(outcome.apart), str(outcome.apart_apart))
     table.add_row(f"honest output refused by {k}", str(outcome.honest.refused), str(outcome.honest_apart.refused))
     for kind, each in outcome.false.items():
-        needless = "" if kind in choice.kinds else " (beside)"
+        needless = "" if kind in choice.kinds else "*"
         table.add_row(f"{called(kind)} accepted{needless}", str(each.accepted), str(each.accepted_apart))
     table.add_row("honest batches that disagree", str(found.batches), "")
     screen.print(table)
+    if set(outcome.false) - set(choice.kinds):
+        screen.print("* shown beside: the tolerance was not chosen by it", style="dim")
     _show_panels(found, screen)
 
 
 def _show_panels(found: Calibration, screen: Console) -> None:
     table = Table(title="majorities of honest machines", title_justify="left", box=None, pad_edge=False)
-    for name in ("verifiers", "undecided, whole panels", "undecided if independent, at most", "seats left out"):
-        table.add_column(name, justify="right")
+    for name in ("of", "undecided, whole panels", "if independent", "seats left out"):
+        table.add_column(name, justify="right", no_wrap=True)
     for seats, each in found.predictions.items():
         table.add_row(str(seats), str(each.whole.undecided), percent(each.independent), str(each.whole.left_out))
     screen.print(table)

@@ -244,4 +244,6 @@ def _tell(opened: TaskOpened, is_new: bool) -> None:
         *([("worker", terms.worker)] if terms.has_worker else []),
     ]
     screen.print(facts(rows))
-    screen.print(f"next: fedmarket verify draw {opened.task}, by anyone, once the block that decides is there")
+    screen.print(
+        f"next: fedmarket verify show {opened.task}; verifiers that run draw the seats, settle and finish by themselves"
+    )

@@ -58,7 +58,7 @@ def open_pool(service_file: Path, unit: int, again: bool, actor: Actor) -> None:
     screen = console()
     screen.print(f"[bold]Pool {opened.pool}[/bold] {state}")
     screen.print(facts(_rows(terms, service)))
-    screen.print(f"next: verifiers stake in it: fedmarket verifier stake {opened.pool}")
+    screen.print(f"next: verifiers stake in it: fedmarket verifier stake {opened.pool} --units 1")
 
 
 @pool.command()

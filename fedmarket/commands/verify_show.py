@@ -192,7 +192,9 @@ def _state(seat: SeatHistory) -> str:
 def _report(overview: TaskOverview, wide: bool) -> RenderableType:
     parts: list[RenderableType] = [Text(f"Task {overview.history.opened.task}", style="bold"), _facts(overview)]
     for panel in overview.panels:
-        parts += [Text(f"\n{PANEL_NAMES[panel.history.index].capitalize()}", style="bold"), _table(panel, wide)]
+        parts.append(Text(f"\n{PANEL_NAMES[panel.history.index].capitalize()}", style="bold"))
+        if panel.seats:
+            parts.append(_table(panel, wide))
         parts.append(facts(_panel_rows(panel, overview)))
     return Group(*parts, Text("\nMoney", style="bold"), facts(_money_rows(overview)))
 

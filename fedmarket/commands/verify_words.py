@@ -47,5 +47,5 @@ def what_next(consensus: OutputConsensus, task: TaskId, state: TaskState) -> str
     blocks = ""
     if state.phase is TaskPhase.DRAWING:
         missing = consensus.panel(task, state.panel).draw_block - consensus.chain.block_number()
-        blocks = f", in {missing} blocks" if missing > 0 else ""
+        blocks = f", {missing} blocks to go" if missing > 0 else ""
     return f"task {task} is in its phase {state.phase.name.lower()}{left}{blocks}: {WHAT_NEXT[state.phase]}"

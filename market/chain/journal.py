@@ -121,6 +121,11 @@ class Journal:
         sent = (entry for entry in list(self._entries.values()) if entry.status is Status.SENT)
         return sorted(sent, key=lambda entry: entry.nonce)
 
+    def in_order(self, first_nonce: int, before_nonce: int) -> list[Entry]:
+        """Intents that were not lost, by nonce, from one to before another."""
+        entries = [entry for entry in list(self._entries.values()) if first_nonce <= entry.nonce < before_nonce]
+        return sorted((entry for entry in entries if entry.status is not Status.LOST), key=lambda entry: entry.nonce)
+
     def next_nonce(self) -> int:
         """One more than the largest nonce in flight, zero where none is."""
         return max((entry.nonce + 1 for entry in self.unresolved()), default=0)

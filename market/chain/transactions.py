@@ -311,8 +311,12 @@ class TransactionSender:
         Raises:
             TransactionLost: its nonce is used by another transaction, as many blocks deep as finality asks.
         """
-        if self._account_nonce("latest") <= entry.nonce:
+        next_nonce = self._account_nonce("latest")
+        if next_nonce <= entry.nonce:
             self._mark(entry.key, Status.SENT)  # it may have been done, in a block that is no longer part of the chain
+            # Those before it may have gone the same way, and nobody may want them any more: it would wait for ever.
+            for earlier in self._journal.in_order(next_nonce, entry.nonce):
+                self._broadcast(earlier.versions[-1])
             self._broadcast(entry.versions[-1])
             return
         # In a chain that is shorter nothing is settled yet; its first block may not even be there to be asked.

@@ -322,6 +322,18 @@ def test_done_transaction_is_handed_in_again_after_a_deep_reorganisation(actors:
     assert count(devnet, faults) == 1
 
 
+def test_a_deep_reorganisation_leaves_no_gap_before_what_is_still_wanted(actors: Any, devnet: Any, faults: str) -> None:
+    alice = actors["alice"]
+    snapshot = devnet.snapshot()
+    alice.send("one", increment(faults))
+    second = alice.send("two", increment(faults))
+    devnet.revert(snapshot)
+    devnet.mine()
+    again = alice.send("two", increment(faults))  # nobody asks for the first any more
+    assert second.transaction == again.transaction
+    assert count(devnet, faults) == 2
+
+
 def test_two_accounts_send_from_two_threads(actors: Any, devnet: Any, faults: str) -> None:
     def send_ten(sender: TransactionSender) -> None:
         for number in range(10):

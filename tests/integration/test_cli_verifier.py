@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedmarket.devnet import Devnet
@@ -40,7 +41,7 @@ def test_units_are_staked_shown_taken_out_and_claimed(terminal: Terminal, place:
     assert shown.splitlines()[-1].split()[:3] == ["0", "3", "3"]
     assert "took 2 units" in terminal.told("verifier", "unstake", 0, "--units", 2, who=WHO)
     assert "claimed 0.018 ETH" in terminal.told("verifier", "claim", who=WHO)
-    assert "took 1 units" in terminal.told("verifier", "unstake", 0, who=WHO)
+    assert "took 1 unit " in terminal.told("verifier", "unstake", 0, who=WHO)
     assert "nothing is staked" in terminal.told("verifier", "status", who=WHO)
 
 
@@ -97,6 +98,8 @@ def test_three_people_verify_one_is_killed_and_one_told_to_stop_and_all_are_paid
     wait_until(lambda: len(place.panel().seats) == 3, "the seats")
     running[2].kill()
     running[2].communicate()
+    early = terminal.run("verify", "outputs", place.task, terminal.folder / "early.npz")
+    refuses(early, 2, "no accepted outputs", "before the end")
     place.to_commit()
     wait_until(lambda: len(place.events(OutputsCommitted)) == 2, "two commits")
     running[1].send_signal(signal.SIGTERM)
@@ -124,3 +127,7 @@ def test_three_people_verify_one_is_killed_and_one_told_to_stop_and_all_are_paid
         assert "task 0: revealed 6 samples" in output
     for who in TRAINERS:
         assert "claimed 0.001 ETH" in terminal.told("verifier", "claim", who=who)
+    images = terminal.folder / "accepted.npz"
+    assert "6 samples: images" in terminal.told("verify", "outputs", place.task, images)
+    with np.load(images, allow_pickle=False) as arrays:
+        assert arrays["images"].shape == (6, 8, 8)

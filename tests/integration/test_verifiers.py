@@ -16,12 +16,13 @@ from market.chain.consensus_events import OutputsCommitted, OutputsRevealed, Pan
 from market.chain.consensus_records import PenaltyReason, SeatState, TaskPhase
 from market.chain.deployment import Deployment
 from market.protocol.consensus import Outcome
-from market.protocol.errors import ContractRevert
+from market.protocol.errors import ContractRevert, InvalidOutputs
 from market.protocol.identifiers import Digest, TaskId, Wei
 from market.protocol.seat_draw import DELAY_BLOCKS
 from market.storage import Cid, EmbeddedStore
 from tests.integration.marketplace import ON_ANVIL, Killed
 from tests.integration.verifiers import EXACT, SAMPLES, SHARE_WEI, UNIT_WEI, VERIFIERS, Verification, of_dtype
+from trainer_client.generation.diffusion import DiffusionGenerator
 from trainer_client.verifier.session import VerifierSession
 
 pytestmark = ON_ANVIL
@@ -229,6 +230,29 @@ def test_what_cannot_be_done_by_anybody_is_void_at_once(place: Verification, con
     place.play(*all_of(place))
     assert place.consensus.state(place.task).outcome is Outcome.VOID
     assert any("cannot be done" in line for line in place.told["ann"])
+
+
+def test_what_nothing_comes_of_is_void_where_it_was_not_known_before_the_seats_were_taken(
+    place: Verification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(*asked: Any, **more: Any) -> Any:
+        raise InvalidOutputs("images: sample 5 has values that are not finite")
+
+    place.open_task()
+    sessions = all_of(place)
+    place.seat(*sessions[:0])
+    place.pass_turns(*sessions)
+    monkeypatch.setattr(DiffusionGenerator, "generate", overflow)
+    for name in VERIFIERS:
+        place.send(name, f"sit {place.task}", place.consensus.take_seat(place.task))
+    place.to_commit()
+    place.act(*sessions)
+    assert place.events(OutputsCommitted) == []
+    place.devnet.advance(1_500)
+    place.act(*sessions)
+    place.finish(*sessions)
+    assert place.consensus.state(place.task).outcome is Outcome.VOID
+    assert any("not finite" in line for line in place.told["ann"])
 
 
 # ---------------------------------------------------------------------- time

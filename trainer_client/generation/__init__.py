@@ -2,7 +2,7 @@
 
 from market.protocol.generation import Prompt
 from trainer_client.generation.batches import Progress
-from trainer_client.generation.execution import Execution
+from trainer_client.generation.execution import Execution, watched
 from trainer_client.generation.outputs import Outputs, joined
 from trainer_client.generation.registry import GENERATORS, Generator, generator_of, module_of
 
@@ -16,4 +16,5 @@ __all__ = [
     "generator_of",
     "joined",
     "module_of",
+    "watched",
 ]

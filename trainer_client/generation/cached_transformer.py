@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from market.protocol.errors import InvalidModel
-from trainer_client.generation.execution import Execution, prepared
+from trainer_client.generation.execution import Execution, prepared, step_begins
 from trainer_client.text_transformer import Attention, TextTransformer, TransformerBlock
 
 Cache = list[tuple[Tensor, Tensor]]
@@ -48,6 +48,7 @@ class CachedTransformer:
         Returns:
             The last hidden states, normalised, float32 (N, T, width), and the cache with these tokens.
         """
+        step_begins()
         start = 0 if cache is None else cache[0][0].shape[2]
         positions = torch.arange(start, start + tokens.shape[1], device=self.device)
         states = self._model.tokens(tokens) + self._model.positions(positions)

@@ -16,7 +16,7 @@ from market.protocol.errors import InvalidData, InvalidModel
 from market.protocol.generation import Prompt
 from trainer_client.generation.batches import Progress, Sample, in_batches
 from trainer_client.generation.draws import draw_normal
-from trainer_client.generation.execution import Execution, prepared
+from trainer_client.generation.execution import Execution, prepared, step_begins
 from trainer_client.generation.outputs import Outputs
 from trainer_client.generation.settings import Choice, Number, Setting, parse_decoding
 from trainer_client.generative import ConditionalDenoiser, Denoiser, signal_shares
@@ -177,6 +177,7 @@ class DiffusionGenerator:
 
         values = draw("start")
         for place, step in enumerate(steps):
+            step_begins()
             times = torch.full((len(samples),), step.time, device=weight.device)
             noise = self._noise(model, values.to(weight.dtype), times, [prompt for _, prompt in samples], settings)
             values = denoised(values, noise, step)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,6 +24,8 @@ MAX_THREADS = 1024
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _REFUSALS = ("not implemented for", "not supported", "unsupported")
 _NO_MEMORY = ("out of memory", "can't allocate memory")
+
+_on_step: ContextVar[Callable[[], None]] = ContextVar("on_step", default=lambda: None)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,25 @@ def prepared(model: nn.Module, execution: Execution) -> nn.Module:
     if execution.kernels == "plain":
         _write_out(copied)
     return copied
+
+
+@contextmanager
+def watched(look: Callable[[], None]) -> Iterator[None]:
+    """Have something called at every step of what is generated inside, in this thread; what it raises ends it.
+
+    A batch may take hours, by settings that somebody else chose: who waits for it alone can neither stop nor do
+    anything that is more urgent.
+    """
+    before = _on_step.set(look)
+    try:
+        yield
+    finally:
+        _on_step.reset(before)
+
+
+def step_begins() -> None:
+    """Tell whoever watches that a step begins: of denoising, or a token's."""
+    _on_step.get()()
 
 
 @contextmanager

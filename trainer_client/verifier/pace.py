@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from market.protocol.errors import StorageError
 from trainer_client.verifier.task_folder import write_private
 
 HASTE = 1.25
@@ -32,18 +34,22 @@ class Pace:
         latest, known = seconds / samples, self._seconds.get(work)
         # A machine that was slow once may be again: what took longer counts at once.
         self._seconds[work] = latest if known is None else max(latest, (known + latest) / 2)
-        write_private(self._path, json.dumps(self._seconds, sort_keys=True).encode())
+        # What was generated is worth more than what is known of it: where the disk is full, it is measured again.
+        with suppress(StorageError):
+            write_private(self._path, json.dumps(self._seconds, sort_keys=True).encode())
 
 
-def work_of(service: bytes, decoding: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
-    """Names work that takes as long a sample: the same service, decoded and executed in the same way.
+def work_of(service: bytes, decoding: Mapping[str, Any], execution: Mapping[str, Any], longest: int = 0) -> str:
+    """Names work that takes as long a sample: the same service, decoded and executed in the same way, of such prompts.
 
     Args:
         service: digest of the service's document.
         decoding: as the request has it.
         execution: as this machine does it.
+        longest: bytes of the longest prompt; those of twice as many are other work.
     """
-    told = json.dumps([service.hex(), dict(decoding), dict(execution)], sort_keys=True, default=str)
+    work = [service.hex(), dict(decoding), dict(execution), longest.bit_length()]
+    told = json.dumps(work, sort_keys=True, default=str)
     return sha256(told.encode()).hexdigest()[:32]
 
 

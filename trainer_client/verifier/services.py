@@ -6,6 +6,8 @@ limits -> the model that it names, by content or opened against a job's commitme
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +108,7 @@ class Services:
     """Fetches services and requests; a service's model is loaded once.
 
     A content that is not here raises a `StorageError`: it may come. What is here and no good raises one of
-    `IMPOSSIBLE`.
+    `IMPOSSIBLE`. Threads may share it.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class Services:
         self._store, self._cache, self._open_job, self._srs_of = store, cache, open_job, srs_of
         self._ready: dict[bytes, Service] = {}
         self._questions: dict[tuple[bytes, bytes, int], Question] = {}
+        self._loading: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
 
     def document(self, digest: bytes) -> ServiceDocument:
         """A service's document.
@@ -136,6 +139,19 @@ class Services:
             InvalidDocument: it is none.
         """
         return ServiceDocument.from_bytes(self._read(digest))
+
+    def known(self, pool: Pool, digest: bytes, samples: int) -> Question | None:
+        """What a task asks for, where that was made before, and not forgotten."""
+        service = self._ready.get(pool.service)
+        if service is None:
+            return None
+        check_pool(pool, service.document)
+        return self._questions.get((pool.service, digest, samples))
+
+    def forget(self, pool: Pool, digest: bytes) -> None:
+        """Let go of what a task asked for: a worker's outputs take room."""
+        for key in [key for key in self._questions if key[:2] == (pool.service, digest)]:
+            del self._questions[key]
 
     def question(self, pool: Pool, digest: bytes, samples: int) -> Question:
         """What a task asks for, once the service is seen to do so much, with all that it takes in place.
@@ -176,10 +192,11 @@ class Services:
             InvalidContent, InvalidDocument, InvalidModel, AuditMismatch: they are no good, for anybody.
             InvalidInput: this version does not know what it takes, or the pool does not ask what its document says.
         """
-        known = self._ready.get(pool.service)
-        if known is None:
-            known = self._load(pool.service)
-            self._ready[pool.service] = known
+        with self._loading[pool.service]:
+            known = self._ready.get(pool.service)
+            if known is None:
+                known = self._load(pool.service)
+                self._ready[pool.service] = known
         check_pool(pool, known.document)
         return known
 

@@ -34,6 +34,7 @@ from trainer_client.delivery import Delivery
 from trainer_client.generation import Execution
 from trainer_client.verifier.bench import Advance, Bench, Order
 from trainer_client.verifier.chain_view import FollowedTasks
+from trainer_client.verifier.enquiries import Enquiries
 from trainer_client.verifier.opening import Opening, SealPlace
 from trainer_client.verifier.pace import Pace
 from trainer_client.verifier.services import IMPOSSIBLE, Pool, Services
@@ -122,6 +123,7 @@ class VerifierSession:
         self.consensus, self.sender, self.services, self.store = consensus, sender, services, store
         self.appeals, self.report, self.poll_s = appeals, report, poll_s
         self._least_share_wei = least_share_wei
+        self._enquiries = Enquiries(services)
         self._work_folder = work_folder
         self._pools = None if pools is None else frozenset(pools)
         self._staked: frozenset[PoolId] = frozenset()
@@ -170,6 +172,7 @@ class VerifierSession:
             ChainUnreachable: the node does not answer.
         """
         moment = _Moment(self.consensus.chain.block_number(), self.consensus.chain.timestamp())
+        self._enquiries.begin()
         pools, acted = self._followed(), False
         orders: list[Order] = []
         seen = [(view, self._part(view)) for view in self._tasks.look(pools)]
@@ -245,7 +248,10 @@ class VerifierSession:
     def _kept(self, view: TaskView, part: _Part) -> Kept:
         opening = self._opening(part)
         seal = None if opening is None else opening.seal(part.folder.place)
-        return Kept(seal, part.is_unavailable, bool(part.impossible), self.appeals)
+        # Silence always costs the unit. That nothing can be committed to is said where it is so, and late: others may
+        # find a way that this machine does not.
+        is_fruitless = str(part.folder.path) in self.bench.fruitless
+        return Kept(seal, part.is_unavailable or is_fruitless, bool(part.impossible), self.appeals)
 
     def _opening(self, part: _Part) -> Opening | None:
         try:
@@ -265,6 +271,7 @@ class VerifierSession:
 
     def _leave(self, view: TaskView, part: _Part) -> None:
         self._tasks.leave(TaskId(view.id))
+        self.services.forget(self._pool(view), view.request)
         if part.folder.path.parent.exists() and view.id in self._under_way:
             outcome = self.consensus.state(TaskId(view.id)).outcome.name.lower().replace("_", " ")
             credits = format_amount(self.consensus.credits_wei(self.address))
@@ -343,7 +350,7 @@ class VerifierSession:
         if recovers and self._recover_void(view, part):
             return True
         order = self._prepared(view, part, self._own_seal(view) if recovers else None, part.folder)
-        if hopeless := self.bench.hopeless.get(view.id):
+        if hopeless := self.bench.hopeless.get(str(part.folder.path)):
             self._tell((view.id, "hopeless"), f"task {view.id}: {hopeless}")
         if order is not None:
             orders.append(order)
@@ -354,7 +361,7 @@ class VerifierSession:
     ) -> Order | None:
         """A task's order, once its service and its request are here and checked; None where they are not."""
         try:
-            question = self.services.question(self._pool(view), view.request, view.samples)
+            question = self._enquiries.question(self._pool(view), view.request, view.samples)
         except IMPOSSIBLE as problem:
             part.impossible = str(problem)
             self._tell((view.id, "void"), f"task {view.id}: what it asks for cannot be done: {problem}")
@@ -363,9 +370,12 @@ class VerifierSession:
             part.is_unavailable = True
             self._tell((view.id, "missing"), f"task {view.id}: waiting for what it is about: {problem}")
             return None
+        if question is None:
+            self._tell((view.id, "missing"), f"task {view.id}: what it is about is on its way")
+            return None
         part.is_unavailable = False
         until_s = view.panel.generated_until_s if expected_seal is None else view.panel.reveal_until_s
-        return Order(view.id, view.seed, question, until_s, folder, expected_seal)
+        return Order(view.id, view.seed, question, until_s, folder, expected_seal, view.commit_period_s)
 
     def _recover_void(self, view: TaskView, part: _Part) -> bool:
         """Where the disk was lost: see whether it was void that this account committed to."""
@@ -382,7 +392,8 @@ class VerifierSession:
 
     def _seal_void(self, view: TaskView, part: _Part) -> bool:
         part.folder.seal(Opening.derive(self.sender.account, part.folder.place))
-        why = part.impossible or "what it is about is not to be had"
+        fruitless = self.bench.fruitless.get(str(part.folder.path))
+        why = part.impossible or fruitless or "what it is about is not to be had"
         self.report(f"task {view.id}: it is void: {why}")
         return True
 
