@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
 def test_every_command_that_the_readme_shows_at_a_prompt_exists() -> None:
     text = (REPOSITORY / "README.md").read_text("utf-8")
     shown = re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE)
-    commands = [part.split() for line in shown for part in line.split(" && ")]
+    commands = [shlex.split(part) for line in shown for part in line.split(" && ")]
     assert commands
     for program, *arguments in commands:
         if program == "fedmarket":
