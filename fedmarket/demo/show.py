@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ def show(result: DemoResult, console: Console) -> None:
     console.print(_trainers(result))
     if result.examined:
         _exams(result, console)
-    for table in (_escrow(result), _gas(result)):
+    for table in (_escrow(result), gas_table("Gas", result.gas)):
         console.print(table)
     _proofs(result, console)
     _audit(result, console)
@@ -180,12 +180,13 @@ def _escrow(result: DemoResult) -> Table:
     return table
 
 
-def _gas(result: DemoResult) -> Table:
-    table = Table(title="Gas", title_justify="left")
+def gas_table(title: str, gas: Mapping[str, Sequence[int]]) -> Table:
+    """What calls cost, by their name, the dearest first."""
+    table = Table(title=title, title_justify="left")
     table.add_column("call")
     for column in ("calls", "median", "largest"):
         table.add_column(column, justify="right")
-    for call, used in sorted(result.gas.items(), key=lambda entry: -max(entry[1])):
+    for call, used in sorted(gas.items(), key=lambda entry: -max(entry[1])):
         table.add_row(call, str(len(used)), f"{int(median(used)):,}", f"{max(used):,}")
     return table
 

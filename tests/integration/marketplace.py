@@ -185,8 +185,33 @@ class Process(TransactionSender):
             return super().wait(key, finality, timeout_s)
 
 
+class Processes:
+    """Actors by name, each with an account, a journal and a process."""
+
+    devnet: Devnet
+    actors: Any
+
+    def actor(self, name: str) -> Process:
+        """An actor's account, funded and with a journal."""
+        if name not in self.actors.senders:
+            self.devnet.fund(self.actors.account(name).address, BALANCE_WEI)
+            self.restart(name)
+        sender: Process = self.actors.senders[name]
+        return sender
+
+    def restart(self, name: str, killed_before: str | None = None, killed_after: str | None = None) -> Process:
+        """Give the actor a new process, on the same journal; it may be killed at an act."""
+        if name in self.actors.senders:
+            self.actors.senders[name].close()
+        chain, account = Chain.connect(self.devnet.url, self.devnet.chain_id), self.actors.account(name)
+        sender = Process(chain, account, self.actors.folder / name, self.actors.policy)
+        sender.devnet, sender.killed_before, sender.killed_after = self.devnet, killed_before, killed_after
+        self.actors.senders[name] = sender
+        return sender
+
+
 @dataclass
-class Marketplace:
+class Marketplace(Processes):
     """One job with its actors. Work folders, caches and journals are each actor's own; storage is shared.
 
     Attributes:
@@ -312,24 +337,6 @@ class Marketplace:
     def listen(self, name: str) -> Callable[[str], None]:
         """Keep what an actor reports."""
         return self.told.setdefault(name, []).append
-
-    def actor(self, name: str) -> Process:
-        """An actor's account, funded and with a journal."""
-        if name not in self.actors.senders:
-            self.devnet.fund(self.actors.account(name).address, BALANCE_WEI)
-            self.restart(name)
-        sender: Process = self.actors.senders[name]
-        return sender
-
-    def restart(self, name: str, killed_before: str | None = None, killed_after: str | None = None) -> Process:
-        """Give the actor a new process, on the same journal; it may be killed at an act."""
-        if name in self.actors.senders:
-            self.actors.senders[name].close()
-        chain, account = Chain.connect(self.devnet.url, self.devnet.chain_id), self.actors.account(name)
-        sender = Process(chain, account, self.actors.folder / name, self.actors.policy)
-        sender.devnet, sender.killed_before, sender.killed_after = self.devnet, killed_before, killed_after
-        self.actors.senders[name] = sender
-        return sender
 
     def kill(self, name: str, before: str | None = None, after: str | None = None) -> None:
         """Let a trainer do what is due in a process that is killed at an act."""

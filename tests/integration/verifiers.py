@@ -12,7 +12,6 @@ import pytest
 
 from fedmarket.devnet import Devnet
 from market.chain.calls import PreparedCall
-from market.chain.connection import Chain
 from market.chain.consensus_events import ConsensusEvent, PoolOpened, TaskOpened
 from market.chain.consensus_records import PanelState, PoolTerms, TaskPhase, TaskTerms
 from market.chain.output_consensus import OutputConsensus
@@ -25,7 +24,7 @@ from market.protocol.seat_draw import DELAY_BLOCKS
 from market.protocol.terms import NATIVE
 from market.published_job import PublishedJob
 from market.storage import Cid, EmbeddedStore
-from tests.integration.marketplace import BALANCE_WEI, Killed, Process
+from tests.integration.marketplace import Killed, Processes
 from trainer_client.digests import DIGESTS
 from trainer_client.generation import Execution
 from trainer_client.models import build_model
@@ -82,7 +81,7 @@ class Lazy(Services):
 
 
 @dataclass
-class Verification:
+class Verification(Processes):
     """A pool with its people. Work folders and journals are each verifier's own; storage is shared.
 
     Attributes:
@@ -156,24 +155,6 @@ class Verification:
 
     def work_folder(self, name: str) -> Path:
         return self.folder / "work" / name
-
-    def actor(self, name: str) -> Process:
-        """An actor's account, funded and with a journal."""
-        if name not in self.actors.senders:
-            self.devnet.fund(self.actors.account(name).address, BALANCE_WEI)
-            self.restart(name)
-        sender: Process = self.actors.senders[name]
-        return sender
-
-    def restart(self, name: str, killed_before: str | None = None, killed_after: str | None = None) -> Process:
-        """Give the actor a new process, on the same journal; it may be killed at an act."""
-        if name in self.actors.senders:
-            self.actors.senders[name].close()
-        chain, account = Chain.connect(self.devnet.url, self.devnet.chain_id), self.actors.account(name)
-        sender = Process(chain, account, self.actors.folder / name, self.actors.policy)
-        sender.devnet, sender.killed_before, sender.killed_after = self.devnet, killed_before, killed_after
-        self.actors.senders[name] = sender
-        return sender
 
     def address(self, name: str) -> str:
         return self.actor(name).address

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
 import numpy as np
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from fedmarket.commands.amounts import money, short
 from fedmarket.demo.generative.result import GenerativeResult, Images, VerifierResult, batch_distances
+from fedmarket.demo.show import gas_table
 from trainer_client.calibration.figures import called
 
 SHADES = " ░▒▓█"
@@ -35,7 +35,8 @@ def show(result: GenerativeResult, console: Console) -> None:
     _measured(result, console)
     for number in range(min(SHOWN, len(result.prompts))):
         console.print(_drawing(result, number))
-    for table in (_verifiers(result), _distances(result), _money(result), _gas(result)):
+    gas = gas_table("Gas of the task's calls", result.gas)
+    for table in (_verifiers(result), _distances(result), _money(result), gas):
         console.print(table)
     _reasons(result, console)
     _verdicts(result, console)
@@ -122,16 +123,6 @@ def _money(result: GenerativeResult) -> Table:
     for name, amount_wei in result.money.items():
         table.add_row(name, f"{amount_wei:,} wei")
     table.add_row("balanced", "yes" if result.balanced else "NO")
-    return table
-
-
-def _gas(result: GenerativeResult) -> Table:
-    table = Table(title="Gas of the task's calls", title_justify="left")
-    table.add_column("call")
-    for column in ("calls", "median", "largest"):
-        table.add_column(column, justify="right")
-    for call, used in sorted(result.gas.items(), key=lambda entry: -max(entry[1])):
-        table.add_row(call, str(len(used)), f"{int(median(used)):,}", f"{max(used):,}")
     return table
 
 
