@@ -77,8 +77,7 @@ def stake(pool_number: int, units: int, actor: Actor) -> None:
 @click.option(
     "--least-share",
     type=Amount(),
-    default=0,
-    show_default="any",
+    show_default="a thousandth of the pool's unit",
     metavar="AMOUNT",
     help="No seat is taken for less: whoever opens a task sets its share.",
 )
@@ -91,7 +90,7 @@ def run(
     threads: int | None,
     device: str,
     kernels: str,
-    least_share: int,
+    least_share: int | None,
     appeal: bool,
     actor: Actor,
 ) -> None:

@@ -278,6 +278,12 @@ def test_no_seat_is_taken_for_less_than_an_account_asks_for(place: Verification)
     assert any("no seat is taken for" in line for line in place.told["ann"])
 
 
+def test_a_task_of_a_few_wei_holds_no_unit_of_whoever_says_nothing_else(place: Verification) -> None:
+    place.open_task(share_wei=Wei(5))
+    place.seat(place.session("ann"), place.session("bob", least_share_wei=5), place.session("cem", least_share_wei=0))
+    assert {event.verifier for event in place.events(TaskSeatTaken)} == {place.address("bob"), place.address("cem")}
+
+
 def test_how_fast_it_goes_is_measured_before_a_seat_is_taken(place: Verification) -> None:
     place.open_task()
     ann = place.session("ann")

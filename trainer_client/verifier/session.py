@@ -53,6 +53,11 @@ POOLS_S: Final = 30.0
 PATIENCE_S: Final = 10.0
 """How long a batch that is at work is waited for when a session ends; nothing but that batch is lost by leaving it."""
 
+LEAST_SHARES_A_UNIT: Final = 1000
+"""Unless told otherwise no seat is taken for less than this part of the unit that it locks.
+
+Else tasks of a few wei could hold a pool's units for months."""
+
 OVERTAKEN: Final = (
     *("WrongTaskPhase", "DrawTooEarly", "NumberTooHigh", "AlreadySeated", "StakedTooLate", "Barred", "NoUnits"),
     *("UnitsLocked", "NotSeated", "AlreadyCommitted", "AlreadyRevealed", "NotCommitted", "NotEntitled"),
@@ -98,7 +103,7 @@ class VerifierSession:
         *,
         pools: Collection[PoolId] | None = None,
         appeals: bool = False,
-        least_share_wei: int = 0,
+        least_share_wei: int | None = None,
         report: Callable[[str], None] = lambda line: None,
         progress: Callable[[Advance], None] = lambda advance: None,
         poll_s: float = 0.5,
@@ -115,7 +120,7 @@ class VerifierSession:
             pools: which to follow; None for all that the account has staked in, now and later.
             appeals: whether to appeal against decisions that leave this account out.
             least_share_wei: no seat is taken for less: whoever opens a task sets its share, and a seat costs gas and
-                holds a unit however small that is.
+                holds a unit however small that is. None for a thousandth of the pool's unit.
             report: is told what happens, a line at a time.
             progress: is told after every batch.
             poll_s: how often the chain is asked.
@@ -290,10 +295,13 @@ class VerifierSession:
         return self._staked
 
     def _pool(self, view: TaskView) -> Pool:
+        return pool_of(self._pool_terms(view))
+
+    def _pool_terms(self, view: TaskView) -> PoolTerms:
         number = PoolId(view.pool)
         if number not in self._terms:
             self._terms[number] = self.consensus.pool(number)
-        return pool_of(self._terms[number])
+        return self._terms[number]
 
     # ------------------------------------------------------------------ seats
 
@@ -314,9 +322,12 @@ class VerifierSession:
         return True
 
     def _pays(self, view: TaskView) -> bool:
-        if view.share_wei >= self._least_share_wei:
+        least_wei = self._least_share_wei
+        if least_wei is None:
+            least_wei = self._pool_terms(view).unit_wei // LEAST_SHARES_A_UNIT
+        if view.share_wei >= least_wei:
             return True
-        share, least = format_amount(view.share_wei), format_amount(self._least_share_wei)
+        share, least = format_amount(view.share_wei), format_amount(least_wei)
         self._tell((view.id, "share"), f"task {view.id}: no seat is taken for {share}, expected {least} or more")
         return False
 
