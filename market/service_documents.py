@@ -42,16 +42,6 @@ def service_of(store: ContentReader, pool: PoolTerms) -> ServiceDocument:
     return document
 
 
-def request_of(store: ContentReader, digest: Digest) -> RequestDocument:
-    """What a task asks for.
-
-    Raises:
-        InvalidDocument: it is malformed.
-        StorageError: it is not to be had, or damaged.
-    """
-    return RequestDocument.from_bytes(store.read(document_cid(digest), MAX_DOCUMENT_BYTES))
-
-
 def document_cid(digest: Digest) -> Cid:
     """The content identifier of a document: it is one block."""
     return Cid.from_digest(digest, MAX_DOCUMENT_BYTES)

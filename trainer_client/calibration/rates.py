@@ -69,18 +69,6 @@ class Rate:
         return f"{percent(self.estimate)} (<= {percent(self.upper)}) of {self.trials:,}"
 
 
-def rate_of(entry: dict[str, Any]) -> Rate:
-    """Read one back from a report; its bounds are reckoned again.
-
-    Raises:
-        InvalidData: it is none.
-    """
-    events, trials = entry.get("events"), entry.get("trials")
-    if type(events) is not int or type(trials) is not int:
-        raise InvalidData(f"a rate of {events!r:.40} events in {trials!r:.40} trials: expected two integers")
-    return Rate(events, trials)
-
-
 def percent(share: float) -> str:
     """A share with as many digits as it takes to tell it from none and from all."""
     value = 100 * share

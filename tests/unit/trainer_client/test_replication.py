@@ -6,63 +6,40 @@ The bits that are stated here are measured; `TOLERANCE_BITS` lies between them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from aggregator.gram import gram_matrix
 from aggregator.replicas import compare_replicas
-from fedmarket.demo.scenario import make_scenario
-from fedmarket.owner import initial_model
 from market.protocol.errors import BlockNotFound, InvalidData, InvalidInput, InvalidTerms
 from market.protocol.gram_matrix import PUBLIC_ROWS
 from market.protocol.identifiers import Seat
-from market.protocol.integer_model import Integers
-from market.protocol.replication import DIGEST, DIGEST_CODE, ROUND
+from market.protocol.replication import DIGEST_CODE, ROUND
 from market.protocol.replication_spec import TOLERANCE_BITS
 from market.protocol.update import Counts
 from market.storage import content_cid
+from tests.replicas import (
+    KIND,
+    SEED,
+    Interval,
+    a_flipped_bit_of_the_update,
+    a_flipped_sign,
+    another_seed,
+    half_the_data,
+    no_training,
+    noise,
+    old_model,
+    one_epoch,
+    one_epoch_less,
+    other_data,
+)
 from trainer_client.data import Dataset
-from trainer_client.digests import DIGESTS, hamming
-from trainer_client.exam import slice_bytes
+from trainer_client.digests import hamming
 from trainer_client.generation import Execution
-from trainer_client.job_model import JobModel
-from trainer_client.replication import ReplicaGenerator, interval_seed, train_interval
+from trainer_client.replication import ReplicaGenerator, interval_seed
 
-SAMPLES, SEED, ROUND_NUMBER = 64, 7, 2
-KIND = DIGESTS[DIGEST]
-
-
-class Interval:
-    """One interval of the demo's job, and what replicas make of it."""
-
-    def __init__(self) -> None:
-        self.scenario = make_scenario(3, 3)
-        self.job_model = JobModel.of_spec(self.scenario.spec)
-        self.model = initial_model(self.scenario.spec, self.scenario.warm)
-        self.shard = self.scenario.parts[0].subset(np.arange(SAMPLES))
-        self.name = str(content_cid(slice_bytes(self.shard)))
-        self.honest = self.train()
-
-    def train(
-        self,
-        model: Integers | None = None,
-        shard: Dataset | None = None,
-        seed: int = SEED,
-        epochs: int = 0,
-        **how: object,
-    ) -> Counts:
-        training = replace(self.job_model.training, epochs=epochs or self.job_model.training.epochs)
-        job_model = replace(self.job_model, training=training)
-        own_seed = interval_seed(seed, 0, self.name)
-        start, samples = self.model if model is None else model, self.shard if shard is None else shard
-        return train_interval(job_model, start, samples, own_seed, **how)  # type: ignore[arg-type]
-
-    def bits(self, counts: Counts) -> int:
-        """How far an update is from the honest one."""
-        return int(hamming(KIND.digest(counts[None]), KIND.digest(self.honest[None]))[0])
+ROUND_NUMBER = 2
 
 
 @pytest.fixture(scope="module")
@@ -100,49 +77,6 @@ def test_replicas_of_short_numbers_drift_with_the_length_of_the_interval(interva
     [apart] = hamming(KIND.digest(one_epoch[None]), KIND.digest(short[None]))
     assert apart <= 8
     assert near < 40
-
-
-def no_training(interval: Interval) -> Counts:
-    return np.zeros_like(interval.honest)
-
-
-def one_epoch_less(interval: Interval) -> Counts:
-    return interval.train(epochs=interval.job_model.training.epochs - 1)
-
-
-def one_epoch(interval: Interval) -> Counts:
-    return interval.train(epochs=1)
-
-
-def old_model(interval: Interval) -> Counts:
-    return interval.train(model=initial_model(interval.scenario.spec, interval.scenario.warm, epochs=9))
-
-
-def other_data(interval: Interval) -> Counts:
-    return interval.train(shard=interval.scenario.parts[1].subset(np.arange(SAMPLES)))
-
-
-def half_the_data(interval: Interval) -> Counts:
-    return interval.train(shard=interval.shard.subset(np.arange(SAMPLES // 2)))
-
-
-def another_seed(interval: Interval) -> Counts:
-    return interval.train(seed=SEED + 1)
-
-
-def noise(interval: Interval) -> Counts:
-    spread = float(interval.honest.std())
-    return np.random.default_rng(0).normal(0, spread, len(interval.honest)).astype(np.int16)
-
-
-def a_flipped_bit_of_the_update(interval: Interval) -> Counts:
-    damaged = interval.honest.copy()
-    damaged[100] ^= 1 << 14
-    return damaged
-
-
-def a_flipped_sign(interval: Interval) -> Counts:
-    return -interval.honest
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import binom
 
 from market.protocol.errors import InvalidData
-from trainer_client.calibration.rates import Rate, percent, rate_of
+from trainer_client.calibration.rates import Rate, percent
 
 
 def test_an_error_that_was_never_seen_is_bounded_by_the_rule_of_three() -> None:
@@ -40,13 +40,6 @@ def test_all_of_them_may_be_all() -> None:
 def test_impossible_counts_are_refused(events: int, trials: int) -> None:
     with pytest.raises(InvalidData, match="trials"):
         Rate(events, trials)
-
-
-def test_a_rate_survives_its_report() -> None:
-    rate = Rate(3, 17)
-    assert rate_of(rate.to_json()) == rate
-    with pytest.raises(InvalidData, match="two integers"):
-        rate_of({"events": 1.5, "trials": 2})
 
 
 @pytest.mark.parametrize(
