@@ -325,6 +325,25 @@ def test_a_draw_that_was_fixed_anew_in_time_is_found(ended: Panels, monkeypatch:
     assert [check.name for check in wrong] == ["draw"]
 
 
+def test_a_panel_that_nobody_called_for_is_found(panels: Panels) -> None:
+    panels.open_pool([*SITTERS, *MORE[:3]])
+    panels.open_task()
+    panels.play({"ann": RIGHT, "bob": WRONG, "cem": near(RIGHT, 60)})
+    panels.settle()
+    panels.play(dict.fromkeys(MORE[:3], RIGHT))
+    audited(panels)
+    asked = next(
+        event
+        for event in panels.consensus.events(panels.task)
+        if isinstance(event, consensus_events.TaskDrawFixed) and event.panel == 1
+    )
+    node = Forged(panels.consensus.chain, panels.consensus.address, first_block=panels.consensus.first_block)
+    later = {"block_number": asked.block_number + 1, "number": asked.number + 1}
+    report = audit_task(node.forge(asked, **later), panels.task)
+    details = [check.detail for check in report.checks if check.verdict == MISMATCH and check.name == "draw"]
+    assert any("nothing called for it" in detail for detail in details), report.checks
+
+
 def test_what_the_chain_moved_is_what_the_rules_say(ended: Panels) -> None:
     money = Reckoning(ended.history(), ended.consensus.pool(ended.pool)).money()
     assert money.burned_wei == ended.consensus.ledger().burned_wei == UNIT_WEI + SHARE_WEI
