@@ -20,7 +20,7 @@ WHAT_NEXT = {
     TaskPhase.SETTLE: "anyone may settle the panel",
     TaskPhase.APPEAL: "it is decided, and can be appealed against",
     TaskPhase.FINISH: "anyone may finish it",
-    TaskPhase.FINISHED: "it is over; credits stay to be withdrawn",
+    TaskPhase.FINISHED: "credits stay to be withdrawn",
 }
 
 
@@ -48,4 +48,6 @@ def what_next(consensus: OutputConsensus, task: TaskId, state: TaskState) -> str
     if state.phase is TaskPhase.DRAWING:
         missing = consensus.panel(task, state.panel).draw_block - consensus.chain.block_number()
         blocks = f", {missing} blocks to go" if missing > 0 else ""
+    if state.phase is TaskPhase.FINISHED:
+        return f"task {task} is finished: {WHAT_NEXT[state.phase]}"
     return f"task {task} is in its phase {state.phase.name.lower()}{left}{blocks}: {WHAT_NEXT[state.phase]}"
