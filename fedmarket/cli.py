@@ -109,6 +109,8 @@ def _status(run: Callable[[], Any]) -> int:
         return _fail(str(error), 2 if isinstance(error, InvalidSrs) else 1)
     except ModuleNotFoundError as error:
         return _fail(_missing_package(error), 1)
+    except MemoryError as error:
+        return _fail(str(error) or "the memory of this machine does not hold this", 1)
     except OSError as error:
         return _fail(f"{error.filename or 'this machine'}: {error.strerror or error}", 1)
     return result if isinstance(result, int) else 0

@@ -10,7 +10,7 @@ import multiprocessing
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from trainer_client.text_transformer import TextTransformer
 LEAST_RATIO = 0.97
 """Of the plain loop's speed; on a processor by its own time, which other work on the machine does not change."""
 
-TURNS = 5
+TURNS = 9
 
 GPU: Final = torch.cuda.is_available()
 DEVICE: Final = torch.device("cuda:0" if GPU else "cpu")
@@ -186,33 +186,28 @@ LOOPS = {"plain": plain, "engine": engine}
 
 @dataclass
 class Timed:
-    """What several turns of one loop took."""
+    """What the turns of one loop took: a number a turn.
+
+    Attributes:
+        steps: seconds of a step, the median of a turn.
+        processor: seconds of the processor of a step, of all threads: other work on the machine changes it less.
+        beside: seconds of a turn beside its steps.
+    """
 
     steps: list[float]
     processor: list[float]
-    rounds: list[float]
-
-    @property
-    def step_s(self) -> float:
-        return statistics.median(self.steps)
-
-    @property
-    def processor_s(self) -> float:
-        """The processor's time of a step, of all threads: it tells the same on a machine that has other work to do."""
-        return statistics.median(self.processor)
-
-    @property
-    def beside_s(self) -> float:
-        """What a turn takes beside its steps."""
-        return statistics.median(self.rounds)
+    beside: list[float]
 
 
 def timed(work: Work) -> dict[str, Timed]:
-    """Steps and turns of both loops, in turns, after one of each to warm up; the first step of a turn is left out."""
+    """Steps and turns of both loops, in pairs of turns that begin with either, after a pair to warm up.
+
+    The first step of a turn is left out.
+    """
     model, dataset = work.model(), work.dataset()
     results = {name: Timed([], [], []) for name in LOOPS}
     for turn in range(TURNS + 1):
-        for name, loop in LOOPS.items():
+        for name, loop in sorted(LOOPS.items(), reverse=bool(turn % 2)):
             marks: list[float] = []
             busy: list[float] = []
 
@@ -227,10 +222,18 @@ def timed(work: Work) -> dict[str, Timed]:
             whole = time.perf_counter() - begun
             if turn:
                 steps = np.diff(marks)[1:]
-                results[name].steps += [float(steps.mean())] if GPU else steps.tolist()
-                results[name].processor += np.diff(busy)[1:].tolist()
-                results[name].rounds.append(whole - len(marks) * float(np.median(steps)))
+                results[name].steps.append(float(steps.mean() if GPU else np.median(steps)))
+                results[name].processor.append(float(np.median(np.diff(busy)[1:])))
+                results[name].beside.append(whole - len(marks) * float(np.median(steps)))
     return results
+
+
+def share(plain: Sequence[float], engine: Sequence[float]) -> float:
+    """The engine's speed as a share of the plain loop's: the median over pairs of turns, one right after the other.
+
+    The machine's own speed drifts by more than they differ; within a pair it hardly does.
+    """
+    return statistics.median(one / other for one, other in zip(plain, engine, strict=True))
 
 
 # ---------------------------------------------------------------------- memory
@@ -290,14 +293,14 @@ def test_training_beside_the_plain_loop() -> None:
     ratios = []
     for work in WORKS:
         times = timed(work)
-        ratio = times["plain"].step_s / times["engine"].step_s
-        busy = times["plain"].processor_s / times["engine"].processor_s
+        ratio = share(times["plain"].steps, times["engine"].steps)
+        busy = share(times["plain"].processor, times["engine"].processor)
         model = work.model()
         copy = 4 * sum(parameter.numel() for parameter in model.parameters())
         over = (peak_bytes(work, "engine") - peak_bytes(work, "plain")) / copy
         ratios.append((work, ratio if GPU else busy, over))
-        speeds = [f"{work.batch_size / times[name].step_s:.4g}/s" for name in LOOPS]
-        once = times["engine"].beside_s - times["plain"].beside_s
+        speeds = [f"{work.batch_size / statistics.median(times[name].steps):.4g}/s" for name in LOOPS]
+        once = statistics.median(times["engine"].beside) - statistics.median(times["plain"].beside)
         row = work.name, work.precision, str(work.batch_size), *speeds, f"{ratio:.3f}", f"{busy:.3f}", f"{once:+.2f} s"
         table.add_row(*row, f"{over:+.2f} copies")
         print(*row, over, flush=True)

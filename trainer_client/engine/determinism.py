@@ -38,6 +38,6 @@ def deterministic_algorithms() -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-def is_deterministic_refusal(error: RuntimeError) -> bool:
+def is_deterministic_refusal(error: Exception) -> bool:
     """Whether PyTorch refuses an operator because it has no deterministic algorithm."""
-    return _REFUSAL in str(error)
+    return isinstance(error, RuntimeError) and _REFUSAL in str(error)

@@ -11,7 +11,7 @@ from torch import nn
 
 from trainer_client.data import Samples
 from trainer_client.engine.execution import CPU
-from trainer_client.exported.module import failures_of
+from trainer_client.engine.failures import failures_of_model
 from trainer_client.losses import ask, named_loss
 
 
@@ -45,7 +45,7 @@ def evaluate(
     right, classified, total_loss = 0, 0, 0.0
     with torch.no_grad():
         for indices in torch.split(torch.arange(len(dataset)), batch_size):
-            with failures_of(measured):
+            with failures_of_model():
                 outputs, targets = ask(loss, measured, dataset.subset(indices.numpy()))
             total_loss += float(compare(outputs, targets)) * len(indices)
             if not targets.is_floating_point():

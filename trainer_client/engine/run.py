@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +18,8 @@ from trainer_client.data import Samples
 from trainer_client.engine.chance import OwnChance
 from trainer_client.engine.checkpoint import Checkpoint, Kept
 from trainer_client.engine.compilation import CompiledModel
-from trainer_client.engine.determinism import is_deterministic_refusal
 from trainer_client.engine.execution import Execution
+from trainer_client.engine.failures import failures_of_model
 from trainer_client.engine.gradients import BatchGradient, BatchWork, Gradients, Report, silent
 from trainer_client.engine.memory import free_bytes
 from trainer_client.engine.objective import Lineage, Objective, RunView
@@ -129,7 +128,7 @@ class Run:
         self.samples_seen = self._samples_here = self._steps_done = 0
         self._start_epoch(1)
         _check_batches_fit(plan)
-        with _models_failures():
+        with failures_of_model():
             self._objective.begin(self._view())
         self._resume()
 
@@ -199,7 +198,7 @@ class Run:
                 nn.utils.clip_grad_norm_(self._parameters, self._plan.settings.clip_norm)
             return loss
 
-        with self._chance.used(samples=len(batch)), _models_failures():
+        with self._chance.used(samples=len(batch)), failures_of_model():
             loss = self._objective.gradient(backward)
         if not self._gradient.overflowed:
             self._optimiser.step()
@@ -351,23 +350,6 @@ def _check_batches_fit(plan: Plan) -> None:
             f"the job's batches of {samples:,} samples take {needed / 2**30:,.1f} GiB of memory, {AHEAD + 1} of them "
             f"at a time, and {free / 2**30:,.1f} GiB are free"
         )
-
-
-@contextmanager
-def _models_failures() -> Iterator[None]:
-    """Within this, what a job's model does to its trainer is told as what it is, the model's failure.
-
-    Raises:
-        InvalidModel: it cannot be computed on these samples: an index of its own making out of range, shapes that do
-            not go together.
-    """
-    try:
-        yield
-    except (IndexError, ArithmeticError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and is_deterministic_refusal(error):
-            raise
-        line = " ".join(str(error).split())
-        raise InvalidModel(f"the job's model cannot be computed on these samples: {line:.300}") from error
 
 
 def entries_of(vector: NDArray[np.float32], manifest: ParameterManifest, names: list[str]) -> list[Tensor]:

@@ -23,7 +23,6 @@ from trainer_client.engine.progress import Progress
 from trainer_client.engine.run import Method, Plan, Run, Watch, entries_of
 from trainer_client.engine.settings import MAX_FACTOR, LocalTraining, require
 from trainer_client.engine.starting_point import StartingPoint
-from trainer_client.exported.module import failures_of
 from trainer_client.parameters import manifest_of
 
 
@@ -103,7 +102,7 @@ def train(
     folder = None if checkpoint is None else checkpoint.path.parent
     with StartingPoint(trained, layout, folder) as start:
         try:
-            with failures_of(trained), deterministic_algorithms() if execution.deterministic else nullcontext():
+            with deterministic_algorithms() if execution.deterministic else nullcontext():
                 return _trained(plan, watch, start, checkpoint)
         finally:
             if in_place:

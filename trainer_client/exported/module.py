@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import Tensor, fx, nn
 
 from market.protocol.errors import InvalidModel
 from market.protocol.package_spec import PackageInput
-from trainer_client.engine.memory import is_out_of_memory
 from trainer_client.exported.program import Program, Ref, State
 from trainer_client.exported.rehearsal import Rehearsal, normalises
 
@@ -158,22 +156,6 @@ class ExportedAutoencoder(ExportedModel):
     def forward(self, samples: Tensor, *told: Tensor) -> Tensor:
         """The values, flattened as the samples are."""
         return super().forward(samples, *told).reshape(samples.shape)
-
-
-@contextmanager
-def failures_of(model: nn.Module) -> Iterator[None]:
-    """What a stranger's program fails by on somebody's samples is said in one line; running out of memory is not that.
-
-    Raises:
-        InvalidModel: it failed.
-    """
-    try:
-        yield
-    except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError) as error:
-        if not isinstance(model, ExportedModel) or is_out_of_memory(error):
-            raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InvalidModel(f"the job's program fails on these samples: {reason:.300}") from error
 
 
 def kind_of(form: PackageInput) -> type[ExportedModel]:

@@ -13,7 +13,8 @@ from market.protocol.manifest import MAX_DIMENSION, ParameterManifest
 from market.protocol.package_spec import Contents, PackageArguments, PackageInput
 from trainer_client.exported.archive import read_graph
 from trainer_client.exported.module import ExportedModel, kind_of
-from trainer_client.exported.program import Input, Program, State, parse_program
+from trainer_client.exported.parsing import parse_program
+from trainer_client.exported.program import Input, Program, State
 from trainer_client.exported.rehearsal import Rehearsal, rehearse
 from trainer_client.exported.weights import read_weights
 

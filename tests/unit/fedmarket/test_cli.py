@@ -123,6 +123,7 @@ def test_a_deployment_file_that_is_none_is_named(tmp_path: Path, contents: str) 
         (ChainUnreachable("no node answers"), 1, "no node answers"),
         (ContractRevert("SeatsFull", {"seats": 8}), 1, "all 8 seats of this job are taken"),
         (FileNotFoundError(2, "No such file or directory", "model.npz"), 1, "model.npz: No such file or directory"),
+        (MemoryError(), 1, "the memory of this machine does not hold this"),
         (ModuleNotFoundError("no torch", name="torch.nn"), 1, "this command needs the package torch"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

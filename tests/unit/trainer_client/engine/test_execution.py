@@ -18,6 +18,7 @@ from market.protocol.errors import InvalidInput, InvalidModel
 from trainer_client.data import Dataset, digits
 from trainer_client.engine.compilation import TIMED, CompiledModel
 from trainer_client.engine.execution import CPU, Execution, Precision
+from trainer_client.engine.failures import failures_of_model
 from trainer_client.engine.gradients import BatchGradient, BatchWork
 from trainer_client.engine.memory import is_out_of_memory, samples_that_fit
 from trainer_client.engine.run import Method
@@ -126,6 +127,19 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough"), MemoryError()],
+)
+def test_a_lack_of_memory_is_not_held_against_the_model(lack: Exception) -> None:
+    """An exam that took it for the model's failure would be given up, and the round with it."""
+    with (
+        pytest.raises(MemoryError, match="the memory of this machine does not hold the job's model"),
+        failures_of_model(),
+    ):
+        raise lack
 
 
 def test_as_many_samples_are_taken_as_the_hosts_memory_holds(

@@ -33,7 +33,7 @@ from tests.unit.trainer_client.exported.hostile import (
 from trainer_client.exported import archive
 from trainer_client.exported.archive import GRAPH, MEMBERS, write_graph
 from trainer_client.exported.packing import EVALUATION, FROZEN, INITIAL, TRAINING, Packed
-from trainer_client.exported.program import parse_program
+from trainer_client.exported.parsing import parse_program
 from trainer_client.exported.rehearsal import rehearse
 
 

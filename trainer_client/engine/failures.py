@@ -1,0 +1,29 @@
+"""What a job's model fails by on somebody's samples, said as what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from market.protocol.errors import InvalidModel
+from trainer_client.engine.determinism import is_deterministic_refusal
+from trainer_client.engine.memory import is_out_of_memory
+
+
+@contextmanager
+def failures_of_model() -> Iterator[None]:
+    """Within this, a job's model is computed on samples: where it fails, that is its failure and not ours.
+
+    Raises:
+        InvalidModel: it cannot be computed: an index of its own making out of range, shapes that do not go together.
+        MemoryError: memory ran out, which says nothing of the model.
+    """
+    try:
+        yield
+    except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        if is_deterministic_refusal(error):
+            raise
+        if is_out_of_memory(error):
+            raise MemoryError("the memory of this machine does not hold the job's model on these samples") from error
+        line = " ".join(str(error).split()) or type(error).__name__
+        raise InvalidModel(f"the job's model cannot be computed on these samples: {line:.300}") from error
