@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from fedmarket.devnet import Devnet
 from market.storage import Cid, EmbeddedStore
+from market.storage.flat_blocks import FlatBlocks
 from tests.integration.terminal import JOB, SPEC, TRAINERS, Terminal, refuses
 from trainer_client.exported.packing import PackageFolder
 
@@ -14,17 +20,36 @@ def make():
 """
 
 
-def test_a_packed_model_is_posted_inspected_and_joined(terminal: Terminal) -> None:
+def packed(terminal: Terminal, code: str = NET) -> Path:
+    """The spec of a job whose model is this code's, packed; nothing is posted yet."""
     folder = terminal.folder
-    (folder / "net.py").write_text(NET)
+    (folder / "net.py").write_text(code)
     told = terminal.told("model", "pack", f"{folder / 'net.py'}:make", folder / "net", "--input", 4, "--classes", 3)
-    assert "83 values in 6 tensors" in told
+    assert "83 values in 6 tensors" in told or code is not NET
     spec = folder / "job.yaml"
     spec.write_text(
         SPEC.replace("{architecture: logistic_regression, arguments: {features: 4, classes: 3}}", "{package: net}")
     )
+    return spec
+
+
+def post(terminal: Terminal, spec: Path) -> None:
+    terminal.told("job", "post", spec, "--warm-start", terminal.folder / "owner.npz", who="owner")
+
+
+def names(terminal: Terminal) -> list[Cid]:
+    """What a package is made of, as it is stored."""
+    return [Cid.parse(file.cid) for file, _ in PackageFolder.open(terminal.folder / "net").files()]
+
+
+def stores(terminal: Terminal) -> list[Path]:
+    return [path.parent for path in terminal.folder.rglob("blocks") if path.is_dir()]
+
+
+def test_a_packed_model_is_posted_inspected_and_joined(terminal: Terminal) -> None:
+    folder, spec = terminal.folder, packed(terminal)
     assert "inputs and class labels" in terminal.told("data", "show", folder / "owner.npz", "--spec", spec)
-    terminal.told("job", "post", spec, "--warm-start", folder / "owner.npz", who="owner")
+    post(terminal, spec)
     inspected = terminal.told("trainer", "inspect", JOB)
     assert "exported: its owner's own, read as data" in inspected
     assert "83 values in 6 tensors" in inspected
@@ -36,15 +61,25 @@ def test_a_packed_model_is_posted_inspected_and_joined(terminal: Terminal) -> No
 
 
 def test_the_store_of_whoever_posts_has_all_that_a_model_is_made_of(terminal: Terminal) -> None:
-    folder = terminal.folder
-    (folder / "net.py").write_text(NET.replace("nn.LayerNorm(8)", "nn.BatchNorm1d(8)"))
-    terminal.told("model", "pack", f"{folder / 'net.py'}:make", folder / "net", "--input", 4, "--classes", 3)
-    spec = folder / "job.yaml"
-    spec.write_text(
-        SPEC.replace("{architecture: logistic_regression, arguments: {features: 4, classes: 3}}", "{package: net}")
-    )
-    terminal.told("job", "post", spec, "--warm-start", folder / "owner.npz", who="owner")
-    stores = [EmbeddedStore(path.parent) for path in folder.rglob("blocks") if path.is_dir()]
-    names = [Cid.parse(file.cid) for file, _ in PackageFolder.open(folder / "net").files()]
-    assert len(names) == 3
-    assert any(all(store.has(name) for name in names) for store in stores)
+    post(terminal, packed(terminal, NET.replace("nn.LayerNorm(8)", "nn.BatchNorm1d(8)")))
+    assert len(names(terminal)) == 3
+    assert any(all(EmbeddedStore(root).has(name) for name in names(terminal)) for root in stores(terminal))
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "altered"])
+def test_a_package_that_nobody_gives_whole_is_told_before_there_is_a_stake(
+    terminal: Terminal, devnet: Devnet, lost: bool
+) -> None:
+    """Its owner took the stakes of whoever cannot train: what was posted is gone, or is something else by now."""
+    post(terminal, packed(terminal))
+    for file in [FlatBlocks(root / "blocks").path(names(terminal)[-1]) for root in stores(terminal)]:
+        if file.exists() and lost:
+            file.unlink()
+        elif file.exists():
+            file.chmod(0o600)
+            file.write_bytes(file.read_bytes()[::-1])
+    before = devnet.balance_wei(terminal.address(TRAINERS[0]))
+    for command in ("inspect", "enrol"):
+        result = terminal.run("trainer", command, JOB, who=TRAINERS[0])
+        refuses(result, 1, str(names(terminal)[-1]), command)
+    assert devnet.balance_wei(terminal.address(TRAINERS[0])) == before

@@ -232,6 +232,30 @@ def test_an_evaluation_that_draws_in_its_attention_is_refused(packed: Packed) ->
         altered_evaluation(packed, lambda document: nodes(document).extend([shaped, attention]))
 
 
+class Remembering(nn.Module):
+    """A recurrent network of two layers, with dropout between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recur = nn.GRU(4, 3, num_layers=2, dropout=0.5, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.recur(x.reshape(-1, 1, 4))[0][:, 0]
+
+
+def test_an_evaluation_that_draws_between_recurrent_layers_is_refused(tmp_path: Path) -> None:
+    packed = pack(Remembering(), FORM, tmp_path)
+
+    def edit(document: dict[str, Any]) -> None:
+        recurrent = next(one for one in nodes(document) if "aten.gru.input" in one["target"])
+        training = next(one for one in recurrent["inputs"] if one["name"] == "train")
+        assert training["arg"] == {"as_bool": False}
+        training["arg"] = {"as_bool": True}
+
+    with pytest.raises(InvalidModel, match="evaluation program draws random numbers"):
+        altered_evaluation(packed, edit)
+
+
 class Flattening(nn.Module):
     """Looks tokens up in one row, as `view` gives it: of samples in one piece alone."""
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
@@ -15,6 +19,9 @@ from trainer_client.data import Dataset, digits
 from trainer_client.engine.execution import CPU, Execution
 from trainer_client.engine.gradients import BatchWork
 from trainer_client.engine.prefetch import EmptyBatch
+from trainer_client.engine.run import Method
+from trainer_client.engine.settings import LocalTraining
+from trainer_client.engine.training import train
 from trainer_client.losses import batch_loss
 from trainer_client.models import build_model
 from trainer_client.privacy.chance import SecretChance
@@ -186,6 +193,36 @@ def test_every_sample_is_in_every_batch_with_the_same_probability() -> None:
     assert counts.mean() == pytest.approx(50, abs=1)
     assert counts.std() == pytest.approx(np.sqrt(800 / 16 * 15 / 16), rel=0.15)
     assert np.std(sizes) == pytest.approx(np.sqrt(1000 / 16 * 15 / 16), rel=0.15)
+
+
+class EmptyAtFirst(PoissonSampling):
+    """Draws what one time in many is drawn: nobody for the first step, here everybody for the others."""
+
+    def batches(self, samples: int, *_: Any) -> Iterator[Tensor]:
+        yield torch.arange(0)
+        yield from [torch.arange(samples)] * 3
+
+
+def test_dropout_stays_secret_where_the_first_batch_is_empty(images: Dataset) -> None:
+    """A batch of nobody draws nothing: taken for a model that never draws, its masks were those of a known seed."""
+
+    def moved() -> NDArray[np.float32]:
+        model = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 10))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(0.1)
+        method = Method(
+            gradients=partial(PrivateGradient, plan=QUIET, chance=SecretChance()),
+            sampling=EmptyAtFirst(SecretChance()),
+            secret=os.urandom,
+        )
+        torch.manual_seed(5)
+        known = torch.get_rng_state()
+        delta = train(model, images, LocalTraining(epochs=1, batch_size=6, learning_rate=0.1), seed=1, method=method)
+        assert torch.equal(torch.get_rng_state(), known)
+        return delta.delta
+
+    assert not np.array_equal(moved(), moved())
 
 
 def test_an_order_of_the_samples_is_refused() -> None:
