@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -71,15 +72,27 @@ class Command:
         line = [sys.executable, *(["-m", "fedmarket"] if module else []), *map(str, words)]
         with self._log.open("w") as output:
             self.process = subprocess.Popen(line, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        self._peak_mib = 0.0
+        self._watch = threading.Thread(target=self._watch_memory, daemon=True)
+        self._watch.start()
+
+    def _watch_memory(self) -> None:
+        """Look at its most memory as long as it runs: `ru_maxrss` would count what it was started from as well."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        with suppress(OSError):
+            while found := re.search(r"VmHWM:\s+(\d+)", status.read_text("ascii")):  # until it is only to be waited for
+                self._peak_mib = int(found[1]) / 1024
+                time.sleep(0.02)
 
     def ended(self) -> Step:
         """Wait for it; it has to succeed."""
         _, status, used = os.wait4(self.process.pid, 0)
+        self._watch.join()
         self.process.returncode = os.waitstatus_to_exitcode(status)
         said = self._log.read_text("utf-8")
         assert self.process.returncode == 0, f"{self._name}:\n{said[-3000:]}"
         wall_s = time.monotonic() - self._begun
-        return Step(self._name, used.ru_utime + used.ru_stime, wall_s, used.ru_maxrss / 1024, said)
+        return Step(self._name, used.ru_utime + used.ru_stime, wall_s, self._peak_mib, said)
 
 
 @dataclass
@@ -255,7 +268,7 @@ def test_resnet18_is_trained_proven_and_verified(place: Place) -> None:
         save_npz(images(64, seed), place.folder / f"{name}.npz")
     place.run("srs make", "srs", "make", "--points", 1 << 20)
     form = "--input", "3,64,64", "--classes", 1000
-    assert "11,699,112 values" in place.run("model pack", "model", "pack", "resnet18.py:make", "package", *form).said
+    assert "11,699,112 values" in place.run("model pack", "model", "pack", "resnet18.py:build", "package", *form).said
     warm = "--warm-start", "owner.npz", "--epochs", 3
     place.run("job post", "job", "post", "resnet18.yaml", *warm, *place.keys("owner"))
     trainers, aggregator = play(place, "{}.npz")

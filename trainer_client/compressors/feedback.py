@@ -47,9 +47,9 @@ class Compressor(ABC):
     codec: Codec
 
     @property
-    @abstractmethod
     def lengths(self) -> Mapping[str, int]:
-        """Of the vectors that it leaves to the next update, by name."""
+        """Of the vectors that it leaves to the next update, by name: what was withheld, and whatever else."""
+        return {RESIDUAL: self.codec.dimension}
 
     @abstractmethod
     def compress(

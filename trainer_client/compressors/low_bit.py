@@ -11,7 +11,6 @@ Gao, Islamov, Stich, EControl: Fast Distributed Optimization with Compression an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +35,6 @@ class LowBitCompressor(Compressor):
 
     codec: LowBitCodec
     control: float = 1.0
-
-    @property
-    def lengths(self) -> Mapping[str, int]:
-        """E."""
-        return {RESIDUAL: self.codec.dimension}
 
     def compress(
         self, delta: Floats, memory: Memory | None, encoding: UpdateEncoding, place: SealContext

@@ -40,7 +40,7 @@ class LowRankCompressor(Compressor):
     @property
     def lengths(self) -> Mapping[str, int]:
         """What the products left out, and the Q of every matrix."""
-        lengths = {RESIDUAL: self.codec.dimension}
+        lengths = super().lengths
         factors = sum(part.rank * part.columns for part in self.codec.parts)
         return {**lengths, FACTORS: factors} if factors else lengths
 

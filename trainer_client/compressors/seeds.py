@@ -7,7 +7,6 @@ finds its scalars by differences of losses, without gradients; here they are tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +30,6 @@ class SeedsCompressor(Compressor):
     """
 
     codec: SeedsCodec
-
-    @property
-    def lengths(self) -> Mapping[str, int]:
-        """What is not in the span."""
-        return {RESIDUAL: self.codec.dimension}
 
     def compress(
         self, delta: Floats, memory: Memory | None, encoding: UpdateEncoding, place: SealContext

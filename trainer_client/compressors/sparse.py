@@ -41,8 +41,7 @@ class SparseCompressor(Compressor):
     @property
     def lengths(self) -> Mapping[str, int]:
         """v, and with momentum u."""
-        names = (RESIDUAL, MOMENTUM) if self.momentum else (RESIDUAL,)
-        return dict.fromkeys(names, self.codec.dimension)
+        return {**super().lengths, **({MOMENTUM: self.codec.dimension} if self.momentum else {})}
 
     def compress(
         self, delta: Floats, memory: Memory | None, encoding: UpdateEncoding, place: SealContext

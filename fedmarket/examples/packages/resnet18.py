@@ -1,6 +1,6 @@
 """ResNet-18 (He et al. 2015, arXiv:1512.03385), 11.7 million parameters, as transformers builds it.
 
-fedmarket model pack resnet18.py:make package --input 3,64,64 --classes 1000
+fedmarket model pack resnet18.py:build package --input 3,64,64 --classes 1000
 """
 
 from torch import Tensor, nn
@@ -22,6 +22,6 @@ class ResNet18(nn.Module):
         return logits
 
 
-def make() -> nn.Module:
+def build() -> nn.Module:
     """The module that is packed."""
     return ResNet18()
