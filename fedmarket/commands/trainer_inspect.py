@@ -10,6 +10,7 @@ import click
 from fedmarket.commands.job_tables import facts
 from fedmarket.commands.options import console, job_argument, network_options
 from fedmarket.connection import Network, NetworkOptions
+from market.protocol.moments import duration
 from market.protocol.package_spec import EXPORTED
 from market.published_job import PublishedJob
 
@@ -36,8 +37,9 @@ def _rows(job: PublishedJob) -> list[tuple[str, str]]:
         InvalidModel: it is none that can be trained.
         StorageError: a file of it cannot be had.
     """
+    from trainer_client.commit_time import SAFETY
     from trainer_client.exported.module import ExportedModel
-    from trainer_client.exported.trial import try_out
+    from trainer_client.exported.trial import SAMPLES, try_out
 
     model = job.document.spec.model
     first = job.model(job.history().versions()[0].digest) if job.models.can_be_read else None
@@ -56,4 +58,9 @@ def _rows(job: PublishedJob) -> list[tuple[str, str]]:
         )
     losses = f"{trial.training_loss:.4f} in training, {trial.evaluation_loss:.4f} in evaluation"
     rows.append(("trial", f"loss {losses}" if first is not None else "shapes alone: the models are sealed"))
+    epochs, commit_s = job.document.spec.training.epochs, job.terms.commit_period_s
+    samples = int(SAMPLES * commit_s * (1 - SAFETY) / (trial.step_s * epochs))
+    rows.append(("time", f"{SAMPLES} samples trained on in {1000 * trial.step_s:,.3g} ms on this machine's processor"))
+    passes = "an epoch" if epochs == 1 else f"{epochs} epochs"
+    rows.append(("", f"{duration(commit_s)} to commit in: time for {passes} of {samples:,} of yours, or of more"))
     return rows

@@ -41,12 +41,17 @@ class Account(TorchDispatchMode):  # type: ignore[no-untyped-call]
             most_operations: of work, likewise.
         """
         super().__init__()  # type: ignore[no-untyped-call]
-        self.kept_bytes = self.operations = 0
+        self.kept_bytes = self.touched = self.products = 0
         self._known, self._most_bytes, self._most_operations = known, most_bytes, most_operations
         self._step = ""
         self._steps = self._all_steps = self._passing_bytes = 0
         # What is let go would give its place to another, which then would not be counted.
         self._every: list[Tensor] = []
+
+    @property
+    def operations(self) -> int:
+        """All work: multiplications and additions of products, and what touching values counts for."""
+        return self.products + TOUCH_OPERATIONS * self.touched
 
     def begin(self, name: str) -> None:
         """Begin with another step of the program."""
@@ -79,10 +84,10 @@ class Account(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _count_work(self, func: Any, args: Any, kwargs: Any, given: Any, touched: list[Tensor]) -> None:
         # A view touches nothing now, but its gradient fills all that it was taken of.
-        self.operations += TOUCH_OPERATIONS * sum(one.numel() for one in touched)
+        self.touched += sum(one.numel() for one in touched)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
-            self.operations += int(formula(*args, **kwargs, out_val=given))
+            self.products += int(formula(*args, **kwargs, out_val=given))
         if self.operations > self._most_operations:
             raise InvalidModel(
                 f"program: up to {self._step} it takes {self.operations} operations, expected at most "

@@ -37,12 +37,14 @@ class Rehearsal:
         output: shape of what it gives, without the number of samples.
         sample_bytes: memory of all that it computes of a sample.
         sample_operations: multiplications and additions of a forward pass of a sample.
+        products: of `FEW` samples' forward pass, the multiplications and additions of matrices alone.
         changed: names of the module's tensors that it writes to.
     """
 
     output: tuple[int, ...]
     sample_bytes: int
     sample_operations: int
+    products: int
     changed: frozenset[str]
 
 
@@ -53,6 +55,7 @@ class _Run:
     result: tuple[int, ...]
     taken: int
     operations: int
+    products: int
     changed: frozenset[str]
     sizes: list[tuple[float, ...]]
 
@@ -74,6 +77,7 @@ def rehearse(program: Program) -> Rehearsal:
         runs[0].result[1:],
         max(-(-run.taken // count) for count, run in zip(counts, runs, strict=True)),
         max(-(-run.operations // count) for count, run in zip(counts, runs, strict=True)),
+        runs[counts.index(FEW)].products,
         changed,
     )
 
@@ -131,7 +135,7 @@ def _run(program: Program, samples: int, dtype: torch.dtype = torch.float32) -> 
     if not result.is_floating_point():
         raise InvalidModel(f"program: it gives {result.dtype}, expected floating-point values")
     sizes = [tuple(one.shape) if isinstance(one, Tensor) else _number(one) for one in values]
-    return _Run(tuple(result.shape), account.kept_bytes, account.operations, changed, sizes)
+    return _Run(tuple(result.shape), account.kept_bytes, account.operations, account.products, changed, sizes)
 
 
 def _number(value: Any) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,20 +18,34 @@ from market.protocol.package_spec import Contents
 from trainer_client.dataset import DataKind, Dataset, SampleForm
 from trainer_client.engine.memory import free_bytes
 from trainer_client.exported.module import ExportedModel
+from trainer_client.exported.rehearsal import FEW
 from trainer_client.job_model import JobModel
 from trainer_client.losses import batch_loss
 
-SAMPLES = 2
+SAMPLES = FEW
 """As few as there can be: batch normalisation wants two."""
+
+_PASSES = 3
+"""A backward pass takes the products of two forward passes: the gradients of what comes in, and of the parameters."""
+
+_SIDE = 1024
+"""Of the matrices by which this machine's speed is measured: they do not fit its caches, and take milliseconds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A model that could be trained and measured once: the model, and its loss in both modes."""
+    """A model that could be trained and measured once.
+
+    Attributes:
+        model: as it was.
+        training_loss, evaluation_loss: in either mode.
+        step_s: what a training step on `SAMPLES` samples took; larger batches take less a sample.
+    """
 
     model: JobModel
     training_loss: float
     evaluation_loss: float
+    step_s: float
 
 
 def try_out(document: JobDocument, contents: Contents, parameters: Integers | None) -> Trial:
@@ -46,20 +61,50 @@ def try_out(document: JobDocument, contents: Contents, parameters: Integers | No
         StorageError: a file cannot be had.
     """
     built = JobModel.of_document(document, contents)
+    check_time(built.module, document.spec.periods.commit_s)
     _check_memory(built.module)
     if parameters is not None:
         built.load(parameters)
     batch = meaningless_samples(built.input)
     # Whoever examines differentiates the evaluation, too.
     examined = document.spec.exam is not None
-    losses = [_loss(built, batch, training, learns=training or examined) for training in (True, False)]
+    begun_s = time.perf_counter()
+    training_loss = _loss(built, batch, training=True, learns=True)
+    step_s = time.perf_counter() - begun_s
+    evaluation_loss = _loss(built, batch, training=False, learns=examined)
     # Of a sealed model there are no values: what zeros give may be no number where the model's own would give one.
     if parameters is not None:
-        _check_finite(built, dict(zip(("training", "evaluation"), losses, strict=True)))
-    if parameters is not None:
+        _check_finite(built, {"training": training_loss, "evaluation": evaluation_loss})
         # Statistics that the trial left in the module are the job's again.
         built.load(parameters)
-    return Trial(built, *losses)
+    return Trial(built, training_loss, evaluation_loss, step_s)
+
+
+def check_time(module: nn.Module, commit_s: int) -> None:
+    """Refuse, before hours are lost on trying, what is too slow to be trained here.
+
+    Raises:
+        InvalidModel: at this machine's best speed a step on `SAMPLES` samples takes longer than a commit phase.
+    """
+    if not isinstance(module, ExportedModel) or torch.cuda.is_available() or torch.backends.mps.is_available():
+        return
+    least_s = _PASSES * module.takes.products / _products_per_s()
+    if least_s > commit_s:
+        raise InvalidModel(
+            f"a training step on {SAMPLES} samples takes at least {least_s:,.0f} s on this machine's processor, and "
+            f"the commit phase is over after {commit_s:,} s"
+        )
+
+
+def _products_per_s() -> float:
+    """Multiplications and additions of this machine's processor, at its best."""
+    matrix = torch.rand(_SIDE, _SIDE)
+    times = []
+    for _ in range(4):
+        begun_s = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - begun_s)
+    return float(2 * _SIDE**3 / min(times))
 
 
 def _check_memory(module: nn.Module) -> None:

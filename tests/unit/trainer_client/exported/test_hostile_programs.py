@@ -297,6 +297,18 @@ def test_a_model_beyond_this_machines_memory_is_not_tried(original: Packed, monk
         trial._check_memory(original.package.module)
 
 
+def test_a_model_of_hours_a_step_is_not_tried(original: Packed, packed: Packed) -> None:
+    """Products alone, of little memory: it kept whoever looked at it busy until long after the job was over."""
+    side = wholes(1 << 14, 1 << 14)
+    ones = aten("ones.default", ("size", side), gives="m0")
+    products = [
+        aten("mm.default", ("self", tensor(f"m{at}")), ("mat2", tensor("m0")), gives=f"m{at + 1}") for at in range(14)
+    ]
+    with pytest.raises(InvalidModel, match=r"2 samples takes at least [0-9,]+ s .* commit phase is over after 60 s"):
+        trial.check_time(begun_with(packed, ones, *products).module, 60)
+    trial.check_time(original.package.module, 60)
+
+
 class Looking(nn.Module):
     """Takes values for places in a table: those beyond it are found when it is trained, not before."""
 
