@@ -32,6 +32,7 @@ from market.storage import Cid, EmbeddedStore, content_cid
 from market.uploads import job_reason, upload_reason
 from tests.integration.conftest import BALANCE_WEI, Actors
 from tests.integration.marketplace import ON_ANVIL, development_srs, spec
+from tests.integration.packages import names, packed, post
 from tests.integration.service import Running, serving, settings_for
 from tests.integration.terminal import Terminal, refuses, transactions, wait_until
 
@@ -483,12 +484,18 @@ def test_spec_of_another_type_is_refused(running: Running) -> None:
 
 
 @pytest.fixture
-def served_terminal(terminal: Terminal, devnet: Devnet, deployment: Deployment, tmp_path: Path) -> Iterator[str]:
-    """The address of a service with a store of its own."""
+def terminals_service(devnet: Devnet, deployment: Deployment, tmp_path: Path) -> Iterator[Running]:
+    """A service with a store of its own."""
     folder = tmp_path / "service"
     folder.mkdir()
     with serving(settings_for(folder, devnet, deployment)) as opened:
-        yield opened.url
+        yield opened
+
+
+@pytest.fixture
+def served_terminal(terminal: Terminal, terminals_service: Running) -> str:
+    """Its address."""
+    return terminals_service.url
 
 
 def test_job_is_posted_by_a_service(
@@ -503,6 +510,25 @@ def test_job_is_posted_by_a_service(
     held = EmbeddedStore(tmp_path / "service" / "store")
     document = JobDocument.from_bytes(held.read(Cid.from_digest(opened.spec, 0), 1 << 20))
     assert held.has(Cid.parse(document.initial_model))
+
+
+def test_a_model_of_the_owners_own_is_posted_by_a_service(
+    terminal: Terminal, terminals_service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its service takes no job without all that the model is made of, and keeps that as long as the job's."""
+    spec, url = packed(terminal), terminals_service.url
+    files = names(terminal)
+    with monkeypatch.context() as forgetful:
+        whole = service_posting._contents
+        forgetful.setattr(service_posting, "_contents", lambda job: [cid for cid in whole(job) if cid not in files])
+        warm = ("--warm-start", terminal.folder / "owner.npz")
+        result = terminal.run("job", "post", spec, *warm, "--market", url, who="owner")
+        refuses(result, 1, "upload it first", "a model without its files")
+    post(terminal, spec, "--market", url)
+    wait_until(lambda: terminals_service.client.get("/api/v1/jobs/0").status_code == 200, "the job")
+    tidy(terminals_service.service)
+    pins = terminals_service.service.store.pins()
+    assert [pins[cid] for cid in files] == [frozenset({job_reason(cid)}) for cid in files]
 
 
 LIES: dict[str, tuple[Callable[[PreparedPosting], PreparedPosting], str]] = {}
