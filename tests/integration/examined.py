@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fedmarket.exam_folder import ExamFolder
 from fedmarket.examiner import ExamSession
-from fedmarket.owner import cut_exam, initial_model, publish
-from market.chain.events import ExamCommitted, JobOpened
-from market.protocol.job_spec import ModelSection
-from market.protocol.package_spec import EXPORTED
+from fedmarket.owner import cut_exam, initial_model
+from market.chain.events import ExamCommitted
+from market.protocol.job_spec import JobSpec
 from market.protocol.rounds import Phase
-from market.protocol.terms import JobTerms
 from market.storage import Cid
-from tests.integration.marketplace import REWARD_WEI, Killed, Marketplace, samples, spec
+from tests.integration.marketplace import REWARD_WEI, Killed, Marketplace, samples
 from trainer_client.crafting import train_locally
 from trainer_client.data import Dataset
 from trainer_client.exam import load_slice, slice_bytes
-from trainer_client.exported.packing import PackageFolder
 from trainer_client.job_model import JobModel
 
 EXAM_DEPOSIT_WEI = 3 * REWARD_WEI // 2
@@ -37,11 +36,9 @@ class ExaminedMarketplace(Marketplace):
 
     Attributes:
         reference_set: what the owner has; samples like the trainers' by default.
-        package: of the model that the owner brings, if any.
     """
 
     reference_set: Dataset | None = None
-    package: PackageFolder | None = None
 
     @property
     def exam_path(self) -> Path:
@@ -57,21 +54,19 @@ class ExaminedMarketplace(Marketplace):
         """Cut the exam, and publish and open the job."""
         changes = {"rules": RULES, "exam": EXAM, **changes}
         changes["exam"] = {**EXAM, **changes["exam"]}
-        parsed = spec(self.features, **changes)
-        if self.package is not None:
-            section = ModelSection(architecture=EXPORTED).of_package(self.package.arguments)
-            parsed = parsed.model_copy(update={"model": section})
-        reference_set = self.reference_set or samples(REFERENCE_SEED, self.features, 200)
-        folder = ExamFolder.create(self.exam_path, [slice_bytes(part) for part in cut_exam(parsed, reference_set)])
-        warm = load_slice(folder.slice_path(0), JobModel.of_spec(parsed, self.package))
-        model = initial_model(parsed, warm, epochs=1, package=self.package)
-        self.prepared = publish(parsed, model, self.store, self.srs, folder, package=self.package)
-        self.document_cid, self.model_cid = self.prepared.document_cid, self.prepared.model_cid
-        self.terms: JobTerms = self.prepared.terms(self.devnet.timestamp())
-        receipt = self.send("owner", "open", self.opening_call(self.prepared))
-        [opened] = [event for event in self.market.events_in(receipt.logs) if isinstance(event, JobOpened)]
-        self.id = opened.job
+        super().post(**changes)
         return self
+
+    def cut_exam(self, parsed: JobSpec) -> ExamFolder:
+        """The exam, cut from the owner's reference set."""
+        reference_set = self.reference_set or samples(REFERENCE_SEED, self.features, 200)
+        return ExamFolder.create(self.exam_path, [slice_bytes(part) for part in cut_exam(parsed, reference_set)])
+
+    def first_model(self, parsed: JobSpec, exam: ExamFolder | None) -> NDArray[np.int64]:
+        """Trained on the public slice."""
+        assert exam is not None
+        warm = load_slice(exam.slice_path(0), JobModel.of_spec(parsed, self.package))
+        return initial_model(parsed, warm, epochs=1, package=self.package)
 
     def join(self, trainers: int, aggregators: Any = ("alice",)) -> ExaminedMarketplace:
         """Let trainers enrol, who from then on train on data of their own, and aggregators bond."""

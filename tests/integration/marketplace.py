@@ -33,7 +33,8 @@ from market.chain.transactions import Finality, Receipt, TransactionSender
 from market.job_history import Attempt
 from market.protocol.errors import ChainTimeout
 from market.protocol.identifiers import Digest, JobId, Seat
-from market.protocol.job_spec import JobSpec, parse_spec
+from market.protocol.job_spec import JobSpec, ModelSection, parse_spec
+from market.protocol.package_spec import EXPORTED
 from market.protocol.rounds import Phase
 from market.protocol.terms import NATIVE, JobTerms
 from market.protocol.update import StoredUpdate
@@ -44,6 +45,7 @@ from market.storage import Cid, ContentStore, EmbeddedStore
 from trainer_client.attempt_folder import AttemptFolder, SealedUpdate
 from trainer_client.crafting import Craft, RoundTask
 from trainer_client.data import Dataset
+from trainer_client.exported.packing import PackageFolder
 from trainer_client.session import TrainerSession
 from zk.commitment import Layout
 from zk.srs import Srs
@@ -217,6 +219,7 @@ class Marketplace(Processes):
 
     Attributes:
         stores: of the actors that have one of their own.
+        package: of the model that the owner brings, if any.
     """
 
     devnet: Devnet
@@ -229,13 +232,19 @@ class Marketplace(Processes):
     crafts: dict[str, Craft] = field(default_factory=dict)
     directory: str = ""
     stores: dict[str, ContentStore] = field(default_factory=dict)
+    package: PackageFolder | None = None
 
     # ------------------------------------------------------------------ setting up
 
     def post(self, **changes: Any) -> Marketplace:
         """Publish and open the job."""
         parsed = spec(self.features, **changes)
-        self.prepared = publish(parsed, initial_model(parsed, None), self.store, self.srs, self.cut_exam(parsed))
+        if self.package is not None:
+            section = ModelSection(architecture=EXPORTED).of_package(self.package.arguments)
+            parsed = parsed.model_copy(update={"model": section})
+        exam = self.cut_exam(parsed)
+        model = self.first_model(parsed, exam)
+        self.prepared = publish(parsed, model, self.store, self.srs, exam, package=self.package)
         self.document_cid, self.model_cid = self.prepared.document_cid, self.prepared.model_cid
         self.terms: JobTerms = self.prepared.terms(self.devnet.timestamp())
         self.pay_in("owner")
@@ -247,6 +256,10 @@ class Marketplace(Processes):
     def cut_exam(self, parsed: JobSpec) -> ExamFolder | None:
         """The exam that the job is opened with; none here."""
         return None
+
+    def first_model(self, parsed: JobSpec, exam: ExamFolder | None) -> NDArray[np.int64]:
+        """The model that the job is opened with; as it is drawn here."""
+        return initial_model(parsed, None, package=self.package)
 
     @property
     def layout(self) -> Layout:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from aggregator.audit import Check, audit_job
 from fedmarket.devnet import Devnet
@@ -21,12 +22,14 @@ from market.chain.output_consensus import OutputConsensus
 from market.protocol.consensus import Outcome
 from market.protocol.errors import InvalidInput
 from market.protocol.identifiers import PoolId
+from market.protocol.package_spec import PackageInput
 from market.protocol.replication_spec import TOLERANCE_BITS
 from market.replicas import IntervalFinding, JobReplicas
 from market.storage import Cid
 from tests.integration.marketplace import ON_ANVIL, Marketplace, constant, samples
 from tests.integration.verifiers import EXACT, Verification, of_dtype
 from trainer_client.exam import slice_bytes
+from trainer_client.exported.packing import PackageFolder, pack
 from trainer_client.generation import Outputs
 from trainer_client.job_model import JobModel
 from trainer_client.replication import ReplicaGenerator, interval_seed, train_interval
@@ -110,8 +113,8 @@ def posted(
 ) -> Callable[..., Replicas]:
     """Posts a job of three trainers that asks for replicas."""
 
-    def post(**changes: Any) -> Replicas:
-        place = Marketplace(devnet, deployed, actors, tmp_path)
+    def post(package: PackageFolder | None = None, **changes: Any) -> Replicas:
+        place = Marketplace(devnet, deployed, actors, tmp_path, package=package)
         shards = [str(place.store.add_bytes(slice_bytes(samples(seed)))) for seed in (70, 71)]
         place.post(replication={"shards": shards, **TERMS, **changes}, training={"epochs": 3})
         place.join(3)
@@ -160,6 +163,20 @@ def test_the_accepted_update_is_the_one_that_anybody_trains_again(posted: Callab
     again = train_interval(job_model, place.prepared.model, samples(71), interval_seed(0, 1, shard))
     assert accepted.counts is not None
     assert np.array_equal(accepted.counts[1], again)
+
+
+def test_a_model_of_the_owners_own_is_trained_again_from_its_files(
+    posted: Callable[..., Replicas], tmp_path: Path
+) -> None:
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Dropout(0.2), nn.Linear(5, 3))
+    here = posted(pack(module, PackageInput(shape=(4,), classes=3), tmp_path / "package").folder)
+    here.ask()
+    here.stake_units()
+    here.ask()
+    here.play(*(here.session(name) for name in REPLICAS))
+    finding = here.finding()
+    assert finding.outcome is Outcome.ACCEPTED, here.told
+    assert [replica.verdict for replica in finding.replicas] == ["agrees"] * 3
 
 
 def test_a_lazy_replica_is_named_and_loses_its_stake(posted: Callable[..., Replicas]) -> None:
