@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from market.protocol.errors import InvalidModel, InvalidUpdate
+from market.protocol.errors import InvalidModel, InvalidUpdate, StorageError
 from market.protocol.manifest import ParameterManifest
 from trainer_client.data import Samples
 from trainer_client.engine.chance import OwnChance
@@ -284,9 +284,14 @@ class Run:
     # ------------------------------------------------------------------ going on after an interruption
 
     def _save(self) -> None:
-        if self._checkpoint is not None and self._sharing.rank == 0:
+        if self._checkpoint is None or self._sharing.rank != 0:
+            return
+        try:
             self._checkpoint.save(Kept(self._facts(), dict(self._tensors())))
-            self._pace.kept()
+        except StorageError as error:
+            # The round is worth more than going on where it was: room may be found before its update is written.
+            self._watch.report(f"the training is not kept, and goes on: {error}")
+        self._pace.kept()
 
     def _resume(self) -> None:
         kept = None if self._checkpoint is None else self._checkpoint.load()

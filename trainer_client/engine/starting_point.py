@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from market.protocol.errors import InvalidModel
 from market.protocol.manifest import ParameterManifest
 from market.protocol.vector_file import slices
+from market.storage.durable_file import disk_errors
 
 
 class StartingPoint:
@@ -34,6 +37,7 @@ class StartingPoint:
 
         Raises:
             InvalidModel: the manifest does not fit the model.
+            StorageError: the disk has no room for the file.
         """
         self._model, self._manifest = model, manifest
         self._modes = {module: module.training for module in model.modules()}
@@ -41,8 +45,8 @@ class StartingPoint:
         self._device = next((value.device for value in model.parameters()), torch.device("cpu"))
         laid_out = {entry.name for entry in manifest.entries}
         self._others = {name: value.detach().clone() for name, value in model.named_buffers() if name not in laid_out}
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
-        self._file.truncate(4 * manifest.dimension)
+        with disk_errors(folder or Path(tempfile.gettempdir())):
+            self._file = _reserved(folder, 4 * manifest.dimension)
         self._values = np.memmap(self._file, dtype=np.float32, mode="r+", shape=(manifest.dimension,))
         for span, values in self._pieces():
             self._values[span] = values.cpu().float().numpy()
@@ -90,3 +94,17 @@ class StartingPoint:
             flat = value.detach().view(-1)
             for piece in slices(entry.size):
                 yield slice(entry.offset + piece.start, entry.offset + piece.stop), flat[piece]
+
+
+def _reserved(folder: Path | None, size_bytes: int) -> IO[bytes]:
+    """A file without a name, with room on the disk: what is mapped and finds none there ends the process."""
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `StartingPoint.close`
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size_bytes)
+        else:
+            file.truncate(size_bytes)
+    except OSError:
+        file.close()
+        raise
+    return file

@@ -91,7 +91,7 @@ def train(
             fails on these samples.
         InvalidTerms: the step is not above 0, or above 10^6, or the model does not learn by this loss.
         InvalidInput: an operator of the model has no deterministic algorithm, where that is asked for.
-        StorageError: the disk refuses a checkpoint.
+        StorageError: the disk has no room for the first values.
         KeyboardInterrupt: a signal came; the training is in its checkpoint.
     """
     require(0 < step <= MAX_FACTOR, "step", step, f"above 0, at most {MAX_FACTOR:g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from market.protocol.errors import InvalidUpdate
+from market.protocol.errors import InvalidUpdate, StorageFull
 from trainer_client.data import Dataset, digits
 from trainer_client.engine.checkpoint import Checkpoint, Kept, file_parts, read_tensors
 from trainer_client.engine.execution import Execution
@@ -87,6 +88,30 @@ def test_after_a_kill_the_update_is_the_same_bit_for_bit(
     assert result.delta.tobytes() == whole.delta.tobytes()
     assert (result.loss, result.samples_seen, result.finished) == (whole.loss, whole.samples_seen, True)
     assert told == ([f"going on with the training where it was interrupted: {place(batches - 1)}"] if batches else [])
+
+
+def test_a_disk_that_takes_no_checkpoint_ends_no_training(
+    images: Dataset, whole: TrainingResult, checkpoint: Checkpoint
+) -> None:
+    told: list[str] = []
+    checkpoint.path.mkdir()  # as little to be written as on a full disk
+    result = train(
+        network(), images, SETTINGS, seed=4, execution=EVERY_BATCH, checkpoint=checkpoint, report=told.append
+    )
+    assert result.delta.tobytes() == whole.delta.tobytes()
+    assert told
+    assert all(line.startswith("the training is not kept, and goes on: ") for line in told)
+
+
+def test_a_disk_without_room_for_the_first_values_is_told_and_kills_nothing(images: Dataset, tmp_path: Path) -> None:
+    """Pages of a mapped file that find no room on the disk end a process without a word."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limit[1]))
+    try:
+        with pytest.raises(StorageFull, match="the disk is full"):
+            train(network(), images, SETTINGS, seed=4, checkpoint=Checkpoint(tmp_path / "kept", "job 1, attempt 0"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def place(batches: int) -> str:
