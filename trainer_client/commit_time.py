@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from market.chain.records import JobState
 from market.published_job import PublishedJob
 from trainer_client.crafting import Alarm
-from trainer_client.late_update import LateAlarm
+from trainer_client.late_update import left_to_train_s
 
 SAFETY: Final = 0.2
 """Share of the commit phase that is kept free for sending the commit: training stops before it."""
@@ -37,14 +38,18 @@ class CommitTime:
 
     def alarm(self, state: JobState) -> Alarm:
         """Says when the training of an update of this attempt has to end."""
-        return Alarm(self.latest_s(state), self._job.market.chain.timestamp)
+        return Alarm(partial(self._left_s, self.latest_s(state)))
 
-    def late_alarm(self, round_number: int) -> LateAlarm:
+    def late_alarm(self, round_number: int) -> Alarm:
         """Says when a training from a round's model has to end that later rounds take, too."""
-        market, terms = self._job.market, self._job.terms
-        last = min(round_number + terms.maximum_age, terms.rounds - 1)
-        return LateAlarm(
-            last,
-            lambda: market.state(self._job.id),
-            lambda state: market.chain.timestamp() >= self.latest_s(state),
-        )
+        job = self._job
+        last = min(round_number + job.terms.maximum_age, job.terms.rounds - 1)
+
+        def left_s() -> float:
+            state = job.market.state(job.id)
+            return left_to_train_s(state, last, lambda: self._left_s(self.latest_s(state)))
+
+        return Alarm(left_s)
+
+    def _left_s(self, latest_s: int) -> int:
+        return latest_s - self._job.market.chain.timestamp()

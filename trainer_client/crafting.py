@@ -155,7 +155,7 @@ def _with_time(task: RoundTask) -> Callable[[Progress], None] | None:
     tell, clock = task.progress, task.should_stop
     if tell is None or not isinstance(clock, Alarm):
         return tell
-    return lambda progress: tell(replace(progress, left_s=clock.left_s()))
+    return lambda progress: tell(replace(progress, left_s=clock.left_s() if clock.left_s() < math.inf else None))
 
 
 def training_seed(seed: int, job: int, attempt: int) -> int:
@@ -164,20 +164,19 @@ def training_seed(seed: int, job: int, attempt: int) -> int:
 
 
 class Alarm:
-    """Says from when on the rest of the time is needed for the commit.
+    """Says when a training has to end, so that its update is committed in time.
 
     Asking the chain takes time, over a slow line much of it: no more than a hundredth of the training's goes into it,
     as long as the moment is far away.
     """
 
-    def __init__(self, latest_s: int, timestamp: Callable[[], int]) -> None:
+    def __init__(self, left_s: Callable[[], float]) -> None:
         """Set it.
 
         Args:
-            latest_s: the moment, in the chain's time.
-            timestamp: the chain's time; asked once a second at most.
+            left_s: seconds to that moment by the chain, infinite where nobody knows it; asked once a second at most.
         """
-        self._latest_s, self._timestamp = latest_s, timestamp
+        self._ask_chain = left_s
         self._asked_at, self._again_s, self._left_s = 0.0, 0.0, 0.0
 
     def __call__(self) -> bool:
@@ -187,12 +186,12 @@ class Alarm:
         return self._left_s <= 0
 
     def left_s(self) -> float:
-        """Seconds to that moment, reckoned on from the last look at the chain."""
+        """Seconds to that moment, reckoned on from the last look at the chain; infinite where nobody knows it."""
         return max(0.0, self._left_s - (time.monotonic() - self._asked_at))
 
     def _ask(self) -> None:
         begun = time.monotonic()
-        self._left_s = self._latest_s - self._timestamp()
+        self._left_s = self._ask_chain()
         self._asked_at = time.monotonic()
         took_s = self._asked_at - begun
         self._again_s = max(ASKING_S, min(ASKING_SHARE * took_s, self._left_s / 4))

@@ -7,7 +7,7 @@ committed in the first commit phase that is open once it is ready, and counts le
 from __future__ import annotations
 
 import json
-import time
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,9 +24,6 @@ from market.storage.durable_file import sync_folder, write_file
 from trainer_client.attempt_folder import make_private
 
 DELTA_DTYPE: Final = np.dtype("<f4")
-
-ASKING_S: Final = 1.0
-"""How often a training asks the chain where its job stands."""
 
 
 @dataclass(frozen=True)
@@ -133,24 +130,14 @@ class PendingUpdate:
         sync_folder(self.folder)
 
 
-class LateAlarm:
-    """Says when a training that may go on over several rounds has to end: in the last round that takes its update."""
+def left_to_train_s(state: JobState, last: int, left_s: Callable[[], float]) -> float:
+    """Seconds that a training has whose update rounds up to the last one take; infinite before that round's attempts.
 
-    def __init__(self, last: int, state: Callable[[], JobState], is_over: Callable[[JobState], bool]) -> None:
-        """Set it.
-
-        Args:
-            last: the last round that takes the update.
-            state: where the job stands; asked once a second at most.
-            is_over: whether the rest of an attempt's commit phase is needed for the commit.
-        """
-        self._last, self._state, self._is_over = last, state, is_over
-        self._asked_at, self._rings = -ASKING_S, False
-
-    def __call__(self) -> bool:
-        """Whether the time has come."""
-        if not self._rings and time.monotonic() - self._asked_at >= ASKING_S:
-            self._asked_at, state = time.monotonic(), self._state()
-            is_last = state.round == self._last and state.attempt_start_s > 0
-            self._rings = state.closed or state.round > self._last or (is_last and self._is_over(state))
-        return self._rings
+    Args:
+        state: where the job stands.
+        last: the last round that takes the update.
+        left_s: to when the rest of the commit phase of an attempt is needed for the commit.
+    """
+    if state.closed or state.round > last:
+        return 0.0
+    return left_s() if state.round == last and state.attempt_start_s else math.inf

@@ -27,8 +27,8 @@ from market.protocol.staleness import discounted, tagged
 from tests.integration.court import audited
 from tests.integration.marketplace import ON_ANVIL, Killed, Marketplace, constant
 from tests.integration.test_seating import draw_cohorts
-from trainer_client.crafting import Craft, RoundTask
-from trainer_client.late_update import LateAlarm, PendingUpdate
+from trainer_client.crafting import Alarm, Craft, RoundTask
+from trainer_client.late_update import PendingUpdate
 
 pytestmark = ON_ANVIL
 
@@ -134,7 +134,7 @@ def test_a_training_ends_when_the_last_round_that_takes_its_update_does(place: M
 
     def craft(task: RoundTask) -> NDArray[np.float32]:
         alarm = task.should_stop
-        assert isinstance(alarm, LateAlarm)
+        assert isinstance(alarm, Alarm)
         for moment in ("play", "start_s", "late"):
             if moment == "play":
                 place.play_round(OTHERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from market.protocol.errors import InvalidUpdate
 from market.protocol.identifiers import Digest
-from trainer_client.late_update import Base, LateAlarm, PendingUpdate, Record
+from trainer_client.late_update import Base, PendingUpdate, Record, left_to_train_s
 
 BASE = Base(round=4, attempt=6, step_q16=1 << 15, model=Digest(b"\x07" * 32))
 D = 5
@@ -66,31 +67,15 @@ def test_a_damaged_record_is_none(pending: PendingUpdate, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "is_over", "rings"),
+    ("state", "left_s"),
     [
-        ({"round": 4}, True, False),  # the phase of its own round ends: later ones take it, too
-        ({"round": 6}, False, False),
-        ({"round": 6}, True, True),
-        ({"round": 6, "attempt_start_s": 0}, True, False),  # nobody aggregates: no attempt runs
-        ({"round": 7}, False, True),
-        ({"round": 4, "closed": True}, False, True),
+        ({"round": 4}, math.inf),  # the phase of its own round ends: later ones take it, too
+        ({"round": 6}, 7.0),
+        ({"round": 6, "attempt_start_s": 0}, math.inf),  # nobody aggregates: no attempt runs
+        ({"round": 7}, 0.0),
+        ({"round": 4, "closed": True}, 0.0),
     ],
 )
-def test_a_training_ends_in_the_last_round_that_takes_it(state: dict[str, Any], is_over: bool, rings: bool) -> None:
+def test_a_training_has_time_until_the_last_round_that_takes_it(state: dict[str, Any], left_s: float) -> None:
     now: Any = SimpleNamespace(**{"attempt_start_s": 100, "closed": False, **state})
-    assert LateAlarm(6, lambda: now, lambda _: is_over)() is rings
-
-
-def test_the_chain_is_asked_no_more_than_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
-    def state() -> Any:
-        asked.append(1)
-        return SimpleNamespace(round=1, attempt_start_s=1, closed=False)
-
-    alarm, clock_s = LateAlarm(3, state, lambda _: True), [50.0]
-    monkeypatch.setattr("trainer_client.late_update.time.monotonic", lambda: clock_s[-1])
-    for moment_s in (50.0, 50.5, 50.9, 51.0, 51.5, 52.1):
-        clock_s.append(moment_s)
-        alarm()
-    assert len(asked) == 3
+    assert left_to_train_s(now, 6, lambda: 7.0) == left_s
