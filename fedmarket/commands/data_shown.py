@@ -55,7 +55,8 @@ def _each(form: ModelInput) -> str:
         return f"a window of {form.features:,} tokens, in 0..{form.vocabulary - 1}"
     values = f"{form.features:,} values"
     if form.shape is not None:
-        values += f", or an image of {form.shape.width}x{form.shape.height} pixels and {form.shape.channels} channels"
+        channels = "one channel" if form.shape.channels == 1 else f"{form.shape.channels} channels"
+        values += f", or an image of {form.shape.width}x{form.shape.height} pixels and {channels}"
     return values + (f", and {form.outputs} target values" if form.outputs else "")
 
 

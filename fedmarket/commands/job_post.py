@@ -84,6 +84,11 @@ def post(
     _tell(prepared, opened, is_new, exam, norm)
     if dataset is None:
         click.echo("note: no --warm-start: from a random model, rules that look for agreement may accept nobody")
+    if exam is not None and spec.update.compression is not None and spec.rules.floor:
+        click.echo(
+            f"note: of what is sent a part is held back ({spec.update.compression.kind}), and exams mark what is sent: "
+            f"with a floor of {spec.rules.floor:g} they may accept nobody (docs/updates.md has marks of every kind)"
+        )
 
 
 def _check_sources(spec: JobSpec, reference: Path | None, warm_start: Path | None) -> None:
@@ -180,7 +185,7 @@ def _tell(prepared: PreparedJob, opened: JobOpened, is_new: bool, exam: ExamFold
         ("deposit", f"{money(opened.deposit_wei, terms.token)} for {terms.rounds} rounds"),
         ("document", str(prepared.document_cid)),
         ("first model", f"{prepared.model_cid} ({len(prepared.model):,} parameters)"),
-        ("commitment", f"{terms.chunks} points under the SRS 0x{prepared.srs_id.hex()}"),
+        ("commitment", f"{terms.chunks} point{'s'[: terms.chunks - 1]} under the SRS 0x{prepared.srs_id.hex()}"),
         *terms_rows(terms),
         *([("models", "sealed to those who take part")] if spec.seals_models else []),
         *([] if norm is None else [("norms", _norms(spec, norm))]),

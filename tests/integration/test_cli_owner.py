@@ -55,6 +55,14 @@ def state_of(terminal: Terminal) -> tuple[Any, ...]:
 # ---------------------------------------------------------------------- posting
 
 
+def test_a_floor_that_compressed_updates_may_not_pass_is_told(examined: Terminal) -> None:
+    compressed = EXAM_SPEC + "update: {compression: {kind: sparse, density: 0.1}}\n"
+    (examined.folder / "job.yaml").write_text(compressed)
+    assert "note:" not in examined.told(*posting(examined), who="owner")
+    (examined.folder / "job.yaml").write_text(compressed.replace("score: exam", "score: exam, floor: 0.1"))
+    assert "with a floor of 0.1 they may accept nobody" in examined.told(*posting(examined), who="owner")
+
+
 def test_posting_again_is_the_same_job_with_the_same_exam(examined: Terminal, deployed: JobMarket) -> None:
     told = examined.told(*posting(examined), who="owner")
     assert "Job 0 is open" in told
