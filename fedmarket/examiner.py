@@ -35,6 +35,7 @@ from market.protocol.errors import (
 from market.protocol.exam import ExamBook, Reference, format_reference, slice_of_attempt
 from market.protocol.identifiers import Digest
 from market.protocol.integer_model import Integers
+from market.protocol.moments import moment
 from market.protocol.rounds import Phase
 from market.protocol.seal import SealContext, new_salt, seal
 from market.published_job import PublishedJob
@@ -186,6 +187,10 @@ class ExamSession:
         confirmed = self.job.market.chain.block_number() - self._finality.blocks + 1
         if self.job.market.at(max(0, confirmed)).phase(self.job.id) is not Phase.FINISHED:
             return False
+        final_s = self._final_from_s(state)
+        if self.job.market.chain.timestamp() < final_s:
+            self._tell_once(f"the exam is published from {moment(final_s)} on: the last round can be undone until then")
+            return False
         book = self._put_book(self.job.history())
         call = self.job.market.publish_exam(self.job.id, Digest(book.digest))
         try:
@@ -196,6 +201,12 @@ class ExamSession:
             return False
         self.report(f"the exam is published: {book}")
         return True
+
+    def _final_from_s(self, state: JobState) -> int:
+        """When the last attempt cannot be undone any more: it would run again, and find every slice public."""
+        if not self.job.terms.disputes.quorum or not state.attempt:
+            return 0
+        return self.job.market.outcome(self.job.id, state.attempt - 1).vests_at_s
 
     def _conclude(self, state: JobState, phase: Phase) -> bool:
         """End an attempt that nobody else does: left open until the close, it keeps the exam from being published."""

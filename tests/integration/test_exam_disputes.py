@@ -14,6 +14,7 @@ from aggregator.worker.exams import CollectedExam
 from fedmarket.devnet import Devnet
 from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason, Fact
+from market.protocol.moments import moment
 from market.protocol.rounds import Phase
 from tests.integration.court import (
     ANSWER_S,
@@ -54,7 +55,10 @@ def test_an_exam_that_was_what_was_asked_costs_who_disputes_it(exam_court: Exami
     court = exam_court
     court.play_examined()
     assert not court.show_exams(), "a round that may still run again must not be studied for"
-    court.devnet.advance_to(court.market.outcome(court.id, 0).vests_at_s)
+    final_s = court.market.outcome(court.id, 0).vests_at_s
+    waits = f"the exam is published from {moment(final_s)} on: the last round can be undone until then"
+    assert {line for line in court.told["owner"] if "publish" in line or "refused" in line} == {waits}
+    court.devnet.advance_to(final_s)
     assert court.show_exams()
     dispute(court, "trainer 0", Fact.EXAM, 0)
     attend(court)
