@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from torch import distributed
+
 from market.protocol.errors import InvalidModel
 from trainer_client.engine.determinism import is_deterministic_refusal
 from trainer_client.engine.memory import is_out_of_memory
@@ -21,9 +23,16 @@ def failures_of_model() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
-        if is_deterministic_refusal(error):
+        if is_deterministic_refusal(error) or _is_of_devices(error):
             raise
         if is_out_of_memory(error):
             raise MemoryError("the memory of this machine does not hold the job's model on these samples") from error
         line = " ".join(str(error).split()) or type(error).__name__
         raise InvalidModel(f"the job's model cannot be computed on these samples: {line:.300}") from error
+
+
+def _is_of_devices(error: Exception) -> bool:
+    """Whether what failed is the exchange between the devices of a training: of gloo's by its words alone."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return False
+    return isinstance(error, distributed.DistError) or "gloo" in str(error).lower()

@@ -41,6 +41,43 @@ class Proximal(Objective):
         return loss
 
 
+def lose_the_other() -> None:
+    if multiprocessing.parent_process() is None:
+        [other] = multiprocessing.active_children()
+        other.kill()
+        other.join()
+
+
+class Losing(Objective):
+    """Loses the other device within its third step."""
+
+    steps = 0
+
+    def gradient(self, backward: Callable[[], Tensor]) -> Tensor:
+        self.steps += 1
+        if self.steps == 3:
+            lose_the_other()
+        return backward()
+
+
+@pytest.mark.parametrize("moment", ["between steps", "within a step"])
+def test_a_device_that_fails_is_told_as_that_and_nothing_is_left_behind(moment: str) -> None:
+    """Not as a failure of the job's model."""
+    asked = count()
+
+    def should_stop() -> bool:
+        if moment == "between steps" and next(asked) == 3:
+            lose_the_other()
+        return False
+
+    model = build_model("mlp", {"features": 64, "hidden": [16], "classes": 10}, 0)
+    settings = LocalTraining(epochs=5, batch_size=8, learning_rate=0.1)
+    method = Method(Losing() if moment == "within a step" else Objective())
+    with pytest.raises(InvalidInput, match="the devices lost touch with each other"):
+        train(model, digits(), settings, seed=3, execution=TWO, method=method, should_stop=should_stop)
+    assert not multiprocessing.active_children()
+
+
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     # 33 samples in batches of 8: the last batch is one sample, of which one of the two has no share.
     images = digits().subset(np.arange(33))
