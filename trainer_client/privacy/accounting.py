@@ -149,3 +149,15 @@ _BOUNDS: Mapping[Accountant, Callable[[list[tuple[float, float, int]], float], f
     Accountant.RDP: _rdp,
     Accountant.PRV: _prv,
 }
+
+
+def most_signal(steps: Steps, samples: int, dimension: int) -> float:
+    """Share of an update's length that noisy steps can leave to the samples at most, 0 to 1.
+
+    So much it is where every sample's gradient is clipped and all point one way: steps add up to count·q·n·C then, and
+    their noise, of d entries each, to sqrt(count·d)·sigma·C. It bounds the cosine with whatever an update is held
+    against; what gradients that disagree leave is less by far.
+    """
+    own = math.sqrt(steps.count) * steps.sample_rate * samples
+    noise = steps.noise_multiplier * math.sqrt(dimension)
+    return own / math.hypot(own, noise)

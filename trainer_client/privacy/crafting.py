@@ -18,7 +18,7 @@ from trainer_client.crafting import RoundTask, method_of, train_by
 from trainer_client.engine.gradients import BatchWork
 from trainer_client.exported.module import ExportedModel
 from trainer_client.job_model import JobModel
-from trainer_client.privacy.accounting import Steps, epsilon_of, noise_for
+from trainer_client.privacy.accounting import Steps, epsilon_of, most_signal, noise_for
 from trainer_client.privacy.chance import SecretChance
 from trainer_client.privacy.gradient import PrivateGradient
 from trainer_client.privacy.ledger import Balance, Place, Plan, PrivacyLedger, Reservation
@@ -31,6 +31,10 @@ REFUSED: Final[Mapping[str, str]] = {
     "curriculum": "orders the samples by their losses, where privacy has to draw them by chance",
 }
 """Objectives that look at the samples in a way that no accountant knows of. The others see noised gradients alone."""
+
+
+LITTLE: Final = 0.25
+"""Share of an update's length beyond which nothing is said of its noise."""
 
 
 class PrivateTraining:
@@ -113,7 +117,9 @@ class PrivateTraining:
             return f"{line}, which is too much for the rounds that are left"
         end = epsilon_of((*balance.history, Steps(noise, rate, steps * left)), limit.delta, limit.accountant)
         more = f"with {left} more rounds of {steps:,} steps: {end:.4g}"
-        return f"{line}; {more}; noise {noise:.4g}, clip {self._choice.clip:g}, {limit.accountant} accountant"
+        line = f"{line}; {more}; noise {noise:.4g}, clip {self._choice.clip:g}, {limit.accountant} accountant"
+        share = most_signal(Steps(noise, rate, steps), samples, model.manifest.dimension)
+        return line if share > LITTLE else f"{line}; at most {share:.1%} of an update is not noise: few rules accept it"
 
     # ------------------------------------------------------------------ before the first look at the data
 

@@ -236,6 +236,13 @@ def test_an_outlook_says_what_is_spent_and_what_is_to_come(trainer: Trainer) -> 
     )
 
 
+def test_an_outlook_says_where_an_update_would_be_noise(trainer: Trainer) -> None:
+    trainer.train(0)
+    choice = replace(CHOICE, noise_multiplier=400.0)
+    line = PrivateTraining(trainer.ledger, choice, 4).outlook(Place.of(CONTEXT), trainer.model, 300, 1)
+    assert re.search(r"; at most [0-9.]+% of an update is not noise: few rules accept it$", line)
+
+
 def test_a_delta_too_large_for_so_few_samples_is_refused(trainer: Trainer) -> None:
     trainer.limit = PrivacyLimit(4.0, 1e-2)
     with pytest.raises(InvalidInput, match=r"delta is 0.01, expected below 0.00333, one in the 300 samples"):

@@ -24,6 +24,7 @@ from trainer_client.engine.settings import LocalTraining
 from trainer_client.engine.training import train
 from trainer_client.losses import batch_loss
 from trainer_client.models import build_model
+from trainer_client.privacy.accounting import Steps, most_signal
 from trainer_client.privacy.chance import SecretChance
 from trainer_client.privacy.gradient import PrivateGradient
 from trainer_client.privacy.ledger import Place, Plan
@@ -168,6 +169,21 @@ def test_the_noise_is_normal_of_the_deviation_that_is_accounted_for(model: nn.Mo
     assert float(noise.std()) == pytest.approx(1, abs=0.05)
     assert float((noise.abs() > 1.96).double().mean()) == pytest.approx(0.05, abs=0.01)
     assert float((noise**4).mean()) == pytest.approx(3, abs=0.3)
+
+
+def test_no_more_of_an_update_points_along_the_samples_than_the_bound_says(model: nn.Module, images: Dataset) -> None:
+    """Of one sample, many times over: all gradients point one way."""
+    alike = images.subset(np.zeros(24, np.int64))
+    private(model, replace(QUIET, clip=1e-3)).backward(alike, 0)
+    own = torch.cat([part.flatten() for part in gradients_of(model)])
+    for noise in (0.3, 3.0, 30.0):
+        gradient, moved = private(model, replace(PLAN, noise_multiplier=noise, clip=1e-3)), torch.zeros_like(own)
+        for _ in range(9):
+            gradient.backward(alike.subset(np.arange(24)), 0)
+            moved += torch.cat([part.flatten() for part in gradients_of(model)])
+        bound = most_signal(Steps(noise, PLAN.sample_rate, 9), 240, len(own))
+        found = float(nn.functional.cosine_similarity(own, moved, dim=0))
+        assert found == pytest.approx(bound, abs=4 / len(own) ** 0.5)
 
 
 def test_noise_is_never_that_of_another_process_or_seed() -> None:
