@@ -139,6 +139,8 @@ class ExamSession:
                 self._give_up(state, str(refusal))
         except (AuditMismatch, InvalidContent, InvalidData, InvalidExam, InvalidModel, InvalidSealingKey) as problem:
             self._give_up(state, str(problem))
+        except MemoryError as lack:
+            self._tell_once(f"round {state.round}: {lack}; it is tried again as long as there is time")
         return False
 
     def is_done(self, state: JobState, word: bytes) -> bool:

@@ -49,7 +49,8 @@ class CommitTime:
             state = job.market.state(job.id)
             return left_to_train_s(state, last, lambda: self._left_s(self.latest_s(state)))
 
-        return Alarm(left_s)
+        phase_s = job.terms.commit_period_s / (2 if job.terms.entry.cohort else 1)
+        return Alarm(left_s, least_s=phase_s * (1 - SAFETY))
 
     def _left_s(self, latest_s: int) -> int:
         return latest_s - self._job.market.chain.timestamp()

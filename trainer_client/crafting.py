@@ -170,13 +170,14 @@ class Alarm:
     as long as the moment is far away.
     """
 
-    def __init__(self, left_s: Callable[[], float]) -> None:
+    def __init__(self, left_s: Callable[[], float], least_s: float = math.inf) -> None:
         """Set it.
 
         Args:
             left_s: seconds to that moment by the chain, infinite where nobody knows it; asked once a second at most.
+            least_s: seconds that there are to it at least once it is known.
         """
-        self._ask_chain = left_s
+        self._ask_chain, self._least_s = left_s, least_s
         self._asked_at, self._again_s, self._left_s = 0.0, 0.0, 0.0
 
     def __call__(self) -> bool:
@@ -194,7 +195,7 @@ class Alarm:
         self._left_s = self._ask_chain()
         self._asked_at = time.monotonic()
         took_s = self._asked_at - begun
-        self._again_s = max(ASKING_S, min(ASKING_SHARE * took_s, self._left_s / 4))
+        self._again_s = max(ASKING_S, min(ASKING_SHARE * took_s, self._left_s / 4, self._least_s / 4))
 
 
 class Foresight:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from market.protocol.errors import InvalidData
 from market.protocol.manifest import ParameterManifest
 from trainer_client.dataset import Dataset
-from trainer_client.engine.failures import failures_of_model
+from trainer_client.engine.failures import failures_of
 from trainer_client.losses import exam_loss
 
 Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ class FullBatch:
         for start in range(0, count, self._micro_batch):
             batch = self._dataset.subset(np.arange(start, min(start + self._micro_batch, count)))
             # The batch's mean, weighted by its share: these add up to the whole set's mean.
-            with failures_of_model():
+            with failures_of(self._module):
                 loss = exam_loss(self._loss, self._module, batch) * (len(batch) / count)
                 loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())

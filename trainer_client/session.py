@@ -186,6 +186,9 @@ class TrainerSession:
             if isinstance(problem, InvalidUpdate):
                 self._late.drop(self._attempt_folder(self._context(state.round, state.attempt)))
             self._give_up(state, str(problem))
+        except MemoryError as lack:
+            # Other rounds may find more of it.
+            self._give_up(state, str(lack) or "the memory of this machine does not hold this")
         return False
 
     def is_done(self, state: JobState, seats: int) -> bool:

@@ -58,9 +58,12 @@ def _rows(job: PublishedJob) -> list[tuple[str, str]]:
         )
     losses = f"{trial.training_loss:.4f} in training, {trial.evaluation_loss:.4f} in evaluation"
     rows.append(("trial", f"loss {losses}" if first is not None else "shapes alone: the models are sealed"))
-    epochs, commit_s = job.document.spec.training.epochs, job.terms.commit_period_s
+    epochs = job.document.spec.training.epochs
+    # A cohort's seats have the first half for themselves.
+    commit_s = job.terms.commit_period_s // (2 if job.terms.entry.cohort else 1)
     samples = int(SAMPLES * commit_s * (1 - SAFETY) / (trial.step_s * epochs))
-    rows.append(("time", f"{SAMPLES} samples trained on in {1000 * trial.step_s:,.3g} ms on this machine's processor"))
+    rows.append(("time", f"{SAMPLES} samples trained on in {1000 * trial.step_s:,.3g} ms on {trial.device}"))
     passes = "an epoch" if epochs == 1 else f"{epochs} epochs"
-    rows.append(("", f"{duration(commit_s)} to commit in: time for {passes} of {samples:,} of yours, or of more"))
+    time = f"time for {passes} of {samples:,} of yours, or of more" if samples else "not enough for one step"
+    rows.append(("", f"{duration(commit_s)} to commit in: {time}"))
     return rows

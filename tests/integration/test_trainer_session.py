@@ -342,14 +342,27 @@ def test_a_craft_that_crashes_leaves_nothing_behind_that_is_in_the_way(place: Ma
     place.post().join(3)
 
     def crashing(task: RoundTask) -> NDArray[np.float32]:
-        raise MemoryError
+        raise ZeroDivisionError
 
     place.advance("start_s")
-    with pytest.raises(MemoryError):
+    with pytest.raises(ZeroDivisionError):
         place.session("trainer 0", craft=crashing).advance(*place.now())
     assert place.state.committed == 0
     place.act()
     assert place.state.committed == place.mask(*names(3))
+
+
+def test_a_round_for_which_there_is_no_memory_costs_no_other(place: Marketplace) -> None:
+    place.post().join(3)
+
+    def starved(task: RoundTask) -> NDArray[np.float32]:
+        raise MemoryError
+
+    place.crafts["trainer 0"] = starved
+    place.advance("start_s")
+    place.act()
+    assert place.state.committed == place.mask("trainer 1", "trainer 2")
+    assert "the memory of this machine does not hold this" in place.told["trainer 0"][-1]
 
 
 def test_entries_beyond_the_range_are_clipped_and_told(place: Marketplace) -> None:

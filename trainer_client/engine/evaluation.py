@@ -11,7 +11,7 @@ from torch import nn
 
 from trainer_client.data import Samples
 from trainer_client.engine.execution import CPU
-from trainer_client.engine.failures import failures_of_model
+from trainer_client.engine.failures import failures_of
 from trainer_client.losses import ask, named_loss
 
 
@@ -39,13 +39,15 @@ def evaluate(
     Raises:
         InvalidData: samples of another kind than the loss takes, or that the model has no inputs or outputs for.
         InvalidTerms: the loss is unknown, or the model does not learn by it.
+        InvalidModel: a stranger's model fails on these samples.
+        MemoryError: the memory does not hold so many at a time.
     """
     compare = named_loss(loss)
     measured = copy.deepcopy(model).to(device).eval()
     right, classified, total_loss = 0, 0, 0.0
     with torch.no_grad():
         for indices in torch.split(torch.arange(len(dataset)), batch_size):
-            with failures_of_model():
+            with failures_of(measured):
                 outputs, targets = ask(loss, measured, dataset.subset(indices.numpy()))
             total_loss += float(compare(outputs, targets)) * len(indices)
             if not targets.is_floating_point():

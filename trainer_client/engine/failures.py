@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import distributed
+from torch import distributed, nn
 
 from market.protocol.errors import InvalidModel
 from trainer_client.engine.determinism import is_deterministic_refusal
 from trainer_client.engine.memory import is_out_of_memory
+from trainer_client.exported.module import ExportedModel
 
 
 @contextmanager
-def failures_of_model() -> Iterator[None]:
+def failures_of(model: nn.Module) -> Iterator[None]:
     """Within this, a job's model is computed on samples: where it fails, that is its failure and not ours.
 
     Raises:
@@ -22,7 +23,10 @@ def failures_of_model() -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+    except (RuntimeError, IndexError, ArithmeticError, MemoryError, ValueError, TypeError) as error:
+        # A model of this project's that raises one of the last two is a mistake of ours, and shown as that.
+        if isinstance(error, ValueError | TypeError) and not isinstance(model, ExportedModel):
+            raise
         if is_deterministic_refusal(error) or _is_of_devices(error):
             raise
         if is_out_of_memory(error):

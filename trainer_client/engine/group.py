@@ -24,7 +24,7 @@ from torch import Tensor, distributed, nn
 from torch._C._distributed_c10d import FileStore
 from torch.nn.parallel import DistributedDataParallel
 
-from market.protocol.errors import InvalidInput, InvalidModel
+from market.protocol.errors import InvalidData, InvalidInput, InvalidModel
 from trainer_client.data import Dataset
 from trainer_client.engine.checkpoint import Checkpoint
 from trainer_client.engine.gradients import BatchGradient, BatchWork
@@ -34,6 +34,7 @@ from trainer_client.engine.sharing import Decision, Sharing
 from trainer_client.losses import batch_loss
 
 WAIT = timedelta(minutes=30)
+_FAILURE = "failure-"
 """For a device that is slower, or reads its first samples."""
 
 
@@ -129,6 +130,7 @@ def shared_run(plan: Plan, watch: Watch, checkpoint: Checkpoint | None) -> Itera
 
     Raises:
         InvalidInput: the method has a gradient of its own kind, which is not shared, or a device has failed.
+        InvalidModel: another device cannot compute the model on its share of a batch.
     """
     if plan.method.gradients is not BatchGradient:
         raise InvalidInput(f"{len(plan.execution.devices)} devices: this way of training takes one")
@@ -141,6 +143,8 @@ def shared_run(plan: Plan, watch: Watch, checkpoint: Checkpoint | None) -> Itera
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
+            if failures := sorted(Path(folder).glob(f"{_FAILURE}*")):
+                raise InvalidModel(failures[0].read_text("utf-8")) from error
             raise InvalidInput(f"the devices lost touch with each other: {str(error).splitlines()[0]}") from error
         finally:
             for follower in followers:
@@ -177,7 +181,12 @@ def _follow(rank: int, plan: Plan, checkpoint: Checkpoint | None, meeting: Path)
     # What came from another process is its memory: trained in place it would be trained twice.
     own = replace(plan, model=copy.deepcopy(plan.model).to(plan.execution.devices[rank]).train())
     with _joined(rank, own, meeting) as group:
-        _run(group, own, Watch(), checkpoint).go()
+        try:
+            _run(group, own, Watch(), checkpoint).go()
+        except (InvalidModel, InvalidData) as error:
+            # Before the connection drops: the first device says why.
+            meeting.with_name(f"{_FAILURE}{rank}").write_text(str(error), "utf-8")
+            raise SystemExit(1) from error
 
 
 @contextmanager

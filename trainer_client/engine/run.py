@@ -19,7 +19,7 @@ from trainer_client.engine.chance import OwnChance
 from trainer_client.engine.checkpoint import Checkpoint, Kept
 from trainer_client.engine.compilation import CompiledModel
 from trainer_client.engine.execution import Execution
-from trainer_client.engine.failures import failures_of_model
+from trainer_client.engine.failures import failures_of
 from trainer_client.engine.gradients import BatchGradient, BatchWork, Gradients, Report, silent
 from trainer_client.engine.memory import free_bytes
 from trainer_client.engine.objective import Lineage, Objective, RunView
@@ -128,7 +128,7 @@ class Run:
         self.samples_seen = self._samples_here = self._steps_done = 0
         self._start_epoch(1)
         _check_batches_fit(plan)
-        with failures_of_model():
+        with failures_of(self._plan.model):
             self._objective.begin(self._view())
         self._resume()
 
@@ -198,7 +198,7 @@ class Run:
                 nn.utils.clip_grad_norm_(self._parameters, self._plan.settings.clip_norm)
             return loss
 
-        with self._chance.used(samples=len(batch)), failures_of_model():
+        with self._chance.used(samples=len(batch)), failures_of(self._plan.model):
             loss = self._objective.gradient(backward)
         if not self._gradient.overflowed:
             self._optimiser.step()
@@ -221,7 +221,7 @@ class Run:
     def _is_to_end(self) -> bool:
         decision = self._sharing.decide(self._decision())
         if decision in (Decision.KEEP, Decision.LEAVE):
-            self._save()
+            self._save(leaves=decision is Decision.LEAVE)
         return decision in (Decision.STOP, Decision.LEAVE)
 
     def _decision(self) -> Decision:
@@ -283,14 +283,15 @@ class Run:
 
     # ------------------------------------------------------------------ going on after an interruption
 
-    def _save(self) -> None:
+    def _save(self, *, leaves: bool) -> None:
         if self._checkpoint is None or self._sharing.rank != 0:
             return
         try:
             self._checkpoint.save(Kept(self._facts(), dict(self._tensors())))
         except StorageError as error:
             # The round is worth more than going on where it was: room may be found before its update is written.
-            self._watch.report(f"the training is not kept, and goes on: {error}")
+            then = "and what was done since it was is lost" if leaves else "and goes on"
+            self._watch.report(f"the training is not kept, {then}: {error}")
         self._pace.kept()
 
     def _resume(self) -> None:

@@ -90,9 +90,10 @@ def train(
         InvalidModel: the manifest does not fit the model, or the memory not a single sample, or a stranger's model
             fails on these samples.
         InvalidTerms: the step is not above 0, or above 10^6, or the model does not learn by this loss.
+        MemoryError: the memory does not hold what the training takes beside the samples.
         InvalidInput: an operator of the model has no deterministic algorithm, where that is asked for.
         StorageError: the disk has no room for the first values.
-        KeyboardInterrupt: a signal came; the training is in its checkpoint.
+        KeyboardInterrupt: a signal came; the training is in its checkpoint, or was said not to be.
     """
     require(0 < step <= MAX_FACTOR, "step", step, f"above 0, at most {MAX_FACTOR:g}")
     layout, execution = manifest or manifest_of(model), execution or Execution()

@@ -26,7 +26,7 @@ class Programs:
     Attributes:
         input: what samples it takes.
         training, evaluation: functions of device, floating-point type, the tensors of the module, and the samples.
-        takes: what the larger of them takes of memory and work.
+        takes: what they take of memory and work.
         needs_others: whether training takes statistics of a batch, which a sample alone has none of.
         training_state, evaluation_state: where each tensor hangs: names of submodules, and its own.
     """
@@ -58,7 +58,7 @@ class ExportedModel(nn.Module):
             training: the program of the training mode.
             evaluation: the program of the evaluation mode.
             values: of what is not trained; what has none here is zero until it is written.
-            takes: what the larger program takes of memory and work.
+            takes: what the programs take of memory and work.
 
         Raises:
             InvalidModel: a name is one that a module cannot have, or two cannot be had together.

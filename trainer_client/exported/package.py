@@ -62,7 +62,7 @@ def read_package(arguments: PackageArguments, contents: Contents) -> ExportedPac
     learnt = {name: state for name, state in states.items() if name not in values}
     manifest = _manifest(learnt)
     _check_changes(trained, measured, evaluation, states, learnt)
-    takes = max(trained, measured, key=lambda one: one.sample_bytes)
+    takes = trained.beside(measured)
     module = kind_of(arguments.input)(arguments.input, training, evaluation, values, takes)
     return ExportedPackage(module, manifest, trained, measured, len(training.steps))
 

@@ -31,7 +31,7 @@ from market.protocol.package_spec import (
 from market.storage import Cid
 from market.storage.durable_file import make_folder, write_file
 from market.storage.part_stream import content_name
-from trainer_client.engine.failures import failures_of_model
+from trainer_client.engine.failures import failures_of
 from trainer_client.exported.archive import write_graph
 from trainer_client.exported.package import ExportedPackage, read_package, samples_of
 from trainer_client.exported.parsing import parse_program
@@ -325,7 +325,7 @@ def _compare(module: nn.Module, form: PackageInput, folder: PackageFolder, packa
         finally:
             module.train(mode)
         flat = examples[0].reshape(len(examples[0]), -1)
-        with failures_of_model():
+        with failures_of(package.module):
             packed = package.module.eval()(flat, *examples[1:])
     answer = next(leaf for leaf in tree_leaves(own) if isinstance(leaf, Tensor))
     off = float((answer.reshape(packed.shape) - packed).abs().max())

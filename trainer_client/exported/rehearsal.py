@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,6 +46,15 @@ class Rehearsal:
     sample_operations: int
     products: int
     changed: frozenset[str]
+
+    def beside(self, other: Rehearsal) -> Rehearsal:
+        """What two programs take of which one is run at a time: memory and work of the larger, and all products."""
+        return replace(
+            self,
+            sample_bytes=max(self.sample_bytes, other.sample_bytes),
+            sample_operations=max(self.sample_operations, other.sample_operations),
+            products=self.products + other.products,
+        )
 
 
 @dataclass(frozen=True)

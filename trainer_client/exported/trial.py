@@ -16,6 +16,8 @@ from market.protocol.integer_model import Integers
 from market.protocol.job_spec import JobDocument
 from market.protocol.package_spec import Contents
 from trainer_client.dataset import DataKind, Dataset, SampleForm
+from trainer_client.device import choose_device
+from trainer_client.engine.execution import CPU
 from trainer_client.engine.memory import free_bytes
 from trainer_client.exported.module import ExportedModel
 from trainer_client.exported.rehearsal import FEW
@@ -25,13 +27,11 @@ from trainer_client.losses import batch_loss
 SAMPLES = FEW
 """As few as there can be: batch normalisation wants two."""
 
-_PASSES = 3
-"""A backward pass takes the products of two forward passes: the gradients of what comes in, and of the parameters."""
-
 _SHORT_S = 5.0
 
-_SIDE = 1024
-"""Of the matrices by which this machine's speed is measured: they do not fit its caches, and take milliseconds."""
+_SIDES = {"cpu": 1024}
+_SIDE = 8192
+"""Of the matrices by which a device's speed is measured, in milliseconds: smaller ones would not be work enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +39,17 @@ class Trial:
     """A model that could be trained and measured once.
 
     Attributes:
-        model: as it was.
+        model: with the values that were given.
         training_loss, evaluation_loss: in either mode.
         step_s: what a training step on `SAMPLES` samples took; larger batches take less a sample.
+        device: where it was tried: where it would be trained, unless its trainer says otherwise.
     """
 
     model: JobModel
     training_loss: float
     evaluation_loss: float
     step_s: float
+    device: torch.device
 
 
 def try_out(document: JobDocument, contents: Contents, parameters: Integers | None) -> Trial:
@@ -62,54 +64,59 @@ def try_out(document: JobDocument, contents: Contents, parameters: Integers | No
         InvalidModel: it cannot be built, or computes nothing that can be trained on.
         StorageError: a file cannot be had.
     """
-    built = JobModel.of_document(document, contents)
-    check_time(built.module, document.spec.periods.commit_s)
-    _check_memory(built.module)
+    built, device = JobModel.of_document(document, contents), choose_device()
+    # An update that later rounds take may be made over their phases, too.
+    phases = 1 + (document.spec.update.maximum_age or 0)
+    check_time(built.module, phases * document.spec.periods.commit_s, device)
+    _check_memory(built.module, device)
     if parameters is not None:
         built.load(parameters)
+    built.module.to(device)
     batch = meaningless_samples(built.input)
     # Whoever examines differentiates the evaluation, too.
     examined = document.spec.exam is not None
     training_loss, step_s = _timed_loss(built, batch)
     evaluation_loss = _loss(built, batch, training=False, learns=examined)
+    built.module.to("cpu")
     # Of a sealed model there are no values: what zeros give may be no number where the model's own would give one.
     if parameters is not None:
         _check_finite(built, {"training": training_loss, "evaluation": evaluation_loss})
         # Statistics that the trial left in the module are the job's again.
         built.load(parameters)
-    return Trial(built, training_loss, evaluation_loss, step_s)
+    return Trial(built, training_loss, evaluation_loss, step_s, device)
 
 
-def check_time(module: nn.Module, commit_s: int) -> None:
+def check_time(module: nn.Module, allowed_s: int, device: torch.device = CPU) -> None:
     """Refuse, before hours are lost on trying, what is too slow to be trained here.
 
     Raises:
-        InvalidModel: at this machine's best speed a step on `SAMPLES` samples takes longer than a commit phase.
+        InvalidModel: at the device's best speed what both programs multiply for `SAMPLES` samples takes longer.
     """
-    if not isinstance(module, ExportedModel) or torch.cuda.is_available() or torch.backends.mps.is_available():
+    if not isinstance(module, ExportedModel):
         return
-    least_s = _PASSES * module.takes.products / _products_per_s()
-    if least_s > commit_s:
+    # Of a forward pass alone: how much of a backward pass there is depends on what is trained.
+    least_s = module.takes.products / _products_per_s(device)
+    if least_s > allowed_s:
         raise InvalidModel(
-            f"a training step on {SAMPLES} samples takes at least {least_s:,.0f} s on this machine's processor, and "
-            f"the commit phase is over after {commit_s:,} s"
+            f"computing {SAMPLES} samples takes at least {least_s:,.0f} s on this machine ({device}), and updates "
+            f"have to be made within {allowed_s:,} s"
         )
 
 
-def _products_per_s() -> float:
-    """Multiplications and additions of this machine's processor, at its best."""
-    matrix = torch.rand(_SIDE, _SIDE)
-    times = []
+def _products_per_s(device: torch.device) -> float:
+    """Multiplications and additions of a device at its best."""
+    side = _SIDES.get(device.type, _SIDE)
+    matrix, times = torch.ones(side, side, device=device), []
     for _ in range(4):
         begun_s = time.perf_counter()
-        matrix @ matrix
+        (matrix @ matrix)[0, 0].item()  # asks for a value: other devices answer before they have computed
         times.append(time.perf_counter() - begun_s)
-    return float(2 * _SIDE**3 / min(times))
+    return float(2 * side**3 / min(times))
 
 
-def _check_memory(module: nn.Module) -> None:
+def _check_memory(module: nn.Module, device: torch.device) -> None:
     """Refuse to try what this machine would be brought down by: Linux grants memory that it has not."""
-    free = free_bytes()
+    free = free_bytes() if device.type == "cpu" else None  # others say so themselves when they run out
     if not isinstance(module, ExportedModel) or free is None:
         return
     needed = SAMPLES * module.takes.sample_bytes
@@ -145,7 +152,7 @@ def _timed_loss(built: JobModel, batch: Dataset) -> tuple[float, float]:
 def _loss(built: JobModel, batch: Dataset, training: bool, *, learns: bool) -> float:
     mode = "training" if training else "evaluation"
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             loss = batch_loss(built.training.loss, built.module.train(training), batch)
         if learns:
             loss.backward()  # type: ignore[no-untyped-call]

@@ -117,3 +117,17 @@ def test_as_long_as_the_last_moment_is_not_known_no_step_is_too_long(clock: list
     left.append(100.0)
     clock[0] += 500
     assert foresight()
+
+
+def test_a_slow_chain_is_asked_in_time_for_a_moment_that_nobody_knew(clock: list[float]) -> None:
+    """The last round's phase of 60 s opens while its trainer is at work."""
+    opens_s, ends_s = 1000.0, 1048.0
+
+    def left_s() -> float:
+        clock[0] += 1.6
+        return math.inf if clock[0] < opens_s else ends_s - clock[0]
+
+    alarm = Alarm(left_s, least_s=48.0)
+    while not alarm():
+        clock[0] += 1.0
+    assert ends_s - 1 <= clock[0] <= ends_s + 3

@@ -18,7 +18,7 @@ from market.protocol.errors import InvalidInput, InvalidModel
 from trainer_client.data import Dataset, digits
 from trainer_client.engine.compilation import TIMED, CompiledModel
 from trainer_client.engine.execution import CPU, Execution, Precision
-from trainer_client.engine.failures import failures_of_model
+from trainer_client.engine.failures import failures_of
 from trainer_client.engine.gradients import BatchGradient, BatchWork
 from trainer_client.engine.memory import is_out_of_memory, samples_that_fit
 from trainer_client.engine.run import Method
@@ -134,10 +134,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough"), MemoryError()],
 )
 def test_a_lack_of_memory_is_not_held_against_the_model(lack: Exception) -> None:
-    """An exam that took it for the model's failure would be given up, and the round with it."""
+    """An exam that took it for the model's failure would be given up, where it is tried again."""
     with (
         pytest.raises(MemoryError, match="the memory of this machine does not hold the job's model"),
-        failures_of_model(),
+        failures_of(nn.Identity()),
     ):
         raise lack
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
-from market.protocol.errors import InvalidInput
+from market.protocol.errors import InvalidInput, InvalidModel
 from trainer_client.data import digits
 from trainer_client.engine.checkpoint import Checkpoint
 from trainer_client.engine.execution import CPU, Execution
@@ -75,6 +75,27 @@ def test_a_device_that_fails_is_told_as_that_and_nothing_is_left_behind(moment: 
     method = Method(Losing() if moment == "within a step" else Objective())
     with pytest.raises(InvalidInput, match="the devices lost touch with each other"):
         train(model, digits(), settings, seed=3, execution=TWO, method=method, should_stop=should_stop)
+    assert not multiprocessing.active_children()
+
+
+class FailingElsewhere(nn.Module):
+    """Cannot be computed on the other device's share of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if multiprocessing.parent_process() is not None:
+            raise IndexError("index out of range in self")
+        outputs: Tensor = self.inner(inputs)
+        return outputs
+
+
+def test_a_model_that_fails_on_another_device_is_told_as_on_this_one() -> None:
+    settings = LocalTraining(epochs=1, batch_size=8, learning_rate=0.1)
+    with pytest.raises(InvalidModel, match="the job's model cannot be computed on these samples: index out of range"):
+        train(FailingElsewhere(), digits(), settings, seed=3, execution=TWO)
     assert not multiprocessing.active_children()
 
 

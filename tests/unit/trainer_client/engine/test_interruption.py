@@ -25,6 +25,7 @@ from trainer_client.engine.objective import Objective
 from trainer_client.engine.progress import Progress
 from trainer_client.engine.run import Method
 from trainer_client.engine.settings import LocalTraining
+from trainer_client.engine.starting_point import _reserved
 from trainer_client.engine.training import TrainingResult, train
 from trainer_client.parameters import manifest_of, read_vector
 
@@ -94,7 +95,7 @@ def test_a_disk_that_takes_no_checkpoint_ends_no_training(
     images: Dataset, whole: TrainingResult, checkpoint: Checkpoint
 ) -> None:
     told: list[str] = []
-    checkpoint.path.mkdir()  # as little to be written as on a full disk
+    checkpoint.path.mkdir()  # as little to be written to as a full disk
     result = train(
         network(), images, SETTINGS, seed=4, execution=EVERY_BATCH, checkpoint=checkpoint, report=told.append
     )
@@ -103,8 +104,13 @@ def test_a_disk_that_takes_no_checkpoint_ends_no_training(
     assert all(line.startswith("the training is not kept, and goes on: ") for line in told)
 
 
-def test_a_disk_without_room_for_the_first_values_is_told_and_kills_nothing(images: Dataset, tmp_path: Path) -> None:
+def test_the_room_for_the_first_values_is_there_before_they_are_mapped(tmp_path: Path) -> None:
     """Pages of a mapped file that find no room on the disk end a process without a word."""
+    with _reserved(tmp_path, 1 << 20) as file:
+        assert 512 * os.fstat(file.fileno()).st_blocks >= 1 << 20
+
+
+def test_a_disk_without_room_for_the_first_values_is_told_and_kills_nothing(images: Dataset, tmp_path: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limit[1]))
     try:

@@ -62,10 +62,10 @@ def read_again(folder: Path, arguments: PackageArguments, **instead: Any) -> Exp
     return read_package(renewed, PackageFolder(folder, renewed))
 
 
-def with_graphs(packed: Packed, edit: Edit) -> ExportedPackage:
-    """Alter both programs, and read the package."""
+def with_graphs(packed: Packed, edit: Edit, *names: str) -> ExportedPackage:
+    """Alter programs, both unless told which, and read the package."""
     folder = packed.folder.path
-    for name in (TRAINING, EVALUATION):
+    for name in names or (TRAINING, EVALUATION):
         document = graph_of(folder / name)
         edit(document)
         (folder / name).write_bytes(write_graph(json.dumps(document).encode()))
