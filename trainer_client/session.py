@@ -187,7 +187,9 @@ class TrainerSession:
                 self._late.drop(self._attempt_folder(self._context(state.round, state.attempt)))
             self._give_up(state, str(problem))
         except MemoryError as lack:
-            # Other rounds may find more of it.
+            # What is committed has to be opened, by a new process if need be; other rounds may find more of it.
+            if self.sender.knows(_key("commit", self._context(state.round, state.attempt))):
+                raise
             self._give_up(state, str(lack) or "the memory of this machine does not hold this")
         return False
 

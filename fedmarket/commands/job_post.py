@@ -180,12 +180,13 @@ def _tell(prepared: PreparedJob, opened: JobOpened, is_new: bool, exam: ExamFold
         f"[bold]Job {opened.job}[/bold] {'is open' if is_new else 'was posted already; --again posts it anew'}"
     )
     terms: JobTerms = opened.terms
+    points = "a point" if terms.chunks == 1 else f"{terms.chunks} points"
     rows = [
         ("name", spec.name),
         ("deposit", f"{money(opened.deposit_wei, terms.token)} for {terms.rounds} rounds"),
         ("document", str(prepared.document_cid)),
         ("first model", f"{prepared.model_cid} ({len(prepared.model):,} parameters)"),
-        ("commitment", f"{terms.chunks} point{'s'[: terms.chunks - 1]} under the SRS 0x{prepared.srs_id.hex()}"),
+        ("commitment", f"{points} under the SRS 0x{prepared.srs_id.hex()}"),
         *terms_rows(terms),
         *([("models", "sealed to those who take part")] if spec.seals_models else []),
         *([] if norm is None else [("norms", _norms(spec, norm))]),

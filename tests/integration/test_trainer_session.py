@@ -365,6 +365,25 @@ def test_a_round_for_which_there_is_no_memory_costs_no_other(place: Marketplace)
     assert "the memory of this machine does not hold this" in place.told["trainer 0"][-1]
 
 
+def test_what_was_committed_is_opened_whatever_memory_there_was(
+    place: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.post().join(3)
+    place.advance("start_s")
+    place.act()
+    place.advance("commit_end_s")
+    session = place.session("trainer 0")
+
+    def starved(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(session, "_deliver", starved)
+    with pytest.raises(MemoryError):
+        session.advance(*place.now())
+    place.session("trainer 0").advance(*place.now())
+    assert place.state.revealed == place.mask("trainer 0")
+
+
 def test_entries_beyond_the_range_are_clipped_and_told(place: Marketplace) -> None:
     place.post().join(3)
     place.crafts["trainer 0"] = constant(np.full(D, 40_000.0))

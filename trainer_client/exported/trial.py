@@ -151,8 +151,9 @@ def _timed_loss(built: JobModel, batch: Dataset) -> tuple[float, float]:
 
 def _loss(built: JobModel, batch: Dataset, training: bool, *, learns: bool) -> float:
     mode = "training" if training else "evaluation"
+    where = next(built.module.parameters()).device
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
             loss = batch_loss(built.training.loss, built.module.train(training), batch)
         if learns:
             loss.backward()  # type: ignore[no-untyped-call]
