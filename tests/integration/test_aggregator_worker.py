@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tests.integration.marketplace
 from aggregator.proving import STAGES
 from aggregator.round import ModelVersion
 from aggregator.worker import AggregatorWorker, Progress
@@ -239,7 +238,7 @@ def test_a_settlement_on_its_way_is_not_signed_again(place: Marketplace) -> None
 def test_an_owner_cannot_trap_a_bond_with_a_model_that_leaves_no_room_for_an_update(
     place: Marketplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tests.integration.marketplace, "initial_model", lambda *_: np.full(D, MODEL_LIMIT))
+    monkeypatch.setattr(place, "first_model", lambda *_: np.full(D, MODEL_LIMIT))
     place.post()
     with pytest.raises(InvalidModel, match="could not be settled"):
         place.join(0)

@@ -362,6 +362,8 @@ def test_upload_has_the_time_that_its_length_takes_at_the_least_rate(
                 break
         assert b" 408 " in connection.recv(100)
     assert 0.5 <= time.monotonic() - began_s < 3
+    # 6.5 s for what takes a second: a machine that is busy elsewhere is not taken for a sender that is slow.
+    monkeypatch.setattr("market.api.content.SLOWEST_BYTES_A_S", 16)
     data = content(96)
 
     def steady() -> Iterator[bytes]:
