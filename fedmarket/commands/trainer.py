@@ -221,8 +221,8 @@ def run(
     store, at_home = actor.network.own_store, actor.network.chain.is_development_chain
     with leaving(lambda: _farewell(job, session.seating.seat, actor)), served(serving, store, at_home=at_home) as url:
         if url:
-            announce(people.directory, actor.sender, job.id, _sealing_key(job, actor), url)
             monitor.report(f"serving blocks at {url}")
+            announce(people.directory, actor.sender, job.id, _sealing_key(job, actor), url)
         with monitor.showing():
             session.run(should_stop)
     click.echo(f"job {job.id} is over; `fedmarket trainer claim {job.id} --stake` takes what is due, once vested")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,23 @@ class Mining:
                 self._devnet.mine()
 
 
+class Running(subprocess.Popen[str]):
+    """A command in a process of its own; what it prints can be read while it runs."""
+
+    def __init__(self, command: list[str], printed: Path, environment: dict[str, str]) -> None:
+        self._output, self._errors = printed.with_suffix(".out"), printed.with_suffix(".err")
+        with self._output.open("w") as output, self._errors.open("w") as errors:
+            super().__init__(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=errors)
+
+    def said(self) -> str:
+        """What it printed so far."""
+        return self._output.read_text()
+
+    def complained(self) -> str:
+        """What it printed so far of errors."""
+        return self._errors.read_text()
+
+
 @dataclass
 class Terminal:
     """A folder in which people with keystores run `fedmarket`, in this process or in one of its own."""
@@ -83,7 +100,7 @@ class Terminal:
     folder: Path
     url: str
     mining: Mining
-    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    running: list[Running] = field(default_factory=list)
 
     def environment(self, who: str | None) -> dict[str, str]:
         settings = {
@@ -110,34 +127,31 @@ class Terminal:
         assert (result.exit_code, result.stderr) == (0, "")
         return result.stdout
 
-    def start(self, *arguments: object, who: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: object, who: str) -> Running:
         """Start a command in a process of its own."""
-        process = subprocess.Popen(
+        process = Running(
             [sys.executable, "-m", "fedmarket", *map(str, arguments)],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.environment(who), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            self.folder / f"{who}-{len(self.running)}",
+            {**os.environ, **self.environment(who), "OMP_NUM_THREADS": "1"},
         )
         self.running.append(process)
         return process
 
-    def train(self, who: str) -> subprocess.Popen[str]:
+    def train(self, who: str) -> Running:
         return self.start("trainer", "run", JOB, "--data", self.folder / f"{who}.npz", "--device", "cpu", who=who)
 
-    def aggregate(self) -> subprocess.Popen[str]:
+    def aggregate(self) -> Running:
         return self.start("aggregator", "run", JOB, who="aggregator")
 
     def address(self, who: str) -> str:
         return self.told("keys", "show", self.folder / f"{who}.json").strip()
 
 
-def kill_all(processes: list[subprocess.Popen[str]]) -> None:
+def kill_all(processes: Iterable[Running]) -> None:
     for process in processes:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
 
 
 def furnish(folder: Path, devnet: Devnet, deployment: Deployment, mining: Mining) -> Terminal:
@@ -169,9 +183,8 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    output, errors = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, output, errors
+def ended(process: Running) -> tuple[int, str, str]:
+    return process.wait(PATIENCE_S), process.said(), process.complained()
 
 
 def transactions(devnet: Devnet, address: str) -> int:

@@ -53,6 +53,9 @@ def test_every_job_that_names_the_account_is_followed_and_those_that_open_later_
     wait_until(lambda: bool(endpoint(0)), "the first announcement")
     post(court, "later.yaml")
     wait_until(lambda: bool(endpoint(2)), "the announcement of the job that opened since")
+    # On the chain first, and told a moment later.
+    there = "job 2: announced its key and that it serves at http://127.0.0.1:"
+    wait_until(lambda: there in running.said(), "the word of that announcement")
     assert endpoint(0) == endpoint(2)
     assert endpoint(1) == ""
     assert httpx.get(f"{endpoint(0)}/receipts/0/0", trust_env=False).status_code == 404
@@ -61,7 +64,6 @@ def test_every_job_that_names_the_account_is_followed_and_those_that_open_later_
     assert status == 128 + signal.SIGTERM
     assert errors == "stopped; run the same command again to go on\n"
     assert f"attesting in every job that names {account}" in output
-    assert "job 2: announced its key and that it serves at http://127.0.0.1:" in output
 
     # What is known is not said again; without --serve nothing is served, and that is said.
     again = court.start("attestor", "run", 0, 2, who="attestor")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.integration.terminal import (
     JOB,
     SPEC,
     TRAINERS,
+    Running,
     Terminal,
     ended,
     refuses,
@@ -58,7 +58,7 @@ def sent(terminal: Terminal, devnet: Devnet) -> list[int]:
     return [transactions(devnet, terminal.address(who)) for who in ("owner", "aggregator", *TRAINERS)]
 
 
-def reach_reveal(terminal: Terminal, devnet: Devnet, market: JobMarket) -> list[subprocess.Popen[str]]:
+def reach_reveal(terminal: Terminal, devnet: Devnet, market: JobMarket) -> list[Running]:
     """Everybody commits; then one is killed and one told to end; both start again in the reveal phase."""
     aggregator = terminal.aggregate()
     wait_until(lambda: market.state(JOB).attempt_start_s > 0, "the bond")

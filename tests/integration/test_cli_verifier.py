@@ -97,7 +97,7 @@ def test_three_people_verify_one_is_killed_and_one_told_to_stop_and_all_are_paid
     place.devnet.mine(DELAY_BLOCKS)
     wait_until(lambda: len(place.panel().seats) == 3, "the seats")
     running[2].kill()
-    running[2].communicate()
+    running[2].wait()
     early = terminal.run("verify", "outputs", place.task, terminal.folder / "early.npz")
     refuses(early, 2, "no accepted outputs", "before the end")
     place.to_commit()

@@ -224,7 +224,7 @@ def test_an_opening_that_was_killed_opens_its_task_once(
         process = terminal.start(*opening, who="owner")
         _wait_for_transaction(devnet, terminal.address("owner"))
         process.kill()
-        process.communicate()
+        process.wait()
     assert "Task 0" in terminal.told(*opening, who="owner")
     assert place.consensus.task_count() == 1
     assert place.consensus.state(TaskId(0)).phase is TaskPhase.DRAWING
