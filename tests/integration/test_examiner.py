@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import fedmarket.exam_folder
+import fedmarket.examiner
 from fedmarket.devnet import Devnet
 from fedmarket.exam_folder import AttemptExam, ExamFolder, exam_of_job, exams_in
 from fedmarket.owner import cut_exam
@@ -181,6 +182,26 @@ def test_an_examiner_killed_while_it_writes_starts_over(
     place.reveal_all()
     assert place.examine()
     assert place.attempt(0).exam_opened is not None
+
+
+def test_a_lack_of_memory_is_told_once_and_tried_again(
+    place: ExaminedMarketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.post().join(4)
+    place.advance("start_s")
+    examiner = place.examiner()
+
+    def too_large(*rest: Any) -> Reference:
+        raise MemoryError("a batch of 1 sample does not fit")
+
+    with monkeypatch.context() as small:
+        small.setattr(fedmarket.examiner, "reference", too_large)
+        assert [examiner.advance(*place.now()) for _ in range(2)] == [False, False]
+    [line] = [line for line in place.told["owner"] if "does not fit" in line]
+    assert line.endswith("a batch of 1 sample does not fit; it is tried again as long as there is time")
+    assert not place.seals()
+    assert examiner.advance(*place.now())
+    assert len(place.seals()) == 1
 
 
 @pytest.mark.parametrize("moment", [{"before": "exam-open"}, {"after": "exam-open"}])

@@ -209,7 +209,9 @@ def test_dropout_neither_depends_on_nor_moves_the_global_random_state(images: Da
 # ---------------------------------------------------------------------- signals
 
 
-def _asked_to_leave(number: int, images: Dataset, checkpoint: Checkpoint) -> None:
+def _asked_to_leave(
+    number: int, images: Dataset, checkpoint: Checkpoint, report: Callable[[str], None] = lambda line: None
+) -> None:
     asked = count()
 
     def should_stop() -> bool:
@@ -217,7 +219,7 @@ def _asked_to_leave(number: int, images: Dataset, checkpoint: Checkpoint) -> Non
             os.kill(os.getpid(), number)
         return False
 
-    train(network(), images, SETTINGS, seed=4, checkpoint=checkpoint, should_stop=should_stop)
+    train(network(), images, SETTINGS, seed=4, checkpoint=checkpoint, should_stop=should_stop, report=report)
 
 
 @pytest.fixture
@@ -238,7 +240,21 @@ def test_a_signal_is_passed_on_once_the_training_is_on_the_disk(
     assert train(network(), images, SETTINGS, seed=4, checkpoint=checkpoint).delta.tobytes() == whole.delta.tobytes()
 
 
+def test_a_signal_that_no_checkpoint_could_be_written_for_says_what_is_lost(
+    images: Dataset, checkpoint: Checkpoint, handled: list[int]
+) -> None:
+    told: list[str] = []
+    checkpoint.path.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        _asked_to_leave(signal.SIGTERM, images, checkpoint, told.append)
+    assert handled == [signal.SIGTERM]
+    [line] = told
+    assert line.startswith("the training is not kept, and what was done since it was is lost: ")
+
+
 def _train_forever(folder: Path) -> None:
+    # A shell that started this in the background has it ignore SIGINT, and Python leaves that so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     checkpoint = Checkpoint(folder / "training.safetensors", "job 1, attempt 0")
     settings = replace(SETTINGS, epochs=10_000)
     started = folder / "started"
@@ -258,12 +274,15 @@ def test_a_process_that_is_preempted_leaves_its_training_behind(tmp_path: Path, 
     process = multiprocessing.get_context("spawn").Process(target=_train_forever, args=(tmp_path,))
     process.start()
     assert process.pid is not None
-    while not (tmp_path / "started").exists():
-        time.sleep(0.05)
-    os.kill(process.pid, number)
-    process.join(60)
-    assert process.exitcode is not None
-    assert process.exitcode != 0
+    try:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.05)
+        os.kill(process.pid, number)
+        process.join(60)
+    finally:
+        process.kill()
+        process.join()
+    assert process.exitcode not in (0, -signal.SIGKILL)
     kept = Checkpoint(tmp_path / "training.safetensors", "job 1, attempt 0").load()
     assert kept is not None
     assert kept.facts["samples_seen"] > 0
