@@ -70,11 +70,13 @@ class Outcome:
         dimension: d.
         sent_bytes: of an update on its way, mean over trainers and rounds.
         accuracy: held out, mean over the last rounds.
+        curve: held out, after every tenth of the rounds.
     """
 
     dimension: int
     sent_bytes: float
     accuracy: float
+    curve: dict[int, float]
 
 
 def cut_digits() -> tuple[Dataset, Dataset, list[Dataset]]:
@@ -180,7 +182,7 @@ def played(job: Job, kind: str | None, settings: dict[str, Any]) -> Outcome:
     warm = train(module, public, replace(job.training, epochs=10), seed=SEED).delta
     model = integer_model.quantise(read_vector(module, manifest) + warm, SCALE_EXPONENT)
     memories: list[Memory | None] = [None] * TRAINERS
-    lengths, accuracies = [], []
+    lengths, accuracies = [], {}
     for round_number in range(job.rounds):
         place = SealContext(31337, "0x" + "ab" * 20, JobId(1), round_number, round_number)
         updates = []
@@ -191,10 +193,13 @@ def played(job: Job, kind: str | None, settings: dict[str, Any]) -> Outcome:
             updates.append(counts)
             lengths.append(length)
         model = integer_model.fold(model, updates, [(1 << 16) // TRAINERS] * TRAINERS, 0)
-        if round_number >= job.rounds - LAST:
+        done = round_number + 1
+        if done > job.rounds - LAST or done % (job.rounds // 10) == 0:
             write_vector(module, manifest, integer_model.to_float32(model, SCALE_EXPONENT))
-            accuracies.append(evaluate(module, test, loss=job.training.loss).accuracy)
-    return Outcome(manifest.dimension, mean(lengths), mean(accuracies))
+            accuracies[done] = evaluate(module, test, loss=job.training.loss).accuracy
+    last = mean(list(accuracies.values())[-LAST:])
+    curve = {done: value for done, value in accuracies.items() if done % (job.rounds // 10) == 0}
+    return Outcome(manifest.dimension, mean(lengths), last, curve)
 
 
 def show(job: Job, outcomes: dict[str, Outcome]) -> None:
@@ -211,7 +216,12 @@ def show(job: Job, outcomes: dict[str, Outcome]) -> None:
             f"{found.accuracy:.2%}",
             f"{100 * (dense.accuracy - found.accuracy):+.2f} points",
         )
-    Console(width=120).print(table)
+    curves = Table("accuracy after", *(f"{done}" for done in dense.curve), title="as the rounds go by")
+    for kind, found in outcomes.items():
+        curves.add_row(kind, *(f"{accuracy:.1%}" for accuracy in found.curve.values()))
+    screen = Console(width=120)
+    screen.print(table)
+    screen.print(curves)
     print(f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}")
 
 

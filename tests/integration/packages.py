@@ -20,8 +20,7 @@ def packed(terminal: Terminal, code: str = NET) -> Path:
     """The spec of a job whose model is this code's, packed; nothing is posted yet."""
     folder = terminal.folder
     (folder / "net.py").write_text(code)
-    told = terminal.told("model", "pack", f"{folder / 'net.py'}:make", folder / "net", "--input", 4, "--classes", 3)
-    assert "83 values in 6 tensors" in told or code is not NET
+    terminal.told("model", "pack", f"{folder / 'net.py'}:make", folder / "net", "--input", 4, "--classes", 3)
     spec = folder / "job.yaml"
     spec.write_text(
         SPEC.replace("{architecture: logistic_regression, arguments: {features: 4, classes: 3}}", "{package: net}")
