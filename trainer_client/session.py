@@ -7,6 +7,7 @@ and sealed to the active aggregator -> seal on the chain -> sealed bytes to stor
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ from market.model_opening import check_job_srs, layout_of, warm_up
 from market.protocol.errors import (
     AuditMismatch,
     BlockNotFound,
+    ChainTimeout,
+    ChainUnreachable,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
@@ -47,6 +50,7 @@ from trainer_client.job_model import JobModel
 from trainer_client.late_training import LateTraining
 from trainer_client.late_update import Base
 from trainer_client.model_training import ModelTraining
+from trainer_client.outcomes import Outcomes
 from trainer_client.receipts import ReceiptFiling
 from trainer_client.seating import Seating
 from trainer_client.update_making import UpdateMaker
@@ -127,6 +131,7 @@ class TrainerSession:
         self._told = ""
         self._sits_out = -1
         self._delivery = Delivery()
+        self._outcomes = Outcomes(job, report)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Take part until the job is closed or `should_stop` says so.
@@ -138,6 +143,8 @@ class TrainerSession:
         self.sender.recover()
         warm_up(self._srs, self._layout)
         follow(self.job, self.advance, should_stop, self.report, self.poll_s)
+        with suppress(ChainTimeout, ChainUnreachable):  # a word about the last round: nothing hangs on it
+            self._outcomes.look(self.job.market.state(self.job.id).attempt)
 
     @property
     def seat(self) -> Seat:
@@ -154,6 +161,7 @@ class TrainerSession:
         """Do what is due now; returns whether there was anything."""
         if self._access.announce(self.sender, self._finality):
             self.report(f"asked for the key of the models of job {self.job.id}, which are sealed")
+        self._outcomes.look(state.attempt)
         if self.seating.look() is None:
             return self.seating.advance()
         return self._take_part(state, phase) or self._file_receipts(state, phase)
@@ -163,9 +171,11 @@ class TrainerSession:
         return self._receipts is not None and seat is not None and self._receipts.advance(state, phase, seat)
 
     def _take_part(self, state: JobState, phase: Phase) -> bool:
+        mine = 1 << self.seat
+        if state.revealed & mine:
+            self._outcomes.revealed(state.attempt, self.seat)
         if _occasion(state) in self._given_up:
             return False
-        mine = 1 << self.seat
         try:
             if self.seating.draw_cohorts(state):
                 return True

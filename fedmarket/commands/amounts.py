@@ -6,8 +6,7 @@ import re
 
 from market.protocol.moments import duration as duration
 from market.protocol.moments import moment as moment
-from market.protocol.money import format_amount
-from market.protocol.terms import NATIVE
+from market.protocol.money import money as money
 
 _SIZE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,6}))? ?([kmgt]?)(i?)b?", re.IGNORECASE)
 
@@ -23,11 +22,6 @@ def parse_size(text: str) -> int:
         raise ValueError(f"{text[:40]!r} is no size: expected a number of bytes, as in 500MB or 20GiB")
     unit: int = (1024 if found[4] else 1000) ** " kmgt".index(found[3].lower() or " ")
     return int(found[1]) * unit + int(int(found[2] or 0) * unit // 10 ** len(found[2] or ""))
-
-
-def money(amount_wei: int, token: str = NATIVE) -> str:
-    """An amount, exactly: in coins where the token is the chain's own, else in the token's smallest unit."""
-    return format_amount(amount_wei) if token == NATIVE else f"{amount_wei:,} units"
 
 
 def short(address: str) -> str:

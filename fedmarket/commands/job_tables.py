@@ -16,7 +16,7 @@ from fedmarket.commands.job_overview import AttemptLine, JobOverview, Moment, Tr
 from fedmarket.commands.seat_overview import SeatOverview
 from market.protocol.identifiers import Seat
 from market.protocol.rounds import Phase
-from market.protocol.rule_terms import ONE_Q16, RuleKind
+from market.protocol.rule_terms import MIN_ACCEPTED, ONE_Q16, RuleKind
 from market.protocol.seat_draw import MAX_TICKETS
 from market.protocol.staleness import discount_q16
 from market.protocol.terms import NATIVE, NO_ROOT, JobTerms, PayMode
@@ -263,11 +263,14 @@ def _rounds(lines: list[AttemptLine], terms: JobTerms) -> RenderableType:
             Text(line.result, style=_STYLES.get(line.result, "")),
             str(line.committed),
             str(line.revealed),
-            "" if line.accepted is None else seats_text(line.accepted),
+            "" if line.accepted is None else " ".join(map(str, line.accepted)) or "nobody",
             ", ".join(f"{seat} {reason}" for seat, reason in line.excluded.items()),
             money(line.paid_wei, terms.token),
         )
-    return table
+    if all(line.accepted != () for line in lines):
+        return table
+    left = f"  nobody: the rules left fewer than {MIN_ACCEPTED} updates, of which no model is made"
+    return Group(table, Text(left, style="dim"))
 
 
 def _exams(overview: JobOverview) -> RenderableType:

@@ -64,6 +64,6 @@ def _rows(job: PublishedJob) -> list[tuple[str, str]]:
     samples = int(SAMPLES * commit_s * (1 - SAFETY) / (trial.step_s * epochs))
     rows.append(("time", f"{SAMPLES} samples trained on in {1000 * trial.step_s:,.3g} ms on {trial.device}"))
     passes = "an epoch" if epochs == 1 else f"{epochs} epochs"
-    time = f"time for {passes} of {samples:,} of yours, or of more" if samples else "not enough for one step"
+    time = f"time for {passes} of at least {samples:,} of yours" if samples else "not enough for one step"
     rows.append(("", f"{duration(commit_s)} to commit in: {time}"))
     return rows

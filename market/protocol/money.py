@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 from market.protocol.identifiers import Wei
+from market.protocol.terms import NATIVE
 
 UNITS = {"wei": 1, "gwei": 10**9, "ether": 10**18}
 MAX_AMOUNT = (1 << 128) - 1
@@ -42,3 +43,8 @@ def format_amount(wei: int, symbol: str = "ETH") -> str:
     whole, rest = divmod(abs(wei), UNITS["ether"])
     fraction = f".{rest:018}".rstrip("0").rstrip(".")
     return f"{'-' if wei < 0 else ''}{whole}{fraction} {symbol}"
+
+
+def money(amount_wei: int, token: str = NATIVE) -> str:
+    """An amount, exactly: in coins where the token is the chain's own, else in the token's smallest unit."""
+    return format_amount(amount_wei) if token == NATIVE else f"{amount_wei:,} units"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from market.protocol.moments import duration, moment
-from market.protocol.money import format_amount
+from market.protocol.money import money as money
 from market.protocol.rounds import FROZEN_S
 from market.protocol.terms import NATIVE
 from market.views import Attempt, Job
@@ -59,11 +59,6 @@ VERDICTS: Mapping[str | None, str] = {
     "fails": "the fact fails: the settlement is undone",
     "unanswered": "no quorum answered in time",
 }
-
-
-def money(amount_wei: int, token: str = NATIVE) -> str:
-    """An amount, exactly: in coins where the token is the chain's own, else in the token's smallest unit."""
-    return format_amount(amount_wei) if token == NATIVE else f"{amount_wei:,} units"
 
 
 def money_title(amount_wei: int, token: str = NATIVE) -> str:

@@ -26,7 +26,7 @@ def test_a_packed_model_is_posted_inspected_and_joined(terminal: Terminal) -> No
     assert "exported: its owner's own, read as data" in inspected
     assert "83 values in 6 tensors" in inspected
     assert "inputs and class labels, 4 values each" in inspected
-    assert re.search(r"16 min 40 s to commit in: time for 2 epochs of [0-9,]{5,} of yours", inspected)
+    assert re.search(r"16 min 40 s to commit in: time for 2 epochs of at least [0-9,]{5,} of yours", inspected)
     assert f"seat 0 of job {JOB}" in terminal.told("trainer", "enrol", JOB, who=TRAINERS[0])
     refuses(
         terminal.run("model", "pack", folder / "net.py", folder / "net"), 2, "expected FILE.py:FACTORY", "no factory"

@@ -1,11 +1,12 @@
-"""What owners write is shown as they wrote it: it is text, never markup."""
+"""What is shown of jobs: what owners write as they wrote it, which is text and never markup, and how rounds ended."""
 
 from types import SimpleNamespace
 from typing import Any
 
 from rich.console import Console
 
-from fedmarket.commands.job_tables import JobLine, job_list
+from fedmarket.commands.job_overview import AttemptLine
+from fedmarket.commands.job_tables import JobLine, _rounds, job_list
 from market.protocol.rounds import Phase
 from market.protocol.terms import NATIVE
 
@@ -20,3 +21,15 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is() -> None:
     with screen.capture() as captured:
         screen.print(job_list([JobLine.of_overview(overview)]))
     assert "[/red] [bold]digits" in captured.get()
+
+
+def test_a_round_that_accepted_nobody_says_why() -> None:
+    terms: Any = SimpleNamespace(token=NATIVE)
+    screen = Console(width=200)
+    for accepted, words in (((0, 1, 2), "0 1 2"), ((), "nobody"), (None, "")):
+        line = AttemptLine(0, 0, "settled", 3, 3, {}, accepted, 0, None, None)  # type: ignore[arg-type]
+        with screen.capture() as captured:
+            screen.print(_rounds([line], terms))
+        assert words in captured.get()
+        why = "nobody: the rules left fewer than 3 updates, of which no model is made" in captured.get()
+        assert why == (accepted == ())

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from market.api.problems import add_problem_handlers
 from market.db.engine import connect
 from market.db.migrate import upgrade
-from market.db.tables import AttemptRow, BondRow, JobRow, SittingRow, SyncRow
+from market.db.tables import AttemptRow, BondRow, JobRow, SittingRow, SyncRow, UpdateRow
 from market.protocol.rounds import FROZEN_S, Phase
 from market.queries.jobs import job as read_job
 from market.web.audit_checks import CHECKS
@@ -342,6 +342,19 @@ def test_a_frozen_credit_says_so(tmp_path: Path) -> None:
     text = client_of(engine).get("/jobs/0").text
     engine.dispose()
     assert "frozen while disputed" in text
+
+
+def test_a_seat_that_a_round_of_too_few_left_out_is_told_from_one_that_the_rules_did(tmp_path: Path) -> None:
+    engine = made_market(tmp_path, jobs=1, rounds=6, trainers=8)
+    with engine.begin() as connection:
+        connection.execute(update(AttemptRow).where(AttemptRow.attempt == 1).values(accepted=0, paid=False))
+        connection.execute(update(UpdateRow).where(UpdateRow.attempt == 1).values(accepted=False))
+    text = client_of(engine).get("/jobs/0").text
+    engine.dispose()
+    too_few = "not accepted: the rules left fewer than three, of which no model is made"
+    assert f'title="round 1, seat 0: {too_few}' in text
+    assert "round 4, seat 5: rejected by the rules" in text
+    assert len(re.findall(f'title="round (?!1,)[^"]*{too_few}', text)) == 0
 
 
 @contextmanager

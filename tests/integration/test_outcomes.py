@@ -1,0 +1,168 @@
+"""What a trainer that stays hears of each of its updates: accepted or not, its pay, and that a dispute undid it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedmarket.devnet import Devnet
+from market.chain.job_market import JobMarket
+from market.chain.packed import unpack_pays
+from market.chain.records import Fact
+from market.job_history import Attempt
+from market.protocol.identifiers import Seat
+from market.protocol.moments import moment
+from market.protocol.money import format_amount
+from market.protocol.rounds import Phase
+from tests.integration.court import Court, attend, dispute, watch
+from tests.integration.hand_made_exams import HandExamined, opposing
+from tests.integration.marketplace import COMPENSATION_WEI, ON_ANVIL, Marketplace
+from trainer_client.session import TrainerSession
+
+pytestmark = ON_ANVIL
+
+
+def stay(place: Marketplace) -> list[TrainerSession]:
+    """Every trainer's session, in a process that goes on."""
+    return [place.session(name) for name in place.trainers]
+
+
+def look(place: Marketplace, sessions: list[TrainerSession]) -> None:
+    for session in sessions:
+        session.advance(*place.now())
+
+
+def commit_and_reveal(place: Marketplace, sessions: list[TrainerSession]) -> None:
+    """Up to the reveal phase's last act, when everybody has looked at the chain once more."""
+    place.advance("start_s")
+    look(place, sessions)
+    place.advance("commit_end_s")
+    look(place, sessions)
+    look(place, sessions)
+
+
+def last(place: Marketplace, seat: int) -> str:
+    """The last that a trainer heard of a round's end; a new one may have begun since."""
+    ends = ("; it earns nothing", " to be claimed ")
+    return [line for line in place.told[f"trainer {seat}"] if any(words in line for words in ends)][-1]
+
+
+def pay(attempt: Attempt, seat: int) -> str:
+    assert attempt.settled is not None
+    amount_wei = unpack_pays(attempt.settled.pays)[seat]
+    assert amount_wei > 0
+    return f"{format_amount(amount_wei)} to be claimed from {moment(attempt.vests_at_s)}"
+
+
+def test_a_trainer_hears_that_its_update_was_accepted_what_it_earned_and_how_the_exam_went(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
+) -> None:
+    place = HandExamined(devnet, deployed, actors, tmp_path).post(rounds=3)
+    place.join(4).craft_of(3, opposing)
+    sessions = stay(place)
+    place.advance("start_s")
+    assert place.examine()
+    commit_and_reveal(place, sessions)
+    assert place.open_exam()
+    assert place.settle()
+    look(place, sessions)
+    attempt = place.attempt(0)
+    for seat in range(3):
+        assert last(place, seat).startswith("round 0: the update was accepted, with a score of 0.")
+        assert "; its record of exams is +0." in last(place, seat)
+        assert last(place, seat).endswith(pay(attempt, seat))
+    assert last(place, 3).startswith(
+        "round 0: the update was not accepted by the job's rules; its record of exams is -0."
+    )
+    assert last(place, 3).endswith("; it earns nothing")
+
+    # Said once, whatever else is looked at.
+    before = {name: list(told) for name, told in place.told.items()}
+    look(place, sessions)
+    assert place.told == before
+
+
+def test_a_trainer_that_passed_where_too_few_did_hears_that_nobody_was_accepted(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
+) -> None:
+    place = HandExamined(devnet, deployed, actors, tmp_path).post(rounds=3)
+    place.join(4).craft_of(3, opposing)
+    place.craft_of(2, opposing)
+    sessions = stay(place)
+    place.advance("start_s")
+    assert place.examine()
+    commit_and_reveal(place, sessions)
+    assert place.open_exam()
+    assert place.settle()
+    look(place, sessions)
+    for seat in range(4):
+        assert last(place, seat).startswith("round 0: the update was not accepted, and nobody's was: the model stays")
+        assert last(place, seat).endswith("; it earns nothing")
+    assert "record of exams is +0." in last(place, 0)
+    shown = place.attempt(0)
+    assert shown.settled is not None
+    assert shown.settled.accepted == ()
+
+
+@pytest.fixture
+def plain(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> Marketplace:
+    return Marketplace(devnet, deployed, actors, tmp_path).post().join(4)
+
+
+def test_a_trainer_hears_that_its_update_was_left_out(plain: Marketplace) -> None:
+    sessions = stay(plain)
+    commit_and_reveal(plain, sessions)
+    plain.settle_otherwise(without=Seat(1))
+    look(plain, sessions)
+    assert last(plain, 1) == "round 0: the update was left out as unavailable; it earns nothing"
+    assert last(plain, 0).endswith(pay(plain.attempt(0), 0))
+
+
+def test_a_trainer_hears_of_an_attempt_that_nobody_settled_and_of_its_compensation(plain: Marketplace) -> None:
+    sessions = stay(plain)
+    commit_and_reveal(plain, sessions)
+    plain.expire()
+    look(plain, sessions)
+    amount = f"{format_amount(COMPENSATION_WEI)} to be claimed from "
+    assert last(plain, 2).startswith(f"round 0: not settled in time, and the round runs again; {amount}")
+
+
+def test_what_came_of_the_last_round_is_told_before_the_session_ends(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
+) -> None:
+    place = Marketplace(devnet, deployed, actors, tmp_path).post(rounds=1).join(4)
+    session, others = place.session("trainer 0"), place.trainers[1:]
+
+    def goes_on() -> bool:
+        if place.phase is Phase.ENROLMENT:
+            place.commit(others)
+        elif place.phase is Phase.COMMIT and place.state.committed == 0b1111:
+            place.reveal(others)
+        elif place.phase is Phase.REVEAL and place.state.revealed == 0b1111:
+            place.advance("reveal_end_s")
+        elif place.phase is Phase.SETTLE:
+            assert place.settle()
+        return False
+
+    session.run(goes_on)
+    assert last(place, 0).startswith("round 0: the update was accepted, with a score of ")
+    assert last(place, 0).endswith(pay(place.attempt(0), 0))
+
+
+def test_a_trainer_hears_that_what_it_was_told_is_undone(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
+) -> None:
+    court = Court(devnet, deployed, actors, tmp_path).post().join()
+    sessions = stay(court)
+    commit_and_reveal(court, sessions)
+    watch(court)
+    court.settle_otherwise(without=Seat(2))
+    look(court, sessions)
+    assert "accepted, with a score of " in last(court, 0)
+    dispute(court, "trainer 2", Fact.EXCLUSION, 0)
+    attend(court)
+    look(court, sessions)
+    undone = "round 0: what was settled is undone by a dispute, and the round runs again"
+    assert last(court, 0).startswith(f"{undone}; {format_amount(COMPENSATION_WEI)} to be claimed from ")
