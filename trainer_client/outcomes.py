@@ -1,4 +1,4 @@
-"""What came of a trainer's updates: whether each was accepted, by whom it was judged, and what it earned."""
+"""What came of a trainer's updates: whether each was accepted, how its exam went, and what it earned."""
 
 from __future__ import annotations
 
