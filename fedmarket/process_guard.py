@@ -1,4 +1,4 @@
-"""Runs a program no longer than whoever started it: the program ends when this process's standard input closes.
+"""Runs a program no longer than whoever started it: it ends when this process's standard input closes, or by SIGTERM.
 
     python process_guard.py PROGRAM ARGUMENT...
 
@@ -9,6 +9,7 @@ starts in a few hundredths of a second.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -48,6 +49,8 @@ def main(command: list[str]) -> int:
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
+    # Told to end by name, as by `pkill`, it must not leave alone what it guards.
+    signal.signal(signal.SIGTERM, lambda number, frame: program.terminate())
     threading.Thread(target=_stop, args=(program,), daemon=True).start()
     _forward_output(program)
     return program.wait()

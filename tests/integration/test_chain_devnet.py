@@ -116,12 +116,22 @@ def test_chain_ends_when_its_starter_is_killed(devnet: Any) -> None:
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
+    assert is_closed_soon(port), "the chain outlived its starter"
+
+
+def test_chain_ends_when_whoever_guards_it_is_told_to(devnet: Any) -> None:
+    """As by `pkill` with the project's folder, which names the guard and not what it guards."""
+    running = Devnet(DevnetOptions(kind=devnet.options.kind))
+    port = int(running.url.rsplit(":", 1)[1])
+    running._process.terminate()
+    running._process.wait(30)
+    assert is_closed_soon(port), "the chain outlived its guard"
+    running.close()
+
+
+def is_closed_soon(port: int) -> bool:
     pause = threading.Event()
-    for _ in range(200):
-        if not is_open(port):
-            return
-        pause.wait(0.05)
-    pytest.fail("the chain outlived its starter")
+    return any(not is_open(port) or pause.wait(0.05) for _ in range(200))
 
 
 def is_open(port: int) -> bool:
