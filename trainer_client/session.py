@@ -143,8 +143,8 @@ class TrainerSession:
         self.sender.recover()
         warm_up(self._srs, self._layout)
         follow(self.job, self.advance, should_stop, self.report, self.poll_s)
-        with suppress(ChainTimeout, ChainUnreachable):  # a word about the last round: nothing hangs on it
-            self._outcomes.look(self.job.market.state(self.job.id).attempt)
+        with suppress(ChainTimeout, ChainUnreachable):
+            self._tell_outcomes(*self.job.now())
 
     @property
     def seat(self) -> Seat:
@@ -161,10 +161,16 @@ class TrainerSession:
         """Do what is due now; returns whether there was anything."""
         if self._access.announce(self.sender, self._finality):
             self.report(f"asked for the key of the models of job {self.job.id}, which are sealed")
-        self._outcomes.look(state.attempt)
+        self._tell_outcomes(state, phase)
         if self.seating.look() is None:
             return self.seating.advance()
         return self._take_part(state, phase) or self._file_receipts(state, phase)
+
+    def _tell_outcomes(self, state: JobState, phase: Phase) -> None:
+        """Tell what came of what was revealed: a word, for which nothing else is kept waiting, an opening least."""
+        if phase is not Phase.REVEAL:
+            with suppress(ChainTimeout, ChainUnreachable):
+                self._outcomes.look(state.attempt)
 
     def _file_receipts(self, state: JobState, phase: Phase) -> bool:
         seat = self.seating.seat

@@ -11,11 +11,13 @@ from fedmarket.devnet import Devnet
 from market.chain.job_market import JobMarket
 from market.chain.packed import unpack_pays
 from market.chain.records import Fact
-from market.job_history import Attempt
+from market.job_history import Attempt, JobHistory
+from market.protocol.errors import ChainUnreachable
 from market.protocol.identifiers import Seat
 from market.protocol.moments import moment
 from market.protocol.money import format_amount
 from market.protocol.rounds import Phase
+from market.published_job import PublishedJob
 from tests.integration.court import Court, attend, dispute, watch
 from tests.integration.hand_made_exams import HandExamined, opposing
 from tests.integration.marketplace import COMPENSATION_WEI, ON_ANVIL, Marketplace
@@ -148,6 +150,25 @@ def test_what_came_of_the_last_round_is_told_before_the_session_ends(
 
     session.run(goes_on)
     assert last(place, 0).startswith("round 0: the update was accepted, with a score of ")
+    assert last(place, 0).endswith(pay(place.attempt(0), 0))
+
+
+def test_a_node_that_has_no_events_to_give_keeps_nothing_waiting_and_is_asked_again(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Marketplace(devnet, deployed, actors, tmp_path).post(rounds=1).join(4)
+    sessions = stay(place)
+    commit_and_reveal(place, sessions)
+    assert place.settle()
+
+    def nothing(job: PublishedJob) -> JobHistory:
+        raise ChainUnreachable("eth_getLogs: over its limit")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(PublishedJob, "history", nothing)
+        look(place, sessions)
+    assert place.told["trainer 0"][-1].startswith("round 0: revealed ")
+    look(place, sessions)
     assert last(place, 0).endswith(pay(place.attempt(0), 0))
 
 
