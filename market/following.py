@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 
 from market.chain.records import JobState
-from market.protocol.errors import ChainTimeout, ChainUnreachable, TransactionLost
+from market.protocol.errors import ChainTimeout, ChainUnreachable, NodeRefused, TransactionLost
 from market.protocol.rounds import Phase
 from market.published_job import PublishedJob
 
@@ -21,8 +21,8 @@ def follow(
 ) -> None:
     """Let a role act until the job's rounds are over.
 
-    A node that is away, a confirmation that is late and a transaction that was lost are told once and waited out: what
-    is at stake is lost to whoever leaves. The journal knows what was sent, the chain what is due.
+    A node that is away or refuses, a confirmation that is late and a transaction that was lost are told once and waited
+    out: what is at stake is lost to whoever leaves. The journal knows what was sent, the chain what is due.
 
     Args:
         job: the job.
@@ -42,7 +42,7 @@ def follow(
                 return
             if not advance(state, phase):
                 time.sleep(poll_s)
-        except (ChainTimeout, ChainUnreachable, TransactionLost) as problem:
+        except (ChainTimeout, ChainUnreachable, NodeRefused, TransactionLost) as problem:
             if str(problem) != told:
                 told = str(problem)
                 report(told)

@@ -25,7 +25,7 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import BlockData, BlockIdentifier, RPCEndpoint
 
 from market.chain import reverts
-from market.protocol.errors import ChainError, ChainUnreachable, WrongChain
+from market.protocol.errors import ChainError, ChainUnreachable, NodeRefused, WrongChain
 
 T = TypeVar("T")
 
@@ -192,7 +192,8 @@ def translated(place: str) -> Iterator[None]:
     Raises:
         ChainUnreachable: no answer, or one that is not JSON-RPC.
         ContractRevert: a contract refused.
-        ChainError: anything else that the node or web3.py found wrong.
+        NodeRefused: the node did.
+        ChainError: anything else that web3.py found wrong.
     """
     try:
         yield
@@ -202,7 +203,9 @@ def translated(place: str) -> Iterator[None]:
         raise ChainUnreachable(f"what answers at {place} does not speak JSON-RPC") from error
     except (ContractLogicError, Web3RPCError) as error:
         revert = reverts.from_web3(error)
-        raise revert or ChainError(f"the node at {place} refused: {rpc_message(error)}") from error
+        raise revert or NodeRefused(f"the node at {place} refused: {rpc_message(error)}") from error
+    except BlockNotFound as error:
+        raise NodeRefused(f"the node at {place} has no such block: {str(error)[:300]}") from error
     except Web3Exception as error:
         raise ChainError(f"the node at {place} gave no usable answer: {str(error)[:300]}") from error
 

@@ -210,6 +210,10 @@ class ChainUnreachable(ChainError):
     """Nothing answers JSON-RPC at the address given."""
 
 
+class NodeRefused(ChainError):
+    """The node answers, and refuses: a limit of its own, a block that it does not have yet, funds that are missing."""
+
+
 class WrongChain(ChainError):
     """The node serves another chain than the one expected."""
 

@@ -12,7 +12,7 @@ import requests
 
 from fedmarket.devnet import Devnet
 from market.chain.connection import Chain
-from market.protocol.errors import ChainError, ChainUnreachable, WrongChain
+from market.protocol.errors import ChainUnreachable, NodeRefused, WrongChain
 
 
 def test_connection_knows_its_chain(devnet: Any) -> None:
@@ -107,7 +107,7 @@ def test_what_is_no_node_is_refused_in_one_line(status: int, body: bytes, impost
 
 def test_node_that_refuses_says_so_in_its_own_words(impostors: list[Impostor]) -> None:
     impostors.append(Impostor((200, b'{"jsonrpc": "2.0", "id": 0, "error": {"code": -32000, "message": "pay first"}}')))
-    with pytest.raises(ChainError, match="refused: pay first"):
+    with pytest.raises(NodeRefused, match="refused: pay first"):
         Chain.connect(impostors[0].url)
 
 
@@ -160,8 +160,9 @@ def test_a_proxy_in_the_environment_does_not_stand_before_loopback(
     assert Chain.connect(devnet.url).chain_id == 31337
 
 
-def test_block_that_does_not_exist_is_an_error(chain: Chain) -> None:
-    with pytest.raises(ChainError):
+def test_block_that_does_not_exist_is_refused(chain: Chain) -> None:
+    """As by a node that lags behind the one that answered before."""
+    with pytest.raises(NodeRefused):
         chain.block(10**9)
     assert not chain.has_block(10**9, bytes(32))
     assert not chain.has_block(0, bytes(32))

@@ -18,7 +18,7 @@ from fedmarket.devnet import Devnet
 from market.chain.job_market import JobMarket
 from market.chain.records import ExclusionReason
 from market.chain.transactions import SendPolicy
-from market.protocol.errors import ChainTimeout, ChainUnreachable, InvalidInput, InvalidUpdate
+from market.protocol.errors import ChainError, ChainTimeout, ChainUnreachable, InvalidInput, InvalidUpdate, NodeRefused
 from market.protocol.rounds import Phase
 from market.storage import Cid
 from tests.integration.marketplace import (
@@ -147,19 +147,22 @@ def _has_acted(place: Marketplace, name: str, acted: str) -> bool:
     return bool(getattr(place.state, acted) & place.mask(name))
 
 
-def test_a_trainer_outlasts_a_node_that_is_away(place: Marketplace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trouble", [ChainUnreachable, NodeRefused])
+def test_a_trainer_outlasts_a_node_that_is_away_or_refuses(
+    place: Marketplace, monkeypatch: pytest.MonkeyPatch, trouble: type[ChainError]
+) -> None:
     place.post().join(3)
     place.advance("start_s")
     session, now, outages = place.session("trainer 0"), place.view("trainer 0").now, iter(range(3))
 
     def sometimes() -> Any:
         if next(outages, None) is not None:
-            raise ChainUnreachable("no node answers")
+            raise trouble("there is no answer to be had")
         return now()
 
     monkeypatch.setattr(session.job, "now", sometimes)
     session.run(lambda: bool(place.state.committed))
-    assert place.told["trainer 0"].count("no node answers") == 1
+    assert place.told["trainer 0"].count("there is no answer to be had") == 1
 
 
 def test_a_session_that_is_asked_again_does_nothing_twice(place: Marketplace) -> None:
