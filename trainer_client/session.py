@@ -7,7 +7,6 @@ and sealed to the active aggregator -> seal on the chain -> sealed bytes to stor
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +22,6 @@ from market.model_opening import check_job_srs, layout_of, warm_up
 from market.protocol.errors import (
     AuditMismatch,
     BlockNotFound,
-    ChainTimeout,
-    ChainUnreachable,
     ContractRevert,
     CorruptBlock,
     InvalidContent,
@@ -56,6 +53,9 @@ from trainer_client.seating import Seating
 from trainer_client.update_making import UpdateMaker
 from zk.commitment import commit
 from zk.srs import Srs
+
+BUSY: Final = (Phase.REVEAL, Phase.EXAM, Phase.SETTLE, Phase.OVERDUE)
+"""The phases in which what was committed to is opened and handed in: no word of an earlier attempt is to delay that."""
 
 PASSING: Final = ("AlreadyCommitted", "NotTrainer", "NotInCohort")
 """Refusals after which the chain is looked at again, and the attempt is not given up."""
@@ -143,8 +143,7 @@ class TrainerSession:
         self.sender.recover()
         warm_up(self._srs, self._layout)
         follow(self.job, self.advance, should_stop, self.report, self.poll_s)
-        with suppress(ChainTimeout, ChainUnreachable):
-            self._tell_outcomes(*self.job.now())
+        self._outcomes.conclude(self.poll_s)
 
     @property
     def seat(self) -> Seat:
@@ -161,16 +160,14 @@ class TrainerSession:
         """Do what is due now; returns whether there was anything."""
         if self._access.announce(self.sender, self._finality):
             self.report(f"asked for the key of the models of job {self.job.id}, which are sealed")
-        self._tell_outcomes(state, phase)
+        if phase not in BUSY and not (phase is Phase.COMMIT and self._has_committed(state)):
+            self._outcomes.look(state, phase)
         if self.seating.look() is None:
             return self.seating.advance()
         return self._take_part(state, phase) or self._file_receipts(state, phase)
 
-    def _tell_outcomes(self, state: JobState, phase: Phase) -> None:
-        """Tell what came of what was revealed: a word, for which nothing else is kept waiting, an opening least."""
-        if phase is not Phase.REVEAL:
-            with suppress(ChainTimeout, ChainUnreachable):
-                self._outcomes.look(state.attempt)
+    def _has_committed(self, state: JobState) -> bool:
+        return self.seating.seat is not None and bool(state.committed >> self.seating.seat & 1)
 
     def _file_receipts(self, state: JobState, phase: Phase) -> bool:
         seat = self.seating.seat

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+import trainer_client.outcomes
 from fedmarket.devnet import Devnet
 from market.chain.job_market import JobMarket
 from market.chain.packed import unpack_pays
 from market.chain.records import Fact
 from market.job_history import Attempt, JobHistory
-from market.protocol.errors import ChainUnreachable
+from market.protocol.errors import NodeRefused
 from market.protocol.identifiers import Seat
 from market.protocol.moments import moment
 from market.protocol.money import format_amount
@@ -21,6 +22,7 @@ from market.published_job import PublishedJob
 from tests.integration.court import Court, attend, dispute, watch
 from tests.integration.hand_made_exams import HandExamined, opposing
 from tests.integration.marketplace import COMPENSATION_WEI, ON_ANVIL, Marketplace
+from trainer_client.outcomes import Outcomes
 from trainer_client.session import TrainerSession
 
 pytestmark = ON_ANVIL
@@ -47,7 +49,7 @@ def commit_and_reveal(place: Marketplace, sessions: list[TrainerSession]) -> Non
 
 def last(place: Marketplace, seat: int) -> str:
     """The last that a trainer heard of a round's end; a new one may have begun since."""
-    ends = ("; it earns nothing", " to be claimed ")
+    ends = ("; nothing is earned", " to be claimed ")
     return [line for line in place.told[f"trainer {seat}"] if any(words in line for words in ends)][-1]
 
 
@@ -78,7 +80,7 @@ def test_a_trainer_hears_that_its_update_was_accepted_what_it_earned_and_how_the
     assert last(place, 3).startswith(
         "round 0: the update was not accepted by the job's rules; its record of exams is -0."
     )
-    assert last(place, 3).endswith("; it earns nothing")
+    assert last(place, 3).endswith("; nothing is earned")
 
     # Said once, whatever else is looked at.
     before = {name: list(told) for name, told in place.told.items()}
@@ -101,7 +103,7 @@ def test_a_trainer_that_passed_where_too_few_did_hears_that_nobody_was_accepted(
     look(place, sessions)
     for seat in range(4):
         assert last(place, seat).startswith("round 0: the update was not accepted, and nobody's was: the model stays")
-        assert last(place, seat).endswith("; it earns nothing")
+        assert last(place, seat).endswith("; nothing is earned")
     assert "record of exams is +0." in last(place, 0)
     shown = place.attempt(0)
     assert shown.settled is not None
@@ -118,7 +120,7 @@ def test_a_trainer_hears_that_its_update_was_left_out(plain: Marketplace) -> Non
     commit_and_reveal(plain, sessions)
     plain.settle_otherwise(without=Seat(1))
     look(plain, sessions)
-    assert last(plain, 1) == "round 0: the update was left out as unavailable; it earns nothing"
+    assert last(plain, 1) == "round 0: the update was left out as unavailable; nothing is earned"
     assert last(plain, 0).endswith(pay(plain.attempt(0), 0))
 
 
@@ -128,7 +130,7 @@ def test_a_trainer_hears_of_an_attempt_that_nobody_settled_and_of_its_compensati
     plain.expire()
     look(plain, sessions)
     amount = f"{format_amount(COMPENSATION_WEI)} to be claimed from "
-    assert last(plain, 2).startswith(f"round 0: not settled in time, and the round runs again; {amount}")
+    assert last(plain, 2).startswith(f"round 0: the aggregator did not settle it in time; {amount}")
 
 
 def test_what_came_of_the_last_round_is_told_before_the_session_ends(
@@ -153,16 +155,17 @@ def test_what_came_of_the_last_round_is_told_before_the_session_ends(
     assert last(place, 0).endswith(pay(place.attempt(0), 0))
 
 
-def test_a_node_that_has_no_events_to_give_keeps_nothing_waiting_and_is_asked_again(
+def test_a_node_that_refuses_events_keeps_nothing_waiting_and_is_asked_again(
     devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer_client.outcomes, "RETRY_S", 0.0)
     place = Marketplace(devnet, deployed, actors, tmp_path).post(rounds=1).join(4)
     sessions = stay(place)
     commit_and_reveal(place, sessions)
     assert place.settle()
 
     def nothing(job: PublishedJob) -> JobHistory:
-        raise ChainUnreachable("eth_getLogs: over its limit")
+        raise NodeRefused("the node refused: over its limit")
 
     with monkeypatch.context() as limited:
         limited.setattr(PublishedJob, "history", nothing)
@@ -172,10 +175,53 @@ def test_a_node_that_has_no_events_to_give_keeps_nothing_waiting_and_is_asked_ag
     assert last(place, 0).endswith(pay(place.attempt(0), 0))
 
 
-def test_a_trainer_hears_that_what_it_was_told_is_undone(
-    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
+def test_a_node_whose_events_lag_behind_its_state_is_asked_again(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    court = Court(devnet, deployed, actors, tmp_path).post().join()
+    monkeypatch.setattr(trainer_client.outcomes, "RETRY_S", 0.0)
+    place = Marketplace(devnet, deployed, actors, tmp_path).post(rounds=1).join(4)
+    sessions = stay(place)
+    commit_and_reveal(place, sessions)
+    before = place.view("onlooker").history()
+    assert place.settle()
+    with monkeypatch.context() as lagging:
+        lagging.setattr(PublishedJob, "history", lambda job: before)
+        look(place, sessions)
+    assert place.told["trainer 0"][-1].startswith("round 0: revealed ")
+    look(place, sessions)
+    assert last(place, 0).endswith(pay(place.attempt(0), 0))
+
+
+def test_events_are_read_once_a_round_and_never_while_something_is_to_be_handed_in(
+    plain: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings: list[Phase] = []
+    tell = Outcomes._tell
+
+    def counted(outcomes: Outcomes, present: int) -> bool:
+        readings.append(plain.phase)
+        return tell(outcomes, present)
+
+    monkeypatch.setattr(Outcomes, "_tell", counted)
+    session, others = plain.session("trainer 0"), plain.trainers[1:]
+    for _ in range(2):
+        for moment_name in ("start_s", "commit_end_s", "reveal_end_s"):
+            plain.advance(moment_name)
+            for _ in range(3):
+                session.advance(*plain.now())
+            plain.act(others)
+        assert plain.settle()
+    session.advance(*plain.now())
+    assert len(readings) == 2
+    assert not set(readings) & {Phase.REVEAL, Phase.EXAM, Phase.SETTLE}
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_a_trainer_hears_that_what_it_was_told_is_undone(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, rounds: int
+) -> None:
+    """Of the last round, too, where the chain begins no attempt that would tell."""
+    court = Court(devnet, deployed, actors, tmp_path).post(rounds=rounds).join()
     sessions = stay(court)
     commit_and_reveal(court, sessions)
     watch(court)
@@ -183,7 +229,9 @@ def test_a_trainer_hears_that_what_it_was_told_is_undone(
     look(court, sessions)
     assert "accepted, with a score of " in last(court, 0)
     dispute(court, "trainer 2", Fact.EXCLUSION, 0)
+    look(court, sessions)
+    assert last(court, 0).endswith(" to be claimed once a dispute is over, if it stands")
     attend(court)
     look(court, sessions)
-    undone = "round 0: what was settled is undone by a dispute, and the round runs again"
+    undone = "round 0: what was settled is undone by a dispute"
     assert last(court, 0).startswith(f"{undone}; {format_amount(COMPENSATION_WEI)} to be claimed from ")
