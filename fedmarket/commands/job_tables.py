@@ -269,8 +269,8 @@ def _rounds(lines: list[AttemptLine], terms: JobTerms) -> RenderableType:
         )
     if all(line.accepted != () for line in lines):
         return table
-    left = f"  nobody: the rules left fewer than {MIN_ACCEPTED} updates, of which no model is made"
-    return Group(table, Text(left, style="dim"))
+    why = f"  nobody: no model is made of fewer than {MIN_ACCEPTED} updates, or of ones that weigh nothing"
+    return Group(table, Text(why, style="dim"))
 
 
 def _exams(overview: JobOverview) -> RenderableType:

@@ -45,7 +45,7 @@ class Line:
 
 LEGEND: Sequence[tuple[str, str, str]] = (
     ("accepted", "0.123", "accepted: its score, shaded by it, and its pay below"),
-    ("rejected", "×", "not accepted, by the rules or as fewer than three were left by them: unpaid, not punished"),
+    ("rejected", "×", "not accepted, by the rules or as nobody was: unpaid, not punished"),
     ("excluded", "⊘", "left out by the aggregator, with a reason on the chain"),
     ("forfeited", "!", "committed and not revealed: stake forfeited"),
     ("sealed", "•", "committed; the round is not over"),
@@ -53,7 +53,7 @@ LEGEND: Sequence[tuple[str, str, str]] = (
     ("absent", "·", "took no part"),
 )
 
-NOBODY = "not accepted: the rules left fewer than three, of which no model is made"
+NOBODY = "not accepted, as nobody was: no model is made of fewer than three updates, or of ones that weigh nothing"
 
 ABSENT = Cell("absent", "·", "", "took no part")
 
@@ -100,10 +100,10 @@ def _told(part: Participation, attempt: Attempt) -> tuple[str, str, str]:
         return "excluded", "⊘", f"excluded as {part.exclusion}"
     if part.accepted:
         return "accepted", f"{part.score or 0.0:.3f}", f"accepted, score {part.score or 0.0:.4f}"
-    if part.accepted is False:
-        return "rejected", "×", "rejected by the rules" if attempt.accepted else NOBODY
     if attempt.outcome == "running":
         return "sealed", "•", "revealed" if part.is_revealed else "sealed"
     if not part.is_revealed and attempt.outcome in ("settled", "expired", "undone"):
         return "forfeited", "!", "committed and not revealed"
+    if part.accepted is False:
+        return "rejected", "×", "rejected by the rules" if attempt.accepted else NOBODY
     return "revealed", "◦", "nothing was decided"

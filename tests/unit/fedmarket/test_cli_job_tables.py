@@ -31,5 +31,5 @@ def test_a_round_that_accepted_nobody_says_why() -> None:
         with screen.capture() as captured:
             screen.print(_rounds([line], terms))
         assert words in captured.get()
-        why = "nobody: the rules left fewer than 3 updates, of which no model is made" in captured.get()
+        why = "nobody: no model is made of fewer than 3 updates, or of ones that weigh nothing" in captured.get()
         assert why == (accepted == ())

@@ -349,11 +349,15 @@ def test_a_seat_that_a_round_of_too_few_left_out_is_told_from_one_that_the_rules
     with engine.begin() as connection:
         connection.execute(update(AttemptRow).where(AttemptRow.attempt == 1).values(accepted=0, paid=False))
         connection.execute(update(UpdateRow).where(UpdateRow.attempt == 1).values(accepted=False))
+        connection.execute(
+            update(UpdateRow).where(UpdateRow.attempt == 1, UpdateRow.seat == 2).values(content=None, forfeited=True)
+        )
     text = client_of(engine).get("/jobs/0").text
     engine.dispose()
-    too_few = "not accepted: the rules left fewer than three, of which no model is made"
+    too_few = "not accepted, as nobody was: no model is made of fewer than three updates"
     assert f'title="round 1, seat 0: {too_few}' in text
     assert "round 4, seat 5: rejected by the rules" in text
+    assert "round 1, seat 2: committed and not revealed" in text  # which costs the stake, whatever became of the round
     assert len(re.findall(f'title="round (?!1,)[^"]*{too_few}', text)) == 0
 
 
