@@ -24,9 +24,13 @@ def _wait_for_end_of_input() -> None:
         continue
 
 
+def _stop_at_end_of_input(program: subprocess.Popen[bytes]) -> None:
+    _wait_for_end_of_input()
+    _stop(program)
+
+
 def _stop(program: subprocess.Popen[bytes]) -> None:
     """Ask first, then insist."""
-    _wait_for_end_of_input()
     program.terminate()
     try:
         program.wait(GRACE_S)
@@ -50,8 +54,8 @@ def main(command: list[str]) -> int:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
     # Told to end by name, as by `pkill`, it must not leave alone what it guards.
-    signal.signal(signal.SIGTERM, lambda number, frame: program.terminate())
-    threading.Thread(target=_stop, args=(program,), daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=_stop, args=(program,)).start())
+    threading.Thread(target=_stop_at_end_of_input, args=(program,), daemon=True).start()
     _forward_output(program)
     return program.wait()
 

@@ -123,10 +123,12 @@ def test_chain_ends_when_whoever_guards_it_is_told_to(devnet: Any) -> None:
     """As by `pkill` with the project's folder, which names the guard and not what it guards."""
     running = Devnet(DevnetOptions(kind=devnet.options.kind))
     port = int(running.url.rsplit(":", 1)[1])
-    running._process.terminate()
-    running._process.wait(30)
-    assert is_closed_soon(port), "the chain outlived its guard"
-    running.close()
+    try:
+        running._process.terminate()
+        running._process.wait(30)
+        assert is_closed_soon(port), "the chain outlived its guard"
+    finally:
+        running.close()
 
 
 def is_closed_soon(port: int) -> bool:
