@@ -15,10 +15,8 @@ from market.protocol.identifiers import Seat
 from market.protocol.moments import moment
 from market.protocol.money import money
 from market.protocol.rounds import FROZEN_S, Phase
-from market.protocol.rule_terms import ONE_Q16
+from market.protocol.rule_terms import ONE_Q16, ONE_Q32
 from market.published_job import PublishedJob
-
-ONE_Q32: Final = 1 << 32
 
 REMEMBERED: Final = 2
 """How many attempts back an end may still change: a dispute undoes the last settlement."""

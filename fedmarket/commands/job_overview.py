@@ -18,12 +18,11 @@ from market.protocol.errors import InvalidJobSpec, StorageError
 from market.protocol.identifiers import JobId, Seat, Wei
 from market.protocol.job_spec import MAX_SPEC_BYTES, JobDocument
 from market.protocol.rounds import Phase
+from market.protocol.rule_terms import ONE_Q32
 from market.protocol.terms import JobTerms
 from market.replicas import IntervalFinding, JobReplicas
 from market.sealed_model import job_model_bytes
 from market.storage import Cid, ContentStore
-
-ONE_Q32 = 1 << 32
 
 
 @dataclass(frozen=True)

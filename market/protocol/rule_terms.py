@@ -17,6 +17,9 @@ from market.protocol.manifest import MAX_DIMENSION
 ONE_Q16: Final = 1 << 16
 """One, with 16 fractional bits. Also the first round's step."""
 
+ONE_Q32: Final = 1 << 32
+"""One of a score, with 32 fractional bits."""
+
 MAX_ROWS: Final = 64
 """Most updates that a round can have."""
 

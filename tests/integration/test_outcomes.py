@@ -60,54 +60,60 @@ def pay(attempt: Attempt, seat: int) -> str:
     return f"{format_amount(amount_wei)} to be claimed from {moment(attempt.vests_at_s)}"
 
 
-def test_a_trainer_hears_that_its_update_was_accepted_what_it_earned_and_how_the_exam_went(
-    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
-) -> None:
+@pytest.fixture
+def examined(devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path) -> HandExamined:
     place = HandExamined(devnet, deployed, actors, tmp_path).post(rounds=3)
     place.join(4).craft_of(3, opposing)
+    return place
+
+
+def play(place: HandExamined, is_opened: bool = True) -> tuple[Attempt, list[TrainerSession]]:
+    """One round, its exam set and, as a rule, opened; and everybody's look at what came of it."""
     sessions = stay(place)
     place.advance("start_s")
     assert place.examine()
     commit_and_reveal(place, sessions)
-    assert place.open_exam()
+    assert not is_opened or place.open_exam()
     assert place.settle()
     look(place, sessions)
-    attempt = place.attempt(0)
+    return place.attempt(0), sessions
+
+
+def test_a_trainer_hears_that_its_update_was_accepted_what_it_earned_and_how_the_exam_went(
+    examined: HandExamined,
+) -> None:
+    attempt, sessions = play(examined)
     for seat in range(3):
-        assert last(place, seat).startswith("round 0: the update was accepted, with a score of 0.")
-        assert "; its record of exams is +0." in last(place, seat)
-        assert last(place, seat).endswith(pay(attempt, seat))
-    assert last(place, 3).startswith(
-        "round 0: the update was not accepted by the job's rules; its record of exams is -0."
-    )
-    assert last(place, 3).endswith("; nothing is earned")
+        assert last(examined, seat).startswith("round 0: the update was accepted, with a score of 0.")
+        assert "; its record of exams is +0." in last(examined, seat)
+        assert last(examined, seat).endswith(pay(attempt, seat))
+    told = last(examined, 3)
+    assert told.startswith("round 0: the update was not accepted by the job's rules; its record of exams is -0.")
+    assert told.endswith("; nothing is earned")
 
     # Said once, whatever else is looked at.
-    before = {name: list(told) for name, told in place.told.items()}
-    look(place, sessions)
-    assert place.told == before
+    before = {name: list(told) for name, told in examined.told.items()}
+    look(examined, sessions)
+    assert examined.told == before
 
 
-def test_a_trainer_that_passed_where_too_few_did_hears_that_nobody_was_accepted(
-    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
-) -> None:
-    place = HandExamined(devnet, deployed, actors, tmp_path).post(rounds=3)
-    place.join(4).craft_of(3, opposing)
-    place.craft_of(2, opposing)
-    sessions = stay(place)
-    place.advance("start_s")
-    assert place.examine()
-    commit_and_reveal(place, sessions)
-    assert place.open_exam()
-    assert place.settle()
-    look(place, sessions)
+def test_a_trainer_that_passed_where_too_few_did_hears_that_nobody_was_accepted(examined: HandExamined) -> None:
+    examined.craft_of(2, opposing)
+    attempt, _ = play(examined)
+    assert attempt.settled is not None
+    assert attempt.settled.accepted == ()
     for seat in range(4):
-        assert last(place, seat).startswith("round 0: the update was not accepted, and nobody's was: the model stays")
-        assert last(place, seat).endswith("; nothing is earned")
-    assert "record of exams is +0." in last(place, 0)
-    shown = place.attempt(0)
-    assert shown.settled is not None
-    assert shown.settled.accepted == ()
+        told = last(examined, seat)
+        assert told.startswith("round 0: the update was not accepted, and nobody's was: the model stays")
+        assert told.endswith("; nothing is earned")
+    assert "record of exams is +0." in last(examined, 0)
+
+
+def test_a_trainer_hears_that_a_round_whose_exam_was_not_opened_pays_nobody(examined: HandExamined) -> None:
+    attempt, _ = play(examined, is_opened=False)
+    assert attempt.settled is not None
+    assert 0 in attempt.settled.accepted
+    assert last(examined, 0) == "round 0: the update was accepted, in a round that pays nobody; nothing is earned"
 
 
 @pytest.fixture
@@ -133,10 +139,19 @@ def test_a_trainer_hears_of_an_attempt_that_nobody_settled_and_of_its_compensati
     assert last(plain, 2).startswith(f"round 0: the aggregator did not settle it in time; {amount}")
 
 
-def test_what_came_of_the_last_round_is_told_before_the_session_ends(
-    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path
+def test_what_came_of_the_last_round_is_told_before_the_session_ends_though_a_node_refuses_once(
+    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Marketplace(devnet, deployed, actors, tmp_path).post(rounds=1).join(4)
+    whole, refusals = PublishedJob.history, []
+
+    def refused_once(job: PublishedJob) -> JobHistory:
+        if place.phase is Phase.FINISHED and not refusals:
+            refusals.append(job)
+            raise NodeRefused("the node refused: over its limit")
+        return whole(job)
+
+    monkeypatch.setattr(PublishedJob, "history", refused_once)
     session, others = place.session("trainer 0"), place.trainers[1:]
 
     def goes_on() -> bool:
@@ -151,45 +166,35 @@ def test_what_came_of_the_last_round_is_told_before_the_session_ends(
         return False
 
     session.run(goes_on)
+    assert refusals
     assert last(place, 0).startswith("round 0: the update was accepted, with a score of ")
     assert last(place, 0).endswith(pay(place.attempt(0), 0))
 
 
-def test_a_node_that_refuses_events_keeps_nothing_waiting_and_is_asked_again(
-    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lags", [False, True], ids=["refuses", "lags"])
+def test_a_node_that_has_no_events_to_give_keeps_nothing_waiting_and_is_asked_again(
+    plain: Marketplace, monkeypatch: pytest.MonkeyPatch, lags: bool
 ) -> None:
+    """Where it lags, its events are from before the settlement that its state shows."""
     monkeypatch.setattr(trainer_client.outcomes, "RETRY_S", 0.0)
-    place = Marketplace(devnet, deployed, actors, tmp_path).post(rounds=1).join(4)
-    sessions = stay(place)
-    commit_and_reveal(place, sessions)
-    assert place.settle()
+    job = plain.view("trainer 0")
+    outcomes = Outcomes(job, plain.listen("trainer 0"))
+    commit_and_reveal(plain, stay(plain))
+    outcomes.revealed(0, Seat(0))
+    before = job.history()
+    assert plain.settle()
 
-    def nothing(job: PublishedJob) -> JobHistory:
+    def too_early() -> JobHistory:
+        if lags:
+            return before
         raise NodeRefused("the node refused: over its limit")
 
     with monkeypatch.context() as limited:
-        limited.setattr(PublishedJob, "history", nothing)
-        look(place, sessions)
-    assert place.told["trainer 0"][-1].startswith("round 0: revealed ")
-    look(place, sessions)
-    assert last(place, 0).endswith(pay(place.attempt(0), 0))
-
-
-def test_a_node_whose_events_lag_behind_its_state_is_asked_again(
-    devnet: Devnet, deployed: JobMarket, actors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer_client.outcomes, "RETRY_S", 0.0)
-    place = Marketplace(devnet, deployed, actors, tmp_path).post(rounds=1).join(4)
-    sessions = stay(place)
-    commit_and_reveal(place, sessions)
-    before = place.view("onlooker").history()
-    assert place.settle()
-    with monkeypatch.context() as lagging:
-        lagging.setattr(PublishedJob, "history", lambda job: before)
-        look(place, sessions)
-    assert place.told["trainer 0"][-1].startswith("round 0: revealed ")
-    look(place, sessions)
-    assert last(place, 0).endswith(pay(place.attempt(0), 0))
+        limited.setattr(job, "history", too_early)
+        outcomes.look(*plain.now())
+    assert plain.told["trainer 0"][-1].startswith("round 0: revealed ")
+    outcomes.look(*plain.now())
+    assert last(plain, 0).endswith(pay(plain.attempt(0), 0))
 
 
 def test_events_are_read_once_a_round_and_never_while_something_is_to_be_handed_in(
@@ -203,17 +208,24 @@ def test_events_are_read_once_a_round_and_never_while_something_is_to_be_handed_
         return tell(outcomes, present)
 
     monkeypatch.setattr(Outcomes, "_tell", counted)
-    session, others = plain.session("trainer 0"), plain.trainers[1:]
-    for _ in range(2):
-        for moment_name in ("start_s", "commit_end_s", "reveal_end_s"):
-            plain.advance(moment_name)
-            for _ in range(3):
-                session.advance(*plain.now())
-            plain.act(others)
-        assert plain.settle()
-    session.advance(*plain.now())
-    assert len(readings) == 2
-    assert not set(readings) & {Phase.REVEAL, Phase.EXAM, Phase.SETTLE}
+    session, *_ = sessions = stay(plain)
+    commit_and_reveal(plain, sessions)
+    assert plain.settle()
+    # Another process of the same trainer commits: this one has not heard of the round before when it has to reveal.
+    plain.commit()
+    for moment_name in ("start_s", "commit_end_s", "reveal_end_s"):
+        plain.advance(moment_name)
+        for _ in range(3):
+            session.advance(*plain.now())
+        plain.act()
+    assert plain.state.revealed == 0b1111
+    assert readings == []
+    assert plain.settle()
+    for _ in range(3):
+        session.advance(*plain.now())
+    assert readings == [plain.phase]
+    for number in range(2):
+        assert any(line.startswith(f"round {number}: the update was ") for line in plain.told["trainer 0"])
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
